@@ -1,0 +1,52 @@
+"""Errors and warnings that say where, what is wrong, what was given, and what to do."""
+
+__all__ = [
+    "DiscoveryError",
+    "FailuresError",
+    "FailuresWarning",
+    "InputError",
+    "MissingPackageError",
+    "UnknownNameError",
+]
+
+
+class FailuresError(Exception):
+    """Root of every error that this package raises; each is a builtin error too.
+
+    Args:
+        where: the public name that was called, for example ``"FactorErrorRatio.update"``.
+        wrong: what is wrong, in one clause.
+        given: what was given: shapes, names or values.
+        fix: what to do, as one sentence.
+
+    Example:
+        >>> print(InputError("error_ratio", "counts differ in length", "wrong (3), seen (4)", "Pass one count per factor."))
+        error_ratio: counts differ in length; given wrong (3), seen (4). Pass one count per factor.
+    """
+
+    def __init__(self, where: str, wrong: str, given: str, fix: str) -> None:
+        super().__init__(where, wrong, given, fix)
+
+    def __str__(self) -> str:
+        where, wrong, given, fix = self.args
+        return f"{where}: {wrong}; given {given}. {fix}"
+
+
+class InputError(FailuresError, ValueError):
+    """A value or a shape that cannot be used."""
+
+
+class UnknownNameError(FailuresError, LookupError):
+    """A name that does not exist: a factor, a layer, a field of a batch, a band."""
+
+
+class DiscoveryError(FailuresError, LookupError):
+    """What a probe looked for was not found in the module or its batch."""
+
+
+class MissingPackageError(FailuresError, ImportError):
+    """An optional package is not installed."""
+
+
+class FailuresWarning(UserWarning):
+    """A monitor stepped aside, or left something out; said once."""
