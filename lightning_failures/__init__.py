@@ -1,0 +1,43 @@
+"""Says when, how and why a vision model fails, while it trains.
+
+Callbacks attach to any existing :class:`lightning.Trainer`; the metrics and the functions below them work on their own.
+Names are loaded when they are first used, so that importing this package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "callbacks.collapse": ("CollapseMonitor",),
+    "callbacks.diagnosis": ("FailureDiagnosis",),
+    "callbacks.factors": ("FactorErrorMonitor",),
+    "callbacks.rules": ("Rule", "standard_rules"),
+    "callbacks.simplicity": ("SimplicityBiasMonitor",),
+    "callbacks.suite": ("failure_monitors",),
+    "data.imagenet_x": ("load_imagenet_x",),
+    "data.indian_pines": ("load_indian_pines",),
+    "data.tables": ("FactorTable",),
+    "errors": ("FailuresError", "FailuresWarning"),
+    "metrics.collapse": ("FeatureSpectrum", "PredictionCollapse"),
+    "metrics.factors": ("FactorErrorRatio",),
+    "probes.interventions": ("interchange",),
+    "probes.probe": ("Probe",),
+    "reporting.findings": ("Finding",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lightning_failures' has no attribute {name!r}")
+    value = getattr(import_module(f"lightning_failures.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,1 @@
+"""Lightning callbacks that feed the metrics and log what they say."""

@@ -1,0 +1,189 @@
+"""Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.monitor import Monitor
+from lightning_failures.callbacks.rules import Rule, standard_rules
+from lightning_failures.errors import FailuresWarning
+from lightning_failures.reporting.console import print_finding, print_verdict
+from lightning_failures.reporting.findings import Finding
+from lightning_failures.reporting.loggers import log_alert, log_figure
+from lightning_failures.reporting.record import Evaluation, RunRecord
+from lightning_failures.reporting.report import write_report
+
+__all__ = ["FailureDiagnosis"]
+
+
+class FailureDiagnosis(Callback):
+    """Raises and clears findings over the values that were logged afresh at each evaluation.
+
+    It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
+    alert where the logger has alerts, and reported at the end of the run.
+
+    Args:
+        rules: the rules to apply; None: :func:`~lightning_failures.callbacks.rules.standard_rules`.
+        report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
+        name: name of the run in the report.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule] | None = None, report_dir: str | Path | None = None, name: str = "run"
+    ) -> None:
+        self.rules = tuple(standard_rules() if rules is None else rules)
+        self.report_dir = report_dir
+        self.record = RunRecord(name)
+        self._streaks: dict[str, int] = {}
+        self._before: dict[str, Any] = {}
+        self._began = time.perf_counter()
+        self._seconds = 0.0
+
+    @property
+    def history(self) -> list[Finding]:
+        """All findings, raised and cleared, in the order in which they were raised."""
+        return self.record.findings
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings that stand."""
+        return [finding for finding in self.history if finding.standing]
+
+    # -- Lightning's hooks
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; say so where nothing will ever be evaluated."""
+        self._began = time.perf_counter()
+        monitors = _monitors(trainer)
+        if monitors and not trainer.enable_validation and trainer.is_global_zero:
+            warnings.warn(
+                "lightning-failures: this run has no validation, so nothing is monitored. Give the Trainer a validation "
+                "loader and the module a validation_step.",
+                FailuresWarning,
+                stacklevel=2,
+            )
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember what is logged already, so that only fresh values count."""
+        self._before = dict(trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the rules to what this evaluation logged."""
+        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+            return
+        fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
+        values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}
+        self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
+        for monitor in _monitors(trainer):
+            self.record.undefined |= {f"failures/{monitor.noun}/{key}": why for key, why in monitor.undefined.items()}
+            if monitor.failure is not None:
+                self._report_failure(monitor, trainer)
+        self.record.monitor_seconds = sum(monitor.seconds for monitor in _monitors(trainer))
+        if trainer.is_global_zero:
+            self._announce(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say the verdict and write the report."""
+        self._close(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what is known of a run that was broken off."""
+        self._close(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
+        return {"record": self.record.to_dict(), "streaks": dict(self._streaks)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint stood."""
+        self.record = RunRecord.from_dict(state_dict["record"])
+        self._streaks = dict(state_dict["streaks"])
+        self._said = len(self.history)
+
+    # -- rules
+
+    def evaluate(self, evaluation: Evaluation) -> list[Finding]:
+        """Apply every rule to one evaluation; returns the findings that it raised.
+
+        Args:
+            evaluation: epoch, step and the values logged at it.
+        """
+        self.record.evaluations.append(evaluation)
+        before = len(self.history)
+        for rule in self.rules:
+            standing = {f.subject for f in self.findings if f.kind == rule.kind}
+            for subject in dict.fromkeys([*rule.subjects(evaluation.values), *sorted(standing)]):
+                if rule.speaks(evaluation.values, subject):
+                    self._apply(rule, subject, evaluation)
+        return self.history[before:]
+
+    def _apply(self, rule: Rule, subject: str, evaluation: Evaluation) -> None:
+        values = evaluation.values
+        at = next(
+            (i for i, f in enumerate(self.history) if f.standing and (f.kind, f.subject) == (rule.kind, subject)), None
+        )
+        counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
+        name = f"{rule.kind}:{subject}"
+        self._streaks[name] = self._streaks.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
+        if self._streaks[name] < rule.persistence:
+            return
+        self._streaks[name] = 0
+        if at is not None:
+            self.history[at] = self.history[at].with_cleared(evaluation.epoch)
+            return
+        figures = rule.figures(values, subject)
+        self.history.append(
+            Finding(
+                kind=rule.kind,
+                subject=subject,
+                epoch=evaluation.epoch,
+                step=evaluation.step,
+                severity=rule.severity,
+                evidence=figures,
+                message=rule.message.format(subject=subject, **figures),
+                advice=rule.advice,
+            )
+        )
+
+    def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
+        name = type(monitor).__name__
+        if any(finding.kind == "monitor_error" and finding.subject == name for finding in self.history):
+            return
+        self.history.append(
+            Finding(
+                kind="monitor_error",
+                subject=name,
+                epoch=trainer.current_epoch,
+                step=trainer.global_step,
+                evidence={"cause": monitor.failure},
+                message=f"{name} stepped aside: {monitor.failure}",
+                advice="The training itself is not touched. Mend the cause, or leave this monitor out.",
+            )
+        )
+
+    # -- what people see
+
+    _said = 0
+
+    def _announce(self, trainer: Trainer) -> None:
+        for finding in self.history[self._said :]:
+            print_finding(finding)
+            log_alert(trainer.loggers, f"{finding.kind} {finding.subject}".strip(), finding.message, finding.severity)
+        self._said = len(self.history)
+
+    def _close(self, trainer: Trainer) -> None:
+        self.record.seconds = time.perf_counter() - self._began
+        if not trainer.is_global_zero or not self.record.evaluations:
+            return
+        print_verdict([self.record])
+        if self.report_dir is not None:
+            write_report(self.report_dir, [self.record])
+
+
+def _monitors(trainer: Trainer) -> list[Monitor]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]  # type: ignore[attr-defined]

@@ -1,0 +1,95 @@
+"""Which kinds of image a model fails on, live."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.errors import DiscoveryError
+from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.probes.factors import FactorReader, FactorSource
+from lightning_failures.probes.fields import Field
+from lightning_failures.probes.observe import Observation
+from lightning_failures.reporting.loggers import log_table
+
+__all__ = ["FactorErrorMonitor"]
+
+COLUMNS = ("error_ratio", "low", "high", "p_value", "images", "errors")
+
+
+class FactorErrorMonitor(Monitor):
+    """Logs ``failures/factors/error_ratio/<factor>`` with its interval, p-value and counts, and the worst factor.
+
+    Args:
+        factors: names of columns that the batch holds, a :class:`~lightning_failures.data.tables.FactorTable`, the path
+            of a CSV file, a path or callable into the batch, or a mapping from factor to path; see
+            :class:`~lightning_failures.probes.factors.FactorReader`.
+        names: names of the columns, where ``factors`` is a path or callable that gives a matrix.
+        ids: path or callable into the batch that gives each image's id in the table.
+        options: see :class:`~lightning_failures.callbacks.monitor.Monitor`.
+    """
+
+    noun = "factors"
+
+    def __init__(
+        self,
+        factors: FactorSource,
+        names: Sequence[str] | None = None,
+        *,
+        ids: Field | None = None,
+        **options: Unpack[MonitorOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.reader = FactorReader(factors, names, ids)
+        self.metric: FactorErrorRatio | None = None
+
+    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+        """Reset the counts."""
+        if self.metric is not None:
+            self.metric.to(module.device).reset()
+
+    def update(self, seen: Observation, batch_idx: int) -> None:
+        """Count the errors of one batch by factor."""
+        if seen.targets is None:
+            raise no_targets("FactorErrorMonitor")
+        logits = self.probe.require_logits(seen, "FactorErrorMonitor")
+        factors = self.reader.read(seen.batch, len(seen.targets), self.rows, batch_idx)
+        self.build(self.describe())
+        assert self.metric is not None
+        self.metric.to(logits.device).update(logits, seen.targets, factors.to(logits.device, non_blocking=True))
+
+    def describe(self) -> tuple[str, ...] | None:
+        """Names of the factors."""
+        return self.reader.names
+
+    def build(self, description: Any) -> None:
+        """Make the metric."""
+        if self.metric is None:
+            self.metric = FactorErrorRatio(list(description))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Error ratios with their intervals."""
+        assert self.metric is not None
+        values: dict[str, Tensor] = self.metric.compute()
+        self.undefined = self.metric.undefined
+        return values
+
+    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
+        """Log one table, a row a factor."""
+        rows = [
+            [trainer.current_epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
+            for name in self.reader.names or ()
+        ]
+        log_table(trainer.loggers, "failures/factors/table", ["epoch", "factor", *COLUMNS], rows, trainer.global_step)
+
+
+def no_targets(where: str) -> DiscoveryError:
+    """The error for a batch in which no labels were found."""
+    return DiscoveryError(
+        where,
+        "no targets were found",
+        "a batch without integer labels",
+        "Name the field that holds them: targets='label', or a callable that takes the batch.",
+    )

@@ -1,0 +1,255 @@
+"""The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
+
+import logging
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, TypedDict
+
+import torch.distributed
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.errors import FailuresError, FailuresWarning
+from lightning_failures.probes.fields import Field
+from lightning_failures.probes.observe import Observation
+from lightning_failures.probes.probe import Probe
+from lightning_failures.probes.rows import LoaderRows
+
+__all__ = ["Monitor", "MonitorOptions"]
+
+log = logging.getLogger("lightning_failures")
+
+
+class MonitorOptions(TypedDict, total=False):
+    """Options that every monitor takes; see :class:`Monitor`."""
+
+    inputs: Field | None
+    targets: Field | None
+    logits: Field | None
+    probe: Probe | None
+    on_error: Literal["warn", "raise"]
+
+
+class Monitor(Callback):
+    """Watches the first evaluation loader of ``fit``, ``validate`` and ``test`` and logs under ``failures/<noun>/``.
+
+    A subclass says which metrics it holds (:meth:`describe`, :meth:`build`), feeds them (:meth:`update`) and computes a
+    flat dict of scalars (:meth:`compute`). Work of a rank's own, such as extra forward passes, belongs into
+    :meth:`conclude`, which runs before the ranks agree that all of them are well; collectives belong into
+    :meth:`compute`, which runs on every rank or on none.
+
+    Args:
+        inputs: path (``"image"``, ``"0"``) or callable into the batch; None: found by name and shape.
+        targets: path or callable into the batch, or into a dict that the step returns; None: found.
+        logits: name of the submodule that gives them, or a field of what the step returns; None: what the step returns
+            under a usual name, else the classifier head, discovered on the first batch.
+        probe: a probe shared with other monitors, in place of the three above.
+        on_error: ``"warn"``: an error of this monitor warns once, with its cause, and the monitor steps aside while
+            training goes on; ``"raise"``: it stops the run.
+    """
+
+    noun: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        inputs: Field | None = None,
+        targets: Field | None = None,
+        logits: Field | None = None,
+        probe: Probe | None = None,
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
+        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits)
+        self.on_error = on_error
+        self.values: dict[str, Tensor] = {}
+        self.undefined: dict[str, str] = {}
+        self.failure: str | None = None
+        self.seconds = 0.0
+        self._retired = False
+        self._rows: LoaderRows | None = None
+
+    # -- what a subclass says
+
+    def describe(self) -> Any:
+        """What :meth:`build` needs, plain and equal on all ranks; None before the first batch."""
+        raise NotImplementedError
+
+    def build(self, description: Any) -> None:
+        """Make the metrics, where they are not there yet; also called on a rank that saw no batch."""
+        raise NotImplementedError
+
+    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start an evaluation: reset the metrics."""
+
+    def update(self, seen: Observation, batch_idx: int) -> None:
+        """Add one batch, without a device synchronisation."""
+        raise NotImplementedError
+
+    def conclude(self, trainer: Trainer, module: LightningModule) -> None:
+        """End an evaluation on this rank: extra work that needs no other rank."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """Statistic -> value, from sums reduced over all ranks; fills :attr:`undefined`."""
+        raise NotImplementedError
+
+    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
+        """Log what is not a scalar; on rank zero."""
+
+    # -- Lightning's hooks
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to listen."""
+        self._start(trainer, pl_module, trainer.val_dataloaders)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to listen."""
+        self._start(trainer, pl_module, trainer.test_dataloaders)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Forget the calls of the last step."""
+        self.probe.new_batch()
+
+    def on_test_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Forget the calls of the last step."""
+        self.probe.new_batch()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Observe the batch and update."""
+        self._see(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Observe the batch and update."""
+        self._see(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log."""
+        self._finish(trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log."""
+        self._finish(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the hooks off."""
+        self.probe.detach(self)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the hooks off."""
+        self.probe.detach(self)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the hooks off: after an exception nothing else is called."""
+        self.probe.detach(self)
+
+    # -- one evaluation
+
+    def _start(self, trainer: Trainer, module: LightningModule, loaders: Any) -> None:
+        if self._retired or trainer.sanity_checking:
+            return
+        with self._guard():
+            self._rows = None
+            self._loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
+            self.values, self.undefined = {}, {}
+            self.begin(trainer, module)
+            if not self._idle:
+                self.probe.attach(module, self)
+
+    def _see(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
+    ) -> None:
+        if self._idle or trainer.sanity_checking or dataloader_idx != 0:
+            return
+        with self._guard():
+            seen = self.probe.observe(module, outputs, batch)
+            if trainer.world_size > 1 and self.rows.known:
+                seen = seen.select(self.rows.of(batch_idx).keep)
+            self.update(seen, batch_idx)
+
+    def _finish(self, trainer: Trainer, module: LightningModule) -> None:
+        if self._retired or trainer.sanity_checking:
+            return
+        with self._guard(), self.probe.paused():
+            if self.failure is None:
+                self.conclude(trainer, module)
+        description = self.together(None if self.failure else self.describe())
+        if self._retired or description is None:
+            return
+        with self._guard():
+            self.build(description)
+            self.values = self.compute()
+            module.log_dict(
+                {f"failures/{self.noun}/{name}": value.float() for name, value in self.values.items()},
+                sync_dist=trainer.world_size > 1,  # equal on all ranks already; Lightning warns without
+                batch_size=1,
+            )
+            if trainer.is_global_zero:
+                self.publish(trainer, self.values)
+
+    def together(self, mine: Any) -> Any:
+        """What the first rank that has something says; every rank takes part, and one that failed retires them all."""
+        said = _gather((self.failure, mine))
+        failures = [failure for failure, _ in said if failure]
+        if failures and not self._retired:
+            self._retired = True
+            self.failure = self.failure or f"it stepped aside on another rank: {failures[0]}"
+        return next((word for _, word in said if word is not None), None)
+
+    @property
+    def rows(self) -> LoaderRows:
+        """Dataset rows of this evaluation's batches."""
+        if self._rows is None:
+            self._rows = LoaderRows(self._loader)
+        return self._rows
+
+    @property
+    def _idle(self) -> bool:
+        return self._retired or self.failure is not None
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.probe.detach(self)
+            if self.on_error == "raise":
+                raise
+            self.failure = f"{type(error).__name__}: {error}"
+            if not isinstance(error, FailuresError):  # a fault of ours: its trace is worth having
+                log.debug(traceback.format_exc())
+            warnings.warn(
+                f"{type(self).__name__} stepped aside, training goes on. {self.failure}", FailuresWarning, stacklevel=3
+            )
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+def _gather(mine: Any) -> list[Any]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [mine]
+    said: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(said, mine)
+    return said

@@ -1,0 +1,60 @@
+"""All monitors that fit, in one call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch import Callback
+
+from lightning_failures.callbacks.collapse import CollapseMonitor
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.factors import FactorErrorMonitor
+from lightning_failures.callbacks.monitor import MonitorOptions
+from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures.probes.factors import FactorSource
+from lightning_failures.probes.fields import Field
+from lightning_failures.probes.probe import Probe
+
+__all__ = ["failure_monitors"]
+
+
+def failure_monitors(
+    *,
+    factors: FactorSource | None = None,
+    layers: Sequence[str] | None = None,
+    inputs: Field | None = None,
+    targets: Field | None = None,
+    logits: Field | None = None,
+    report_dir: str | Path | None = None,
+    budget: float = 0.05,
+    on_error: Literal["warn", "raise"] = "warn",
+) -> list[Callback]:
+    """All monitors that fit, sharing one probe, with a :class:`FailureDiagnosis` at the end.
+
+    Works without arguments on an image classifier; factors are watched where they are given.
+
+    Args:
+        factors: see :class:`~lightning_failures.callbacks.factors.FactorErrorMonitor`; None: no factors.
+        layers: submodules whose features are watched; None: the input of the classifier head.
+        inputs: path or callable into the batch; None: found.
+        targets: path or callable into the batch; None: found.
+        logits: submodule or field of the step's output; None: found.
+        report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
+        budget: share of the run's time that extra forward passes may take.
+        on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run.
+
+    Returns:
+        Callbacks for ``Trainer(callbacks=...)``.
+
+    Example:
+        >>> [type(callback).__name__ for callback in failure_monitors()]
+        ['CollapseMonitor', 'SimplicityBiasMonitor', 'FailureDiagnosis']
+    """
+    probe = Probe(inputs=inputs, targets=targets, logits=logits)
+    options: MonitorOptions = {"probe": probe, "on_error": on_error}
+    return [
+        *([] if factors is None else [FactorErrorMonitor(factors, **options)]),
+        CollapseMonitor(layers, **options),
+        SimplicityBiasMonitor(budget=budget, **options),
+        FailureDiagnosis(report_dir=report_dir),
+    ]

@@ -1,0 +1,1 @@
+"""Mathematics on tensors: sums that add up, and pure functions of them."""

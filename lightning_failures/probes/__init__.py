@@ -1,0 +1,1 @@
+"""Observing a model that nobody changed."""

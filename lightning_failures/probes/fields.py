@@ -1,0 +1,116 @@
+"""Where a batch keeps its inputs, targets and other fields: by path, by callable, or found by name and shape."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError, UnknownNameError
+
+__all__ = ["INPUT_NAMES", "LOGIT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field"]
+
+#: A path such as ``"image"``, ``"0"`` or ``"meta.scanner"``, a position, or a callable that takes the batch.
+Field = str | int | Callable[[Any], Any]
+
+INPUT_NAMES = ("image", "images", "img", "input", "inputs", "x", "pixel_values", "data")
+TARGET_NAMES = ("target", "targets", "label", "labels", "y", "class", "classes", "mask", "masks")
+LOGIT_NAMES = ("logits", "logit", "scores", "y_hat", "preds", "pred", "predictions", "output", "outputs")
+
+
+def read_field(source: Any, field: Field, where: str = "read_field") -> Any:
+    """Read one field of a batch or of a step's output.
+
+    Args:
+        source: a tensor, sequence, mapping, dataclass or any object, nested as it pleases.
+        field: a path whose parts are separated by dots (names, attributes or positions), a position, or a callable.
+        where: the public name to put into an error.
+
+    Raises:
+        UnknownNameError: the path leads nowhere; the error lists what is there.
+
+    Example:
+        >>> read_field({"meta": {"scanner": 3}}, "meta.scanner")
+        3
+    """
+    if callable(field):
+        return field(source)
+    for part in str(field).split(".") if field != "" else ():
+        children = dict(_children(source))
+        if part not in children:
+            raise UnknownNameError(
+                where,
+                f"the field {str(field)!r} is not there",
+                f"a {type(source).__name__} with {', '.join(map(repr, children)) or 'no fields'}",
+                "Name a path of fields or positions, such as 'image' or '0', or pass a callable that takes the batch.",
+            )
+        source = children[part]
+    return source
+
+
+def discover_inputs(batch: Any) -> str | None:
+    """Path of the inputs: a float or uint8 tensor of two or more axes, by a usual name before the first one found."""
+    leaves = [(path, leaf) for path, leaf in _leaves(batch) if leaf.ndim >= 2 and _is_image_like(leaf)]
+    named = [path for path, _ in leaves if path.split(".")[-1].lower() in INPUT_NAMES]
+    return next(iter([*named, *(path for path, leaf in leaves if leaf.ndim >= 3), *(path for path, _ in leaves)]), None)
+
+
+def discover_targets(batch: Any, images: int, inputs: str | None) -> str | None:
+    """Path of the targets: an integer tensor of one label an image or a pixel, by a usual name before the first found.
+
+    Args:
+        batch: the batch.
+        images: number of images n, the length that the targets must have.
+        inputs: path of the inputs, which are not taken for targets.
+    """
+    leaves = [
+        path
+        for path, leaf in _leaves(batch)
+        if path != inputs and leaf.ndim in (1, 3) and len(leaf) == images and _is_integer(leaf)
+    ]
+    named = [path for path in leaves if path.split(".")[-1].lower() in TARGET_NAMES]
+    return next(iter([*named, *leaves]), None)
+
+
+def labels_of(targets: Any, where: str) -> Tensor:
+    """Targets as int64 labels, of one an image or a pixel; an error says what else they are."""
+    if isinstance(targets, Tensor) and _is_integer(targets):
+        return targets.long()
+    given = f"{tuple(targets.shape)} {targets.dtype}" if isinstance(targets, Tensor) else type(targets).__name__
+    raise InputError(
+        where, "targets are not integer class labels", given, "Name a field that holds them: targets='label'."
+    )
+
+
+def _children(source: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(source, Mapping):
+        yield from ((str(key), value) for key, value in source.items())
+    elif isinstance(source, tuple) and hasattr(source, "_fields"):
+        yield from zip(source._fields, source, strict=True)
+        yield from ((str(position), value) for position, value in enumerate(source))
+    elif isinstance(source, Sequence) and not isinstance(source, str | bytes):
+        yield from ((str(position), value) for position, value in enumerate(source))
+    elif dataclasses.is_dataclass(source):
+        yield from ((field.name, getattr(source, field.name)) for field in dataclasses.fields(source))
+    elif not isinstance(source, Tensor) and hasattr(source, "__dict__"):
+        yield from vars(source).items()
+
+
+def _leaves(source: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(source, Tensor):
+        yield path, source
+    elif depth:
+        seen: set[int] = set()  # a named tuple lists its children by name and by position
+        for name, child in _children(source):
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield from _leaves(child, f"{path}.{name}" if path else name, depth - 1)
+
+
+def _is_image_like(leaf: Tensor) -> bool:
+    return leaf.is_floating_point() or leaf.dtype == torch.uint8
+
+
+def _is_integer(leaf: Tensor) -> bool:
+    return not leaf.is_floating_point() and not leaf.is_complex() and leaf.dtype != torch.bool

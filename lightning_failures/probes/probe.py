@@ -1,0 +1,266 @@
+"""The probe: takes observations from a LightningModule that nobody changed."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_failures.errors import DiscoveryError, UnknownNameError
+from lightning_failures.probes.discovery import (
+    Source,
+    candidate_modules,
+    discover_entry,
+    discover_logits,
+    no_logits,
+    returned_logits,
+)
+from lightning_failures.probes.fields import Field, discover_inputs, discover_targets, labels_of, read_field
+from lightning_failures.probes.observe import PENULTIMATE, Observation, pool
+from lightning_failures.probes.taps import Call, Taps, first_tensor
+
+__all__ = ["Probe"]
+
+log = logging.getLogger("lightning_failures")
+
+
+class Probe:
+    """Finds inputs, targets, logits and features of a LightningModule by itself, or where it is told.
+
+    Logits come from what the step returns under a usual name, else from a forward hook on the classifier head, which is
+    discovered on the first batch; the head's input is the penultimate layer. What was found is said once in the log.
+    Several monitors may share one probe.
+
+    Args:
+        inputs: path or callable into the batch; None: found by name and shape.
+        targets: path or callable into the batch, or into a dict that the step returns; None: found.
+        logits: name of the submodule that gives them, or a field of what the step returns, or a callable that takes it;
+            None: found.
+        layers: names of further submodules whose outputs are kept as features.
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: Field | None = None,
+        targets: Field | None = None,
+        logits: Field | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> None:
+        self.inputs, self.targets, self.logits = inputs, targets, logits
+        self.layers = tuple(layers or ())
+        self.entry: str | None = None
+        self.found: str = ""
+        self.classes: int | None = None
+        self._source: Source | None = None
+        self._modules: dict[str, nn.Module] = {}
+        self._taps: Taps | None = None
+        self._users: set[int] = set()
+        self._seen: tuple[Any, Observation] | None = None
+
+    # -- life of the hooks
+
+    def attach(self, module: nn.Module, user: object) -> None:
+        """Begin to listen; hooks stay on until the last user calls :meth:`detach`."""
+        self._users.add(id(user))
+        if self._taps is None:
+            self._modules = self._listen_to(module)
+            self._taps = Taps(self._modules)
+
+    def detach(self, user: object) -> None:
+        """Stop listening; every hook comes off when nobody listens any more."""
+        self._users.discard(id(user))
+        if not self._users:
+            self._remove()
+
+    @property
+    def discovered(self) -> bool:
+        """Whether a batch has been seen and the sources of logits and features are settled."""
+        return bool(self.found)
+
+    def new_batch(self) -> None:
+        """Forget the calls of the last step."""
+        self._seen = None
+        if self._taps is not None:
+            self._taps.calls.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing inside: for forward passes of our own."""
+        if self._taps is None:
+            yield
+        else:
+            with self._taps.paused():
+                yield
+
+    # -- one batch
+
+    def observe(self, module: nn.Module, outputs: Any, batch: Any) -> Observation:
+        """What the step that just ended showed.
+
+        Args:
+            module: the user's LightningModule.
+            outputs: what its step returned.
+            batch: the batch, as the step got it.
+        """
+        if self._seen is not None and self._seen[0] is batch:
+            return self._seen[1]
+        observation = self._read(module, outputs, batch)
+        self._seen = (batch, observation)
+        return observation
+
+    def read_batch(self, batch: Any) -> Observation:
+        """Inputs and targets only, without any forward pass having been listened to."""
+        inputs, path = self._read_inputs(batch)
+        images = len(inputs) if inputs is not None else 0
+        return Observation(batch, inputs=inputs, targets=self._read_targets(None, batch, images, path)[0])
+
+    def _read(self, module: nn.Module, outputs: Any, batch: Any) -> Observation:
+        calls = self._taps.calls if self._taps is not None else []
+        inputs, input_path = self._read_inputs(batch)
+        images = len(inputs) if inputs is not None else _images_of(calls)
+        targets, target_path = self._read_targets(outputs, batch, images, input_path)
+        first = not self.discovered
+        if first:
+            self._source = self._find_logits(outputs, calls, images)
+        logits = self._read_logits(outputs, calls)
+        observation = Observation(
+            batch, inputs, targets, None if logits is None else logits.float(), self._read_features(calls, images)
+        )
+        if first:
+            if inputs is not None and logits is not None:
+                self.entry = discover_entry(calls, inputs, logits)
+            self.classes = None if logits is None else logits.shape[1]
+            self.found = self._describe(observation, input_path, target_path)
+            log.info(self.found)
+            self._relisten(module)
+        return observation
+
+    # -- inputs and targets
+
+    def _read_inputs(self, batch: Any) -> tuple[Tensor | None, Any]:
+        path = self.inputs if self.inputs is not None else discover_inputs(batch)
+        value = None if path is None else read_field(batch, path, "Probe(inputs=...)")
+        return first_tensor(value), path
+
+    def _read_targets(self, outputs: Any, batch: Any, images: int, inputs: Any) -> tuple[Tensor | None, Any]:
+        if self.targets is None:
+            path = discover_targets(batch, images, inputs)
+            return (None, None) if path is None else (read_field(batch, path).detach().long(), path)
+        try:
+            value = read_field(batch, self.targets, "Probe(targets=...)")
+        except UnknownNameError:
+            if not isinstance(outputs, Mapping) or self.targets not in outputs:
+                raise
+            value = outputs[self.targets]
+        return labels_of(value, "Probe(targets=...)").detach(), self.targets
+
+    # -- logits and features
+
+    def _find_logits(self, outputs: Any, calls: Sequence[Call], images: int) -> Source | None:
+        if callable(self.logits):
+            return Source(field=self.logits)
+        if self.logits is not None:
+            return Source(layer=str(self.logits)) if self.logits in self._modules else Source(field=self.logits)
+        return returned_logits(outputs, images) or discover_logits(calls, self._modules, images)
+
+    def _read_logits(self, outputs: Any, calls: Sequence[Call]) -> Tensor | None:
+        if self._source is None:
+            return None
+        if self._source.layer is None:
+            return first_tensor(read_field(outputs, self._source.field, "Probe(logits=...)"))
+        return self._only_call(self._source.layer, calls).output
+
+    def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:
+        features = {name: self._only_call(name, calls).output for name in self.layers}
+        if not self.layers and (head := self._head(calls)) is not None:
+            features[PENULTIMATE] = head.input
+        return {name: pool(value, images, name) for name, value in features.items() if value is not None}
+
+    def _head(self, calls: Sequence[Call]) -> Call | None:
+        """The call of the classifier head, also where the step returned the logits itself."""
+        if self._source is not None and self._source.layer is not None:
+            return self._only_call(self._source.layer, calls)
+        images = next((call.output.shape[0] for call in calls if call.output is not None and call.output.ndim), 0)
+        head = discover_logits(calls, self._modules, images)
+        return None if head is None or head.layer is None else self._only_call(head.layer, calls)
+
+    def _only_call(self, name: str, calls: Sequence[Call]) -> Call:
+        mine = [call for call in calls if call.name == name]
+        if len(mine) != 1:
+            raise DiscoveryError(
+                "Probe",
+                f"the layer {name!r} was called {len(mine)} times in one step",
+                f"calls of {', '.join(dict.fromkeys(call.name for call in calls)) or 'no tapped layer'}",
+                "Name a layer that is called once, or return the logits from the step and name their field: "
+                "logits='logits'.",
+            )
+        return mine[0]
+
+    # -- what to listen to
+
+    def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
+        modules = candidate_modules(module)
+        unknown = [name for name in self.layers if name not in modules]
+        if unknown:
+            raise UnknownNameError(
+                "Probe(layers=...)",
+                f"no submodule is called {', '.join(map(repr, unknown))}",
+                f"a module with {', '.join(modules) or 'no submodules'}",
+                "Name submodules as module.named_modules() lists them.",
+            )
+        if not self.discovered:
+            return modules
+        wanted = {*self.layers, *([self._source.layer] if self._source and self._source.layer else [])}
+        if self._source is not None and self._source.layer is None and not self.layers:
+            wanted |= {name for name in self._heads if name in modules}
+        return {name: child for name, child in modules.items() if name in wanted}
+
+    _heads: tuple[str, ...] = ()
+
+    def _relisten(self, module: nn.Module) -> None:
+        """From the second batch on, only the layers that are needed carry a hook."""
+        if self._source is not None and self._source.layer is None and self._taps is not None:
+            head = self._head(self._taps.calls)
+            self._heads = () if head is None else (head.name,)
+        if self._taps is not None:
+            self._taps.remove()
+            self._modules = self._listen_to(module)
+            self._taps = Taps(self._modules)
+
+    def _remove(self) -> None:
+        self._seen = None
+        if self._taps is not None:
+            self._taps.remove()
+            self._taps = None
+
+    def _describe(self, seen: Observation, inputs: Any, targets: Any) -> str:
+        def at(path: Any) -> str:
+            return "a callable" if callable(path) else ("batch" if path == "" else f"batch[{path!r}]")
+
+        parts = [
+            f"inputs = {at(inputs)} {tuple(seen.inputs.shape)}" if seen.inputs is not None else "no inputs",
+            f"targets = {at(targets)}" if seen.targets is not None else "no targets",
+            f"logits = {self._source} {tuple(seen.logits.shape)}" if seen.logits is not None else "no logits",
+            *(f"features = {name} {tuple(value.shape)}" for name, value in seen.features.items()),
+        ]
+        return "lightning-failures found " + ", ".join(parts)
+
+    def require_logits(self, seen: Observation, where: str) -> Tensor:
+        """The logits of a batch, or the error that says what to name."""
+        if seen.logits is None:
+            raise self.no_logits(where)
+        return seen.logits
+
+    def no_logits(self, where: str) -> DiscoveryError:
+        """The error for a module in which no logits were found."""
+        return no_logits(where, self._modules)
+
+    def listen_also(self, layers: Sequence[str]) -> None:
+        """Keep the outputs of further submodules as features."""
+        self.layers = tuple(dict.fromkeys((*self.layers, *layers)))
+
+
+def _images_of(calls: Sequence[Call]) -> int:
+    return next((len(call.input) for call in calls if call.input is not None and call.input.ndim), 0)

@@ -1,0 +1,82 @@
+"""A fixed reference batch kept from the evaluation data, and the mean spectra of images."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+
+__all__ = ["ReferenceBatch", "donor_rows", "mean_spectra"]
+
+
+def mean_spectra(inputs: Tensor) -> Tensor:
+    """Mean of each channel over an image's positions; (n b), float32.
+
+    Args:
+        inputs: images (n b h w), sequences (n b t), or rows (n b), which are their own mean; any dtype.
+
+    Example:
+        >>> mean_spectra(torch.tensor([[[[1, 3], [1, 3]]]]))
+        tensor([[2.]])
+    """
+    if inputs.ndim < 2:
+        raise InputError(
+            "mean_spectra", "inputs have no channel axis", str(tuple(inputs.shape)), "Give (n b), (n b t) or (n b h w)."
+        )
+    return inputs.float().flatten(2).mean(2) if inputs.ndim > 2 else inputs.float()
+
+
+def donor_rows(predictions: Tensor) -> Tensor:
+    """For each image the next one, going round, whose prediction differs; itself where all agree; (n), int64.
+
+    Example:
+        >>> donor_rows(torch.tensor([0, 0, 1, 2]))
+        tensor([2, 2, 3, 0])
+    """
+    rows = torch.arange(len(predictions), device=predictions.device)
+    ahead = (rows[None] - rows[:, None]) % len(predictions)
+    ahead = ahead.masked_fill(predictions[None] == predictions[:, None], len(predictions))
+    return (rows + ahead.min(1).values) % len(predictions)
+
+
+class ReferenceBatch:
+    """Images spread evenly over the first evaluation, kept on the CPU and the same ever after.
+
+    Rows are taken evenly from every batch, so that a dataset sorted by class is covered; no random number is drawn.
+
+    Args:
+        images: number of images to keep on this rank.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.inputs: Tensor | None = None
+        self.logits: Tensor | None = None
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._each = images
+
+    @property
+    def complete(self) -> bool:
+        """Whether the images are fixed."""
+        return self.inputs is not None
+
+    def begin(self, batches: float) -> None:
+        """Start to keep: ``batches`` are to come, infinitely many if unknown."""
+        self._kept = []
+        self._each = math.ceil(self.images / batches) if math.isfinite(batches) and batches > 0 else self.images
+
+    def add(self, inputs: Tensor, logits: Tensor) -> None:
+        """Keep some rows of one batch with the logits that the model gave; no device synchronisation."""
+        missing = self.images - sum(len(rows) for rows, _ in self._kept)
+        count = min(self._each, missing, len(inputs))
+        if not self.complete and count > 0:
+            rows = torch.linspace(0, len(inputs) - 1, count, device=inputs.device).round().long()
+            self._kept.append((inputs[rows].detach(), logits[rows].detach()))
+
+    def fix(self) -> None:
+        """Make what was kept the reference batch, unless nothing was kept."""
+        if self._kept and not self.complete:
+            self.inputs = torch.cat([inputs.cpu() for inputs, _ in self._kept])
+            self.logits = torch.cat([logits.cpu() for _, logits in self._kept])
+            self._kept = []

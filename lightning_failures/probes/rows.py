@@ -1,0 +1,58 @@
+"""Which dataset row each image of an evaluation batch is, and which images are a distributed sampler's padding."""
+
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
+
+__all__ = ["BatchRows", "LoaderRows"]
+
+
+class BatchRows(NamedTuple):
+    """The rows of one batch."""
+
+    index: Tensor  # (n) int64, row of the dataset
+    keep: Tensor  # (n) bool, False for the duplicates that fill up an uneven shard
+
+
+class LoaderRows:
+    """Dataset rows of the batches of one loader that goes through its dataset in order.
+
+    Known for a :class:`~torch.utils.data.SequentialSampler` and an unshuffled
+    :class:`~torch.utils.data.DistributedSampler`, which repeats images so that every rank has equally many; the
+    repeated ones are marked. Any other sampler decides its order for itself: :attr:`known` is False.
+
+    Args:
+        loader: the evaluation loader, as Lightning runs it.
+
+    Example:
+        >>> rows = LoaderRows(DataLoader(range(5), batch_size=2))
+        >>> rows.of(2).index
+        tensor([4])
+    """
+
+    def __init__(self, loader: Any) -> None:
+        sampler = getattr(loader, "sampler", None)
+        self.known = isinstance(loader, DataLoader) and _in_order(sampler, loader)
+        self.size = len(loader.dataset) if self.known else 0
+        self._world, self._rank = getattr(sampler, "num_replicas", 1), getattr(sampler, "rank", 0)
+        self._batches: list[list[int]] = [list(batch) for batch in loader.batch_sampler] if self.known else []
+        self._starts = [0, *accumulate(map(len, self._batches))]
+
+    def of(self, batch_idx: int) -> BatchRows:
+        """Rows of the batch with this index, as many as the plan has; the caller compares with the batch itself."""
+        index = torch.tensor(self._batches[batch_idx], dtype=torch.int64)
+        position = self._rank + (self._starts[batch_idx] + torch.arange(len(index))) * self._world
+        return BatchRows(index, position < self.size)
+
+
+def _in_order(sampler: Any, loader: DataLoader[Any]) -> bool:
+    batches = loader.batch_sampler
+    if type(batches) is not BatchSampler or batches.sampler is not sampler:
+        return False  # a batch sampler of the user's own decides the order for itself
+    if isinstance(sampler, DistributedSampler):
+        # Lightning wraps a custom sampler into a dataset; then the sampler's rows are positions in that sampler
+        return not sampler.shuffle and sampler.dataset is loader.dataset
+    return isinstance(sampler, SequentialSampler)
