@@ -14,7 +14,7 @@ from lightning_failures.callbacks.rules import Rule, standard_rules
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.reporting.console import print_finding, print_verdict
 from lightning_failures.reporting.findings import Finding
-from lightning_failures.reporting.loggers import log_alert, log_figure
+from lightning_failures.reporting.loggers import log_alert
 from lightning_failures.reporting.record import Evaluation, RunRecord
 from lightning_failures.reporting.report import write_report
 
@@ -62,8 +62,8 @@ class FailureDiagnosis(Callback):
         monitors = _monitors(trainer)
         if monitors and not trainer.enable_validation and trainer.is_global_zero:
             warnings.warn(
-                "lightning-failures: this run has no validation, so nothing is monitored. Give the Trainer a validation "
-                "loader and the module a validation_step.",
+                "lightning-failures: this run has no validation, so nothing is monitored. Give the Trainer a "
+                "validation loader and the module a validation_step.",
                 FailuresWarning,
                 stacklevel=2,
             )
@@ -74,7 +74,7 @@ class FailureDiagnosis(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what this evaluation logged."""
-        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+        if trainer.sanity_checking or (not trainer.training and trainer.state.fn != "fit"):
             return
         fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
         values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}

@@ -15,9 +15,9 @@ __all__ = ["Rule", "standard_rules"]
 class Rule:
     """One kind of finding, as data.
 
-    It is raised when every condition of ``when`` has held at ``persistence`` evaluations in a row, none of them before the
-    epoch ``warmup``; and cleared when every condition of ``clear`` has held as often. Between the two it stays as it is,
-    so that a value at the edge does not flicker.
+    It is raised when every condition of ``when`` has held at ``persistence`` evaluations in a row, none of them before
+    the epoch ``warmup``; and cleared when every condition of ``clear`` has held as often. Between the two it stays as
+    it is, so that a value at the edge does not flicker.
 
     Args:
         kind: one of :data:`~lightning_failures.reporting.findings.FINDING_KINDS`.
@@ -116,7 +116,7 @@ def standard_rules() -> tuple[Rule, ...]:
                 "right, a closed-form linear model of nothing but their mean spectrum {linear_accuracy:.1%}, that is "
                 "{difference:.1%} more (95% interval {low:.1%} to {high:.1%}, same {images:.0f} images)."
             ),
-            advice="Standardise each channel; then look at the learning rate, the first layer and the length of training.",
+            advice="Standardise each channel; then look at the learning rate and the length of training.",
             warmup=2,
             persistence=2,
             source="measured on Indian Pines, resnet10t: raw inputs .2 to .4, standardised inputs under .05",
@@ -138,11 +138,11 @@ def standard_rules() -> tuple[Rule, ...]:
                 "chance": "failures/simplicity/chance",
             },
             message=(
-                "The predictions hang on one scalar an image: when another image is given only this image's coordinate on "
-                "the data's first principal direction, {own:.0%} of {pairs:.0f} pairs predict as this image "
+                "The predictions hang on one scalar an image: when another image is given only this image's coordinate "
+                "on the data's first principal direction, {own:.0%} of {pairs:.0f} pairs predict as this image "
                 "(95% interval {own_low:.0%} to {own_high:.0%}) and {donor:.0%} as the other."
             ),
-            advice="Remove that direction from the inputs (for spectra: divide by the total absorbance) and train again.",
+            advice="Remove that direction from the inputs (spectra: divide by the total absorbance) and train again.",
             warmup=2,
             persistence=3,
             source="measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05",

@@ -26,7 +26,8 @@ class SimplicityBiasMonitor(Monitor):
 
     *Linear reference*: moments of the mean spectrum (the channel means of an image) are streamed off the training
     batches until the first evaluation; a closed-form linear discriminant of them then predicts the same validation
-    images as the network. ``failures/simplicity/difference`` is its accuracy minus the network's, with a paired interval.
+    images as the network. ``failures/simplicity/difference`` is its accuracy minus the network's, with a paired
+    interval.
 
     *Interchange on the first principal direction*: a donor image gets the receiver's coordinate on the direction of
     largest variance of the mean spectra; ``own/1`` is the share of pairs that then predict as the receiver.

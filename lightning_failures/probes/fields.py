@@ -101,11 +101,9 @@ def _leaves(source: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, 
     if isinstance(source, Tensor):
         yield path, source
     elif depth:
-        seen: set[int] = set()  # a named tuple lists its children by name and by position
-        for name, child in _children(source):
-            if id(child) not in seen:
-                seen.add(id(child))
-                yield from _leaves(child, f"{path}.{name}" if path else name, depth - 1)
+        named = hasattr(source, "_asdict")  # a named tuple lists its children by name and by position
+        for name, child in source._asdict().items() if named else _children(source):
+            yield from _leaves(child, f"{path}.{name}" if path else name, depth - 1)
 
 
 def _is_image_like(leaf: Tensor) -> bool:

@@ -1,0 +1,268 @@
+"""The monitors on real, tiny Lightning runs."""
+
+import copy
+import warnings
+
+import lightning as L
+import pytest
+import torch
+from lightning_failures.data.tables import FactorTable
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_failures.callbacks.collapse import CollapseMonitor
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.factors import FactorErrorMonitor
+from lightning_failures.callbacks.monitor import Monitor
+from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures.callbacks.suite import failure_monitors
+from lightning_failures.errors import FailuresWarning
+
+CLASSES, CHANNELS = 3, 6
+
+
+def dataset(images=48, seed=0):
+    """Images whose class is the strongest of the first three channels' means."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.rand(images, CHANNELS, 5, 5, generator=generator)
+    return TensorDataset(inputs, inputs[:, :CLASSES].mean((2, 3)).argmax(1))
+
+
+class Classifier(L.LightningModule):
+    """An ordinary module with dropout and batch norm; nothing in it knows of the monitors."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(CHANNELS, 8, 3),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, CLASSES),
+        )
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("val_loss", loss)
+        return loss
+
+    test_step = validation_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def loaders(shuffle=True):
+    return (
+        DataLoader(dataset(), batch_size=8, shuffle=shuffle),
+        DataLoader(dataset(30, seed=1), batch_size=8),
+    )
+
+
+def trainer(callbacks, epochs=2, **options):
+    defaults = {
+        "max_epochs": epochs,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return L.Trainer(callbacks=callbacks, **(defaults | options))
+
+
+def fit(callbacks, module=None, seed=7, data=None, **options):
+    L.seed_everything(seed, verbose=False)
+    module = module or Classifier()
+    run = trainer(callbacks, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        run.fit(module, *(data or loaders()))
+    return run, module
+
+
+def table(images=30):
+    inputs = dataset(images, seed=1).tensors[0]
+    return FactorTable(
+        ("bright", "dark"), torch.stack([inputs.mean((1, 2, 3)) > 0.5, inputs.mean((1, 2, 3)) <= 0.5], 1)
+    )
+
+
+def hooks_on(module):
+    return sum(len(child._forward_hooks) + len(child._forward_pre_hooks) for child in module.modules())
+
+
+def test_the_monitors_log_under_one_prefix_and_leave_the_users_values_alone():
+    run, _ = fit(failure_monitors(factors=table(), on_error="raise"))
+    keys = set(run.callback_metrics)
+    assert "val_loss" in keys
+    assert {key.split("/")[0] for key in keys - {"val_loss"}} == {"failures"}
+    for key in (
+        "factors/error_ratio/bright",
+        "factors/low/dark",
+        "factors/error_ratio/worst",
+        "collapse/effective_rank/penultimate",
+        "collapse/logit_effective_rank",
+        "simplicity/model_accuracy",
+        "simplicity/reference_accuracy",
+        "simplicity/own/1",
+    ):
+        assert f"failures/{key}" in keys, key
+
+
+def test_trained_weights_are_bitwise_the_same_with_and_without_the_monitors():
+    _, alone = fit([])
+    _, watched = fit(failure_monitors(factors=table(), on_error="raise"))
+    for (name, plain), (_, with_us) in zip(alone.state_dict().items(), watched.state_dict().items(), strict=True):
+        assert torch.equal(plain, with_us), name
+
+
+def test_no_hook_and_no_monitor_stays_on_the_module():
+    _, module = fit(failure_monitors(factors=table(), on_error="raise"))
+    assert hooks_on(module) == 0
+    assert not any(isinstance(child, Monitor) for child in module.modules())
+    copy.deepcopy(module)
+
+
+def test_hooks_come_off_after_an_exception_in_the_users_step():
+    class Broken(Classifier):
+        def validation_step(self, batch, batch_idx):
+            super().validation_step(batch, batch_idx)
+            if batch_idx == 1 and not self.trainer.sanity_checking:
+                raise ArithmeticError("the user's own")
+
+    module = Broken()
+    with pytest.raises(ArithmeticError):
+        fit(failure_monitors(factors=table()), module)
+    assert hooks_on(module) == 0
+
+
+def test_the_logged_figures_are_those_of_the_final_model_on_the_validation_data():
+    run, module = fit(failure_monitors(factors=table(), on_error="raise"), num_sanity_val_steps=0)
+    images, labels = dataset(30, seed=1).tensors
+    with torch.no_grad():
+        wrong = module.eval().net(images).argmax(1) != labels
+    values = {key: float(value) for key, value in run.callback_metrics.items()}
+    assert values["failures/simplicity/model_accuracy"] == pytest.approx(1 - wrong.float().mean().item())
+    assert values["failures/factors/error/all"] == pytest.approx(wrong.float().mean().item())
+    bright = table().values[:, 0]
+    expected = wrong[bright].float().mean() / wrong.float().mean()
+    assert values["failures/factors/error_ratio/bright"] == pytest.approx(expected.item())
+
+
+def test_the_linear_reference_is_fitted_on_the_training_data_alone():
+    monitor = SimplicityBiasMonitor(on_error="raise")
+    fit([monitor], epochs=1)
+    images, labels = dataset().tensors
+    spectra = images.mean((2, 3)).double()
+    assert monitor.reference is not None
+    weight, bias = monitor.reference
+    accuracy = ((spectra @ weight.T + bias).argmax(1) == labels).double().mean()
+    assert accuracy > 0.9
+    centred = spectra - spectra.mean(0)
+    first = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
+    assert abs(float(first @ monitor.directions.squeeze(1).double())) == pytest.approx(1, abs=1e-6)
+
+
+def test_validate_and_test_are_watched_too():
+    monitors = [FactorErrorMonitor(table(), on_error="raise"), CollapseMonitor(on_error="raise")]
+    run, module = fit(monitors, epochs=1)
+    for verb in (run.validate, run.test):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            logged = verb(module, loaders()[1], verbose=False)[0]
+        assert "failures/collapse/effective_rank/penultimate" in logged
+        assert "failures/factors/error_ratio/worst" in logged
+        assert hooks_on(module) == 0
+
+
+def test_a_monitor_that_fails_warns_once_with_its_cause_and_training_goes_on():
+    diagnosis = FailureDiagnosis()
+    monitors = [FactorErrorMonitor(["fog"]), diagnosis]
+    with pytest.warns(FailuresWarning) as caught:
+        run, module = fit(monitors)
+    assert len(caught) == 1
+    assert str(caught[0].message) == (
+        "FactorErrorMonitor stepped aside, training goes on. UnknownNameError: FactorErrorMonitor(factors=...): "
+        "the batch does not hold the factors; given no field 'fog', and 0 integer or bool tensors of shape (8, 1). "
+        "Name where they are, factors='meta.factors' with names=[...], or pass a FactorTable of the dataset's rows."
+    )
+    assert run.current_epoch == 2
+    assert hooks_on(module) == 0
+    (finding,) = diagnosis.findings
+    assert (finding.kind, finding.subject) == ("monitor_error", "FactorErrorMonitor")
+
+
+def test_on_error_raise_stops_the_run():
+    with pytest.raises(LookupError, match="the batch does not hold the factors"):
+        fit([FactorErrorMonitor(["fog"], on_error="raise")])
+
+
+def test_a_batch_without_targets_says_what_to_name():
+    class Unlabelled(Classifier):
+        def training_step(self, batch, _):
+            return self.net(batch[0]).square().mean()
+
+        def validation_step(self, batch, _):
+            self.net(batch[0])
+
+    images = TensorDataset(dataset().tensors[0])
+    data = (DataLoader(images, batch_size=8), DataLoader(images, batch_size=8))
+    with pytest.warns(
+        FailuresWarning, match=r"no targets were found; .* Name the field that holds them: targets='label'"
+    ):
+        run, _ = fit([SimplicityBiasMonitor(), CollapseMonitor(on_error="raise")], Unlabelled(), data=data)
+    assert "failures/collapse/effective_rank/penultimate" in run.callback_metrics
+
+
+def test_a_run_without_validation_is_told_once_that_nothing_is_monitored():
+    class OnlyTraining(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = Classifier().net
+
+        def training_step(self, batch, _):
+            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    with pytest.warns(FailuresWarning, match="this run has no validation, so nothing is monitored") as caught:
+        fit(failure_monitors(), OnlyTraining(), data=loaders()[:1])
+    assert len([warning for warning in caught if warning.category is FailuresWarning]) == 1
+
+
+def test_a_table_of_another_length_than_the_dataset_is_refused():
+    with pytest.raises(ValueError, match="a table of 29 rows, a dataset of 30 images"):
+        fit([FactorErrorMonitor(FactorTable(("a",), torch.arange(29)[:, None] % 2 == 0), on_error="raise")])
+
+
+def test_infinite_logits_are_counted_and_never_silent():
+    class Exploding(Classifier):
+        def validation_step(self, batch, _):
+            logits = self.net(batch[0]).clone()
+            logits[0] = torch.nan
+            return {"logits": logits}
+
+    run, _ = fit([CollapseMonitor(on_error="raise"), FactorErrorMonitor(table(), on_error="raise")], Exploding())
+    values = run.callback_metrics
+    assert values["failures/collapse/non_finite"] == 4
+    assert values["failures/factors/images/non_finite"] == 4
+
+
+def test_a_resumed_run_keeps_its_linear_reference(tmp_path):
+    monitor = SimplicityBiasMonitor(on_error="raise")
+    run, _ = fit([monitor], epochs=1)
+    run.save_checkpoint(tmp_path / "run.ckpt")
+    again = SimplicityBiasMonitor(on_error="raise")
+    again.load_state_dict(torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"][monitor.state_key])
+    assert torch.equal(again.reference.weight, monitor.reference.weight)
+    assert torch.equal(again.directions, monitor.directions)

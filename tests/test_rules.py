@@ -1,0 +1,99 @@
+import math
+
+import pytest
+
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.rules import Rule, standard_rules
+from lightning_failures.errors import InputError
+from lightning_failures.reporting.record import Evaluation
+
+RULE = Rule(
+    kind="factor_failure",
+    when=["low/* > 1.5"],
+    clear=["low/* <= 1.2"],
+    evidence={"low": "low/*"},
+    message="{subject} at {low:.1f}",
+    warmup=1,
+    persistence=2,
+)
+
+
+def run(rule, *values):
+    """One evaluation an epoch; returns the diagnosis after the last."""
+    diagnosis = FailureDiagnosis([rule])
+    for epoch, value in enumerate(values):
+        diagnosis.evaluate(Evaluation(epoch, 10 * epoch, value if isinstance(value, dict) else {"low/dark": value}))
+    return diagnosis
+
+
+def spans(diagnosis):
+    return [(finding.subject, finding.epoch, finding.cleared) for finding in diagnosis.history]
+
+
+def test_a_finding_needs_persistence_after_the_warmup():
+    assert spans(run(RULE, 2.0, 2.0)) == []
+    assert spans(run(RULE, 2.0, 2.0, 2.0)) == [("dark", 2, None)]
+    assert spans(run(RULE, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0)) == []
+
+
+def test_a_finding_carries_its_figures_and_words():
+    finding = run(RULE, 1.0, 1.6, 1.7).findings[0]
+    assert (finding.message, finding.step, dict(finding.evidence)) == ("dark at 1.7", 20, {"low": 1.7})
+
+
+def test_between_raising_and_clearing_a_finding_stays():
+    assert spans(run(RULE, 0, 2.0, 2.0, 1.3, 1.3, 1.3)) == [("dark", 2, None)]
+    assert spans(run(RULE, 0, 2.0, 2.0, 1.1, 1.3, 1.1)) == [("dark", 2, None)]
+    diagnosis = run(RULE, 0, 2.0, 2.0, 1.1, 1.1)
+    assert spans(diagnosis) == [("dark", 2, 4)]
+    assert diagnosis.findings == []
+
+
+def test_a_finding_may_come_again_after_it_was_cleared():
+    assert spans(run(RULE, 0, 2.0, 2.0, 1.1, 1.1, 2.0, 2.0)) == [("dark", 2, 4), ("dark", 6, None)]
+
+
+def test_subjects_are_counted_apart():
+    values = [{"low/a": 2.0, "low/b": 1.0}, {"low/a": 2.0, "low/b": 2.0}, {"low/a": 2.0, "low/b": 2.0}]
+    assert spans(run(RULE, *values)) == [("a", 2, None), ("b", 2, None)]
+
+
+def test_an_evaluation_without_the_value_changes_nothing():
+    assert spans(run(RULE, 0, 2.0, {}, {"low/dark": math.nan}, 2.0)) == [("dark", 4, None)]
+
+
+def test_the_state_survives_a_resume_in_plain_containers():
+    whole = run(RULE, 0, 2.0, 2.0, 1.1, 1.1)
+    first, second = run(RULE, 0, 2.0), FailureDiagnosis([RULE])
+    second.load_state_dict(first.state_dict())
+    for epoch, value in ((2, 2.0), (3, 1.1), (4, 1.1)):
+        second.evaluate(Evaluation(epoch, 10 * epoch, {"low/dark": value}))
+    assert second.history == whole.history
+
+
+def test_a_rule_with_an_unknown_kind_lists_the_kinds():
+    with pytest.raises(InputError, match=r"Rule: there is no kind 'bad_luck'; given bad_luck. Use one of one_dim"):
+        Rule(kind="bad_luck", when=["a > 1"], evidence={}, message="")
+
+
+def test_a_message_that_names_no_evidence_is_an_error():
+    with pytest.raises(InputError) as error:
+        Rule(kind="factor_failure", when=["a > 1"], evidence={"a": "a"}, message="{a} and {b}")
+    assert str(error.value) == (
+        "Rule(factor_failure): the message names b; given evidence a. Name evidence, or {subject}."
+    )
+
+
+@pytest.mark.parametrize("rule", standard_rules(), ids=lambda rule: rule.kind)
+def test_every_standard_rule_says_where_its_thresholds_come_from_and_what_to_try(rule):
+    assert rule.source
+    assert rule.advice
+    assert rule.warmup >= 1
+    assert rule.persistence >= 2
+
+
+def test_an_early_epoch_is_not_called_a_failure():
+    diagnosis = FailureDiagnosis()
+    for epoch in range(2):
+        diagnosis.evaluate(Evaluation(epoch, epoch, {"failures/simplicity/low": 0.5}))
+    assert diagnosis.history == []
