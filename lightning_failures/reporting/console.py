@@ -1,0 +1,94 @@
+"""What people see in the terminal: a line when a finding is raised, and the verdict at the end."""
+
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from lightning_failures.reporting.findings import Finding
+from lightning_failures.reporting.record import RunRecord
+from lightning_failures.reporting.words import headline, status, tally, title, when
+
+__all__ = ["print_finding", "print_verdict"]
+
+# Colours that can be read on light and on dark terminals; the words say the same without them.
+STYLES = {"failure": "bold red", "warning": "bold magenta", "cleared": "green"}
+STATUSES = {"failing": "bold red", "warned": "bold magenta", "clear": "bold green", "unknown": "bold"}
+
+
+def print_verdict(
+    records: Sequence[RunRecord], console: Console | None = None, report: str | Path | None = None
+) -> None:
+    """Say of each run whether, when, how and why it fails, and what to try.
+
+    Args:
+        records: the runs.
+        console: where to print; the terminal by default.
+        report: the written report, to be named at the end.
+    """
+    console = console or Console(highlight=False)
+    console.print()
+    width = min(console.width, 110)  # longer lines are hard to read
+    console.print(Rule(Text("Verdict", style="bold"), align="left", style="dim"), width=width)
+    for record in records:
+        console.print(Text(record.name, style="bold"))
+        lines = [Text(headline(record)), Text(tally(record), style=STATUSES[status(record)])]
+        entries = map(_entry, [*record.standing, *(f for f in record.findings if not f.standing)])
+        parts: list[RenderableType] = [*lines, *entries]
+        for part in parts:
+            console.print(Padding(part, (0, 0, 0, 2)), width=width)
+        console.print()
+    if report is not None:
+        console.print(Text.assemble(("Report: ", "bold"), str(report)), soft_wrap=True)
+
+
+def print_finding(finding: Finding, console: Console | None = None, run: str = "") -> None:
+    """One line when a finding is raised or cleared, which leaves a progress bar whole.
+
+    Args:
+        finding: the finding.
+        console: where to print; by default the terminal, above a progress bar where one is running.
+        run: name of the run, where there are several.
+    """
+    word = finding.severity if finding.standing else "cleared"
+    at = finding.epoch if finding.standing else finding.cleared
+    line = Text.assemble((f"{run} " if run else "") + f"epoch {at} ", (word, STYLES[word]), f" {title(finding)}. ")
+    line.append(" ".join(finding.message.split()) if finding.standing else f"Raised at epoch {finding.epoch}.")
+    if console is not None:
+        console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+        return
+    buffer = StringIO()
+    terminal = Console()
+    plain = Console(
+        file=buffer,
+        force_terminal=terminal.is_terminal,
+        color_system=terminal.color_system,  # type: ignore[arg-type]  # rich's own value
+        width=terminal.width,
+    )
+    plain.print(
+        line, highlight=False, no_wrap=terminal.is_terminal, overflow="ellipsis", soft_wrap=not terminal.is_terminal
+    )
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        sys.stdout.write(buffer.getvalue())
+    else:  # clears the bars, writes, and draws them again
+        bars.tqdm.write(buffer.getvalue(), file=sys.stdout, end="")
+
+
+def _entry(finding: Finding) -> Table:
+    word = finding.severity if finding.standing else "cleared"
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=7)
+    grid.add_column()
+    grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding)}"))
+    if finding.standing:
+        grid.add_row("", Text(finding.message))
+        if finding.advice:
+            grid.add_row("", Text.assemble(("Try: ", "bold"), finding.advice))
+    return grid

@@ -1,0 +1,139 @@
+"""A finding: when, how and why a model fails, with its evidence, as plain data."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_failures.errors import InputError, UnknownNameError
+
+__all__ = ["FINDING_KINDS", "SEVERITIES", "Evidence", "Finding", "strict"]
+
+#: All kinds of finding, worst first.
+FINDING_KINDS = (
+    "one_dimensional_predictions",
+    "simple_cue_reliance",
+    "untapped_information",
+    "representation_collapse",
+    "class_collapse",
+    "single_band_reliance",
+    "factor_failure",
+    "factor_spillover",
+    "monitor_error",
+)
+
+SEVERITIES = ("warning", "failure")
+
+Evidence = float | int | str | None
+
+
+def strict(value: Evidence) -> Evidence:
+    """A value that strict JSON can hold: nan becomes None, an infinity becomes ``"inf"`` or ``"-inf"``.
+
+    Example:
+        >>> strict(0.5), strict(float("nan")), strict(float("-inf"))
+        (0.5, None, '-inf')
+    """
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(float(value))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One failure of one run, from the evaluation that raised it to the one that cleared it.
+
+    Args:
+        kind: what fails, one of :data:`FINDING_KINDS`.
+        subject: what it is about: a factor, a layer, a band, a cue; may be empty.
+        epoch: Lightning's epoch, counted from 0, at which it was raised.
+        step: the global step at which it was raised.
+        cleared: the epoch at which it no longer held, or None while it stands.
+        severity: ``"warning"`` or ``"failure"``.
+        evidence: the figures that it rests on, by name; never empty.
+        message: what happens, in plain words with the figures.
+        advice: what to try next.
+
+    Raises:
+        UnknownNameError: the kind or the severity does not exist.
+        InputError: there is no evidence, or some of it is not plain; an epoch or a step is negative.
+
+    Example:
+        >>> finding = Finding(
+        ...     kind="class_collapse",
+        ...     subject="",
+        ...     epoch=2,
+        ...     step=90,
+        ...     evidence={"effective_classes": 1.0, "classes": 16},
+        ...     message="All predictions fall on one class.",
+        ... )
+        >>> finding.standing, finding.with_cleared(5).cleared
+        (True, 5)
+    """
+
+    kind: str
+    subject: str
+    epoch: int
+    step: int
+    cleared: int | None = None
+    severity: str = "warning"
+    evidence: Mapping[str, Evidence]
+    message: str
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        _one_of("kind", self.kind, FINDING_KINDS)
+        _one_of("severity", self.severity, SEVERITIES)
+        if not self.evidence:
+            raise InputError("Finding", "a finding without evidence", f"{self.kind!r}", "Pass the figures it rests on.")
+        if self.epoch < 0 or self.step < 0:
+            given = f"epoch {self.epoch}, step {self.step}"
+            raise InputError("Finding", "an epoch or a step below 0", given, "Pass those of the trainer.")
+        if self.cleared is not None and self.cleared < self.epoch:
+            given = f"raised at epoch {self.epoch}, cleared at {self.cleared}"
+            raise InputError("Finding", "cleared before it was raised", given, "Pass the epoch of a later evaluation.")
+        object.__setattr__(self, "evidence", {str(name): _plain(name, value) for name, value in self.evidence.items()})
+
+    @property
+    def standing(self) -> bool:
+        """Whether it still holds."""
+        return self.cleared is None
+
+    def with_cleared(self, epoch: int) -> "Finding":
+        """The same finding, cleared at an epoch."""
+        return dataclasses.replace(self, cleared=epoch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers that strict JSON and ``torch.load(weights_only=True)`` accept; nan becomes None."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"evidence": {name: strict(value) for name, value in self.evidence.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Finding":
+        """The finding of :meth:`to_dict`; fields that it does not know, such as ``run``, are left out.
+
+        Raises:
+            InputError: a field is missing.
+        """
+        fields = dataclasses.fields(cls)
+        missing = [f.name for f in fields if f.name not in data and f.default is dataclasses.MISSING]
+        if missing:
+            given = f"{', '.join(map(str, data)) or 'nothing'}"
+            raise InputError("Finding.from_dict", f"no {', '.join(missing)}", given, "Pass what to_dict returned.")
+        return cls(**{field.name: data[field.name] for field in fields if field.name in data})
+
+
+def _one_of(field: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise UnknownNameError("Finding", f"unknown {field}", repr(given), f"Use one of {', '.join(known)}.")
+
+
+def _plain(name: str, value: object) -> Evidence:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):  # a subclass such as numpy.float64 would not load with weights_only=True
+        return float(value)
+    given = f"{name!r} of type {type(value).__name__}"
+    raise InputError("Finding", "evidence that is not a plain number or text", given, "Pass value.item() instead.")

@@ -1,0 +1,214 @@
+"""Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
+
+import json
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_failures.errors import InputError
+from lightning_failures.reporting import wandb
+from lightning_failures.reporting.canvas import close, to_png
+from lightning_failures.reporting.findings import Evidence, strict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["log_alert", "log_figure", "log_summary", "log_table"]
+
+Rows = Sequence[Sequence[Evidence]]
+
+
+@rank_zero_only
+def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
+    """Add rows to the table of a key.
+
+    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet a file an evaluation, any other
+    logger with a folder the file ``failures/<key>.jsonl`` in it; no logger, nothing. On the first rank only.
+
+    Args:
+        loggers: those of the trainer.
+        key: for example ``failures/factors/table``.
+        columns: names of the columns.
+        rows: one value a column; nan is written as nothing.
+        step: the global step.
+
+    Raises:
+        InputError: a row does not fit the columns.
+    """
+    for row in rows:
+        if len(row) != len(columns):
+            given = f"{len(row)} values for {len(columns)} columns"
+            raise InputError("log_table", f"a row of {key!r} does not fit", given, "Pass one value a column.")
+    for logger in loggers:
+        _sink(logger).table(key, list(columns), [[strict(value) for value in row] for row in rows], step)
+
+
+@rank_zero_only
+def log_figure(loggers: Sequence[Logger], key: str, figure: "Figure", step: int) -> None:
+    """Log a matplotlib figure as an image, and close it; on the first rank only.
+
+    Args:
+        loggers: those of the trainer.
+        key: for example ``failures/factors/figure``.
+        figure: drawn anywhere; it cannot be used any more afterwards.
+        step: the global step.
+    """
+    if loggers:
+        from PIL import Image
+
+        image = Image.open(BytesIO(to_png(figure, dpi=150))).convert("RGB")
+        for logger in loggers:
+            _sink(logger).image(key, image, step)
+    close(figure)
+
+
+@rank_zero_only
+def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "warning") -> None:
+    """Tell that something happened: an alert in W&B, a text elsewhere; on the first rank only.
+
+    Args:
+        loggers: those of the trainer.
+        title: a few words.
+        text: plain sentences.
+        level: ``"info"``, ``"warning"`` or ``"failure"``.
+
+    Raises:
+        InputError: there is no such level.
+    """
+    if level not in wandb.LEVELS:
+        raise InputError("log_alert", "unknown level", repr(level), f"Use one of {', '.join(wandb.LEVELS)}.")
+    for logger in loggers:
+        _sink(logger).alert(title, text, level)
+
+
+@rank_zero_only
+def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
+    """Write values that describe the whole run where the logger keeps such: the summary of a W&B run."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            wandb.log_summary(logger, values)
+
+
+class _Sink(Protocol):
+    """Where one logger keeps what is not a scalar."""
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None: ...
+
+    def image(self, key: str, image: Any, step: int) -> None: ...
+
+    def alert(self, title: str, text: str, level: str) -> None: ...
+
+
+class _Wandb:
+    def __init__(self, logger: WandbLogger) -> None:
+        self.logger = logger
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        wandb.log_table(self.logger, key, columns, rows, step)
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        wandb.log_image(self.logger, key, image, step)
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        wandb.log_alert(self.logger, title, text, level)
+
+
+class _TensorBoard:
+    def __init__(self, logger: TensorBoardLogger) -> None:
+        self.writer: Any = logger.experiment
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        lines = [columns, ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
+        self.writer.add_text(key, "\n".join(f"| {' | '.join(line)} |" for line in lines), step)
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        import numpy as np
+
+        self.writer.add_image(key, np.asarray(image), step, dataformats="HWC")
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        self.writer.add_text(f"failures/alerts/{level}", f"**{title}**: {text}")
+
+
+class _MLFlow:
+    def __init__(self, logger: MLFlowLogger) -> None:
+        self.client: Any = logger.experiment
+        self.run = logger.run_id
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        named = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
+        self.client.log_table(self.run, {"step": [step] * len(rows), **named}, f"{key}.json")
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        self.client.log_image(self.run, image, f"{key}-{step:08d}.png")
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        self.client.set_tag(self.run, f"failures.{level}.{title}"[:250], text[:5000])
+
+
+class _Comet:
+    def __init__(self, logger: CometLogger) -> None:
+        self.experiment: Any = logger.experiment
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        self.experiment.log_table(f"{key}-{step:08d}.csv", tabular_data=[list(row) for row in rows], headers=columns)
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        self.experiment.log_image(image, name=key, step=step)
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        self.experiment.log_text(f"{title}: {text}", metadata={"level": level})
+
+
+class _Folder:
+    def __init__(self, logger: Logger) -> None:
+        _ = getattr(logger, "experiment", None)  # a CSVLogger warns when its folder is filled before it is made
+        folder = getattr(logger, "log_dir", None) or logger.save_dir
+        self.folder = Path(folder) / "failures" if folder else None
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        self._append(f"{key}.jsonl", [{"step": step, **dict(zip(columns, row, strict=True))} for row in rows])
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        path = self._path(f"{key}-{step:08d}.png")
+        if path is not None:
+            image.save(path)
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        self._append("alerts.jsonl", [{"level": level, "title": title, "text": text}])
+
+    def _append(self, name: str, lines: Sequence[dict[str, Evidence]]) -> None:
+        path = self._path(name)
+        if path is not None:
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+
+    def _path(self, name: str) -> Path | None:
+        if self.folder is None:
+            return None
+        path = self.folder / name.removeprefix("failures/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _sink(logger: Logger) -> _Sink:
+    match logger:
+        case WandbLogger():
+            return _Wandb(logger)
+        case TensorBoardLogger():
+            return _TensorBoard(logger)
+        case MLFlowLogger():
+            return _MLFlow(logger)
+        case CometLogger():
+            return _Comet(logger)
+        case _:
+            return _Folder(logger)
+
+
+def _cell(value: Evidence) -> str:
+    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")

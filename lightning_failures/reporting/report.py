@@ -1,0 +1,151 @@
+"""The report of one or more runs: ``findings.json`` for machines and ``report.html``, one file, for people."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_failures.errors import InputError, MissingPackageError
+from lightning_failures.reporting import words
+from lightning_failures.reporting.canvas import close, to_svg
+from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, factor_figure, interchange_figure
+from lightning_failures.reporting.findings import strict
+from lightning_failures.reporting.glossary import glossary
+from lightning_failures.reporting.record import RunRecord, factor_rows
+from lightning_failures.reporting.summary import comparison, tiles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["write_findings", "write_report"]
+
+TITLE = "Failure report"
+
+
+def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = TITLE) -> Path:
+    """Write ``findings.json`` and ``report.html`` into a folder, which is made if need be.
+
+    The page needs nothing but itself: no script, no font, no picture from elsewhere. It follows the reader's light or
+    dark theme and prints on paper.
+
+    Args:
+        folder: where both files go.
+        records: the runs; two or three stand side by side.
+        title: heading of the page.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        InputError: no run was given, or two have one name.
+        MissingPackageError: jinja2 or matplotlib is not installed; ``findings.json`` is written all the same.
+    """
+    write_findings(folder, records)
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingPackageError(
+            "write_report", "the page needs jinja2", "no jinja2", 'Run pip install "lightning-failures[report]".'
+        ) from error
+    source = resources.files("lightning_failures.reporting").joinpath("report.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": words.number, "p_value": words.p_value}
+    page = environment.from_string(source).render(
+        title=title,
+        version=_version(),
+        words=words,
+        runs=[_run(record, place, accuracy_limits(records)) for place, record in enumerate(records)],
+        comparison=comparison(records) if len(records) > 1 else [],
+        factors=_factors(records),
+        glossary=glossary(key for record in records for key in record.last_values()),
+    )
+    path = Path(folder) / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def write_findings(folder: str | Path, records: Sequence[RunRecord]) -> Path:
+    """Write ``findings.json``: all findings, and of each run its epochs, time and last values; strict JSON."""
+    names = [record.name for record in records]
+    if not names or len(set(names)) < len(names):
+        given = ", ".join(map(repr, names)) or "none"
+        raise InputError("write_report", "the runs cannot be told apart", given, "Pass runs with different names.")
+    data = {
+        "findings": [finding.to_dict() | {"run": record.name} for record in records for finding in record.findings],
+        "runs": {
+            record.name: {
+                "epochs": record.epochs,
+                "evaluations": len(record.evaluations),
+                "seconds": record.seconds,
+                "monitor_share": record.monitor_share,
+                "last": {key: strict(float(value)) for key, value in record.last_values().items()},
+                "undefined": record.undefined,
+            }
+            for record in records
+        },
+        "version": _version(),
+    }
+    path = Path(folder) / "findings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _run(record: RunRecord, place: int, limits: tuple[float, float]) -> dict[str, Any]:
+    """What the page shows of one run."""
+    last = record.last_values()
+    figures = []
+    if words.accuracy_key(record):
+        label = f"Accuracy of {record.name} by epoch. {words.headline(record)}"
+        figures.append((_draw(lambda: accuracy_figure(record, limits), f"accuracy{place}", label), "accuracy"))
+    own = record.last("failures/simplicity/own/1")
+    if "failures/simplicity/own/1" in last:
+        label = f"Interchange of {record.name} by epoch. At the end one direction decides {words.number(own)} of pairs."
+        figures.append((_draw(lambda: interchange_figure(record), f"interchange{place}", label), "interchange"))
+    undefined = {key: why for key, why in record.undefined.items() if math.isnan(record.last(key))}
+    findings = [*record.standing, *(finding for finding in record.findings if not finding.standing)]
+    reasons: dict[str, list[str]] = {}
+    for key, why in undefined.items():
+        reasons.setdefault(why, []).append(key)
+    return {
+        "record": record,
+        "findings": findings,
+        "tiles": tiles(record),
+        "figures": figures,
+        "undefined": reasons,
+        "values": sorted(last.items()),
+    }
+
+
+def _factors(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """The factor figure of all runs and the rows of each."""
+    tables = [(record, rows) for record in records if (rows := factor_rows(record.last_values()))]
+    figures = []
+    for first in range(0, len(tables), 2):  # two runs a figure can still be told apart
+        arms = [record for record, _ in tables[first : first + 2]]
+        worst = "; ".join(
+            f"{record.name}: worst {rows[0].name}, error ratio {words.number(rows[0].ratio)}" for record, rows in tables
+        )
+        label = f"Error ratios of the factors with 95% intervals. {worst}."
+        figures.append(_draw(lambda arms=arms: factor_figure(*arms), f"factors{first}", label))  # type: ignore[misc]
+    return {"figures": figures, "tables": tables}
+
+
+def _draw(figure: "Callable[[], Figure]", name: str, label: str) -> Any:
+    from markupsafe import Markup
+
+    drawn = figure()
+    svg = to_svg(drawn, name, label)
+    close(drawn)
+    return Markup(svg)  # our own, with names escaped by matplotlib and to_svg
+
+
+def _version() -> str:
+    try:
+        return metadata.version("lightning-failures")
+    except metadata.PackageNotFoundError:
+        return "from source"

@@ -1,0 +1,137 @@
+"""The plain words for findings, figures and runs that the console and the report share."""
+
+import math
+
+from lightning_failures.reporting.findings import Finding
+from lightning_failures.reporting.record import RunRecord
+
+__all__ = [
+    "KIND_TITLES",
+    "accuracy_key",
+    "headline",
+    "number",
+    "p_value",
+    "reference",
+    "status",
+    "tally",
+    "title",
+    "when",
+]
+
+KIND_TITLES = {
+    "one_dimensional_predictions": "One-dimensional predictions",
+    "simple_cue_reliance": "Reliance on a simple cue",
+    "untapped_information": "Untapped information",
+    "representation_collapse": "Representation collapse",
+    "class_collapse": "Class collapse",
+    "single_band_reliance": "Reliance on a single band",
+    "factor_failure": "Failure on one kind of image",
+    "factor_spillover": "Spill-over onto one kind of image",
+    "monitor_error": "A monitor stepped aside",
+}
+
+#: Where the accuracy of a run may stand, the one compared with the linear reference first.
+ACCURACY_KEYS = (
+    "failures/simplicity/model_accuracy",
+    "failures/simplicity/accuracy",
+    "failures/collapse/accuracy",
+    "val_acc",
+    "val_accuracy",
+    "val/acc",
+    "val/accuracy",
+)
+REFERENCE_KEY = "failures/simplicity/reference_accuracy"
+
+
+def number(value: float | int | str | None) -> str:
+    """A figure for people: three significant digits, whole numbers whole, ``undefined`` for nan and None.
+
+    Example:
+        >>> number(0.52), number(2104), number(15234.6), number(float("nan"))
+        ('0.52', '2,104', '15,235', 'undefined')
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
+
+
+def p_value(value: float) -> str:
+    """A p-value for people.
+
+    Example:
+        >>> p_value(1e-9), p_value(0.0421)
+        ('< 0.001', '0.042')
+    """
+    return "undefined" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def title(finding: Finding) -> str:
+    """What fails, with its subject."""
+    name = KIND_TITLES[finding.kind]
+    return f"{name}: {finding.subject}" if finding.subject else name
+
+
+def when(finding: Finding) -> str:
+    """When a finding was raised, and whether it still stands."""
+    since = f"epoch {finding.epoch} (step {finding.step:,})"
+    return f"since {since}" if finding.standing else f"from {since}, cleared at epoch {finding.cleared}"
+
+
+def accuracy_key(record: RunRecord) -> str | None:
+    """The logged key that holds the run's validation accuracy; None if there is none."""
+    logged = record.last_values()
+    return next((key for key in ACCURACY_KEYS if key in logged), None)
+
+
+def headline(record: RunRecord) -> str:
+    """The run in one sentence: its accuracy, beside the linear reference's where there is one."""
+    if not record.evaluations:
+        return "Nothing was evaluated, so nothing can be said about this run."
+    after = f"after {record.epochs} epoch{'s' * (record.epochs != 1)}"
+    key = accuracy_key(record)
+    if key is None:
+        return f"Evaluated {after}; no accuracy was logged."
+    sentence = f"Accuracy {record.last(key):.2f} {after}"
+    best = reference(record)
+    if math.isnan(best):
+        return sentence + "."
+    return f"{sentence}, against {best:.2f} of a linear model on the same images."
+
+
+def reference(record: RunRecord) -> float:
+    """Accuracy of the linear reference at the last evaluation; nan without one."""
+    return record.last(REFERENCE_KEY)
+
+
+def tally(record: RunRecord) -> str:
+    """How many findings stand, in one sentence."""
+    aside = [f for f in record.standing if f.kind == "monitor_error"]
+    found = [f for f in record.standing if f.kind != "monitor_error"]
+    failures = sum(finding.severity == "failure" for finding in found)
+    cleared = sum(not finding.standing for finding in record.findings)
+    if not record.evaluations and not found:
+        return "No verdict."
+    counts = [_count(n, noun) for n, noun in ((failures, "failure"), (len(found) - failures, "warning")) if n]
+    where = f"in {_count(len(record.evaluations), 'evaluation')}"
+    sentence = f"{' and '.join(counts)} stand{'s' * (len(found) == 1)}" if found else f"No failure was found {where}"
+    if cleared:
+        sentence += f"; {_count(cleared, 'finding')} raised earlier {'was' if cleared == 1 else 'were'} cleared"
+    if aside:
+        sentence += f"; {_count(len(aside), 'monitor')} stepped aside, so not all was watched"
+    return sentence + "."
+
+
+def status(record: RunRecord) -> str:
+    """``failing``, ``warned``, ``clear``, or ``unknown`` where nothing was evaluated."""
+    severities = {finding.severity for finding in record.standing}
+    if severities:
+        return "failing" if "failure" in severities else "warned"
+    return "clear" if record.evaluations else "unknown"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
