@@ -1,0 +1,103 @@
+"""Interventions on images: what a model predicts when one part of its input is exchanged, kept or removed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.interchange import Level, interchange_inputs
+
+__all__ = ["as_labels", "interchange", "undisturbed"]
+
+Model = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def undisturbed(model: Model, inputs: Tensor) -> Iterator[None]:
+    """No gradients, evaluation mode, and afterwards each module's own mode and the random state as they were.
+
+    Args:
+        model: a module, or any function of images; only a module has a mode.
+        inputs: images on the model's device.
+    """
+    modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    try:
+        if isinstance(model, nn.Module):
+            model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def as_labels(logits: Tensor) -> Tensor:
+    """Classes from logits: (n c) to (n), (n c h w) to (n h w), and one logit an image (n) or (n 1) to 0 or 1; int64.
+
+    Example:
+        >>> as_labels(torch.tensor([[0.0, 2.0], [1.0, 0.0]])), as_labels(torch.tensor([[-1.0], [3.0]]))
+        (tensor([1, 0]), tensor([0, 1]))
+    """
+    if logits.ndim == 1:
+        return (logits > 0).long()
+    return (logits > 0).long().squeeze(1) if logits.shape[1] == 1 else logits.argmax(1)
+
+
+def interchange(
+    model: Model,
+    inputs: Tensor,
+    donors: Tensor,
+    directions: Tensor,
+    level: Level = "image",
+    ranks: Sequence[int] | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Predictions for donor images that got the receivers' coordinates on the data's top directions.
+
+    Where the predictions of receiver and donor differ, this says what decides: see
+    :class:`~lightning_failures.metrics.simplicity.DecisionDimension`, which counts it.
+
+    Args:
+        model: gives logits (n c), (n c h w) or (n 1) for images; a module runs in evaluation mode.
+        inputs: the receivers; (n b h w) or (n b), on the model's device.
+        donors: one donor a receiver, in the same shape, for example ``inputs.roll(1, 0)``.
+        directions: orthonormal directions of the channels as columns, such as the principal ones of the image-mean
+            spectra (image level) or of the pixels' spectra (pixel level); (b r).
+        level: "image" or "pixel"; see :func:`~lightning_failures.functional.interchange.interchange_inputs`.
+        ranks: how many of the directions to swap, one a column of the result; None: 1 to r.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a rank; (n r), or (n h w r) for pixels, int64.
+
+    Raises:
+        InputError: shapes that do not fit, directions that are not orthonormal, or ranks that they do not have.
+
+    Example:
+        >>> receivers, donors = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+        >>> interchange(lambda x: x, receivers, donors, torch.eye(2))
+        tensor([[0, 0]])
+    """
+    where = "interchange"
+    if directions.ndim != 2:
+        raise InputError(where, "directions are no columns", f"{tuple(directions.shape)}", "Pass (b r).")
+    width = directions.shape[1]
+    ranks = tuple(range(1, width + 1)) if ranks is None else tuple(ranks)
+    if not ranks or min(ranks) < 1 or max(ranks) > width:
+        raise InputError(
+            where, "ranks are not there", f"{ranks} of {width} directions", f"Pass ranks from 1 to {width}."
+        )
+    gram = directions.double().T @ directions.double()
+    if not bool((gram - torch.eye(width, device=gram.device)).abs().max() < 1e-3):
+        fix = "Pass orthonormal columns, for example principal_directions(covariance(moments))."
+        raise InputError(where, "directions are not orthonormal", f"lengths {gram.diagonal().sqrt().tolist()}", fix)
+    columns = []
+    with undisturbed(model, inputs):
+        for rank in ranks:
+            parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
+            swapped = (interchange_inputs(own, donor, directions[:, :rank], level) for own, donor in parts)
+            columns.append(torch.cat([as_labels(model(part)) for part in swapped]))
+    return torch.stack(columns, -1)
