@@ -20,15 +20,17 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "data.indian_pines": ("load_indian_pines",),
     "data.tables": ("FactorTable",),
     "errors": ("FailuresError", "FailuresWarning"),
-    "metrics.collapse": ("FeatureSpectrum", "PredictionCollapse"),
+    "metrics.collapse": ("FeatureSpectrum",),
+    "metrics.prediction_collapse": ("PredictionCollapse",),
     "metrics.factors": ("FactorErrorRatio",),
+    "metrics.simplicity": ("DecisionDimension", "LinearReference", "UntappedInformation"),
     "probes.interventions": ("interchange",),
     "probes.probe": ("Probe",),
     "reporting.findings": ("Finding",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.metrics.collapse import FeatureSpectrum, PredictionCollapse
+from lightning_failures.metrics.collapse import FeatureSpectrum
+from lightning_failures.metrics.prediction_collapse import PredictionCollapse
 from lightning_failures.probes.observe import Observation
 
 __all__ = ["CollapseMonitor"]

@@ -161,8 +161,8 @@ class FailureDiagnosis(Callback):
                 epoch=trainer.current_epoch,
                 step=trainer.global_step,
                 evidence={"cause": monitor.failure},
-                message=f"{name} stepped aside: {monitor.failure}",
-                advice="The training itself is not touched. Mend the cause, or leave this monitor out.",
+                message=str(monitor.failure),
+                advice="The training is not touched by it. Mend the cause, or leave this monitor out.",
             )
         )
 

@@ -237,8 +237,9 @@ class Monitor(Callback):
             self.probe.detach(self)
             if self.on_error == "raise":
                 raise
-            self.failure = f"{type(error).__name__}: {error}"
-            if not isinstance(error, FailuresError):  # a fault of ours: its trace is worth having
+            self.failure = str(error)
+            if not isinstance(error, FailuresError):  # a fault of ours: its name and trace are worth having
+                self.failure = f"{type(error).__name__}: {error}"
                 log.debug(traceback.format_exc())
             warnings.warn(
                 f"{type(self).__name__} stepped aside, training goes on. {self.failure}", FailuresWarning, stacklevel=3

@@ -1,0 +1,82 @@
+"""The monitors on two gloo processes of a real Trainer, with an uneven shard."""
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lightning_failures.callbacks.collapse import CollapseMonitor
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.factors import FactorErrorMonitor
+from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from tests.test_monitor import Classifier, dataset, table
+
+pytestmark = pytest.mark.slow
+
+
+class FailsOnRankOne(CollapseMonitor):
+    """Breaks at its third batch, on the second process only."""
+
+    def update(self, seen, batch_idx):
+        if torch.distributed.get_rank() == 1 and batch_idx == 2:
+            raise ArithmeticError("a fault of one rank")
+        super().update(seen, batch_idx)
+
+
+class Outcome(L.Callback):
+    """Brings back what the first process knows."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_fit_end(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            hooks = sum(len(child._forward_hooks) for child in pl_module.modules())
+            failures = [getattr(callback, "failure", None) for callback in trainer.callbacks]
+            torch.save({"epoch": trainer.current_epoch, "hooks": hooks, "failures": failures}, self.path)
+
+
+def trainer(devices, callbacks, **options):
+    return L.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp_spawn" if devices > 1 else "auto",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def monitors():
+    return [FactorErrorMonitor(table(37), on_error="raise"), CollapseMonitor(on_error="raise")]
+
+
+def validated(devices):
+    L.seed_everything(3, verbose=False)
+    module = Classifier()
+    run = trainer(devices, monitors())
+    return run.validate(module, DataLoader(dataset(37, seed=1), batch_size=4), verbose=False)[0]
+
+
+def test_two_processes_with_an_uneven_shard_log_the_figures_of_one():
+    one, two = validated(1), validated(2)
+    assert one["failures/factors/images/all"] == two["failures/factors/images/all"] == 37
+    ours = {key for key in one if key.startswith("failures/")}
+    assert ours == {key for key in two if key.startswith("failures/")}
+    for key in sorted(ours):
+        assert two[key] == pytest.approx(one[key], rel=1e-6, abs=1e-9, nan_ok=True), key
+
+
+def test_a_monitor_that_fails_on_one_rank_steps_aside_on_all_and_training_goes_on(tmp_path):
+    L.seed_everything(3, verbose=False)
+    outcome = Outcome(tmp_path / "outcome.pt")
+    callbacks = [FailsOnRankOne(), SimplicityBiasMonitor(on_error="raise"), FailureDiagnosis(), outcome]
+    run = trainer(2, callbacks, max_epochs=2)
+    run.fit(Classifier(), DataLoader(dataset(), batch_size=8), DataLoader(dataset(37, seed=1), batch_size=4))
+    seen = torch.load(outcome.path)
+    assert (seen["epoch"], seen["hooks"]) == (2, 0)
+    assert seen["failures"][0] == "it stepped aside on another rank: ArithmeticError: a fault of one rank"
+    assert "failures/simplicity/difference" in run.callback_metrics
