@@ -1,17 +1,41 @@
 """Sums of powers that add up across batches and ranks, and the mean, covariance and spectrum that they give."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["ClassMoments", "Moments", "class_moments", "covariance", "mean", "moments", "spectrum"]
+__all__ = [
+    "ClassMoments",
+    "Moments",
+    "Numerics",
+    "PowerSums",
+    "class_moments",
+    "covariance",
+    "eigen",
+    "finite_rows",
+    "mean",
+    "moments",
+    "numerics",
+    "power_sums",
+    "principal_directions",
+    "spectrum",
+]
+
+#: How sums of products are formed; they are always held in float64.
+Numerics = Literal["float64", "float64 on the CPU", "shifted float32, summed in float64"]
+
+EPSILON = torch.finfo(torch.float64).eps
+#: P100, V100, A100, H100, B200: float64 at half the rate of float32; other compute capabilities at 1/32 or less.
+_FAST_FLOAT64 = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}
 
 
 class Moments(NamedTuple):
     """First and second moments of feature rows; adds up across batches and across ranks."""
 
-    count: Tensor  # () int64, rows n
+    count: Tensor  # type: ignore[assignment]  # () int64, rows n; hides tuple.count
     total: Tensor  # (d) float64, sum x
     outer: Tensor  # (d d) float64, sum x x'
 
@@ -23,6 +47,29 @@ class Moments(NamedTuple):
             torch.zeros(num_features, dtype=torch.float64),
             torch.zeros(num_features, num_features, dtype=torch.float64),
         )
+
+
+class PowerSums(NamedTuple):
+    """Moments of feature rows up to the fourth power of their length; adds up across batches and across ranks."""
+
+    count: Tensor  # type: ignore[assignment]  # () int64, rows n; hides tuple.count
+    total: Tensor  # (d) float64, sum x
+    outer: Tensor  # (d d) float64, sum x x'
+    squares: Tensor  # () float64, sum |x|^2
+    cubes: Tensor  # (d) float64, sum |x|^2 x
+    fourths: Tensor  # () float64, sum |x|^4
+
+    @classmethod
+    def zero(cls, num_features: int) -> "PowerSums":
+        """The power sums of no rows."""
+        scalar = torch.zeros((), dtype=torch.float64)
+        vector = torch.zeros(num_features, dtype=torch.float64)
+        return cls(*Moments.zero(num_features), scalar, vector, scalar)
+
+    @property
+    def moments(self) -> Moments:
+        """The first and second moments alone."""
+        return Moments(self.count, self.total, self.outer)
 
 
 class ClassMoments(NamedTuple):
@@ -49,31 +96,90 @@ class ClassMoments(NamedTuple):
         return Moments(self.counts.sum(), self.totals.sum(0), self.outer)
 
 
-def moments(features: Tensor) -> Moments:
+def numerics(device: torch.device) -> Numerics:
+    """How sums of products are formed on a device.
+
+    Convention:
+        ``"float64"`` on CPUs and on GPUs with fast float64. ``"shifted float32, summed in float64"`` on the other
+        GPUs: each batch is centred first, its Gram matrix is formed in float32 without TF32, and the sums are
+        float64. ``"float64 on the CPU"`` for Apple's MPS, which has no float64.
+
+    Example:
+        >>> numerics(torch.device("cpu"))
+        'float64'
+    """
+    if device.type == "mps":
+        return "float64 on the CPU"
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        fast = capability[0] == 9 if torch.version.hip else capability in _FAST_FLOAT64  # 9: AMD Instinct
+        return "float64" if fast else "shifted float32, summed in float64"
+    return "float64"
+
+
+def finite_rows(features: Tensor) -> Tensor:
+    """Whether each row is free of NaN and infinity; (n), bool."""
+    return features.isfinite().all(1)
+
+
+def moments(features: Tensor, keep: Tensor | None = None, how: Numerics | None = None) -> Moments:
     """Moments of one batch of rows.
 
     Args:
         features: one row an image; (n d), any float.
+        keep: rows that count, all by default; (n), bool.
+        how: how products are formed; by default as :func:`numerics` says of the device.
     """
-    rows = features.detach().double()
-    return Moments(torch.tensor(len(rows), device=rows.device), rows.sum(0), rows.T @ rows)
+    how = how or numerics(features.device)
+    rows, count = _rows(features, keep)
+    if how.startswith("float64"):
+        return Moments(count, rows.sum(0), rows.T @ rows)
+    kept = torch.ones_like(rows[:, :1]) if keep is None else keep[:, None].to(rows.dtype)
+    shift = (rows.sum(0) / count.clamp(min=1)).float().double()  # exact in float32, so that the shift loses nothing
+    centred = ((rows - shift) * kept).float()
+    with _exact_float32(rows.device):
+        gram = (centred.T @ centred).double()
+    rest = centred.double().sum(0)
+    cross = torch.outer(shift, rest)
+    return Moments(count, rest + count * shift, gram + cross + cross.T + count * torch.outer(shift, shift))
 
 
-def class_moments(features: Tensor, target: Tensor, num_classes: int) -> ClassMoments:
+def power_sums(features: Tensor, keep: Tensor | None = None, how: Numerics | None = None) -> PowerSums:
+    """Power sums of one batch of rows.
+
+    Args:
+        features: one row an image; (n d), any float.
+        keep: rows that count, all by default; (n), bool.
+        how: how products are formed; by default as :func:`numerics` says of the device.
+    """
+    rows, _ = _rows(features, keep)
+    lengths = rows.square().sum(1)
+    how = how or numerics(features.device)
+    return PowerSums(*moments(rows, keep, how), lengths.sum(), lengths @ rows, lengths @ lengths)
+
+
+def class_moments(
+    features: Tensor, target: Tensor, num_classes: int, keep: Tensor | None = None, how: Numerics | None = None
+) -> ClassMoments:
     """Moments of one batch of rows, by class.
 
     Args:
         features: one row an image; (n d), any float.
-        target: class of each row; (n), int64, in [0, num_classes).
+        target: class of each row; (n), int64, in [0, num_classes) where the row counts.
         num_classes: number of classes c.
+        keep: rows that count, all by default; (n), bool.
+        how: how products are formed; by default as :func:`numerics` says of the device.
     """
-    rows = features.detach().double()
-    zero = ClassMoments.zero(num_classes, rows.shape[1])
+    rows, _ = _rows(features, keep)
+    how = how or numerics(features.device)
+    target = target.to(rows.device)
+    kept = torch.ones_like(target) if keep is None else keep.to(target)
+    target = torch.where(kept > 0, target, 0)
     return ClassMoments(
-        zero.counts.to(rows.device).index_add_(0, target, torch.ones_like(target)),
-        zero.totals.to(rows.device).index_add_(0, target, rows),
-        zero.squares.to(rows.device).index_add_(0, target, rows.square().sum(1)),
-        rows.T @ rows,
+        kept.new_zeros(num_classes).index_add_(0, target, kept),
+        rows.new_zeros(num_classes, rows.shape[1]).index_add_(0, target, rows),
+        rows.new_zeros(num_classes).index_add_(0, target, rows.square().sum(1)),
+        moments(rows, keep, how).outer,
     )
 
 
@@ -83,13 +189,24 @@ def mean(sums: Moments) -> Tensor:
 
 
 def covariance(sums: Moments) -> Tensor:
-    """Covariance of the rows, with n - 1 below; (d d), float64; nan with fewer than two rows."""
+    """Covariance of the rows, with n - 1 below; (d d), float64; nan with fewer than two rows.
+
+    Rows whose variance is no more than rounding of their second moment are constant: their covariance is exactly 0.
+    """
     centred = sums.outer - torch.outer(sums.total, sums.total) / sums.count
+    rounding = EPSILON * (64 + sums.count.double().sqrt()) * sums.outer.trace()
+    centred = torch.where(centred.trace() > rounding, centred, 0.0)
     return torch.where(sums.count > 1, centred / (sums.count - 1), torch.nan)
 
 
-def spectrum(matrix: Tensor) -> Tensor:
-    """Eigenvalues of a covariance in descending order, rounding below zero clamped; (d), float64; nan in, nan out.
+def spectrum(matrix: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Eigenvalues of a covariance in descending order; (d), float64; nan in, nan out.
+
+    Eigenvalues that rounding alone explains are 0.
+
+    Args:
+        matrix: symmetric, without negative eigenvalues; (d d).
+        scale: size of what was subtracted to get the matrix, where that is larger than its eigenvalues; ().
 
     Example:
         >>> spectrum(torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64)))
@@ -97,4 +214,62 @@ def spectrum(matrix: Tensor) -> Tensor:
     """
     if not bool(matrix.isfinite().all()):
         return torch.full(matrix.shape[:1], torch.nan, dtype=torch.float64, device=matrix.device)
-    return torch.linalg.eigvalsh(matrix.double()).flip(0).clamp(min=0)
+    (values,) = _on_cpu_if_it_fails(lambda m: (torch.linalg.eigvalsh(m).flip(0),), matrix)
+    rounding = EPSILON * len(values) * values[:1]
+    if scale is not None:
+        rounding = rounding.maximum(8 * EPSILON * scale)
+    return torch.where(values > rounding, values, 0.0)
+
+
+def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (d), descending, and unit eigenvectors (d d), columns in the same order, of a symmetric matrix.
+
+    Each column's entry of largest size is positive, so that equal matrices give equal columns. A decomposition that
+    fails on its device is done on the CPU, in float64.
+    """
+    values, vectors = _on_cpu_if_it_fails(torch.linalg.eigh, matrix)
+    values, vectors = values.flip(0), vectors.flip(1)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return values, vectors * largest.sign()
+
+
+def principal_directions(covariance: Tensor) -> Tensor:
+    """Unit eigenvectors of a covariance as columns, by descending eigenvalue; (d d), float64.
+
+    Example:
+        >>> principal_directions(torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64)))
+        tensor([[0., 1.],
+                [1., 0.]], dtype=torch.float64)
+    """
+    return eigen(covariance)[1]
+
+
+def _rows(features: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows in float64 with those left out at 0, and how many count."""
+    rows = features.detach()
+    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    if keep is None:
+        return rows, torch.tensor(len(rows), device=rows.device)
+    keep = keep.to(rows.device)
+    return torch.where(keep[:, None], rows, 0.0), keep.sum()
+
+
+def _on_cpu_if_it_fails(decompose: Callable[[Tensor], tuple[Tensor, ...]], matrix: Tensor) -> tuple[Tensor, ...]:
+    try:
+        return tuple(decompose(matrix.double()))
+    except RuntimeError:  # cuSOLVER gives up near rank 1, or finds no memory
+        return tuple(part.to(matrix.device) for part in decompose(matrix.cpu().double()))
+
+
+@contextmanager
+def _exact_float32(device: torch.device) -> Iterator[None]:
+    """Matrix products without autocast and without TF32."""
+    matmul = torch.backends.cuda.matmul
+    name, off = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, name)
+    setattr(matmul, name, off)
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        setattr(matmul, name, before)

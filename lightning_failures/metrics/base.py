@@ -1,7 +1,7 @@
 """The one base class of every metric: a NamedTuple of sums as states, reduced once over all ranks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.distributed
@@ -9,7 +9,12 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-__all__ = ["SumMetric"]
+from lightning_failures.errors import InputError
+from lightning_failures.functional.moments import Numerics, numerics
+
+__all__ = ["SumMetric", "check_rows", "check_target"]
+
+NO_FLOAT64 = {"mps"}  # device types; sums stay where they are
 
 S = TypeVar("S", bound=NamedTuple)
 
@@ -18,7 +23,8 @@ class SumMetric(Metric, Generic[S]):
     """A metric whose whole state is one NamedTuple of tensors that adds up across batches and ranks.
 
     A subclass gives the zero of its sums, feeds :meth:`add` in ``update``, and calls one pure function of
-    :attr:`sums` in ``compute``, which returns a flat dict of scalar tensors, ``"<statistic>/<name>"`` or ``"<statistic>"``.
+    :attr:`sums` in ``compute``, which returns a flat dict of scalar tensors, with keys
+    ``"<statistic>/<name>"`` or ``"<statistic>"``.
 
     Args:
         zero: the sums of no data; its dtypes and shapes are kept, whatever a strategy does to the module.
@@ -30,13 +36,13 @@ class SumMetric(Metric, Generic[S]):
     higher_is_better = None
 
     #: Why a statistic is nan, by the part of its key before the first slash.
-    why_nan: ClassVar[Mapping[str, str]] = {}
+    why_nan: Mapping[str, str] = {}
 
     def __init__(self, zero: S, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._sums_type = type(zero)
         for name, value in zero._asdict().items():
-            self.add_state(name, default=value, dist_reduce_fx="sum")
+            self.add_state(name, default=value.clone(), dist_reduce_fx="sum")
 
     @property
     def sums(self) -> S:
@@ -52,6 +58,17 @@ class SumMetric(Metric, Generic[S]):
                 setattr(self, name, state + value)  # an inference tensor refuses an update in place
             else:
                 state.add_(value)
+
+    @property
+    def where(self) -> torch.device:
+        """The device on which the sums live: this metric's own, or the CPU for a device without float64."""
+        state: Tensor = getattr(self, self._sums_type._fields[0])
+        return state.device
+
+    @property
+    def numerics(self) -> Numerics:
+        """How products are summed where this metric lives."""
+        return numerics(self.device)
 
     @property
     def undefined(self) -> dict[str, str]:
@@ -75,12 +92,47 @@ class SumMetric(Metric, Generic[S]):
             mine = {name: getattr(self, name) for name in names if getattr(self, name).dtype == dtype}
             flat = torch.cat([value.reshape(-1) for value in mine.values()])
             torch.distributed.all_reduce(flat, group=process_group or self.process_group)
-            for (name, value), piece in zip(mine.items(), flat.split([v.numel() for v in mine.values()]), strict=True):
+            pieces = torch.split_with_sizes(flat, [value.numel() for value in mine.values()])
+            for (name, value), piece in zip(mine.items(), pieces, strict=True):
                 setattr(self, name, piece.view(value.shape))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Any = "") -> "SumMetric[S]":
         def move(value: Tensor) -> Tensor:
-            moved = fn(value)
-            return moved if moved.dtype == value.dtype else value.to(moved.device)
+            moved = fn(value.new_empty(0, dtype=torch.int64))  # casts leave an integer alone: only the device shows
+            return value if moved.device.type in NO_FLOAT64 else value.to(moved.device)
 
-        return super()._apply(move, exclude_state)  # type: ignore[no-any-return]
+        super()._apply(move, exclude_state)
+        return self
+
+
+def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", finite: bool = False) -> None:
+    """Raise an :class:`InputError` where rows cannot be used.
+
+    Args:
+        where: the public name that was called.
+        rows: what was given, expected as (n ``width``).
+        width: the width that the metric was made for.
+        unit: what a column is.
+        finite: whether NaN and infinity are errors, which costs a device synchronisation.
+    """
+    if rows.ndim != 2:
+        fix = "Pass one row an image; pool feature maps and tokens, and flatten pixels, before."
+        raise InputError(where, f"{unit} are not rows", f"shape {tuple(rows.shape)}", fix)
+    if rows.shape[1] != width:
+        fix = f"Make one metric for each size; this one takes rows of {width}."
+        raise InputError(where, f"the number of {unit} differs from the metric's", f"rows of {rows.shape[1]}", fix)
+    if rows.is_complex():
+        raise InputError(where, f"{unit} are complex", str(rows.dtype), "Pass real numbers, for example their modulus.")
+    if finite and not bool(rows.isfinite().all()):
+        bad = int((~rows.isfinite().all(1)).sum())
+        fix = 'Look for the first layer that gives such values, or pass non_finite="omit" to leave the rows out.'
+        raise InputError(where, f"{unit} hold NaN or infinity", f"{bad} such rows of {len(rows)}", fix)
+
+
+def check_target(where: str, target: Tensor, length: int) -> None:
+    """Raise an :class:`InputError` where a target is not one integer class a row."""
+    if target.shape != (length,):
+        given = f"shape {tuple(target.shape)} for {length} rows"
+        raise InputError(where, "the target is not one class a row", given, "Pass class indices; (n), int64.")
+    if target.is_floating_point() or target.is_complex():
+        raise InputError(where, "the target is not integer", str(target.dtype), "Pass class indices; (n), int64.")

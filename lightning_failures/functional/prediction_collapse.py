@@ -1,0 +1,183 @@
+"""Collapse of predictions: sums of logits, and what they say.
+
+Ranks are those of logits centred over the classes, since a constant added to all classes changes no prediction. Class
+counts and probabilities do not see a one-dimensional collapse: never infer the dimension of predictions from them.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.collapse import participation_ratio_unbiased
+from lightning_failures.functional.moments import Numerics, PowerSums, covariance, finite_rows, power_sums, spectrum
+from lightning_failures.functional.spectra import effective_rank, top1_share
+
+__all__ = [
+    "PredictionSums",
+    "accuracy",
+    "chance",
+    "dominant_excess",
+    "label_effective_rank",
+    "perplexity",
+    "prediction_statistics",
+    "prediction_sums",
+]
+
+
+class PredictionSums(NamedTuple):
+    """All that :func:`prediction_statistics` needs; adds up across batches and across ranks."""
+
+    count: Tensor  # type: ignore[assignment]  # () int64, finite rows; hides tuple.count
+    total: Tensor  # (c) float64, sum of the centred logits z
+    outer: Tensor  # (c c) float64, sum z z'
+    squares: Tensor  # () float64, sum |z|^2
+    cubes: Tensor  # (c) float64, sum |z|^2 z
+    fourths: Tensor  # () float64, sum |z|^4
+    probabilities: Tensor  # (c) float64, sum of softmax
+    entropy: Tensor  # () float64, sum of each row's entropy in nats
+    predicted: Tensor  # (c) int64, rows predicted as each class
+    labels: Tensor  # (c) int64, labelled rows of each class
+    correct: Tensor  # () int64, labelled rows predicted right
+    unlabelled: Tensor  # () int64, rows without a class in [0, c)
+    non_finite: Tensor  # () int64, rows left out
+
+    @classmethod
+    def zero(cls, num_classes: int) -> "PredictionSums":
+        """The sums of no rows."""
+        none, counts = torch.zeros((), dtype=torch.int64), torch.zeros(num_classes, dtype=torch.int64)
+        powers = PowerSums.zero(num_classes)
+        return cls(*powers, counts.double(), none.double(), counts, counts, none, none, none)
+
+    @property
+    def powers(self) -> PowerSums:
+        """The power sums of the centred logits alone."""
+        return PowerSums(*self[:6])
+
+
+def prediction_sums(logits: Tensor, target: Tensor | None = None, how: Numerics | None = None) -> PredictionSums:
+    """Sums of one batch of logits; rows that hold NaN or infinity are left out and counted.
+
+    Args:
+        logits: one score a class; (n c), any float.
+        target: class of each row, None without labels; a class outside [0, c) marks a row without a label; (n), int64.
+        how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
+    """
+    keep = finite_rows(logits)
+    num_classes = logits.shape[1]
+    rows = torch.where(keep[:, None], logits.detach(), 0.0)
+    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    powers = power_sums(rows - rows.mean(1, keepdim=True), keep, how)
+    keep = keep.to(rows.device)
+    log_probabilities = rows.log_softmax(1)
+    probabilities = log_probabilities.exp() * keep[:, None]
+    predicted = rows.argmax(1)
+    target = torch.full_like(predicted, -1) if target is None else target.to(predicted)
+    labelled = keep & (target >= 0) & (target < num_classes)
+    counts = torch.zeros_like(powers.total, dtype=torch.int64)
+    return PredictionSums(
+        *powers,
+        probabilities.sum(0),
+        -(probabilities * log_probabilities).sum(),
+        counts.index_add(0, predicted, keep.long()),
+        counts.index_add(0, torch.where(labelled, target, 0), labelled.long()),
+        (labelled & (predicted == target)).sum(),
+        (keep & ~labelled).sum(),
+        (~keep).sum(),
+    )
+
+
+def perplexity(counts: Tensor) -> Tensor:
+    """Exponential of the entropy of the shares: how many classes are in use; ().
+
+    Convention:
+        In [1, c]; c for equal shares; nan where all counts are zero.
+
+    Args:
+        counts: counts, or sums of probabilities, by class; (c), at least 0.
+
+    Example:
+        >>> perplexity(torch.tensor([5, 5, 0]))
+        tensor(2., dtype=torch.float64)
+    """
+    share = counts.double() / counts.sum()
+    entropy: Tensor = torch.special.entr(share).sum()
+    return entropy.exp()
+
+
+def dominant_excess(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Largest excess of a class's share of the predictions over its share of the labels; ().
+
+    Convention:
+        In [0, 1]; 0 where predictions are distributed as labels are; nan without predictions or without labels.
+
+    Args:
+        predicted: rows predicted as each class; (c).
+        labels: rows of each class; (c).
+
+    Example:
+        >>> dominant_excess(torch.tensor([9, 1]), torch.tensor([5, 5]))
+        tensor(0.4000, dtype=torch.float64)
+    """
+    return (predicted.double() / predicted.sum() - labels.double() / labels.sum()).amax()
+
+
+def accuracy(correct: Tensor, labels: Tensor) -> Tensor:
+    """Share of labelled rows that are predicted right; (); in [0, 1]; nan without labels."""
+    return correct.double() / labels.sum()
+
+
+def chance(labels: Tensor) -> Tensor:
+    """Share of the most frequent class, which naming it always would score; (); in [1/c, 1]; nan without labels.
+
+    Example:
+        >>> chance(torch.tensor([3, 1]))
+        tensor(0.7500, dtype=torch.float64)
+    """
+    return labels.amax().double() / labels.sum()
+
+
+def label_effective_rank(labels: Tensor) -> Tensor:
+    """Effective rank of the covariance of one-hot labels: what predictions equal to the labels would have; ().
+
+    Convention:
+        In [0, c - 1]; 0 for one class; nan without labels.
+
+    Args:
+        labels: rows of each class; (c).
+
+    Example:
+        >>> round(label_effective_rank(torch.tensor([50, 30, 10, 5, 5])).item(), 3)
+        2.944
+    """
+    share = labels.double() / labels.sum()
+    return effective_rank(spectrum(share.diag() - torch.outer(share, share), scale=share.amax()))
+
+
+def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
+    """Every statistic of predictions, by name; scalars, each as its own function says.
+
+    Convention:
+        The ranks of the logits are at most c - 1. They are nan for two classes, whose centred logits have rank 1
+        whatever the network does.
+    """
+    powers = sums.powers
+    values = spectrum(covariance(powers.moments), scale=powers.squares / (powers.count - 1).clamp(min=1))
+    unbiased = participation_ratio_unbiased(powers)
+    if len(values) == 2:
+        values, unbiased = torch.full_like(values, torch.nan), torch.full_like(unbiased, torch.nan)
+    return {
+        "logit_effective_rank": effective_rank(values),
+        "logit_top1_share": top1_share(values),
+        "logit_participation_ratio_unbiased": unbiased,
+        "label_effective_rank": label_effective_rank(sums.labels),
+        "effective_classes": perplexity(sums.predicted),
+        "dominant_excess": dominant_excess(sums.predicted, sums.labels),
+        "marginal_perplexity": perplexity(sums.probabilities),
+        "conditional_perplexity": (sums.entropy / sums.count).exp(),
+        "accuracy": accuracy(sums.correct, sums.labels),
+        "chance": chance(sums.labels),
+        "images": sums.count,
+        "unlabelled": sums.unlabelled,
+        "non_finite": sums.non_finite,
+    }

@@ -1,0 +1,59 @@
+"""Collapse of features, streamed: the metric over :mod:`lightning_failures.functional.collapse`."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from lightning_failures.functional.collapse import FeatureSums, feature_statistics, feature_sums
+from lightning_failures.metrics.base import SumMetric, check_rows
+
+__all__ = ["FeatureSpectrum"]
+
+
+class FeatureSpectrum(SumMetric[FeatureSums]):
+    """How many dimensions the features of a layer fill.
+
+    ``compute`` returns the keys of :func:`~lightning_failures.functional.collapse.feature_statistics`.
+
+    Args:
+        num_features: number of features d.
+        non_finite: what to do with rows that hold NaN or infinity: ``"omit"`` leaves them out and counts them in
+            ``non_finite``; ``"raise"`` raises at once, at the price of a device synchronisation an update.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = FeatureSpectrum(num_features=3)
+        >>> metric.update(torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]))
+        >>> metric.compute()["effective_rank"]
+        tensor(2., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "rankme": "no finite rows",
+        "effective_rank": "fewer than two finite rows",
+        "participation_ratio": "fewer than two finite rows",
+        "participation_ratio_unbiased": "fewer than four finite rows",
+        "stable_rank": "fewer than two finite rows",
+        "top1_share": "fewer than two finite rows, or constant features, which have no variance to share",
+        "marchenko_pastur_rank": "fewer than two finite rows",
+        "alpha": "fewer than ten eigenvalues above zero from the tenth on",
+        "alpha_r2": "fewer than ten eigenvalues above zero from the tenth on, or all of them equal",
+        "mean_cosine": "fewer than two finite rows of non-zero length",
+        "feature_spread": "fewer than two finite rows",
+    }
+
+    def __init__(self, num_features: int, *, non_finite: Literal["omit", "raise"] = "omit", **kwargs: Any) -> None:
+        super().__init__(FeatureSums.zero(num_features), **kwargs)
+        self.num_features = num_features
+        self._raise = non_finite == "raise"
+
+    def update(self, features: Tensor) -> None:
+        """Add a batch of rows; (n d)."""
+        check_rows("FeatureSpectrum.update", features, self.num_features, finite=self._raise)
+        self.add(feature_sums(features.to(self.where), self.numerics))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every statistic by name."""
+        return feature_statistics(self.sums)
