@@ -1,0 +1,161 @@
+"""Error ratios by factor, from counts that add up, after ImageNet-X (Idrissi et al. 2022, arXiv:2211.01866)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+
+__all__ = [
+    "FactorCounts",
+    "count_factor_errors",
+    "error_ratio",
+    "misclassification_shift",
+    "misclassified",
+    "misclassified_real",
+    "prevalence",
+]
+
+
+class FactorCounts(NamedTuple):
+    """All that :func:`error_ratio` needs; adds up across batches and across ranks."""
+
+    wrong: Tensor  # (f) int64, misclassified images carrying each factor
+    seen: Tensor  # (f) int64, images carrying each factor
+    all_wrong: Tensor  # () int64, misclassified images
+    all_seen: Tensor  # () int64, images
+
+    @classmethod
+    def zero(cls, num_factors: int) -> "FactorCounts":
+        """The counts of no images."""
+        by_factor, overall = torch.zeros(num_factors, dtype=torch.int64), torch.zeros((), dtype=torch.int64)
+        return cls(by_factor, by_factor.clone(), overall, overall.clone())
+
+
+def misclassified(preds: Tensor, target: Tensor, top_k: int = 1) -> Tensor:
+    """Which images are misclassified: the target is not among the ``top_k`` classes of highest score.
+
+    Convention:
+        Among equal scores the lower class comes first, as in ``argmax``, so that a network whose scores are all
+        equal is not right everywhere. An image whose highest score is not finite has no prediction and is wrong.
+
+    Args:
+        preds: predicted classes; (n), int, or scores; (n c), float.
+        target: the true classes; (n), int; with scores in [0, c).
+        top_k: how many classes a prediction may name; more than 1 needs scores.
+
+    Returns:
+        True where wrong; (n), bool.
+
+    Example:
+        >>> misclassified(torch.tensor([[0.1, 0.7, 0.2], [0.3, 0.4, torch.nan]]), torch.tensor([1, 1]))
+        tensor([False,  True])
+    """
+    if preds.ndim == 1:
+        return preds != target
+    own = preds.gather(1, target[:, None])
+    before = torch.arange(preds.shape[1], device=preds.device) < target[:, None]
+    rank = ((preds > own) | ((preds == own) & before)).sum(1)
+    return (rank >= top_k) | ~preds.amax(1).isfinite()
+
+
+def misclassified_real(preds: Tensor, accepted: Tensor) -> Tensor:
+    """Which images are misclassified, where more than one label may be right.
+
+    Convention:
+        An image without any right label is wrong, as ImageNet-X counts it; the usual protocol leaves such images out:
+        those where ``(accepted < 0).all(1)``.
+
+    Args:
+        preds: predicted classes; (n), int.
+        accepted: the right labels of each image, filled up with -1; (n k), int.
+
+    Returns:
+        True where wrong; (n), bool.
+
+    Example:
+        >>> misclassified_real(torch.tensor([3, 3, 3]), torch.tensor([[1, 3], [1, -1], [-1, -1]]))
+        tensor([False,  True,  True])
+    """
+    return ~((preds[:, None] == accepted) & (accepted >= 0)).any(1)
+
+
+def count_factor_errors(wrong: Tensor, factors: Tensor) -> FactorCounts:
+    """Count a batch.
+
+    Args:
+        wrong: which images are misclassified; (n), bool.
+        factors: which factors each image carries; (n f), bool or int of 0 and 1.
+
+    Raises:
+        InputError: the shapes do not match.
+    """
+    if wrong.ndim != 1 or factors.ndim != 2 or len(wrong) != len(factors):
+        raise InputError(
+            "count_factor_errors",
+            "wrong and factors do not describe the same images",
+            f"wrong {tuple(wrong.shape)}, factors {tuple(factors.shape)}",
+            "Pass wrong (n) and factors (n f).",
+        )
+    carried, wrong = factors.bool(), wrong.bool()
+    return FactorCounts(
+        (carried & wrong[:, None]).sum(0),
+        carried.sum(0),
+        wrong.sum(),
+        torch.tensor(len(wrong), device=wrong.device),
+    )
+
+
+def error_ratio(counts: FactorCounts) -> Tensor:
+    """Error rate on images carrying each factor, over the error rate on all images.
+
+    Convention:
+        1 is typical and 2 is twice the errors; dimensionless, from 0 to the inverse of the factor's share of the
+        images. ``nan`` means undefined: no image carried the factor, or nothing was misclassified.
+
+    Returns:
+        One ratio per factor; (f), float64.
+
+    Example:
+        >>> wrong = torch.tensor([True, True, False, False])
+        >>> factors = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 0]])
+        >>> error_ratio(count_factor_errors(wrong, factors))
+        tensor([2., 0.], dtype=torch.float64)
+    """
+    error = counts.wrong.double() / counts.seen.double()
+    ratio = error / (counts.all_wrong.double() / counts.all_seen.double())
+    return torch.where(counts.all_wrong > 0, ratio, torch.nan)
+
+
+def prevalence(counts: FactorCounts) -> Tensor:
+    """Share of each factor in all the factors that the images carry.
+
+    Convention:
+        From 0 to 1; sums to 1 over the factors. ``nan``: no image carried any factor.
+
+    Returns:
+        One share per factor; (f), float64.
+    """
+    return counts.seen.double() / counts.seen.sum().double()
+
+
+def misclassification_shift(counts: FactorCounts) -> Tensor:
+    """How much more prevalent each factor is among the misclassified images than among all, relative to all.
+
+    Convention:
+        0 is typical and 1 is twice as prevalent; at least -1. ``nan``: no image carried the factor, or no
+        misclassified image carried any.
+
+    Returns:
+        One shift per factor; (f), float64.
+
+    Example:
+        >>> wrong = torch.tensor([True, True, False, False])
+        >>> factors = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]])
+        >>> misclassification_shift(count_factor_errors(wrong, factors))
+        tensor([ 1., -1.], dtype=torch.float64)
+    """
+    usual = prevalence(counts)
+    among_wrong = counts.wrong.double() / counts.wrong.sum().double()
+    return (among_wrong - usual) / usual

@@ -1,0 +1,100 @@
+"""What the factor metrics ask of names, labels and factor columns: shapes always, values where no device stops."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+
+__all__ = [
+    "check_confidence",
+    "check_factor_names",
+    "check_factors",
+    "check_labels",
+    "check_positive",
+    "check_stray",
+    "describe",
+    "stray_labels",
+]
+
+#: Last parts of keys that no factor may take.
+RESERVED = ("all", "non_finite", "worst", "worst_shrunk")
+
+
+def describe(**tensors: Tensor) -> str:
+    """Names, shapes and types of tensors, for an error."""
+    return ", ".join(
+        f"{name} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for name, value in tensors.items()
+    )
+
+
+def check_factor_names(where: str, factors: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple, each once, none empty or the name of a total."""
+    names = (factors,) if isinstance(factors, str) else tuple(factors)
+    fix = "Pass a list of different names, one per column."
+    if isinstance(factors, str) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise InputError(where, "factors are not a list of names", repr(factors), fix)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(where, "factor names stand twice", ", ".join(twice), fix)
+    if taken := [name for name in names if name in RESERVED]:
+        fix = f"Rename them: {', '.join(RESERVED)} are taken."
+        raise InputError(where, "factor names are those of a total", ", ".join(taken), fix)
+    return names
+
+
+def check_positive(where: str, name: str, value: int) -> None:
+    """A count of at least one."""
+    if value < 1:
+        raise InputError(where, f"{name} is not positive", str(value), f"Pass {name} of 1 or more.")
+
+
+def check_confidence(where: str, confidence: float) -> None:
+    """A probability strictly inside 0 and 1."""
+    if not 0 < confidence < 1:
+        raise InputError(where, "confidence is no probability", str(confidence), "Pass a value such as 0.95.")
+
+
+def check_labels(where: str, preds: Tensor, target: Tensor) -> None:
+    """Predictions are labels (n) or scores (n c) of the images that the target (n) labels."""
+    if target.ndim != 1 or preds.ndim not in (1, 2) or len(preds) != len(target):
+        wrong = "preds and target do not describe the same images"
+    elif _is_fraction(target) or (preds.ndim == 1) == _is_fraction(preds):
+        wrong = "preds and target are not labels or scores"
+    else:
+        return
+    fix = "Pass preds (n) as integer labels or (n c) as scores, and target (n) as integer labels."
+    raise InputError(where, wrong, describe(preds=preds, target=target), fix)
+
+
+def check_factors(where: str, names: Sequence[str], factors: Tensor, images: int) -> None:
+    """One row an image and one column a name, of bool or int."""
+    if factors.shape != (images, len(names)):
+        given = f"{describe(factors=factors)} for {images} images and {len(names)} names: {', '.join(names)}"
+        fix = "Pass factors (n f): a row an image, a column a name."
+        raise InputError(where, "the factor columns do not match", given, fix)
+    if _is_fraction(factors):
+        fix = "Compare a continuous factor with a threshold, or use FactorTrend."
+        raise InputError(where, "factors are not bool or int", describe(factors=factors), fix)
+
+
+def stray_labels(where: str, target: Tensor, num_classes: int) -> Tensor:
+    """How many labels are no class; (), int64. On the CPU, where looking stops nothing, any of them raises at once."""
+    stray = ((target < 0) | (target >= num_classes)).sum()
+    if target.device.type == "cpu":
+        check_stray(where, stray)
+    return stray
+
+
+def check_stray(where: str, stray: Tensor) -> None:
+    """No label was out of range."""
+    if int(stray):
+        raise InputError(
+            where,
+            "labels are out of range",
+            f"{int(stray)} labels below 0 or not below the number of classes",
+            "Leave unlabelled images out, or correct the labels.",
+        )
+
+
+def _is_fraction(value: Tensor) -> bool:
+    return value.is_floating_point() or value.is_complex()

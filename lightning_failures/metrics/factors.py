@@ -1,0 +1,176 @@
+"""Error ratio of each factor with its interval, from integer counts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.factors import FactorCounts, count_factor_errors, error_ratio, misclassified
+from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import (
+    check_confidence,
+    check_factor_names,
+    check_factors,
+    check_labels,
+    check_positive,
+    check_stray,
+    describe,
+    stray_labels,
+)
+
+__all__ = ["FactorErrorRatio", "by_factor"]
+
+
+def by_factor(names: Sequence[str], **statistics: Tensor) -> dict[str, Tensor]:
+    """One scalar per statistic and factor: ``"<statistic>/<factor>"``."""
+    return {
+        f"{statistic}/{name}": value
+        for statistic, values in statistics.items()
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+class FactorErrorSums(NamedTuple):
+    """The states of :class:`FactorErrorRatio`."""
+
+    wrong: Tensor  # (f) int64
+    seen: Tensor  # (f) int64
+    all_wrong: Tensor  # () int64
+    all_seen: Tensor  # () int64
+    non_finite: Tensor  # () int64, images whose highest score is not finite
+    stray: Tensor  # () int64, labels that are no class
+    top_k: Tensor  # () int64, never read: a MetricCollection merges metrics whose states are equal after one batch
+
+    @classmethod
+    def zero(cls, num_factors: int, top_k: int) -> "FactorErrorSums":
+        """The states of no images."""
+        nothing = torch.zeros((), dtype=torch.int64)
+        return cls(*FactorCounts.zero(num_factors), nothing, nothing.clone(), torch.tensor(top_k))
+
+    @property
+    def counts(self) -> FactorCounts:
+        """The counts alone."""
+        return FactorCounts(self.wrong, self.seen, self.all_wrong, self.all_seen)
+
+
+class FactorErrorRatio(SumMetric[FactorErrorSums]):
+    r"""Error rate on the images that carry each factor, over the error rate on all images.
+
+    ``compute()`` gives for each factor F
+
+    - ``error_ratio/F`` and its interval ``low/F``, ``high/F``: see :func:`.error_ratio`, :func:`.error_ratio_interval`;
+    - ``p_value/F``: F against the images without it, by Fisher's exact test, Holm-adjusted for the number of factors;
+    - ``images/F`` and ``errors/F``: how many images carry F, and how many of these are misclassified;
+
+    and over all ``error_ratio/worst`` (the largest, which is too large by chance where factors are many or small),
+    ``error_ratio/worst_shrunk`` (the largest of :func:`.shrunk_error_ratio`), ``error/all``, ``images/all``, and
+    ``images/non_finite``: images whose highest score is not finite, which count as misclassified.
+
+    Args:
+        factors: names, in the order of the columns.
+        top_k: how many classes a prediction may name; more than 1 needs scores.
+        confidence: probability that an interval covers.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: names that stand twice, are empty, or are those of a total; in ``update`` shapes or types that do
+            not fit, and labels out of range. Where a look at a label would stop the device, ``compute`` raises those.
+
+    Example:
+        >>> metric = FactorErrorRatio(["blurred", "dark"])
+        >>> factors = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 0]])
+        >>> metric.update(torch.tensor([0, 1, 1, 1]), torch.tensor([1, 0, 1, 1]), factors)
+        >>> metric.compute()["error_ratio/blurred"]
+        tensor(2., dtype=torch.float64)
+        >>> metric.worst
+        'blurred'
+    """
+
+    why_nan: Mapping[str, str] = {
+        **dict.fromkeys(
+            ("error_ratio", "low", "high", "p_value"), "no image carries the factor, or nothing is misclassified"
+        ),
+        "error": "no image was seen",
+    }
+
+    def __init__(self, factors: Sequence[str], top_k: int = 1, *, confidence: float = 0.95, **kwargs: Any) -> None:
+        where = type(self).__name__
+        names = check_factor_names(where, factors)
+        check_positive(where, "top_k", top_k)
+        check_confidence(where, confidence)
+        super().__init__(FactorErrorSums.zero(len(names), top_k), **kwargs)
+        self.factors = names
+        self.rank = top_k
+        self.confidence = confidence
+        self._worst: dict[str, str | None] = {}
+
+    def update(self, preds: Tensor, target: Tensor, factors: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            preds: predicted classes; (n), int, or scores; (n c), float.
+            target: the true classes; (n), int.
+            factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        """
+        where = f"{type(self).__name__}.update"
+        check_labels(where, preds, target)
+        check_factors(where, self.factors, factors, len(target))
+        stray = non_finite = torch.zeros((), dtype=torch.int64, device=target.device)
+        if preds.ndim == 2:
+            classes = preds.shape[1]
+            if self.rank > classes:
+                raise InputError(
+                    where, f"top_k={self.rank} is more than the classes", describe(preds=preds), "Lower top_k."
+                )
+            stray = stray_labels(where, target, classes)
+            target = target.clamp(0, classes - 1)
+            non_finite = (~preds.amax(1).isfinite()).sum()
+        elif self.rank > 1:
+            raise InputError(where, f"labels have no top_k={self.rank}", describe(preds=preds), "Pass scores (n c).")
+        counts = count_factor_errors(misclassified(preds, target, self.rank), factors.to(target.device))
+        self.add(FactorErrorSums(*counts, non_finite, stray, torch.zeros_like(stray)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        sums = FactorErrorSums(*(value.cpu() for value in self.sums))
+        check_stray(f"{type(self).__name__}.compute", sums.stray)
+        counts = sums.counts
+        ratio, shrunk = error_ratio(counts), shrunk_error_ratio(counts)
+        low, high = error_ratio_interval(counts, self.confidence)
+        values = by_factor(
+            self.factors,
+            error_ratio=ratio,
+            low=low,
+            high=high,
+            p_value=holm(factor_p_value(counts)),
+            images=counts.seen,
+            errors=counts.wrong,
+        )
+        for key, ratios in {"error_ratio/worst": ratio, "error_ratio/worst_shrunk": shrunk}.items():
+            values[key], self._worst[key] = self._largest(ratios)
+        values["error/all"] = counts.all_wrong.double() / counts.all_seen.double()
+        values["images/all"] = counts.all_seen
+        values["images/non_finite"] = sums.non_finite
+        return values
+
+    @property
+    def worst(self) -> str | None:
+        """Name of the factor behind ``error_ratio/worst`` of the last ``compute``; None where that is nan."""
+        return self._worst.get("error_ratio/worst")
+
+    @property
+    def worst_shrunk(self) -> str | None:
+        """Name of the factor behind ``error_ratio/worst_shrunk`` of the last ``compute``; None where that is nan."""
+        return self._worst.get("error_ratio/worst_shrunk")
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self._worst.clear()
+
+    def _largest(self, ratios: Tensor) -> tuple[Tensor, str | None]:
+        best = int(ratios.nan_to_num(nan=-torch.inf).argmax())
+        return ratios[best], None if bool(ratios[best].isnan()) else self.factors[best]

@@ -1,0 +1,326 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.factors import (
+    FactorCounts,
+    count_factor_errors,
+    error_ratio,
+    misclassification_shift,
+    misclassified,
+    misclassified_real,
+    prevalence,
+)
+from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
+from lightning_failures.metrics.factors import FactorErrorRatio
+from tests.processes import run_on_processes
+
+NAMES = ("blurred", "dark", "rare")
+
+
+def random_batch(images: int, seed: int = 0, classes: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, targets and factors; the factor "rare" is carried by the last image only."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(images, classes, generator=generator)
+    target = torch.randint(classes, (images,), generator=generator)
+    scores[torch.arange(images), target] += 1
+    factors = torch.rand(images, 3, generator=generator) < torch.tensor([0.5, 0.2, 0.0])
+    factors[-1:, 2] = True
+    return scores, target, factors
+
+
+def values_of(metric: FactorErrorRatio) -> dict[str, float]:
+    return {key: float(value) for key, value in metric.compute().items()}
+
+
+# floor 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_the_ratio_is_that_of_imagenet_x_written_out_in_pandas(images: int, names: int, random: Any) -> None:
+    pd = pytest.importorskip("pandas")
+    columns = [f"f{column}" for column in range(names)]
+    frame = pd.DataFrame({name: [random.random() < 0.4 for _ in range(images)] for name in columns})
+    frame["is_correct"] = [random.random() < 0.6 for _ in range(images)]
+    average = frame["is_correct"].mean()
+    counts = count_factor_errors(~torch.tensor(frame["is_correct"].values), torch.tensor(frame[columns].values))
+    for name, ratio in zip(columns, error_ratio(counts).tolist(), strict=True):
+        carrying = frame[frame[name]]
+        if len(carrying) == 0 or average == 1:
+            assert math.isnan(ratio)
+        else:
+            assert ratio == pytest.approx((1 - carrying["is_correct"].mean()) / (1 - average), rel=1e-9, abs=1e-12)
+
+
+def test_prevalence_and_shift_are_those_of_imagenet_x() -> None:
+    counts = FactorCounts(torch.tensor([6, 2]), torch.tensor([10, 30]), torch.tensor(8), torch.tensor(50))
+    torch.testing.assert_close(prevalence(counts), torch.tensor([0.25, 0.75], dtype=torch.float64))
+    torch.testing.assert_close(misclassification_shift(counts), torch.tensor([2.0, -2 / 3], dtype=torch.float64))
+
+
+def test_a_network_whose_scores_are_all_equal_predicts_the_first_class() -> None:
+    wrong = misclassified(torch.zeros(4, 4), torch.arange(4))
+    assert wrong.tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_top_k_errors_are_those_of_a_stable_sort(top_k: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(4, (200, 6), generator=generator).float()  # full of ties
+    target = torch.randint(6, (200,), generator=generator)
+    named = scores.argsort(dim=1, descending=True, stable=True)[:, :top_k]
+    assert torch.equal(misclassified(scores, target, top_k), (named != target[:, None]).all(1))
+
+
+def test_scores_and_their_argmax_give_the_same_errors() -> None:
+    scores, target, _ = random_batch(100)
+    assert torch.equal(misclassified(scores, target), misclassified(scores.argmax(1), target))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_score_that_is_not_finite_is_no_prediction_even_with_many_allowed(bad: float) -> None:
+    scores = torch.tensor([[0.0, bad, 1.0], [0.0, -torch.inf, 1.0]])
+    assert misclassified(scores, torch.tensor([2, 2]), top_k=3).tolist() == [True, False]
+
+
+def test_any_of_the_real_labels_is_right_and_none_is_wrong() -> None:
+    accepted = torch.tensor([[4, -1], [2, 4], [-1, -1]])
+    assert misclassified_real(torch.tensor([4, 4, 4]), accepted).tolist() == [False, False, True]
+    assert misclassified_real(torch.tensor([-1]), torch.tensor([[-1]])).tolist() == [True]
+
+
+def test_counts_of_different_images_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        count_factor_errors(torch.zeros(3, dtype=torch.bool), torch.zeros(4, 2))
+    assert str(error.value) == (
+        "count_factor_errors: wrong and factors do not describe the same images; given wrong (3,), factors (4, 2). "
+        "Pass wrong (n) and factors (n f)."
+    )
+
+
+# floor 2
+
+
+def test_the_metric_reports_what_its_functions_say() -> None:
+    scores, target, factors = random_batch(300)
+    metric = FactorErrorRatio(NAMES)
+    metric.update(scores, target, factors)
+    counts = count_factor_errors(misclassified(scores, target), factors)
+    low, high = error_ratio_interval(counts)
+    expected: dict[str, Tensor] = {"images/all": torch.tensor(300), "images/non_finite": torch.tensor(0)}
+    for column, name in enumerate(NAMES):
+        expected |= {
+            f"error_ratio/{name}": error_ratio(counts)[column],
+            f"low/{name}": low[column],
+            f"high/{name}": high[column],
+            f"p_value/{name}": holm(factor_p_value(counts))[column],
+            f"images/{name}": factors[:, column].sum(),
+            f"errors/{name}": (scores.argmax(1) != target)[factors[:, column]].sum(),
+        }
+    expected["error_ratio/worst"] = error_ratio(counts).max()
+    expected["error_ratio/worst_shrunk"] = shrunk_error_ratio(counts).max()
+    expected["error/all"] = (scores.argmax(1) != target).double().mean()
+    values = metric.compute()
+    assert values.keys() == expected.keys()
+    for key, value in values.items():
+        torch.testing.assert_close(value, expected[key])
+        assert value.shape == ()
+
+
+def test_any_cut_of_the_data_gives_the_same_values_to_the_last_digit() -> None:
+    scores, target, factors = random_batch(500)
+    whole, cut = FactorErrorRatio(NAMES), FactorErrorRatio(NAMES)
+    whole.update(scores, target, factors)
+    for rows in torch.randperm(500, generator=torch.Generator().manual_seed(3)).split([0, 1, 7, 92, 400]):
+        cut.update(scores[rows], target[rows], factors[rows])
+    assert values_of(whole) == values_of(cut)
+
+
+def work(rank: int, world: int, shards: list[slice]) -> dict[str, float]:
+    scores, target, factors = random_batch(97)
+    metric = FactorErrorRatio(NAMES, top_k=2)
+    rows = shards[rank]
+    if len(target[rows]):
+        metric.update(scores[rows], target[rows], factors[rows])
+    return values_of(metric)
+
+
+@pytest.mark.parametrize(
+    "shards", [[slice(0, 31), slice(31, 97)], [slice(0, 50), slice(0, 0), slice(50, 97)]], ids=["uneven", "empty"]
+)
+def test_processes_with_uneven_shards_and_a_factor_absent_from_one_agree_with_one_process(shards: list[slice]) -> None:
+    expected = work(0, 1, [slice(0, 97)])
+    assert run_on_processes(len(shards), work, shards) == [expected] * len(shards)
+
+
+def test_an_absent_factor_is_nan_and_says_why() -> None:
+    metric = FactorErrorRatio(("dark", "never"))
+    metric.update(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([[1, 0], [1, 0]]))
+    values = metric.compute()
+    assert math.isnan(values["error_ratio/never"])
+    assert values["images/never"] == 0
+    reason = "no image carries the factor, or nothing is misclassified"
+    assert metric.undefined == dict.fromkeys(("error_ratio/never", "low/never", "high/never", "p_value/never"), reason)
+
+
+def test_a_network_without_errors_has_no_worst_factor() -> None:
+    metric = FactorErrorRatio(("dark",))
+    metric.update(torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([[1], [0]]))
+    assert math.isnan(metric.compute()["error_ratio/worst"])
+    assert metric.worst is None
+    assert metric.worst_shrunk is None
+
+
+def test_a_metric_that_saw_nothing_is_nan_and_says_why() -> None:
+    metric = FactorErrorRatio(("dark",))
+    assert math.isnan(metric.compute()["error/all"])
+    assert metric.undefined["error/all"] == "no image was seen"
+
+
+def test_the_worst_factors_are_named() -> None:
+    metric = FactorErrorRatio(("pair", "many"))
+    wrong = torch.tensor([1] * 2 + [1] * 60 + [0] * 40 + [0] * 200)
+    factors = torch.zeros(302, 2, dtype=torch.bool)
+    factors[:2, 0] = factors[2:102, 1] = True
+    metric.update(wrong, torch.zeros(302, dtype=torch.int64), factors)
+    assert metric.worst is None  # nothing is computed yet
+    metric.compute()
+    assert metric.worst == "pair"
+    metric.reset()
+    assert metric.worst is None
+
+
+def test_scores_that_are_not_finite_count_as_errors_and_are_counted() -> None:
+    metric = FactorErrorRatio(("dark",))
+    scores = torch.tensor([[0.0, 1.0], [torch.nan, 1.0], [0.0, torch.inf], [0.0, -torch.inf]])
+    metric.update(scores, torch.tensor([1, 1, 1, 0]), torch.ones(4, 1, dtype=torch.int64))
+    values = metric.compute()
+    assert values["images/non_finite"] == 2
+    assert values["errors/dark"] == 2
+
+
+def test_reset_forgets_everything() -> None:
+    metric = FactorErrorRatio(NAMES)
+    metric.update(*random_batch(50))
+    metric.reset()
+    metric.update(*random_batch(20, seed=5))
+    fresh = FactorErrorRatio(NAMES)
+    fresh.update(*random_batch(20, seed=5))
+    assert values_of(metric) == values_of(fresh)
+
+
+def test_two_ranks_of_one_collection_do_not_share_their_counts() -> None:
+    collection = MetricCollection({"one": FactorErrorRatio(NAMES), "two": FactorErrorRatio(NAMES, top_k=2)})
+    scores, target, factors = random_batch(60)
+    right = scores.clone()
+    right[torch.arange(60), target] += 100  # the first batch has no errors: every count is equal
+    collection.update(right, target, factors)
+    collection.update(scores, target, factors)
+    alone = FactorErrorRatio(NAMES, top_k=2)
+    alone.update(right, target, factors)
+    alone.update(scores, target, factors)
+    assert float(collection["two"].compute()["error/all"]) == values_of(alone)["error/all"]
+    assert float(collection["one"].compute()["error/all"]) > values_of(alone)["error/all"]
+
+
+def test_half_precision_leaves_the_counts_alone() -> None:
+    metric = FactorErrorRatio(NAMES).half()
+    metric.update(*random_batch(3000))
+    assert metric.compute()["images/all"] == 3000
+
+
+class Sync(torch.utils._python_dispatch.TorchDispatchMode):
+    """Fails where a device tensor is looked at from Python."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a value was read"
+        assert func is not torch.ops.aten.nonzero.default, "a size depends on values"
+        return func(*args, **(kwargs or {}))
+
+
+def test_update_reads_no_value_of_a_device_tensor() -> None:
+    metric = FactorErrorRatio(NAMES)
+    scores, target, factors = random_batch(8)
+    with Sync():
+        metric.update(scores.argmax(1), target, factors)
+    metric.to("meta").update(scores.to("meta"), target.to("meta"), factors.to("meta"))
+
+
+def message(call: Any, *args: Any, **kwargs: Any) -> str:
+    with pytest.raises(InputError) as error:
+        call(*args, **kwargs)
+    return str(error.value)
+
+
+def test_bad_names_are_refused() -> None:
+    fix = "Pass a list of different names, one per column."
+    assert message(FactorErrorRatio, []) == f"FactorErrorRatio: factors are not a list of names; given []. {fix}"
+    assert (
+        message(FactorErrorRatio, "dark") == f"FactorErrorRatio: factors are not a list of names; given 'dark'. {fix}"
+    )
+    assert message(FactorErrorRatio, ["a", " "]) == (
+        f"FactorErrorRatio: factors are not a list of names; given ['a', ' ']. {fix}"
+    )
+    assert message(FactorErrorRatio, ["a", "b", "a"]) == f"FactorErrorRatio: factor names stand twice; given a. {fix}"
+    assert message(FactorErrorRatio, ["a", "worst", "all"]) == (
+        "FactorErrorRatio: factor names are those of a total; given worst, all. "
+        "Rename them: all, non_finite, worst, worst_shrunk are taken."
+    )
+
+
+def test_bad_settings_are_refused() -> None:
+    assert message(FactorErrorRatio, ["a"], top_k=0) == (
+        "FactorErrorRatio: top_k is not positive; given 0. Pass top_k of 1 or more."
+    )
+    assert message(FactorErrorRatio, ["a"], confidence=95) == (
+        "FactorErrorRatio: confidence is no probability; given 95. Pass a value such as 0.95."
+    )
+
+
+def test_bad_batches_are_refused_and_leave_the_counts_alone() -> None:
+    metric = FactorErrorRatio(NAMES)
+    scores, target, factors = random_batch(4)
+    where = "FactorErrorRatio.update: "
+    assert message(metric.update, scores, target, factors[:, :2]) == where + (
+        "the factor columns do not match; given factors (4, 2) bool for 4 images and 3 names: blurred, dark, rare. "
+        "Pass factors (n f): a row an image, a column a name."
+    )
+    assert message(metric.update, scores, target, factors[:3]).startswith(where + "the factor columns do not match")
+    assert message(metric.update, scores, target, factors.float()) == where + (
+        "factors are not bool or int; given factors (4, 3) float32. "
+        "Compare a continuous factor with a threshold, or use FactorTrend."
+    )
+    labels = "Pass preds (n) as integer labels or (n c) as scores, and target (n) as integer labels."
+    assert message(metric.update, scores[:3], target, factors) == where + (
+        f"preds and target do not describe the same images; given preds (3, 5) float32, target (4,) int64. {labels}"
+    )
+    assert message(metric.update, scores.long(), target, factors) == where + (
+        f"preds and target are not labels or scores; given preds (4, 5) int64, target (4,) int64. {labels}"
+    )
+    assert message(metric.update, scores, target.float(), factors) == where + (
+        f"preds and target are not labels or scores; given preds (4, 5) float32, target (4,) float32. {labels}"
+    )
+    assert message(metric.update, scores, target - 100, factors) == where + (
+        "labels are out of range; given 4 labels below 0 or not below the number of classes. "
+        "Leave unlabelled images out, or correct the labels."
+    )
+    assert metric.all_seen == 0
+
+
+def test_top_k_without_enough_scores_is_refused() -> None:
+    metric = FactorErrorRatio(NAMES, top_k=6)
+    scores, target, factors = random_batch(4)
+    assert message(metric.update, scores, target, factors) == (
+        "FactorErrorRatio.update: top_k=6 is more than the classes; given preds (4, 5) float32. Lower top_k."
+    )
+    assert message(metric.update, target, target, factors) == (
+        "FactorErrorRatio.update: labels have no top_k=6; given preds (4,) int64. Pass scores (n c)."
+    )
