@@ -1,0 +1,259 @@
+"""What a model loses when channels are replaced: sums that add up, profiles, their share, error and stability.
+
+Feature ablation and permutation importance: Fisher, Rudin and Dominici, "All models are wrong, but many are useful"
+(2019). Patterns beside weights: Haufe et al., "On the interpretation of weight vectors of linear models" (NeuroImage,
+2014).
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.moments import Moments, covariance
+
+__all__ = [
+    "ChannelProfile",
+    "ChannelSums",
+    "Output",
+    "channel_sums",
+    "haufe_pattern",
+    "jensen_shannon",
+    "mean_change",
+    "pearson",
+    "share",
+    "spearman",
+    "standard_error",
+    "target_scores",
+]
+
+#: The score whose loss is attributed: the log-probability of the target (minus its cross-entropy), or its logit.
+Output = Literal["cross_entropy", "logit"]
+
+
+class ChannelSums(NamedTuple):
+    """Changes of the score by band; adds up across batches and across ranks."""
+
+    images: Tensor  # () int64, images n
+    total: Tensor  # (g) float64, sum of the change on replacing each band
+    squares: Tensor  # (g) float64, sum of its square
+
+    @classmethod
+    def zero(cls, num_bands: int) -> "ChannelSums":
+        """The sums of no images."""
+        zeros = torch.zeros(num_bands, dtype=torch.float64)
+        return cls(torch.zeros((), dtype=torch.int64), zeros, zeros.clone())
+
+
+class ChannelProfile(NamedTuple):
+    """What a model loses without each band, measured on one batch.
+
+    Convention:
+        ``values`` are in nats (cross-entropy) or in units of the logit; 0: the model does not depend on the band, above
+        0: it does worse without. ``share`` is dimensionless, at least 0, and sums to 1; ``nan`` throughout where
+            nothing changes
+        or where no band passes ``floor``: then the profile is ``blank``, and its shape means nothing.
+    """
+
+    names: tuple[str, ...]  # bands, in the order of the axis (g)
+    changes: Tensor  # (n g) float64, the change of each image
+    members: Tensor  # (g C) bool, the channels of each band
+    sampling: Tensor  # (g) float64, variance of the values by random orders or shuffles; 0 for exact methods
+    positions: Tensor | None  # (g) float64, centre of each band on the axis
+    total: Tensor  # () float64, the change with all bands replaced; nan where the method does not give it
+    floor: Tensor  # () float64, size that a null model's change reaches; 0 where it was not asked for
+    method: str
+    output: str
+    baseline: str
+    target: str  # "true" or "predicted"
+    way: str  # how it was computed, with the reason where the fast way was not taken
+
+    @property
+    def sums(self) -> ChannelSums:
+        """The sums that a metric adds up."""
+        return channel_sums(self.changes)
+
+    @property
+    def values(self) -> Tensor:
+        """Mean change on replacing each band; (g), float64."""
+        return mean_change(self.sums)
+
+    @property
+    def error(self) -> Tensor:
+        """Standard error of the values, over images and over random draws; (g), float64; nan for one image."""
+        return (standard_error(self.sums).square() + self.sampling).sqrt()
+
+    @property
+    def blank(self) -> bool:
+        """Whether no band's change is larger than the null floor."""
+        return not bool((self.values.abs() > self.floor).any())
+
+    @property
+    def share(self) -> Tensor:
+        """Size of each value over the sum of sizes; (g), float64; nan where the profile is blank."""
+        parts = share(self.values)
+        return torch.full_like(parts, torch.nan) if self.blank else parts
+
+    @property
+    def gap(self) -> Tensor:
+        """What the values leave of the total, at most about rounding for exact methods; (), float64."""
+        return self.values.sum() - self.total
+
+
+def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entropy", ignore: int = -100) -> Tensor:
+    """Score of the target: its log-probability or its logit; (n), float64, differentiable; nan without a valid pixel.
+
+    Args:
+        logits: class scores, of images (n c) or pixels (n c h w); one column (n 1), (n) or (n 1 h w): two classes.
+        target: class of each image (n) or pixel (n h w); int64.
+        output: which score.
+        ignore: target of pixels that do not count.
+
+    Example:
+        >>> target_scores(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), "logit")
+        tensor([2.], dtype=torch.float64)
+    """
+    target = target.long()
+    if logits.ndim == target.ndim:
+        logits = logits.unsqueeze(1)
+    if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(target.shape):
+        raise InputError(
+            "attribute_channels",
+            "logits and targets do not belong together",
+            f"logits {tuple(logits.shape)}, targets {tuple(target.shape)}",
+            "Give logits (n c) with targets (n), or logits (n c h w) with targets (n h w).",
+        )
+    valid = target != ignore
+    logits = logits.float() if logits.dtype != torch.float64 else logits
+    if logits.shape[1] == 1:
+        signed = torch.where(target == 1, logits[:, 0], -logits[:, 0])
+        scores = F.logsigmoid(signed) if output == "cross_entropy" else signed
+    else:
+        scores = logits.log_softmax(1) if output == "cross_entropy" else logits
+        scores = scores.gather(1, target.where(valid, 0).unsqueeze(1)).squeeze(1)
+    kept = torch.where(valid, scores.double(), 0.0).reshape(len(target), -1).sum(1)
+    count = valid.reshape(len(target), -1).sum(1)
+    return torch.where(count > 0, kept / count.clamp(min=1), torch.nan)
+
+
+def channel_sums(changes: Tensor) -> ChannelSums:
+    """Sums of the changes of one batch; images whose change is nan do not count.
+
+    Args:
+        changes: change of the score on replacing each band; (n g), any float.
+    """
+    rows = changes.detach().double()
+    valid = ~rows.isnan().any(1)
+    rows = torch.where(valid[:, None], rows, 0.0)
+    return ChannelSums(valid.sum(), rows.sum(0), rows.square().sum(0))
+
+
+def mean_change(sums: ChannelSums) -> Tensor:
+    """Mean change on replacing each band; (g), float64; nan without images."""
+    return sums.total / sums.images
+
+
+def standard_error(sums: ChannelSums) -> Tensor:
+    """Standard error of the mean change over images, with n - 1 below; (g), float64; nan with fewer than two images.
+
+    Example:
+        >>> standard_error(channel_sums(torch.tensor([[1.0], [3.0]])))
+        tensor([1.], dtype=torch.float64)
+    """
+    spread = (sums.squares - sums.total.square() / sums.images).clamp(min=0)
+    error = (spread / (sums.images - 1) / sums.images).sqrt()
+    return torch.where(sums.images > 1, error, torch.nan)
+
+
+def share(values: Tensor) -> Tensor:
+    """Size of each value over the sum of sizes; (g), float64; nan where all are 0.
+
+    A band whose replacement helps counts by its size too: the model depends on it all the same.
+
+    Example:
+        >>> share(torch.tensor([3.0, -1.0]))
+        tensor([0.7500, 0.2500], dtype=torch.float64)
+    """
+    sizes = values.double().abs()
+    return sizes / sizes.sum()
+
+
+def haufe_pattern(sums: Moments, num_channels: int) -> Tensor:
+    """Correlation of each channel's mean with each logit, over images: what carries the signal; (c C), float64.
+
+    A weight, or an attribution, is also large where a channel only cancels noise of others; a pattern is not.
+
+    Args:
+        sums: moments of the image's channel means followed by its logits; d = C + c.
+        num_channels: number of channels C.
+
+    Convention:
+        In [-1, 1]; ``nan`` for a channel or a logit that does not vary.
+
+    Example:
+        >>> from lightning_failures.functional.moments import moments
+        >>> means, logits = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, -1.0]])
+        >>> haufe_pattern(moments(torch.cat([means, logits], 1)), num_channels=1)
+        tensor([[ 1.],
+                [-1.]], dtype=torch.float64)
+    """
+    spread = covariance(sums)
+    scale = spread.diagonal().clamp(min=0).sqrt()
+    scale = torch.where(scale > 0, scale, torch.nan)
+    return (spread / scale / scale[:, None])[num_channels:, :num_channels]
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """Correlation of two vectors; (), float64, in [-1, 1]; nan where one is constant or shorter than two.
+
+    Args:
+        first: (g), any float.
+        second: (g), any float.
+    """
+    a, b = first.double() - first.double().mean(), second.double() - second.double().mean()
+    product = a.norm() * b.norm()
+    return torch.where(product > 0, (a @ b / product).clamp(-1, 1), torch.nan)
+
+
+def spearman(first: Tensor, second: Tensor) -> Tensor:
+    """Rank correlation of two profiles, ties sharing their mean rank; (), float64, in [-1, 1]; nan as of Pearson.
+
+    Args:
+        first: values by band; (g), any float.
+        second: values of the same bands at another evaluation; (g), any float.
+
+    Example:
+        >>> round(float(spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 9.0]))), 6)
+        1.0
+    """
+    if bool(first.isnan().any() | second.isnan().any()):
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    return pearson(_ranks(first), _ranks(second))
+
+
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
+    """Jensen-Shannon divergence of two shares, to base 2; (), float64: 0 equal, 1 disjoint; nan in, nan out.
+
+    Args:
+        first: shares that sum to 1; (g), any float.
+        second: shares of the same bands; (g), any float.
+
+    Example:
+        >>> jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor(1., dtype=torch.float64)
+    """
+    p, q = first.double(), second.double()
+    middle = (p + q) / 2
+    both = torch.stack([p, q])
+    divergence: Tensor = torch.special.xlogy(both, both / torch.where(middle > 0, middle, 1.0)).sum() / 2
+    return (divergence / math.log(2)).clamp(min=0)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    ranks: Tensor = (last - (counts - 1) / 2)[inverse]
+    return ranks
