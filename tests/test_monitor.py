@@ -258,3 +258,23 @@ def test_a_resumed_run_keeps_its_linear_reference(tmp_path):
     again.load_state_dict(torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"][monitor.state_key])
     assert torch.equal(again.reference.weight, monitor.reference.weight)
     assert torch.equal(again.directions, monitor.directions)
+
+
+def test_a_compiled_network_is_watched_without_running_into_the_recompile_limit():
+    class Compiled(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.compile(self.net, backend="eager")
+
+    with torch._dynamo.config.patch(error_on_recompile=False, fail_on_recompile_limit_hit=True):
+        monitors = failure_monitors(factors=table(), on_error="raise")
+        _, module = fit(monitors, Compiled(), epochs=3)
+    assert monitors[2].why_not is None
+    assert hooks_on(module) == 0
+
+
+def test_mixed_precision_is_watched_in_full_precision():
+    monitors = failure_monitors(factors=table(), on_error="raise")
+    run, _ = fit(monitors, precision="bf16-mixed")
+    assert float(run.callback_metrics["failures/collapse/effective_rank/penultimate"]) >= 1
+    assert monitors[2].why_not is None

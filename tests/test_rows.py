@@ -12,7 +12,7 @@ def everything(rows, batches):
 
 def test_a_loader_in_order_gives_each_dataset_row_once():
     seen = everything(LoaderRows(DataLoader(DATASET, batch_size=10)), 4)
-    assert torch.cat([rows.index for rows in seen]).tolist() == DATASET
+    assert torch.cat([rows.rows for rows in seen]).tolist() == DATASET
     assert all(bool(rows.keep.all()) for rows in seen)
 
 
@@ -21,8 +21,8 @@ def test_padding_of_uneven_shards_is_marked_so_that_every_row_counts_once():
     for rank in range(3):
         sampler = DistributedSampler(DATASET, num_replicas=3, rank=rank, shuffle=False)
         seen = everything(LoaderRows(DataLoader(DATASET, batch_size=4, sampler=sampler)), 4)
-        assert sum(len(rows.index) for rows in seen) == 13
-        kept += [row for rows in seen for row in rows.index[rows.keep].tolist()]
+        assert sum(len(rows.rows) for rows in seen) == 13
+        kept += [row for rows in seen for row in rows.rows[rows.keep].tolist()]
     assert sorted(kept) == DATASET
 
 
@@ -31,7 +31,7 @@ def test_the_rows_are_those_that_the_loader_loads():
     loader = DataLoader(DATASET, batch_size=5, sampler=sampler)
     rows = LoaderRows(loader)
     for batch_idx, batch in enumerate(loader):
-        assert torch.equal(rows.of(batch_idx).index, batch)
+        assert torch.equal(rows.of(batch_idx).rows, batch)
 
 
 def test_an_order_that_only_the_loader_knows_is_not_guessed():

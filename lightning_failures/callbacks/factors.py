@@ -78,7 +78,7 @@ class FactorErrorMonitor(Monitor):
 
     def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
         """Log one table, a row a factor."""
-        rows = [
+        rows: list[list[float | int | str | None]] = [
             [trainer.current_epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
             for name in self.reader.names or ()
         ]

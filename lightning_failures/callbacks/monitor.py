@@ -167,7 +167,11 @@ class Monitor(Callback):
     # -- one evaluation
 
     def _start(self, trainer: Trainer, module: LightningModule, loaders: Any) -> None:
-        if self._retired or trainer.sanity_checking:
+        if self._retired:
+            return
+        if trainer.sanity_checking:  # its first batch shows where everything is, before any training step
+            with self._guard():
+                self.probe.attach(module, self)
             return
         with self._guard():
             self._rows = None
@@ -180,10 +184,12 @@ class Monitor(Callback):
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
-        if self._idle or trainer.sanity_checking or dataloader_idx != 0:
+        if self._idle or dataloader_idx != 0:
             return
         with self._guard():
             seen = self.probe.observe(module, outputs, batch)
+            if trainer.sanity_checking:
+                return
             if trainer.world_size > 1 and self.rows.known:
                 seen = seen.select(self.rows.of(batch_idx).keep)
             self.update(seen, batch_idx)

@@ -16,7 +16,7 @@ from lightning_failures.metrics.simplicity import DecisionDimension, LinearRefer
 from lightning_failures.probes.interventions import interchange
 from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.reference import ReferenceBatch, donor_rows, mean_spectra
-from lightning_failures.probes.rerun import rerun
+from lightning_failures.probes.rerun import check_rerun, rerun
 
 __all__ = ["SimplicityBiasMonitor"]
 
@@ -56,7 +56,8 @@ class SimplicityBiasMonitor(Monitor):
         self.dimension = DecisionDimension(ranks=(1,))
         self._batch = ReferenceBatch(images)
         self._due = False
-        self._why_not: str | None = None
+        self._runs_again = True
+        self.why_not: str | None = None
 
     # -- training: moments of the mean spectra
 
@@ -130,29 +131,33 @@ class SimplicityBiasMonitor(Monitor):
             self._batch.add(inputs, logits)
 
     def conclude(self, trainer: Trainer, module: LightningModule) -> None:
-        """Interchange on the reference batch: one forward pass of the swapped images."""
-        self._why_not = None
-        self._batch.fix()
-        if not self._due or self._batch.inputs is None or self._batch.logits is None or self.directions is None:
-            self._why_not = "the time budget was spent" if self.directions is not None else "no training moments yet"
+        """Interchange on the reference batch: one forward pass of it, and one of the swapped images."""
+        if self.directions is None:
+            self.why_not = "no training moments yet"
+        elif not self._due:
+            self.why_not = "the time budget was spent"
+        else:
+            with self.budget.spend():
+                self._interchange(trainer, module, self.directions)
+
+    def _interchange(self, trainer: Trainer, module: LightningModule, directions: Tensor) -> None:
+        fresh = self._batch.fix()
+        if self._batch.inputs is None or self._batch.logits is None:
             return
-        with self.budget.spend():
-            inputs = self._batch.inputs.to(module.device)
+        inputs = self._batch.inputs.to(module.device)
+        model = rerun(module, self.probe.entry, trainer.precision_plugin.forward_context)
+        if fresh:
             try:
-                model = rerun(
-                    module,
-                    self.probe.entry,
-                    inputs,
-                    self._batch.logits.to(module.device),
-                    trainer.precision_plugin.forward_context,
-                )
+                check_rerun(model, inputs, self._batch.logits.to(module.device))
             except DiscoveryError as error:
-                self._why_not = str(error)
-                return
-            own = model(inputs).argmax(1)
-            donors = donor_rows(own)
-            swapped = interchange(model, inputs, inputs[donors], self.directions.to(inputs.device))
-            self.dimension.update(own, own[donors], swapped)
+                self.why_not, self._runs_again = str(error), False
+        if not self._runs_again:
+            return
+        self.why_not = None
+        own = model(inputs).argmax(1)
+        donors = donor_rows(own)
+        swapped = interchange(model, inputs, inputs[donors], directions.to(inputs.device))
+        self.dimension.update(own, own[donors], swapped)
 
     def describe(self) -> Any:
         """Nothing to agree on: the metrics do not depend on the batches."""
@@ -165,8 +170,8 @@ class SimplicityBiasMonitor(Monitor):
         """Accuracies of network and reference, and shares of the interchange."""
         values = {**self.untapped.compute(), **self.dimension.compute()}
         self.undefined = self.untapped.undefined | self.dimension.undefined
-        if self._why_not is not None:
-            self.undefined |= {key: self._why_not for key in self.undefined if key in self.dimension.undefined}
+        if self.why_not is not None:
+            self.undefined |= {key: self.why_not for key in self.undefined if key in self.dimension.undefined}
         values["chance"] = self.chance if self.chance is not None else torch.tensor(torch.nan)
         return values
 

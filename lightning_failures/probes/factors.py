@@ -1,6 +1,6 @@
 """Which factors each image of a batch carries: from the batch itself, or from a table beside the dataset."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,15 +41,17 @@ class FactorReader:
             factors = FactorTable.from_frame(factors)
         self.table: FactorTable | None = factors if isinstance(factors, FactorTable) else None
         self.ids = ids
-        self._fields: Mapping[str, Field] | None = factors if isinstance(factors, Mapping) else None
-        self._whole: Field | None = factors if isinstance(factors, str | int) or _is_plain_callable(factors) else None
+        self._fields: Mapping[str, Field] | None = None
+        self._whole: Field | None = None
         self._names: tuple[str, ...] | None = tuple(names) if names is not None else None
-        if self.table is not None:
-            self._names = self.table.names
-        elif self._fields is not None:
-            self._names = tuple(self._fields)
-        elif self._whole is None:
-            self._names = tuple(factors)  # type: ignore[arg-type]
+        if isinstance(factors, FactorTable):
+            self._names = factors.names
+        elif isinstance(factors, Mapping):
+            self._fields, self._names = factors, tuple(factors)
+        elif isinstance(factors, str | int) or callable(factors):
+            self._whole = factors
+        else:
+            self._names = tuple(factors)
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -94,7 +96,7 @@ class FactorReader:
                 f"a table of {len(self.table.values)} rows, a dataset of {rows.size} images",
                 "Pass one row a dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
             )
-        return self.table.rows(rows.of(batch_idx).index[:images])
+        return self.table.rows(rows.of(batch_idx).rows[:images])
 
     def _by_name(self, batch: Any, images: int) -> Tensor:
         assert self._names is not None
@@ -160,10 +162,6 @@ class FactorReader:
                     "Give one bool an image.",
                 )
         return torch.stack([column.bool() for column in tensors.values()], 1)
-
-
-def _is_plain_callable(value: object) -> bool:
-    return isinstance(value, Callable) and not isinstance(value, Sequence | Mapping | FactorTable)  # type: ignore[arg-type]
 
 
 def _read_or_none(batch: Any, path: str) -> Any:

@@ -74,9 +74,11 @@ class ReferenceBatch:
             rows = torch.linspace(0, len(inputs) - 1, count, device=inputs.device).round().long()
             self._kept.append((inputs[rows].detach(), logits[rows].detach()))
 
-    def fix(self) -> None:
-        """Make what was kept the reference batch, unless nothing was kept."""
-        if self._kept and not self.complete:
-            self.inputs = torch.cat([inputs.cpu() for inputs, _ in self._kept])
-            self.logits = torch.cat([logits.cpu() for _, logits in self._kept])
-            self._kept = []
+    def fix(self) -> bool:
+        """Make what was kept the reference batch; whether it was made just now."""
+        if self.complete or not self._kept:
+            return False
+        self.inputs = torch.cat([inputs.cpu() for inputs, _ in self._kept])
+        self.logits = torch.cat([logits.cpu() for _, logits in self._kept])
+        self._kept = []
+        return True

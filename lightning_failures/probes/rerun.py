@@ -9,18 +9,16 @@ from torch import Tensor, nn
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.probes.taps import first_tensor
 
-__all__ = ["rerun"]
+__all__ = ["check_rerun", "rerun"]
 
 
 def rerun(
     module: nn.Module,
     entry: str | None,
-    inputs: Tensor,
-    logits: Tensor,
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     chunk: int = 64,
 ) -> Callable[[Tensor], Tensor]:
-    """A function from inputs to logits, checked against logits that the user's own step gave.
+    """A function from inputs to logits.
 
     It draws from a copy of the random state, keeps no graph and runs uncompiled; the caller has the module in the mode
     that it wants.
@@ -28,13 +26,8 @@ def rerun(
     Args:
         module: the user's module.
         entry: name of the submodule that took the inputs and gave the logits; None: the module's own ``forward``.
-        inputs: images of which the logits are known; (n b h w).
-        logits: what the step gave for them; (n c).
         precision: makes the context of mixed precision, for example ``trainer.precision_plugin.forward_context``.
         chunk: images a forward pass, which bounds the memory.
-
-    Raises:
-        DiscoveryError: ``forward`` does not give these logits back.
     """
     target = module if entry is None else module.get_submodule(entry)
 
@@ -47,22 +40,38 @@ def rerun(
             torch.compiler.set_stance("force_eager"),
         ):
             outputs = [first_tensor(target(part)) for part in images.split(chunk)]
-        if any(output is None for output in outputs):
-            raise _not_the_logits(entry, "no tensor")
-        return torch.cat([output.float() for output in outputs if output is not None])
+        tensors = [output.float() for output in outputs if output is not None]
+        if not tensors:
+            raise _not_the_logits("no tensor")
+        return torch.cat(tensors)
 
-    again = run(inputs)
-    scale = logits.abs().max().clamp(min=1)
-    # bf16 keeps three digits, and the batch is another one than the step's
-    if again.shape != logits.shape or bool((again - logits).abs().max() > 0.05 * scale):
-        raise _not_the_logits(entry, f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
     return run
 
 
-def _not_the_logits(entry: str | None, given: str) -> DiscoveryError:
+def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor) -> None:
+    """Raise where running the model again does not give back the logits of the user's own step.
+
+    Args:
+        run: what :func:`rerun` gave.
+        inputs: images of which the logits are known; (n b h w).
+        logits: what the step gave for them with the weights as they are now; (n c).
+
+    Raises:
+        DiscoveryError: it gives something else.
+    """
+    again = run(inputs)
+    if again.shape != logits.shape:
+        raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
+    # bf16 keeps three digits, and the images come in other batches than the step's
+    apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
+    if not apart <= 0.05:
+        raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart")
+
+
+def _not_the_logits(given: str) -> DiscoveryError:
     return DiscoveryError(
         "rerun",
-        f"{'forward' if entry is None else entry} does not give the step's logits back",
+        "the module's forward does not give the step's logits back",
         given,
         "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs.",
     )

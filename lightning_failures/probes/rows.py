@@ -13,7 +13,7 @@ __all__ = ["BatchRows", "LoaderRows"]
 class BatchRows(NamedTuple):
     """The rows of one batch."""
 
-    index: Tensor  # (n) int64, row of the dataset
+    rows: Tensor  # (n) int64, row of the dataset
     keep: Tensor  # (n) bool, False for the duplicates that fill up an uneven shard
 
 
@@ -29,7 +29,7 @@ class LoaderRows:
 
     Example:
         >>> rows = LoaderRows(DataLoader(range(5), batch_size=2))
-        >>> rows.of(2).index
+        >>> rows.of(2).rows
         tensor([4])
     """
 
@@ -43,9 +43,9 @@ class LoaderRows:
 
     def of(self, batch_idx: int) -> BatchRows:
         """Rows of the batch with this index, as many as the plan has; the caller compares with the batch itself."""
-        index = torch.tensor(self._batches[batch_idx], dtype=torch.int64)
-        position = self._rank + (self._starts[batch_idx] + torch.arange(len(index))) * self._world
-        return BatchRows(index, position < self.size)
+        rows = torch.tensor(self._batches[batch_idx], dtype=torch.int64)
+        position = self._rank + (self._starts[batch_idx] + torch.arange(len(rows))) * self._world
+        return BatchRows(rows, position < self.size)
 
 
 def _in_order(sampler: Any, loader: DataLoader[Any]) -> bool:

@@ -65,12 +65,11 @@ class Taps:
             self._listening = before
 
     def _hook(self, name: str) -> Any:
-        @torch.compiler.disable  # inside a compiled module a plain hook runs into the recompile limit
         def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._listening:
                 self.calls.append(Call(name, first_tensor((*args, *kwargs.values())), first_tensor(output)))
 
-        return record
+        return torch.compiler.disable(record)  # inside a compiled module a plain hook runs into the recompile limit
 
 
 def first_tensor(value: Any) -> Tensor | None:
