@@ -133,6 +133,11 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         counts = count_factor_errors(misclassified(preds, target, self.rank), factors.to(target.device))
         self.add(FactorErrorSums(*counts, non_finite, stray, torch.zeros_like(stray)))
 
+    @property
+    def counts(self) -> FactorCounts:
+        """The counts so far; of all ranks inside ``compute``, of this rank outside."""
+        return self.sums.counts
+
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         sums = FactorErrorSums(*(value.cpu() for value in self.sums))

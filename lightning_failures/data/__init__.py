@@ -1,0 +1,1 @@
+"""Factor tables and data sets."""
