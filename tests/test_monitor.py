@@ -5,7 +5,6 @@ import copy
 import lightning as L
 import pytest
 import torch
-from lightning_failures.data.tables import FactorTable
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -15,6 +14,7 @@ from lightning_failures.callbacks.factors import FactorErrorMonitor
 from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
 from lightning_failures.callbacks.suite import failure_monitors
+from lightning_failures.data.tables import FactorTable
 from lightning_failures.errors import FailuresWarning
 
 CLASSES, CHANNELS = 3, 6
@@ -278,3 +278,34 @@ def test_mixed_precision_is_watched_in_full_precision():
     run, _ = fit(monitors, precision="bf16-mixed")
     assert float(run.callback_metrics["failures/collapse/effective_rank/penultimate"]) >= 1
     assert monitors[2].why_not is None
+
+
+def test_tables_figures_findings_and_report_are_written_where_the_user_said(tmp_path):
+    from lightning.pytorch.loggers import CSVLogger
+
+    callbacks = failure_monitors(factors=table(), report_dir=tmp_path / "report", on_error="raise")
+    fit(callbacks, logger=CSVLogger(tmp_path / "logs", name="", version=""))
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"report/findings.json", "report/report.html", "logs/metrics.csv"} <= written
+    assert any(path.startswith("logs/failures/") and path.endswith(".png") for path in written), written
+    assert any(path.startswith("logs/failures/") and path.endswith(".jsonl") for path in written), written
+    assert "failures/factors/error_ratio/bright" in (tmp_path / "logs/metrics.csv").read_text()
+
+
+def test_an_error_of_the_diagnosis_does_not_stop_the_run(tmp_path):
+    (tmp_path / "report").write_text("a file where the folder should be")
+    with pytest.warns(FailuresWarning, match="FailureDiagnosis stepped aside, training goes on. FileExistsError"):
+        run, _ = fit([CollapseMonitor(on_error="raise"), FailureDiagnosis(report_dir=tmp_path / "report")])
+    assert run.current_epoch == 2
+
+
+def test_a_module_that_cannot_be_run_again_gets_no_interchange_and_the_reason():
+    class Apart(Classifier):
+        def validation_step(self, batch, _):
+            features = self.net[:-1](batch[0])
+            self.net[-1](features)
+
+    monitor = SimplicityBiasMonitor(on_error="raise")
+    run, _ = fit([monitor], Apart())
+    assert run.callback_metrics["failures/simplicity/own/1"].isnan()
+    assert "Give the module a forward(inputs) that returns its logits" in monitor.undefined["own/1"]

@@ -1,27 +1,32 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_failures.callbacks.guest import Guest
 from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.callbacks.rules import Rule, standard_rules
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.reporting.console import print_finding, print_verdict
+from lightning_failures.reporting.figures import accuracy_figure, factor_figure
 from lightning_failures.reporting.findings import Finding
-from lightning_failures.reporting.loggers import log_alert
-from lightning_failures.reporting.record import Evaluation, RunRecord
+from lightning_failures.reporting.loggers import log_alert, log_figure
+from lightning_failures.reporting.record import Evaluation, RunRecord, factor_rows
 from lightning_failures.reporting.report import write_report
+from lightning_failures.reporting.words import REFERENCE_KEY
 
 __all__ = ["FailureDiagnosis"]
 
 
-class FailureDiagnosis(Callback):
+class FailureDiagnosis(Guest, Callback):
     """Raises and clears findings over the values that were logged afresh at each evaluation.
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
@@ -31,18 +36,24 @@ class FailureDiagnosis(Callback):
         rules: the rules to apply; None: :func:`~lightning_failures.callbacks.rules.standard_rules`.
         report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
         name: name of the run in the report.
+        on_error: see :class:`~lightning_failures.callbacks.guest.Guest`.
     """
 
     def __init__(
-        self, rules: Sequence[Rule] | None = None, report_dir: str | Path | None = None, name: str = "run"
+        self,
+        rules: Sequence[Rule] | None = None,
+        report_dir: str | Path | None = None,
+        *,
+        name: str = "run",
+        on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
+        super().__init__(on_error)
         self.rules = tuple(standard_rules() if rules is None else rules)
         self.report_dir = report_dir
         self.record = RunRecord(name)
         self._streaks: dict[str, int] = {}
         self._before: dict[str, Any] = {}
         self._began = time.perf_counter()
-        self._seconds = 0.0
 
     @property
     def history(self) -> list[Finding]:
@@ -74,8 +85,12 @@ class FailureDiagnosis(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what this evaluation logged."""
-        if trainer.sanity_checking or (not trainer.training and trainer.state.fn != "fit"):
+        if trainer.sanity_checking or trainer.state.fn != "fit" or self.failure is not None:
             return
+        with self.guarded():
+            self._diagnose(trainer)
+
+    def _diagnose(self, trainer: Trainer) -> None:
         fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
         values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}
         self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
@@ -89,11 +104,13 @@ class FailureDiagnosis(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say the verdict and write the report."""
-        self._close(trainer)
+        with self.guarded():
+            self._close(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what is known of a run that was broken off."""
-        self._close(trainer)
+        with self.guarded():
+            self._close(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
@@ -174,15 +191,28 @@ class FailureDiagnosis(Callback):
         for finding in self.history[self._said :]:
             print_finding(finding)
             log_alert(trainer.loggers, f"{finding.kind} {finding.subject}".strip(), finding.message, finding.severity)
+        if len(self.history) > self._said:
+            self._log_figures(trainer)
         self._said = len(self.history)
+
+    def _log_figures(self, trainer: Trainer) -> None:
+        if not trainer.loggers or find_spec("matplotlib") is None:
+            return
+        if not math.isnan(self.record.last(REFERENCE_KEY)):
+            figure = accuracy_figure(self.record)
+            log_figure(trainer.loggers, "failures/simplicity/accuracy", figure, trainer.global_step)
+        if factor_rows(self.record.last_values()):
+            log_figure(
+                trainer.loggers, "failures/factors/error_ratios", factor_figure(self.record), trainer.global_step
+            )
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
         if not trainer.is_global_zero or not self.record.evaluations:
             return
-        print_verdict([self.record])
-        if self.report_dir is not None:
-            write_report(self.report_dir, [self.record])
+        self._log_figures(trainer)
+        report = None if self.report_dir is None else write_report(self.report_dir, [self.record])
+        print_verdict([self.record], report=report)
 
 
 def _monitors(trainer: Trainer) -> list[Monitor]:

@@ -1,26 +1,19 @@
 """The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
 
-import logging
-import time
-import traceback
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypedDict
 
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.errors import FailuresError, FailuresWarning
+from lightning_failures.callbacks.guest import Guest
 from lightning_failures.probes.fields import Field
 from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.probe import Probe
 from lightning_failures.probes.rows import LoaderRows
 
 __all__ = ["Monitor", "MonitorOptions"]
-
-log = logging.getLogger("lightning_failures")
 
 
 class MonitorOptions(TypedDict, total=False):
@@ -33,7 +26,7 @@ class MonitorOptions(TypedDict, total=False):
     on_error: Literal["warn", "raise"]
 
 
-class Monitor(Callback):
+class Monitor(Guest, Callback):
     """Watches the first evaluation loader of ``fit``, ``validate`` and ``test`` and logs under ``failures/<noun>/``.
 
     A subclass says which metrics it holds (:meth:`describe`, :meth:`build`), feeds them (:meth:`update`) and computes a
@@ -62,12 +55,10 @@ class Monitor(Callback):
         probe: Probe | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
+        super().__init__(on_error)
         self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits)
-        self.on_error = on_error
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
-        self.failure: str | None = None
-        self.seconds = 0.0
         self._retired = False
         self._rows: LoaderRows | None = None
 
@@ -164,16 +155,20 @@ class Monitor(Callback):
         """Take the hooks off: after an exception nothing else is called."""
         self.probe.detach(self)
 
+    def step_aside(self) -> None:
+        """Take the hooks off."""
+        self.probe.detach(self)
+
     # -- one evaluation
 
     def _start(self, trainer: Trainer, module: LightningModule, loaders: Any) -> None:
         if self._retired:
             return
         if trainer.sanity_checking:  # its first batch shows where everything is, before any training step
-            with self._guard():
+            with self.guarded():
                 self.probe.attach(module, self)
             return
-        with self._guard():
+        with self.guarded():
             self._rows = None
             self._loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
             self.values, self.undefined = {}, {}
@@ -186,7 +181,7 @@ class Monitor(Callback):
     ) -> None:
         if self._idle or dataloader_idx != 0:
             return
-        with self._guard():
+        with self.guarded():
             seen = self.probe.observe(module, outputs, batch)
             if trainer.sanity_checking:
                 return
@@ -197,13 +192,13 @@ class Monitor(Callback):
     def _finish(self, trainer: Trainer, module: LightningModule) -> None:
         if self._retired or trainer.sanity_checking:
             return
-        with self._guard(), self.probe.paused():
+        with self.guarded(), self.probe.paused():
             if self.failure is None:
                 self.conclude(trainer, module)
         description = self.together(None if self.failure else self.describe())
         if self._retired or description is None:
             return
-        with self._guard():
+        with self.guarded():
             self.build(description)
             self.values = self.compute()
             module.log_dict(
@@ -233,25 +228,6 @@ class Monitor(Callback):
     @property
     def _idle(self) -> bool:
         return self._retired or self.failure is not None
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        except Exception as error:
-            self.probe.detach(self)
-            if self.on_error == "raise":
-                raise
-            self.failure = str(error)
-            if not isinstance(error, FailuresError):  # a fault of ours: its name and trace are worth having
-                self.failure = f"{type(error).__name__}: {error}"
-                log.debug(traceback.format_exc())
-            warnings.warn(
-                f"{type(self).__name__} stepped aside, training goes on. {self.failure}", FailuresWarning, stacklevel=3
-            )
-        finally:
-            self.seconds += time.perf_counter() - began
 
 
 def _gather(mine: Any) -> list[Any]:

@@ -68,7 +68,7 @@ class SimplicityBiasMonitor(Monitor):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to the first training batch, where no sanity check has shown the module yet."""
         if not self._idle and not self.probe.discovered:
-            with self._guard():
+            with self.guarded():
                 self.probe.attach(pl_module, self)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -82,7 +82,7 @@ class SimplicityBiasMonitor(Monitor):
         """Add the batch's mean spectra, until the reference is fixed."""
         if self._idle or self.reference is not None:
             return
-        with self._guard():
+        with self.guarded():
             if not self.probe.discovered:
                 self.probe.observe(pl_module, outputs, batch)
                 self.probe.detach(self)

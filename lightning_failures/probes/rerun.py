@@ -57,9 +57,12 @@ def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor)
         logits: what the step gave for them with the weights as they are now; (n c).
 
     Raises:
-        DiscoveryError: it gives something else.
+        DiscoveryError: it gives something else, or fails.
     """
-    again = run(inputs)
+    try:
+        again = run(inputs)
+    except Exception as error:  # whatever a forward that was never meant for this may raise
+        raise _not_the_logits(f"{type(error).__name__}: {error}") from error
     if again.shape != logits.shape:
         raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
     # bf16 keeps three digits, and the images come in other batches than the step's

@@ -1,0 +1,84 @@
+import pytest
+import torch
+from torch import nn
+
+from lightning_failures.errors import DiscoveryError
+from lightning_failures.probes.reference import ReferenceBatch, donor_rows, mean_spectra
+from lightning_failures.probes.rerun import check_rerun, rerun
+
+IMAGES = torch.rand(10, 3, 4, 4)
+
+
+def net():
+    return nn.ModuleDict({"net": nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.Dropout(0.5))}).eval()
+
+
+def test_the_model_runs_again_in_chunks_with_the_same_logits():
+    module = net()
+    run = rerun(module, "net", chunk=3)
+    logits = module["net"](IMAGES).detach()
+    check_rerun(run, IMAGES, logits)
+    torch.testing.assert_close(run(IMAGES), logits)
+
+
+def test_running_again_draws_from_a_copy_of_the_random_state_and_keeps_no_graph():
+    module = net().train()
+    before = torch.get_rng_state()
+    output = rerun(module, "net")(IMAGES)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not output.requires_grad
+    assert module["net"].training
+
+
+@pytest.mark.parametrize(
+    ("logits", "given"),
+    [
+        (torch.zeros(10, 4), "outputs (10, 5) against logits (10, 4)"),
+        (torch.full((10, 5), 9.0), "of the largest logit apart"),
+    ],
+)
+def test_a_forward_that_gives_something_else_is_refused(logits, given):
+    with pytest.raises(DiscoveryError) as error:
+        check_rerun(rerun(net(), "net"), IMAGES, logits)
+    assert given in str(error.value)
+    assert str(error.value).endswith(
+        "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs."
+    )
+
+
+def test_the_reference_batch_is_spread_over_all_batches_and_fixed():
+    batch = ReferenceBatch(6)
+    batch.begin(3)
+    for start in (0, 10, 20, 30):
+        rows = torch.arange(start, start + 10.0)[:, None]
+        batch.add(rows, rows)
+    assert batch.fix()
+    assert batch.inputs.squeeze(1).tolist() == [0, 9, 10, 19, 20, 29]
+    batch.begin(3)
+    batch.add(torch.full((10, 1), 7.0), torch.zeros(10, 1))
+    assert not batch.fix()
+    assert batch.inputs.squeeze(1).tolist() == [0, 9, 10, 19, 20, 29]
+
+
+def test_a_loader_of_unknown_length_gives_its_first_images():
+    batch = ReferenceBatch(4)
+    batch.begin(float("inf"))
+    batch.add(torch.arange(3.0)[:, None], torch.zeros(3, 1))
+    batch.add(torch.arange(3.0, 9.0)[:, None], torch.zeros(6, 1))
+    batch.fix()
+    assert len(batch.inputs) == 4
+
+
+def test_donors_predict_something_else_where_anything_does():
+    predictions = torch.randint(0, 3, (50,))
+    donors = donor_rows(predictions)
+    assert bool((predictions[donors] != predictions).all())
+    assert donor_rows(torch.zeros(4, dtype=torch.long)).tolist() == [0, 1, 2, 3]
+
+
+def test_mean_spectra_average_every_axis_after_the_channels():
+    torch.testing.assert_close(mean_spectra(IMAGES), IMAGES.mean((2, 3)))
+    torch.testing.assert_close(mean_spectra(IMAGES.flatten(2)), IMAGES.mean((2, 3)))
+    assert torch.equal(mean_spectra(torch.ones(2, 7)), torch.ones(2, 7))
+    with pytest.raises(ValueError, match=r"inputs have no channel axis; given \(7,\)"):
+        mean_spectra(torch.ones(7))
