@@ -1,0 +1,81 @@
+"""Neural collapse, streamed: the metric over :mod:`lightning_failures.functional.neural_collapse`."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.neural_collapse import NeuralSums, neural_statistics, neural_sums
+from lightning_failures.metrics.base import SumMetric, check_rows, check_target
+
+__all__ = ["NeuralCollapse"]
+
+_FEW = "fewer than two classes have rows"
+
+
+class NeuralCollapse(SumMetric[NeuralSums]):
+    """How far features have collapsed onto their class means, and the classifier onto these.
+
+    ``compute`` returns the keys of :func:`~lightning_failures.functional.neural_collapse.neural_statistics`. ``nc3``
+    compares with the classifier's weight, which does not add up over batches: set :attr:`head` before ``compute``.
+
+    Args:
+        num_classes: number of classes c.
+        num_features: number of features d.
+        non_finite: what to do with rows that hold NaN or infinity: ``"omit"`` leaves them out and counts them in
+            ``non_finite``; ``"raise"`` raises at once, at the price of a device synchronisation an update.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = NeuralCollapse(num_classes=2, num_features=2)
+        >>> metric.update(torch.eye(2), torch.arange(2))
+        >>> metric.head = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+        >>> metric.compute()["nc3"]
+        tensor(0., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "nc1": f"{_FEW}, or all class means are one",
+        "nc2_norms": f"{_FEW}, or all class means are one",
+        "nc2_angles": f"{_FEW}, or a class mean is the mean of all",
+        "nc3": "the head's weight was not given or is 0, fewer than two classes have rows, or all class means are one",
+        "cdnv": f"{_FEW}, or two class means are one",
+    }
+
+    def __init__(
+        self, num_classes: int, num_features: int, *, non_finite: Literal["omit", "raise"] = "omit", **kwargs: Any
+    ) -> None:
+        super().__init__(NeuralSums.zero(num_classes, num_features), **kwargs)
+        self.num_classes = num_classes
+        self.num_features = num_features
+        self._head: Tensor | None = None
+        self._raise = non_finite == "raise"
+
+    @property
+    def head(self) -> Tensor | None:
+        """Weight of the last linear layer, for ``nc3``; (c d). It is read at ``compute`` and kept over ``reset``."""
+        return self._head
+
+    @head.setter
+    def head(self, weight: Tensor | None) -> None:
+        if weight is not None and weight.shape != (self.num_classes, self.num_features):
+            raise InputError(
+                "NeuralCollapse.head",
+                "the weight does not fit the classes and features",
+                f"shape {tuple(weight.shape)} for {self.num_classes} classes of {self.num_features} features",
+                "Set the weight of the last linear layer; (c d).",
+            )
+        self._head = None if weight is None else weight.detach()
+        self._computed = None  # a kept result is that of another head
+
+    def update(self, features: Tensor, target: Tensor) -> None:
+        """Add a batch of rows (n d) and their classes (n); a class outside [0, c) is no label."""
+        check_rows("NeuralCollapse.update", features, self.num_features, finite=self._raise)
+        check_target("NeuralCollapse.update", target, len(features))
+        self.add(neural_sums(features.to(self.where), target, self.num_classes, self.numerics))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every statistic by name."""
+        return neural_statistics(self.sums, self._head)
