@@ -169,9 +169,11 @@ class SimplicityBiasMonitor(Monitor):
     def compute(self) -> dict[str, Tensor]:
         """Accuracies of network and reference, and shares of the interchange."""
         values = {**self.untapped.compute(), **self.dimension.compute()}
+        del values["decision_dimension"]  # of one rank it says no more than own/1
         self.undefined = self.untapped.undefined | self.dimension.undefined
         if self.why_not is not None:
-            self.undefined |= {key: self.why_not for key in self.undefined if key in self.dimension.undefined}
+            self.undefined |= dict.fromkeys(self.dimension.undefined, self.why_not)
+        self.undefined = {key: why for key, why in self.undefined.items() if key in values}
         values["chance"] = self.chance if self.chance is not None else torch.tensor(torch.nan)
         return values
 
