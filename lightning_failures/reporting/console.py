@@ -1,9 +1,11 @@
 """What people see in the terminal: a line when a finding is raised, and the verdict at the end."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -29,23 +31,23 @@ def print_verdict(
 
     Args:
         records: the runs.
-        console: where to print; the terminal by default.
+        console: where to print; by default the terminal, above a progress bar where one is running.
         report: the written report, to be named at the end.
     """
-    console = console or Console(highlight=False)
-    console.print()
-    width = min(console.width, 110)  # longer lines are hard to read
-    console.print(Rule(Text("Verdict", style="bold"), align="left", style="dim"), width=width)
-    for record in records:
-        console.print(Text(record.name, style="bold"))
-        lines = [Text(headline(record)), Text(tally(record), style=STATUSES[status(record)])]
-        entries = map(_entry, [*record.standing, *(f for f in record.findings if not f.standing)])
-        parts: list[RenderableType] = [*lines, *entries]
-        for part in parts:
-            console.print(Padding(part, (0, 0, 0, 2)), width=width)
-        console.print()
-    if report is not None:
-        console.print(Text.assemble(("Report: ", "bold"), str(report)), soft_wrap=True)
+    with _terminal(console) as out:
+        width = min(out.width, 110)  # longer lines are hard to read
+        out.print()
+        out.print(Rule(Text("Verdict", style="bold"), align="left", style="dim"), width=width)
+        for record in records:
+            out.print(Text(record.name, style="bold"))
+            lines = [Text(headline(record)), Text(tally(record), style=STATUSES[status(record)])]
+            entries = map(_entry, [*record.standing, *(f for f in record.findings if not f.standing)])
+            parts: list[RenderableType] = [*lines, *entries]
+            for part in parts:
+                out.print(Padding(part, (0, 0, 0, 2)), width=width)
+            out.print()
+        if report is not None:
+            out.print(Text.assemble(("Report: ", "bold"), str(report)), soft_wrap=True)
 
 
 def print_finding(finding: Finding, console: Console | None = None, run: str = "") -> None:
@@ -60,25 +62,31 @@ def print_finding(finding: Finding, console: Console | None = None, run: str = "
     at = finding.epoch if finding.standing else finding.cleared
     line = Text.assemble((f"{run} " if run else "") + f"epoch {at} ", (word, STYLES[word]), f" {title(finding)}. ")
     line.append(" ".join(finding.message.split()) if finding.standing else f"Raised at epoch {finding.epoch}.")
+    with _terminal(console) as out:
+        if out.is_terminal:
+            out.print(line, no_wrap=True, overflow="ellipsis")
+        else:  # a log file keeps the whole sentence
+            out.print(line, soft_wrap=True)
+
+
+@contextmanager
+def _terminal(console: Console | None) -> Iterator[Console]:
+    """A console that writes all at once, so that no progress bar is drawn in between."""
     if console is not None:
-        console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+        yield console
         return
-    buffer = StringIO()
-    terminal = Console()
-    plain = Console(
-        file=buffer,
-        force_terminal=terminal.is_terminal,
-        color_system=terminal.color_system,  # type: ignore[arg-type]  # rich's own value
-        width=terminal.width,
+    buffer, screen = StringIO(), Console()
+    system: Any = screen.color_system
+    yield Console(
+        file=buffer, force_terminal=screen.is_terminal, color_system=system, width=screen.width, highlight=False
     )
-    plain.print(
-        line, highlight=False, no_wrap=terminal.is_terminal, overflow="ellipsis", soft_wrap=not terminal.is_terminal
-    )
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = buffer.getvalue().encode(encoding, "replace").decode(encoding)
     bars = sys.modules.get("tqdm")
     if bars is None:
-        sys.stdout.write(buffer.getvalue())
+        sys.stdout.write(text)
     else:  # clears the bars, writes, and draws them again
-        bars.tqdm.write(buffer.getvalue(), file=sys.stdout, end="")
+        bars.tqdm.write(text, file=sys.stdout, end="")
 
 
 def _entry(finding: Finding) -> Table:

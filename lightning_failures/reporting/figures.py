@@ -127,7 +127,9 @@ def _by_epoch(record: RunRecord, lines: Sequence[_Line], limits: tuple[float, fl
             if finite:
                 ends.append((finite[-1], f"{line.label} {finite[-1]:.2f}", colour))
         _end_labels(axes, ends, limits)
-        _draw_marks(axes, marks, last - first)
+        _draw_marks(
+            axes, [(index, min(max(where, first), last), stands) for index, where, stands in marks], last - first
+        )
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         axes.grid(axis="y")

@@ -1,6 +1,7 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
 import json
+import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -141,7 +142,16 @@ class _MLFlow:
 
     def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
         named = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
-        self.client.log_table(self.run, {"step": [step] * len(rows), **named}, f"{key}.json")
+        bar = (
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"  # it reads the table back, and would draw a bar into the user's own
+        )
+        before = os.environ.get(bar)
+        os.environ[bar] = "false"
+        try:
+            self.client.log_table(self.run, {"step": [step] * len(rows), **named}, f"{key}.json")
+        finally:
+            os.environ.pop(bar)
+            os.environ |= {} if before is None else {bar: before}
 
     def image(self, key: str, image: Any, step: int) -> None:
         self.client.log_image(self.run, image, f"{key}-{step:08d}.png")
