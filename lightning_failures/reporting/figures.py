@@ -200,7 +200,7 @@ def _draw_marks(axes: "Axes", marks: list[tuple[int, int, bool]], span: int) -> 
         }
         middle = sum(where for _, where, _ in cluster) / len(cluster)
         axes.annotate(
-            ", ".join(str(index) for index, _, _ in cluster), (middle, 1), xycoords=above, xytext=(0, 8),
+            ", ".join(str(index) for index, _, _ in cluster), (middle, 1), xycoords=above, xytext=(0, 10),
             textcoords="offset points", ha="center", va="center", fontsize=7, annotation_clip=False, bbox=box,
             color=COLOURS["paper" if standing else "ink"],
         )  # fmt: skip
