@@ -111,6 +111,18 @@ def test_an_exact_rank_is_read_exactly_far_from_zero(mean):
     assert values["rankme"].item() == pytest.approx(expected, rel=1e-3)
 
 
+def test_sums_in_shifted_float32_read_an_exact_rank_too(monkeypatch):
+    monkeypatch.setattr(FeatureSpectrum, "numerics", "shifted float32, summed in float64")
+    basis = torch.linalg.qr(randn(256, 10, seed=1)).Q
+    for mean in (0.0, 100.0):
+        values = values_of(randn(3000, 10) @ basis.T + mean)
+        assert values["effective_rank"].item() == pytest.approx(10, abs=0.05)
+        assert values["participation_ratio_unbiased"].item() == pytest.approx(10, abs=0.1)
+        assert values["marchenko_pastur_rank"] == 10
+        if mean == 0:
+            assert values["rankme"].item() == pytest.approx(10, abs=0.01)
+
+
 def test_bfloat16_features_of_rank_1_keep_their_covariance_rank():
     x = (randn(4000, 1) @ randn(1, 512, seed=1)).to(torch.bfloat16)
     values = values_of(x)
@@ -147,7 +159,8 @@ def test_no_rows_and_one_row_are_nan_and_say_why():
     assert values["rankme"] == 1
     metric.update(torch.eye(4)[:2])
     metric.compute()
-    assert metric.undefined["participation_ratio_unbiased"] == "fewer than four finite rows"
+    why = "fewer than four finite rows, or more dimensions than a projection can tell"
+    assert metric.undefined["participation_ratio_unbiased"] == why
     assert "effective_rank" not in metric.undefined
 
 
@@ -199,6 +212,27 @@ def test_mean_cosine_leaves_rows_without_direction_out():
     x = torch.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
     expected = (0 + 2 * math.sqrt(0.5)) / 3
     assert values_of(x)["mean_cosine"].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_projection_keeps_the_participation_ratios_and_says_what_it_loses():
+    scale = 1 / torch.arange(1, 257, dtype=torch.float64).sqrt()
+    x = randn(2000, 256) * scale
+    exact, seeds = values_of(x), [values_of(x, projection=64, seed=seed) for seed in range(6)]
+    for key, tolerance in [
+        ("participation_ratio", 0.1),
+        ("participation_ratio_unbiased", 0.1),
+        ("feature_spread", 0.05),
+    ]:
+        mean = sum(values[key].item() for values in seeds) / len(seeds)
+        assert mean == pytest.approx(exact[key].item(), rel=tolerance), key
+    assert seeds[0]["rankme"] <= 64 < exact["rankme"]
+    assert seeds[0]["images_per_feature"] == exact["images_per_feature"] == 2000 / 256
+
+
+def test_a_projection_no_narrower_than_the_features_is_not_made():
+    assert FeatureSpectrum(8).projection is None
+    assert FeatureSpectrum(8, projection=8).projection is None
+    assert FeatureSpectrum(8, projection=4).outer.shape == (4, 4)
 
 
 def test_update_needs_no_gradient_and_keeps_none():

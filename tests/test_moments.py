@@ -105,7 +105,7 @@ def test_spectrum_is_descending_and_what_rounding_explains_is_zero():
     values = m.spectrum(basis * planted @ basis.T)
     torch.testing.assert_close(values, planted)
     assert (values[3:] == 0).all()
-    assert (m.spectrum(basis * planted @ basis.T, scale=torch.tensor(1.5e15))[1:] == 0).all()
+    assert (m.spectrum(basis * planted @ basis.T, rounding=torch.tensor(3.0))[1:] == 0).all()
 
 
 def test_spectrum_of_nan_is_nan():

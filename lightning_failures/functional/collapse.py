@@ -3,6 +3,7 @@
 Unbiased participation ratio: Himeno and Yamada 2014; Chun et al. 2026 (arXiv 2509.26560).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,9 +15,12 @@ from lightning_failures.functional.moments import (
     covariance,
     finite_rows,
     mean,
+    numerics,
     power_sums,
+    rounding,
     spectrum,
 )
+from lightning_failures.functional.projection import unproject_participation_ratio
 from lightning_failures.functional.spectra import (
     alpha,
     effective_rank,
@@ -62,16 +66,19 @@ class FeatureSums(NamedTuple):
         return PowerSums(*self[:6])
 
 
-def feature_sums(features: Tensor, how: Numerics | None = None) -> FeatureSums:
+def feature_sums(features: Tensor, projection: Tensor | None = None, how: Numerics | None = None) -> FeatureSums:
     """Sums of one batch of feature rows; rows that hold NaN or infinity are left out and counted.
 
     Args:
         features: one row an image; (n d), any float.
+        projection: matrix to multiply the rows by first; (d k), float64.
         how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
     """
     keep = finite_rows(features)
-    powers = power_sums(features, keep, how)
-    rows = torch.where(keep[:, None], features.detach(), 0.0).to(powers.total)
+    rows = torch.where(keep[:, None], features.detach(), 0.0)
+    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    rows = rows if projection is None else rows @ projection
+    powers = power_sums(rows, keep, how or numerics(features.device))
     lengths = rows.norm(dim=1, keepdim=True)
     directed = lengths > 0
     directions = torch.where(directed, rows / lengths, 0.0).sum(0)
@@ -146,27 +153,41 @@ def feature_spread(covariance: Tensor) -> Tensor:
     return covariance.diagonal().mean().clamp(min=0).sqrt()
 
 
-def feature_statistics(sums: FeatureSums) -> dict[str, Tensor]:
-    """Every statistic of feature rows, by name; scalars, each as its own function says."""
+def feature_statistics(
+    sums: FeatureSums, num_features: int | None = None, how: Numerics = "float64"
+) -> dict[str, Tensor]:
+    """Every statistic of feature rows, by name; scalars, each as its own function says.
+
+    Args:
+        sums: sums of the rows.
+        num_features: number of features d before a Gaussian projection, None where there was none. The participation
+            ratios and the spread are those before it, as well as it tells; all else is of the projected features.
+        how: how products were formed, which tells what rounding explains.
+    """
     powers = sums.powers
     cov = covariance(powers.moments)
     n = powers.count
-    values = spectrum(cov, scale=powers.squares / (n - 1).clamp(min=1))
-    uncentred = spectrum(torch.where(n > 0, powers.outer, torch.nan))
+    noise = rounding(powers.moments, how)
+    values = spectrum(cov, noise)
+    uncentred = spectrum(torch.where(n > 0, powers.outer, torch.nan), noise.nan_to_num() * (n - 1))
     exponent, fit = alpha(values)
+    ratio, unbiased, spread = participation_ratio(values), participation_ratio_unbiased(powers), feature_spread(cov)
+    if num_features is not None:
+        ratio, unbiased = (unproject_participation_ratio(value, len(values)) for value in (ratio, unbiased))
+        spread = spread * math.sqrt(len(values) / num_features)
     return {
         "rankme": rankme(uncentred),
         "effective_rank": effective_rank(values),
-        "participation_ratio": participation_ratio(values),
-        "participation_ratio_unbiased": participation_ratio_unbiased(powers),
+        "participation_ratio": ratio,
+        "participation_ratio_unbiased": unbiased,
         "stable_rank": stable_rank(values),
         "top1_share": top1_share(values),
         "marchenko_pastur_rank": marchenko_pastur_rank(values, n),
         "alpha": exponent,
         "alpha_r2": fit,
         "mean_cosine": mean_cosine(sums.directed, sums.directions),
-        "feature_spread": feature_spread(cov),
+        "feature_spread": spread,
         "images": n,
-        "images_per_feature": n.double() / len(values),
+        "images_per_feature": n.double() / (num_features or len(values)),
         "non_finite": sums.non_finite,
     }

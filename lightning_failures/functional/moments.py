@@ -21,6 +21,7 @@ __all__ = [
     "numerics",
     "power_sums",
     "principal_directions",
+    "rounding",
     "spectrum",
 ]
 
@@ -199,14 +200,27 @@ def covariance(sums: Moments) -> Tensor:
     return torch.where(sums.count > 1, centred / (sums.count - 1), torch.nan)
 
 
-def spectrum(matrix: Tensor, scale: Tensor | None = None) -> Tensor:
+def rounding(sums: Moments, how: Numerics = "float64") -> Tensor:
+    """Size of an eigenvalue of the covariance that rounding of its sums alone explains; ().
+
+    Args:
+        sums: moments of the rows.
+        how: how their products were formed.
+    """
+    size = 8 * EPSILON * sums.outer.trace() / (sums.count - 1).clamp(min=1)
+    if how.startswith("shifted"):
+        size = size + torch.finfo(torch.float32).eps / 8 * covariance(sums).trace()  # about twice the most measured
+    return size
+
+
+def spectrum(matrix: Tensor, rounding: Tensor | None = None) -> Tensor:
     """Eigenvalues of a covariance in descending order; (d), float64; nan in, nan out.
 
     Eigenvalues that rounding alone explains are 0.
 
     Args:
         matrix: symmetric, without negative eigenvalues; (d d).
-        scale: size of what was subtracted to get the matrix, where that is larger than its eigenvalues; ().
+        rounding: size of what rounding explains, where that is more than the decomposition's own; ().
 
     Example:
         >>> spectrum(torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64)))
@@ -215,10 +229,8 @@ def spectrum(matrix: Tensor, scale: Tensor | None = None) -> Tensor:
     if not bool(matrix.isfinite().all()):
         return torch.full(matrix.shape[:1], torch.nan, dtype=torch.float64, device=matrix.device)
     (values,) = _on_cpu_if_it_fails(lambda m: (torch.linalg.eigvalsh(m).flip(0),), matrix)
-    rounding = EPSILON * len(values) * values[:1]
-    if scale is not None:
-        rounding = rounding.maximum(8 * EPSILON * scale)
-    return torch.where(values > rounding, values, 0.0)
+    own = EPSILON * len(values) * values[:1]
+    return torch.where(values > (own if rounding is None else own.maximum(rounding)), values, 0.0)
 
 
 def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,7 +261,7 @@ def _rows(features: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
     rows = features.detach()
     rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
     if keep is None:
-        return rows, torch.tensor(len(rows), device=rows.device)
+        return rows, torch.full((), len(rows), device=rows.device)  # torch.tensor would stop the device
     keep = keep.to(rows.device)
     return torch.where(keep[:, None], rows, 0.0), keep.sum()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_failures.functional.collapse import participation_ratio_unbiased
 from lightning_failures.functional.moments import (
+    EPSILON,
     Numerics,
     PowerSums,
     covariance,
@@ -18,6 +19,7 @@ from lightning_failures.functional.moments import (
     mean,
     power_sums,
     principal_directions,
+    rounding,
     spectrum,
 )
 from lightning_failures.functional.sampling import RowSample, drawn_rows, sample_rows
@@ -175,7 +177,7 @@ def label_effective_rank(labels: Tensor) -> Tensor:
         2.944
     """
     share = labels.double() / labels.sum()
-    return effective_rank(spectrum(share.diag() - torch.outer(share, share), scale=share.amax()))
+    return effective_rank(spectrum(share.diag() - torch.outer(share, share), 8 * EPSILON * share.amax()))
 
 
 def k_agreement(sums: PredictionSums, share: float = 0.99) -> Tensor:
@@ -223,7 +225,7 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         whatever the network does.
     """
     powers = sums.powers
-    values = spectrum(covariance(powers.moments), scale=powers.squares / (powers.count - 1).clamp(min=1))
+    values = spectrum(covariance(powers.moments), rounding(powers.moments))
     unbiased = participation_ratio_unbiased(powers)
     agreement = k_agreement(sums)
     if len(values) == 2:

@@ -1,0 +1,44 @@
+"""Units that hardly ever fire, streamed: the metric over :mod:`lightning_failures.functional.dormant_units`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lightning_failures.functional.dormant_units import ActivationSums, activation_sums, dormant_statistics
+from lightning_failures.metrics.base import SumMetric, check_rows
+
+__all__ = ["DormantUnits"]
+
+
+class DormantUnits(SumMetric[ActivationSums]):
+    """How many units of a layer hardly ever fire: ``dormant_share`` and ``dormant_units``.
+
+    Args:
+        num_features: number of units d.
+        tau: a unit is dormant where its mean size is at most this share of the layer's.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = DormantUnits(num_features=4)
+        >>> metric.update(torch.tensor([[1.0, 0, 2, 0.001], [2.0, 0, 1, 0]]))
+        >>> metric.compute()["dormant_share"]
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {"dormant_share": "no finite rows", "dormant_units": "no finite rows"}
+
+    def __init__(self, num_features: int, tau: float = 0.025, **kwargs: Any) -> None:
+        super().__init__(ActivationSums.zero(num_features), **kwargs)
+        self.num_features = num_features
+        self.tau = tau
+
+    def update(self, features: Tensor) -> None:
+        """Add a batch of activations; (n d)."""
+        check_rows("DormantUnits.update", features, self.num_features)
+        self.add(activation_sums(features.to(self.where)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Number and share of dormant units."""
+        return dormant_statistics(self.sums, self.tau)

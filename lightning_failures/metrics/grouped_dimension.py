@@ -1,0 +1,82 @@
+"""Dimensions of each group, streamed: the metric over :mod:`lightning_failures.functional.grouped_dimension`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.grouped_dimension import GroupSums, group_statistics, group_sums
+from lightning_failures.functional.projection import gaussian_projection
+from lightning_failures.metrics.base import SumMetric, check_rows
+
+__all__ = ["GroupedDimension"]
+
+
+class GroupedDimension(SumMetric[GroupSums]):
+    """How many dimensions the features of each group of images fill, without the bias of few images.
+
+    Groups are classes, or factors that images carry. A group has few images, so that features wider than ``projection``
+    are first projected by a fixed Gaussian matrix, and the ratio is put back to what it was before: exact on average,
+    within some 3% for 5 dimensions and 20% for 40 at the default of 64.
+
+    Args:
+        groups: names of the groups.
+        num_features: number of features d.
+        projection: dimensions k to project to where d is larger; None never projects. The sums take 8 k^2 bytes a
+            group.
+        seed: another seed gives another projection.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = GroupedDimension(["cat", "dog"], num_features=2)
+        >>> rows = torch.tensor([[1.0, 0], [-1, 0], [2, 0], [0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]])
+        >>> metric.update(rows, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
+        >>> values = metric.compute()
+        >>> round(values["dimension/cat"].item(), 3), round(values["dimension/dog"].item(), 3)
+        (1.0, 3.0)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "dimension": "fewer than four finite rows, or more dimensions than the projection can tell"
+    }
+
+    def __init__(
+        self,
+        groups: Sequence[str],
+        num_features: int,
+        *,
+        projection: int | None = 64,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        names = tuple(groups)
+        if len(set(names)) != len(names) or not names or {"all", "smallest"} & set(names):
+            fix = "Pass names that differ from each other and from 'all' and 'smallest'."
+            raise InputError("GroupedDimension", "the names of the groups cannot be used", ", ".join(names), fix)
+        projected = projection is not None and projection < num_features
+        width = projection if projection is not None and projected else num_features
+        super().__init__(GroupSums.zero(len(names), width), **kwargs)
+        self.groups = names
+        self.num_features = num_features
+        self.width = width if projected else None
+        matrix = gaussian_projection(num_features, width, seed) if projected else None
+        self.register_buffer("projection", matrix, persistent=False)
+
+    def update(self, features: Tensor, members: Tensor) -> None:
+        """Add a batch of rows (n d), and the group of each (n), int64, or whether each belongs to each group (n g)."""
+        where, groups = "GroupedDimension.update", len(self.groups)
+        check_rows(where, features, self.num_features)
+        if members.shape not in {(len(features),), (len(features), groups)} or members.is_floating_point():
+            given = f"{members.dtype} of shape {tuple(members.shape)} for {len(features)} rows and {groups} groups"
+            fix = "Pass the index of each row's group, (n) int64, or one column a group, (n g) bool."
+            raise InputError(where, "the members do not fit", given, fix)
+        rows = features.detach().to(self.where).double()
+        if isinstance(self.projection, Tensor):
+            rows = rows @ self.projection
+        self.add(group_sums(rows, members, groups))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Dimensions and images of each group."""
+        return group_statistics(self.sums, self.groups, self.width)

@@ -1,0 +1,169 @@
+"""How alike representations are, streamed: metrics over :mod:`lightning_failures.functional.similarity`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.similarity import (
+    RowSums,
+    ViewSums,
+    centred_kernel_alignment,
+    leading_directions,
+    lidar,
+    row_sums,
+    subspace_overlap,
+    view_sums,
+)
+from lightning_failures.metrics.base import SumMetric, check_rows
+
+__all__ = ["CrossLayerCKA", "LiDAR", "SubspaceOverlap"]
+
+
+class CrossLayerCKA(SumMetric[RowSums]):
+    """Linear centred kernel alignment between all pairs of layers: ``cka/<layer>~<later layer>``.
+
+    A row that holds NaN or infinity in one layer is left out of all. The sums take 8 D^2 bytes for D features in all
+    layers together.
+
+    Args:
+        layers: number of features of each layer, by name.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = CrossLayerCKA({"stem": 2, "body": 2})
+        >>> x = torch.tensor([[1.0, 2.0], [3.0, 1.0], [2.0, 5.0]])
+        >>> metric.update({"stem": x, "body": -2 * x})
+        >>> metric.compute()["cka/stem~body"]
+        tensor(1., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {"cka": "fewer than two finite rows, or a layer of constant features"}
+
+    def __init__(self, layers: Mapping[str, int], **kwargs: Any) -> None:
+        super().__init__(RowSums.zero(sum(layers.values())), **kwargs)
+        self.layers = dict(layers)
+
+    def update(self, features: Mapping[str, Tensor]) -> None:
+        """Add a batch: rows (n d) of the same images by layer."""
+        where = "CrossLayerCKA.update"
+        if features.keys() != self.layers.keys():
+            fix = f"Pass one entry for each of {', '.join(self.layers)}."
+            raise UnknownNameError(where, "layers differ from the metric's", ", ".join(features) or "none", fix)
+        for name, width in self.layers.items():
+            check_rows(where, features[name], width, f"features of {name}")
+        if len({len(rows) for rows in features.values()}) > 1:
+            given = ", ".join(f"{name} {len(rows)}" for name, rows in features.items())
+            raise InputError(where, "layers differ in rows", given, "Pass the same images in the same order.")
+        rows = [features[name].detach().to(self.where).double() for name in self.layers]
+        self.add(row_sums(torch.cat(rows, 1), self.numerics))
+
+    def compute(self) -> dict[str, Tensor]:
+        """CKA of each pair of layers."""
+        sums, names = self.sums, list(self.layers)
+        alignment = centred_kernel_alignment(sums.moments, list(self.layers.values()))
+        pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
+        values = {f"cka/{names[i]}~{names[j]}": alignment[i, j] for i, j in pairs}
+        return values | {"images": sums.count, "non_finite": sums.non_finite}
+
+
+class SubspaceOverlap(SumMetric[RowSums]):
+    """Overlap of the leading principal subspace of the features with that of the previous evaluation.
+
+    ``overlap`` is 1 where the subspace stays, and ``null`` = k/d what random subspaces would have. An evaluation ends
+    with :meth:`reset`: what was computed before becomes the previous one. A reset without a ``compute`` since the last
+    one changes nothing, so that an interrupted evaluation leaves the previous one in place.
+
+    Args:
+        num_features: number of features d.
+        k: dimensions of the subspace.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = SubspaceOverlap(num_features=3, k=1)
+        >>> for direction in ([1.0, 0, 0], [1.0, 1.0, 0]):
+        ...     metric.reset()
+        ...     metric.update(torch.tensor([[-1.0], [1.0]]) * torch.tensor(direction))
+        ...     overlap = metric.compute()["overlap"]
+        >>> overlap
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "overlap": "no evaluation before this one, or fewer than k dimensions vary in one of the two"
+    }
+
+    def __init__(self, num_features: int, k: int = 4, **kwargs: Any) -> None:
+        if not 1 <= k <= num_features:
+            given = f"k={k}, num_features={num_features}"
+            raise InputError("SubspaceOverlap", "there is no such subspace", given, "Pass k from 1 to num_features.")
+        super().__init__(RowSums.zero(num_features), **kwargs)
+        self.num_features = num_features
+        self.k = k
+        self.previous: Tensor | None = None
+        self._current: Tensor | None = None
+        self._ended = False
+
+    def update(self, features: Tensor) -> None:
+        """Add a batch of rows; (n d)."""
+        check_rows("SubspaceOverlap.update", features, self.num_features)
+        self.add(row_sums(features.to(self.where), self.numerics))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Overlap with the previous evaluation."""
+        sums = self.sums
+        self._current, self._ended = leading_directions(sums.moments, self.k), True
+        overlap = torch.full_like(sums.total[0], torch.nan)
+        if self._current is not None and self.previous is not None:
+            overlap = subspace_overlap(self._current, self.previous.to(self._current))
+        return {
+            "overlap": overlap,
+            "null": torch.full_like(overlap, self.k / self.num_features),
+            "images": sums.count,
+            "non_finite": sums.non_finite,
+        }
+
+    def reset(self) -> None:
+        """Begin the next evaluation."""
+        if self._ended:
+            self.previous, self._current, self._ended = self._current, None, False
+        super().reset()
+
+
+class LiDAR(SumMetric[ViewSums]):
+    """LiDAR of two-view training: how many dimensions tell images apart beyond what views of one image differ by.
+
+    Args:
+        num_features: number of features d.
+        delta: added to the variance between views in every direction.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = LiDAR(num_features=3)
+        >>> metric.update(torch.eye(3), torch.eye(3))
+        >>> metric.compute()["lidar"]
+        tensor(2., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {"lidar": "fewer than two images with two finite views"}
+
+    def __init__(self, num_features: int, delta: float = 1e-4, **kwargs: Any) -> None:
+        super().__init__(ViewSums.zero(num_features), **kwargs)
+        self.num_features = num_features
+        self.delta = delta
+
+    def update(self, first: Tensor, second: Tensor) -> None:
+        """Add a batch of two views of the same images, each (n d)."""
+        check_rows("LiDAR.update", first, self.num_features)
+        check_rows("LiDAR.update", second, self.num_features)
+        if len(first) != len(second):
+            given = f"{len(first)} and {len(second)}"
+            raise InputError("LiDAR.update", "the views differ in rows", given, "Pass two views of the same images.")
+        self.add(view_sums(first.to(self.where), second.to(self.where), self.numerics))
+
+    def compute(self) -> dict[str, Tensor]:
+        """LiDAR of all images."""
+        sums = self.sums
+        return {"lidar": lidar(sums, self.delta), "images": sums.count, "non_finite": sums.non_finite}
