@@ -13,12 +13,11 @@ from lightning_failures.functional.factors import (
     FactorCounts,
     count_factor_errors,
     error_ratio,
-    misclassification_shift,
     misclassified,
     misclassified_real,
-    prevalence,
 )
 from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
+from lightning_failures.functional.prevalence import misclassification_shift, prevalence
 from lightning_failures.metrics.factors import FactorErrorRatio
 from tests.processes import run_on_processes
 

@@ -1,9 +1,6 @@
-import csv
-import gzip
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,12 +19,7 @@ from lightning_failures.data.imagenet_x import (
 from lightning_failures.errors import InputError, MissingPackageError
 from lightning_failures.functional.intervals import log_ratio_error
 from lightning_failures.metrics.factors import FactorErrorRatio
-
-PREDICTIONS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenetx" / "model_predictions"
-installed = pytest.mark.skipif(find_spec("imagenet_x") is None, reason="imagenet-x is not installed")
-published = pytest.mark.skipif(
-    find_spec("imagenet_x") is None or not PREDICTIONS.is_dir(), reason="needs imagenet-x and published predictions"
-)
+from tests.published import installed, joined, published
 
 SEEN = {
     "top": [15064, 14751, 5972, 6150, 1450, 679, 638, 585, 282, 150, 122, 78, 60, 43, 44, 40],
@@ -43,15 +35,11 @@ RATIOS = {
 
 
 def measure(model: str, which: Which, prototypes: bool = False) -> FactorErrorRatio:
-    """The metric over the published predictions of one model, joined by file name."""
-    with gzip.open(PREDICTIONS / f"{model}.csv.gz", "rt") as lines:
-        predicted = {row["file_name"]: int(row["predicted_class"]) for row in csv.DictReader(lines)}
-    table, classes = read_imagenet_x(which, "val", prototypes)
-    assert table.ids is not None
-    preds = torch.tensor([predicted[name] for name in table.ids])
+    """The metric over the published predictions of one model."""
+    data = joined(model, which, prototypes)
     metric = FactorErrorRatio(FACTORS)
-    for rows in torch.arange(len(classes)).split(1000):
-        metric.update(preds[rows], classes[rows], table.values[rows])
+    for rows in torch.arange(len(data.classes)).split(1000):
+        metric.update(data.preds[rows], data.classes[rows], data.factors[rows])
     return metric
 
 

@@ -11,10 +11,8 @@ __all__ = [
     "FactorCounts",
     "count_factor_errors",
     "error_ratio",
-    "misclassification_shift",
     "misclassified",
     "misclassified_real",
-    "prevalence",
 ]
 
 
@@ -103,7 +101,7 @@ def count_factor_errors(wrong: Tensor, factors: Tensor) -> FactorCounts:
         (carried & wrong[:, None]).sum(0),
         carried.sum(0),
         wrong.sum(),
-        torch.tensor(len(wrong), device=wrong.device),
+        torch.full((), len(wrong), device=wrong.device),
     )
 
 
@@ -126,36 +124,3 @@ def error_ratio(counts: FactorCounts) -> Tensor:
     error = counts.wrong.double() / counts.seen.double()
     ratio = error / (counts.all_wrong.double() / counts.all_seen.double())
     return torch.where(counts.all_wrong > 0, ratio, torch.nan)
-
-
-def prevalence(counts: FactorCounts) -> Tensor:
-    """Share of each factor in all the factors that the images carry.
-
-    Convention:
-        From 0 to 1; sums to 1 over the factors. ``nan``: no image carried any factor.
-
-    Returns:
-        One share per factor; (f), float64.
-    """
-    return counts.seen.double() / counts.seen.sum().double()
-
-
-def misclassification_shift(counts: FactorCounts) -> Tensor:
-    """How much more prevalent each factor is among the misclassified images than among all, relative to all.
-
-    Convention:
-        0 is typical and 1 is twice as prevalent; at least -1. ``nan``: no image carried the factor, or no
-        misclassified image carried any.
-
-    Returns:
-        One shift per factor; (f), float64.
-
-    Example:
-        >>> wrong = torch.tensor([True, True, False, False])
-        >>> factors = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]])
-        >>> misclassification_shift(count_factor_errors(wrong, factors))
-        tensor([ 1., -1.], dtype=torch.float64)
-    """
-    usual = prevalence(counts)
-    among_wrong = counts.wrong.double() / counts.wrong.sum().double()
-    return (among_wrong - usual) / usual

@@ -1,12 +1,16 @@
 """What the factor metrics ask of names, labels and factor columns: shapes always, values where no device stops."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.factors import misclassified
 
 __all__ = [
+    "Mistakes",
     "check_confidence",
     "check_factor_names",
     "check_factors",
@@ -14,7 +18,7 @@ __all__ = [
     "check_positive",
     "check_stray",
     "describe",
-    "stray_labels",
+    "find_mistakes",
 ]
 
 #: Last parts of keys that no factor may take.
@@ -66,23 +70,54 @@ def check_labels(where: str, preds: Tensor, target: Tensor) -> None:
     raise InputError(where, wrong, describe(preds=preds, target=target), fix)
 
 
-def check_factors(where: str, names: Sequence[str], factors: Tensor, images: int) -> None:
-    """One row an image and one column a name, of bool or int."""
-    if factors.shape != (images, len(names)):
-        given = f"{describe(factors=factors)} for {images} images and {len(names)} names: {', '.join(names)}"
+def check_factors(where: str, names: Sequence[str], factors: Tensor, target: Tensor) -> Tensor:
+    """The factors on the device of the labels: one row an image and one column a name, of bool or int."""
+    if factors.shape != (len(target), len(names)):
+        given = f"{describe(factors=factors)} for {len(target)} images and {len(names)} names: {', '.join(names)}"
         fix = "Pass factors (n f): a row an image, a column a name."
         raise InputError(where, "the factor columns do not match", given, fix)
     if _is_fraction(factors):
         fix = "Compare a continuous factor with a threshold, or use FactorTrend."
         raise InputError(where, "factors are not bool or int", describe(factors=factors), fix)
+    return factors.to(target.device, non_blocking=True)
 
 
-def stray_labels(where: str, target: Tensor, num_classes: int) -> Tensor:
-    """How many labels are no class; (), int64. On the CPU, where looking stops nothing, any of them raises at once."""
-    stray = ((target < 0) | (target >= num_classes)).sum()
-    if target.device.type == "cpu":
-        check_stray(where, stray)
-    return stray
+class Mistakes(NamedTuple):
+    """A batch that was checked."""
+
+    wrong: Tensor  # (n) bool, which images are misclassified
+    target: Tensor  # (n) int64, the true classes, moved into range
+    stray: Tensor  # () int64, how many were not in range
+
+
+def find_mistakes(
+    where: str, preds: Tensor, target: Tensor, num_classes: int | None = None, top_k: int = 1
+) -> Mistakes:
+    """Which images are misclassified, and how many labels are no class: on the CPU, where looking is free, an error.
+
+    Args:
+        where: the public name to put into an error.
+        preds: predicted classes; (n), int, or scores; (n c), float.
+        target: the true classes; (n), int.
+        num_classes: number of classes c; None: that of the scores, or unknown.
+        top_k: how many classes a prediction may name.
+    """
+    check_labels(where, preds, target)
+    if preds.ndim == 1 and top_k > 1:
+        raise InputError(where, f"labels have no top_k={top_k}", describe(preds=preds), "Pass scores (n c).")
+    classes = preds.shape[1] if preds.ndim == 2 else num_classes
+    if num_classes not in (None, classes):
+        given, fix = f"{describe(preds=preds)} for {num_classes} classes", "Pass a column a class."
+        raise InputError(where, "the scores are not those of the classes", given, fix)
+    if preds.ndim == 2 and preds.shape[1] < top_k:
+        raise InputError(where, f"top_k={top_k} is more than the classes", describe(preds=preds), "Lower top_k.")
+    stray = torch.zeros((), dtype=torch.int64, device=target.device)
+    if classes is not None:
+        stray = ((target < 0) | (target >= classes)).sum()
+        if target.device.type == "cpu":
+            check_stray(where, stray)
+        target = target.long().clamp(0, classes - 1)
+    return Mistakes(misclassified(preds, target, top_k), target, stray)
 
 
 def check_stray(where: str, stray: Tensor) -> None:

@@ -6,19 +6,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.errors import InputError
-from lightning_failures.functional.factors import FactorCounts, count_factor_errors, error_ratio, misclassified
+from lightning_failures.functional.factors import FactorCounts, count_factor_errors, error_ratio
 from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
     check_confidence,
     check_factor_names,
     check_factors,
-    check_labels,
     check_positive,
     check_stray,
-    describe,
-    stray_labels,
+    find_mistakes,
 )
 
 __all__ = ["FactorErrorRatio", "by_factor"]
@@ -103,7 +100,7 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         check_confidence(where, confidence)
         super().__init__(FactorErrorSums.zero(len(names), top_k), **kwargs)
         self.factors = names
-        self.rank = top_k
+        self.allowed = top_k
         self.confidence = confidence
         self._worst: dict[str, str | None] = {}
 
@@ -116,22 +113,11 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
         """
         where = f"{type(self).__name__}.update"
-        check_labels(where, preds, target)
-        check_factors(where, self.factors, factors, len(target))
-        stray = non_finite = torch.zeros((), dtype=torch.int64, device=target.device)
-        if preds.ndim == 2:
-            classes = preds.shape[1]
-            if self.rank > classes:
-                raise InputError(
-                    where, f"top_k={self.rank} is more than the classes", describe(preds=preds), "Lower top_k."
-                )
-            stray = stray_labels(where, target, classes)
-            target = target.clamp(0, classes - 1)
-            non_finite = (~preds.amax(1).isfinite()).sum()
-        elif self.rank > 1:
-            raise InputError(where, f"labels have no top_k={self.rank}", describe(preds=preds), "Pass scores (n c).")
-        counts = count_factor_errors(misclassified(preds, target, self.rank), factors.to(target.device))
-        self.add(FactorErrorSums(*counts, non_finite, stray, torch.zeros_like(stray)))
+        mistakes = find_mistakes(where, preds, target, top_k=self.allowed)
+        factors = check_factors(where, self.factors, factors, target)
+        non_finite = (preds if preds.ndim == 1 else preds.amax(1)).isfinite().logical_not().sum()
+        counts = count_factor_errors(mistakes.wrong, factors)
+        self.add(FactorErrorSums(*counts, non_finite, mistakes.stray, torch.zeros_like(mistakes.stray)))
 
     @property
     def counts(self) -> FactorCounts:

@@ -1,0 +1,220 @@
+"""Two sets of predictions of the same images: whose error ratios differ by more than chance, image by image.
+
+The delta method on the counts of images that one, the other or both get wrong; McNemar's exact test beside it, since a
+ratio rises too when the errors on a factor fall by less than all errors do.
+"""
+
+from math import lgamma, log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.factors import FactorCounts, error_ratio
+from lightning_failures.functional.intervals import Interval, holm, normal_quantile
+
+__all__ = [
+    "PairedCounts",
+    "count_paired_errors",
+    "mcnemar",
+    "paired_interval",
+    "paired_log_error",
+    "paired_p_value",
+    "paired_ratio",
+    "risk_ratio",
+    "risk_ratio_interval",
+    "spillover",
+]
+
+
+class PairedCounts(NamedTuple):
+    """Errors of two predictions of the same images; adds up across batches and across ranks."""
+
+    own: Tensor  # (f) int64, images with each factor that are misclassified
+    reference: Tensor  # (f) int64, that the reference misclassifies
+    both: Tensor  # (f) int64, that both misclassify
+    seen: Tensor  # (f) int64, images with each factor
+    all_own: Tensor  # () int64, the same over all images
+    all_reference: Tensor  # () int64
+    all_both: Tensor  # () int64
+    all_seen: Tensor  # () int64
+
+    @classmethod
+    def zero(cls, num_factors: int) -> "PairedCounts":
+        """The counts of no images."""
+        each, total = torch.zeros(num_factors, dtype=torch.int64), torch.zeros((), dtype=torch.int64)
+        return cls(each, each, each, each, total, total, total, total)
+
+    @property
+    def own_factors(self) -> FactorCounts:
+        """The counts of one's own predictions alone."""
+        return FactorCounts(self.own, self.seen, self.all_own, self.all_seen)
+
+    @property
+    def reference_factors(self) -> FactorCounts:
+        """The counts of the reference alone."""
+        return FactorCounts(self.reference, self.seen, self.all_reference, self.all_seen)
+
+    @property
+    def everything(self) -> "PairedCounts":
+        """All images as one factor that each of them carries."""
+        own, reference, both, seen = self[4:]
+        each = [count.reshape(1) for count in (own, reference, both, seen)]
+        return PairedCounts(each[0], each[1], each[2], each[3], own, reference, both, seen)
+
+
+def count_paired_errors(own: Tensor, reference: Tensor, factors: Tensor) -> PairedCounts:
+    """Count a batch.
+
+    Args:
+        own: which images are misclassified; (n), bool.
+        reference: which images the reference misclassifies; (n), bool.
+        factors: which factors each image carries; (n f), bool or int of 0 and 1.
+    """
+    carried, own, reference = factors.bool(), own.bool(), reference.bool()
+    both = own & reference
+    return PairedCounts(
+        (carried & own[:, None]).sum(0),
+        (carried & reference[:, None]).sum(0),
+        (carried & both[:, None]).sum(0),
+        carried.sum(0),
+        own.sum(),
+        reference.sum(),
+        both.sum(),
+        torch.full((), len(own), device=own.device),
+    )
+
+
+def paired_ratio(counts: PairedCounts) -> Tensor:
+    """Error ratio of one's own predictions over that of the reference.
+
+    Convention:
+        1: as hard as to the reference, compared with all images; dimensionless, at least 0. ``nan`` where either error
+        ratio is, or that of the reference is 0.
+
+    Returns:
+        One ratio per factor; (f), float64.
+    """
+    before = error_ratio(counts.reference_factors)
+    return torch.where(before > 0, error_ratio(counts.own_factors) / before, torch.nan)
+
+
+def paired_log_error(counts: PairedCounts) -> Tensor:
+    """Standard error of the logarithm of :func:`paired_ratio`, by the delta method.
+
+    Convention:
+        At least 0; ``nan`` where the ratio is nan or 0.
+
+    Returns:
+        One standard error per factor; (f), float64.
+    """
+    a_A, a_B, a_AB, _, E_A, E_B, E_AB, _ = (count.double() for count in counts)
+    own = 1 / a_A + 1 / a_B - 1 / E_A - 1 / E_B
+    shared = -2 * a_AB / (a_A * a_B) + 2 * a_AB / (a_A * E_B) + 2 * a_AB / (a_B * E_A) - 2 * E_AB / (E_A * E_B)
+    return torch.where(paired_ratio(counts) > 0, (own + shared).clamp(min=0).sqrt(), torch.nan)
+
+
+def paired_interval(counts: PairedCounts, confidence: float = 0.95) -> Interval:
+    """Confidence interval of :func:`paired_ratio`, symmetric in the logarithm.
+
+    Convention:
+        ``nan`` where the ratio is nan or 0.
+
+    Args:
+        counts: the counts.
+        confidence: probability that the interval covers.
+
+    Returns:
+        Both ends per factor; (f), float64.
+    """
+    ratio, spread = paired_ratio(counts), (normal_quantile(confidence) * paired_log_error(counts)).exp()
+    return Interval(ratio / spread, ratio * spread)
+
+
+def paired_p_value(counts: PairedCounts) -> Tensor:
+    """Probability of so different a ratio, if the factor were as hard to both; two-sided, by :func:`paired_log_error`.
+
+    Convention:
+        From 0 to 1; 1 where the two do not differ. ``nan`` where the ratio is nan or 0.
+
+    Returns:
+        One p-value per factor, not adjusted for their number; (f), float64.
+    """
+    difference, error = paired_ratio(counts).log().abs(), paired_log_error(counts)
+    p = torch.special.erfc(difference / error / 2**0.5)
+    return torch.where((error == 0) & (difference < 1e-12), 1.0, torch.where(error.isnan(), torch.nan, p))
+
+
+def mcnemar(counts: PairedCounts) -> Tensor:
+    """Probability of so unequal numbers of images that only one of both gets wrong, if both were equally good.
+
+    McNemar's exact test, two-sided, on the errors with each factor: not relative to all images.
+
+    Convention:
+        From 0 to 1; 1 where the two never differ. ``nan``: no image carries the factor.
+
+    Returns:
+        One p-value per factor, not adjusted for their number; (f), float64.
+    """
+    only_own, only_reference = (counts.own - counts.both).tolist(), (counts.reference - counts.both).tolist()
+    values = [_sign_test(one, other) for one, other in zip(only_own, only_reference, strict=True)]
+    p = torch.tensor(values, dtype=torch.float64, device=counts.seen.device)
+    return torch.where(counts.seen > 0, p, torch.nan)
+
+
+def _sign_test(one: int, other: int) -> float:
+    n, fewer = one + other, min(one, other)
+    k = torch.arange(fewer + 1, dtype=torch.float64)
+    log_choose = lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    return min(1.0, 2 * float((log_choose - n * log(2)).logsumexp(0).exp()))
+
+
+def spillover(counts: PairedCounts, level: float = 0.05) -> Tensor:
+    """Whether a factor fell behind while the network got better: its ratio rose, though all errors became fewer.
+
+    Convention:
+        1 where the ratio is above 1, Holm's adjustment of :func:`paired_p_value` is below ``level``, and all errors
+        became fewer; else 0. ``nan`` where the p-value is.
+
+    Args:
+        counts: the counts.
+        level: chance of calling any factor though none fell behind.
+
+    Returns:
+        One flag per factor; (f), float64.
+    """
+    p = holm(paired_p_value(counts))
+    behind = (p < level) & (paired_ratio(counts) > 1) & (counts.all_own < counts.all_reference)
+    return torch.where(p.isnan(), torch.nan, behind.double())
+
+
+def risk_ratio(counts: PairedCounts) -> Tensor:
+    """Errors on the images with each factor over those of the reference, such as perturbed over clean images.
+
+    Convention:
+        1: as many errors as the reference; dimensionless, at least 0. ``nan``: the reference has none.
+
+    Returns:
+        One ratio per factor; (f), float64.
+    """
+    return torch.where(counts.reference > 0, counts.own.double() / counts.reference.double(), torch.nan)
+
+
+def risk_ratio_interval(counts: PairedCounts, confidence: float = 0.95) -> Interval:
+    """Confidence interval of :func:`risk_ratio`, symmetric in the logarithm.
+
+    Convention:
+        ``nan`` where the ratio is nan or 0.
+
+    Args:
+        counts: the counts.
+        confidence: probability that the interval covers.
+
+    Returns:
+        Both ends per factor; (f), float64.
+    """
+    ratio = risk_ratio(counts)
+    differing = (counts.own + counts.reference - 2 * counts.both).double()
+    error = (differing / (counts.own.double() * counts.reference.double())).sqrt()
+    spread = torch.where(ratio > 0, normal_quantile(confidence) * error, torch.nan).exp()
+    return Interval(ratio / spread, ratio * spread)

@@ -1,0 +1,117 @@
+"""Error ratios adjusted for class, from integer counts of each class."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.adjustment import (
+    StratifiedCounts,
+    cochran_mantel_haenszel,
+    count_by_class,
+    mantel_haenszel,
+    mantel_haenszel_interval,
+    standardised_error_ratio,
+)
+from lightning_failures.functional.intervals import holm
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import (
+    check_confidence,
+    check_factor_names,
+    check_factors,
+    check_positive,
+    check_stray,
+    find_mistakes,
+)
+from lightning_failures.metrics.factors import by_factor
+
+__all__ = ["ClassAdjustedErrorRatio"]
+
+
+class AdjustmentSums(NamedTuple):
+    """The states of :class:`ClassAdjustedErrorRatio`."""
+
+    wrong: Tensor  # (f c) int64
+    seen: Tensor  # (f c) int64
+    class_wrong: Tensor  # (c) int64
+    class_seen: Tensor  # (c) int64
+    stray: Tensor  # () int64, labels that are no class
+
+
+class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
+    """What is left of each factor's error ratio when images are compared with others of their own class.
+
+    ``compute()`` gives for each factor F
+
+    - ``standardised/F``: :func:`.standardised_error_ratio`;
+    - ``mantel_haenszel/F`` and its interval ``mantel_haenszel_low/F``, ``mantel_haenszel_high/F``:
+      :func:`.mantel_haenszel`, :func:`.mantel_haenszel_interval`;
+    - ``cmh_p_value/F``: :func:`.cochran_mantel_haenszel`, Holm-adjusted for the number of factors;
+    - ``images/F``.
+
+    Args:
+        factors: names, in the order of the columns.
+        num_classes: number of classes.
+        confidence: probability that an interval covers.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: as for :class:`.FactorErrorRatio`.
+
+    Example:
+        >>> metric = ClassAdjustedErrorRatio(["dark"], num_classes=2)
+        >>> metric.update(torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), torch.tensor([[1], [0], [0], [0]]))
+        >>> metric.compute()["standardised/dark"]
+        tensor(1., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "standardised": "no image carries the factor, or no class that carries it has errors",
+        **dict.fromkeys(
+            ("mantel_haenszel", "mantel_haenszel_low", "mantel_haenszel_high"),
+            "no class holds images with and without the factor and enough errors",
+        ),
+        "cmh_p_value": "no class holds images with and without the factor, and both right and wrong ones",
+    }
+
+    def __init__(self, factors: Sequence[str], num_classes: int, *, confidence: float = 0.95, **kwargs: Any) -> None:
+        where = type(self).__name__
+        names = check_factor_names(where, factors)
+        check_positive(where, "num_classes", num_classes)
+        check_confidence(where, confidence)
+        stray = torch.zeros((), dtype=torch.int64)
+        super().__init__(AdjustmentSums(*StratifiedCounts.zero(len(names), num_classes), stray), **kwargs)
+        self.factors = names
+        self.num_classes = num_classes
+        self.confidence = confidence
+
+    def update(self, preds: Tensor, target: Tensor, factors: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            preds: predicted classes; (n), int, or scores; (n c), float.
+            target: the true classes; (n), int.
+            factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        """
+        where = f"{type(self).__name__}.update"
+        mistakes = find_mistakes(where, preds, target, self.num_classes)
+        factors = check_factors(where, self.factors, factors, target)
+        counts = count_by_class(mistakes.wrong, factors, mistakes.target, self.num_classes)
+        self.add(AdjustmentSums(*counts, mistakes.stray))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        *sums, stray = (value.cpu() for value in self.sums)
+        check_stray(f"{type(self).__name__}.compute", stray)
+        counts = StratifiedCounts(*sums)
+        low, high = mantel_haenszel_interval(counts, self.confidence)
+        return by_factor(
+            self.factors,
+            standardised=standardised_error_ratio(counts),
+            mantel_haenszel=mantel_haenszel(counts),
+            mantel_haenszel_low=low,
+            mantel_haenszel_high=high,
+            cmh_p_value=holm(cochran_mantel_haenszel(counts)),
+            images=counts.factors.seen,
+        )

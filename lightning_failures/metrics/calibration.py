@@ -1,0 +1,115 @@
+"""Calibration on the images that carry each factor, from integer sums in bins."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.calibration import (
+    CalibrationCounts,
+    calibration_error,
+    count_calibration,
+    overconfidence,
+)
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import (
+    check_factor_names,
+    check_factors,
+    check_positive,
+    check_stray,
+    describe,
+    find_mistakes,
+)
+from lightning_failures.metrics.factors import by_factor
+
+__all__ = ["FactorCalibration"]
+
+
+class CalibrationSums(NamedTuple):
+    """The states of :class:`FactorCalibration`."""
+
+    right: Tensor  # (f+1 b) int64
+    confidence: Tensor  # (f+1 b) int64
+    seen: Tensor  # (f+1 b) int64
+    non_finite: Tensor  # () int64, images without a finite confidence
+    stray: Tensor  # () int64, labels that are no class
+
+
+class FactorCalibration(SumMetric[CalibrationSums]):
+    """Expected calibration error on the images that carry each factor, and on all.
+
+    ``compute()`` gives for each factor F and for ``all``: ``calibration_error/F``, :func:`.calibration_error`;
+    ``overconfidence/F``, :func:`.overconfidence`; ``images/F``; and ``images/non_finite``: images whose confidence is
+    not finite, which are left out.
+
+    Args:
+        factors: names, in the order of the columns.
+        num_bins: number of bins of equal width.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: as for :class:`.FactorErrorRatio`; labels without a confidence, or confidences that are no
+            probabilities (looked at on the CPU; elsewhere clamped into 0 to 1, since a look would stop the device).
+
+    Example:
+        >>> metric = FactorCalibration(["dark"])
+        >>> labels, confidence = torch.tensor([1, 1, 0]), torch.tensor([0.5, 0.7, 0.9])
+        >>> metric.update(labels, torch.tensor([1, 0, 0]), torch.tensor([[0], [1], [0]]), confidence)
+        >>> metric.compute()["calibration_error/dark"]
+        tensor(0.7000, dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = dict.fromkeys(
+        ("calibration_error", "overconfidence"), "no image with a finite confidence carries the factor"
+    )
+
+    def __init__(self, factors: Sequence[str], num_bins: int = 15, **kwargs: Any) -> None:
+        names = check_factor_names(type(self).__name__, factors)
+        check_positive(type(self).__name__, "num_bins", num_bins)
+        nothing = torch.zeros((), dtype=torch.int64)
+        zero = CalibrationCounts.zero(len(names), num_bins)
+        super().__init__(CalibrationSums(*zero, nothing, nothing.clone()), **kwargs)
+        self.factors = names
+        self.num_bins = num_bins
+
+    def update(self, preds: Tensor, target: Tensor, factors: Tensor, confidence: Tensor | None = None) -> None:
+        """Count a batch.
+
+        Args:
+            preds: logits; (n c), float, or predicted classes; (n), int.
+            target: the true classes; (n), int.
+            factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            confidence: probability given to the prediction; (n), float. None: the largest softmax of the logits.
+        """
+        where = f"{type(self).__name__}.update"
+        mistakes = find_mistakes(where, preds, target)
+        factors = check_factors(where, self.factors, factors, target)
+        if confidence is None:
+            if preds.ndim == 1:
+                fix = "Pass logits (n c), or confidence (n)."
+                raise InputError(where, "labels have no confidence", describe(preds=preds), fix)
+            confidence = preds.float().softmax(1).amax(1)
+        elif confidence.shape != target.shape or not confidence.is_floating_point():
+            given = describe(confidence=confidence, target=target)
+            raise InputError(where, "confidence is not one probability an image", given, "Pass confidence (n), float.")
+        beyond = (confidence < 0) | (confidence > 1)
+        if confidence.device.type == "cpu" and bool(beyond.any()):
+            given = f"{int(beyond.sum())} values outside 0 to 1"
+            raise InputError(where, "confidences are no probabilities", given, "Pass probabilities, not scores.")
+        counts = count_calibration(mistakes.wrong, confidence.clamp(0, 1), factors, self.num_bins)
+        self.add(CalibrationSums(*counts, confidence.isnan().sum(), mistakes.stray))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        *sums, non_finite, stray = (value.cpu() for value in self.sums)
+        check_stray(f"{type(self).__name__}.compute", stray)
+        counts = CalibrationCounts(*sums)
+        values = by_factor(
+            (*self.factors, "all"),
+            calibration_error=calibration_error(counts),
+            overconfidence=overconfidence(counts),
+            images=counts.seen.sum(1),
+        )
+        return values | {"images/non_finite": non_finite}

@@ -1,0 +1,83 @@
+"""Accuracy on the classes that fare worst, from integer counts of each class."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.classes import (
+    ClassCounts,
+    count_class_errors,
+    worst_classes,
+    worst_classes_accuracy,
+)
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import check_positive, check_stray, find_mistakes
+
+__all__ = ["WorstClasses"]
+
+
+class ClassSums(NamedTuple):
+    """The states of :class:`WorstClasses`."""
+
+    class_wrong: Tensor  # (c) int64
+    class_seen: Tensor  # (c) int64
+    stray: Tensor  # () int64, labels that are no class
+
+
+class WorstClasses(SumMetric[ClassSums]):
+    """Accuracy over the images of the ``k`` classes of lowest accuracy.
+
+    ``compute()`` gives ``accuracy/worst_classes``, :func:`.worst_classes_accuracy`; ``accuracy/worst_class``, that of
+    the single worst; ``accuracy/all``; and ``images/all``. :attr:`worst` names the classes.
+
+    Args:
+        num_classes: number of classes.
+        k: how many are the worst.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: as for :class:`.FactorErrorRatio`.
+
+    Example:
+        >>> metric = WorstClasses(num_classes=3, k=1)
+        >>> metric.update(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 1, 2, 1]))
+        >>> metric.compute()["accuracy/worst_classes"], metric.worst
+        (tensor(0., dtype=torch.float64), [2])
+    """
+
+    why_nan: Mapping[str, str] = {"accuracy": "no image was seen"}
+
+    def __init__(self, num_classes: int, k: int = 100, **kwargs: Any) -> None:
+        check_positive(type(self).__name__, "num_classes", num_classes)
+        check_positive(type(self).__name__, "k", k)
+        super().__init__(ClassSums(*ClassCounts.zero(num_classes), torch.zeros((), dtype=torch.int64)), **kwargs)
+        self.num_classes = num_classes
+        self.k = k
+        self.worst: list[int] = []  # of the last `compute`, the worst first
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            preds: predicted classes; (n), int, or scores; (n c), float.
+            target: the true classes; (n), int.
+        """
+        mistakes = find_mistakes(f"{type(self).__name__}.update", preds, target, self.num_classes)
+        counts = count_class_errors(mistakes.wrong, mistakes.target, self.num_classes)
+        self.add(ClassSums(*counts, mistakes.stray))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        *sums, stray = (value.cpu() for value in self.sums)
+        check_stray(f"{type(self).__name__}.compute", stray)
+        counts = ClassCounts(*sums)
+        self.worst = worst_classes(counts, self.k).tolist()
+        seen = counts.class_seen.sum()
+        return {
+            "accuracy/worst_classes": worst_classes_accuracy(counts, self.k),
+            "accuracy/worst_class": worst_classes_accuracy(counts, 1),
+            "accuracy/all": 1 - counts.class_wrong.sum().double() / seen.double(),
+            "images/all": seen,
+        }

@@ -1,0 +1,99 @@
+"""Factors that occur together, from integer products of the factor matrix and the errors."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.interaction import (
+    InteractionCounts,
+    count_interactions,
+    pair_error_ratio,
+    phi,
+    risk_difference,
+)
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import check_factor_names, check_factors, check_stray, find_mistakes
+from lightning_failures.metrics.factors import by_factor
+
+__all__ = ["FactorInteraction"]
+
+
+class InteractionSums(NamedTuple):
+    """The states of :class:`FactorInteraction`."""
+
+    together: Tensor  # (f f) int64
+    together_wrong: Tensor  # (f f) int64
+    all_wrong: Tensor  # () int64
+    all_seen: Tensor  # () int64
+    stray: Tensor  # () int64, labels that are no class
+
+
+class FactorInteraction(SumMetric[InteractionSums]):
+    """Which factors come together, which pairs are hard, and what each factor adds to the error rate by itself.
+
+    ``compute()`` gives for each two factors F and G, in the order of the names,
+
+    - ``phi/F&G``: their correlation, :func:`.phi`;
+    - ``error_ratio/F&G``, ``images/F&G``, ``errors/F&G``: images that carry both, :func:`.pair_error_ratio`;
+
+    and for each factor ``risk_difference/F``: what it adds to the error rate while all others are held,
+    :func:`.risk_difference`.
+
+    Args:
+        factors: names, in the order of the columns.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: as for :class:`.FactorErrorRatio`.
+
+    Example:
+        >>> metric = FactorInteraction(["dark", "small"])
+        >>> factors = torch.tensor([[1, 1], [1, 0], [0, 1], [0, 0]])
+        >>> metric.update(torch.tensor([1, 0, 0, 0]), torch.tensor([0, 0, 0, 0]), factors)
+        >>> metric.compute()["error_ratio/dark&small"]
+        tensor(4., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "phi": "all images carry one of the two factors, or none does",
+        "error_ratio": "no image carries both factors, or nothing is misclassified",
+        "risk_difference": "no image carries the factor, or it is a combination of the others",
+    }
+
+    def __init__(self, factors: Sequence[str], **kwargs: Any) -> None:
+        names = check_factor_names(type(self).__name__, factors)
+        zero = InteractionCounts.zero(len(names))
+        super().__init__(InteractionSums(*zero, torch.zeros((), dtype=torch.int64)), **kwargs)
+        self.factors = names
+
+    def update(self, preds: Tensor, target: Tensor, factors: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            preds: predicted classes; (n), int, or scores; (n c), float.
+            target: the true classes; (n), int.
+            factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        """
+        where = f"{type(self).__name__}.update"
+        mistakes = find_mistakes(where, preds, target)
+        factors = check_factors(where, self.factors, factors, target)
+        counts = count_interactions(mistakes.wrong, factors)
+        self.add(InteractionSums(*counts, mistakes.stray))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        *sums, stray = (value.cpu() for value in self.sums)
+        check_stray(f"{type(self).__name__}.compute", stray)
+        counts = InteractionCounts(*sums)
+        pairs = [f"{one}&{other}" for one, other in combinations(self.factors, 2)]
+        upper = torch.ones_like(counts.together, dtype=torch.bool).triu(1)
+        return by_factor(
+            pairs,
+            phi=phi(counts)[upper],
+            error_ratio=pair_error_ratio(counts)[upper],
+            images=counts.together[upper],
+            errors=counts.together_wrong[upper],
+        ) | by_factor(self.factors, risk_difference=risk_difference(counts))

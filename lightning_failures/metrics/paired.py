@@ -1,0 +1,149 @@
+"""Error ratios of two sets of predictions of the same images, from integer counts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.intervals import holm
+from lightning_failures.functional.paired import (
+    PairedCounts,
+    count_paired_errors,
+    mcnemar,
+    paired_interval,
+    paired_p_value,
+    paired_ratio,
+    risk_ratio,
+    risk_ratio_interval,
+    spillover,
+)
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import (
+    check_confidence,
+    check_factor_names,
+    check_factors,
+    check_stray,
+    describe,
+    find_mistakes,
+)
+from lightning_failures.metrics.factors import by_factor
+
+__all__ = ["PairedErrorRatio"]
+
+
+class PairedSums(NamedTuple):
+    """The states of :class:`PairedErrorRatio`."""
+
+    own: Tensor  # (f) int64
+    reference: Tensor  # (f) int64
+    both: Tensor  # (f) int64
+    seen: Tensor  # (f) int64
+    all_own: Tensor  # () int64
+    all_reference: Tensor  # () int64
+    all_both: Tensor  # () int64
+    all_seen: Tensor  # () int64
+    stray: Tensor  # () int64, labels that are no class
+
+
+class PairedErrorRatio(SumMetric[PairedSums]):
+    """Each factor's error ratio over that of a reference: another checkpoint, epoch or model, or clean images.
+
+    ``compute()`` gives for each factor F
+
+    - ``ratio/F`` and its interval ``low/F``, ``high/F``: :func:`.paired_ratio`, :func:`.paired_interval`;
+    - ``p_value/F``: :func:`.paired_p_value`, Holm-adjusted for the number of factors;
+    - ``mcnemar_p/F``: :func:`.mcnemar` on the errors themselves, since a ratio can rise while its errors become fewer;
+    - ``spillover/F``: 1 where the factor fell behind while the network got better: :func:`.spillover`;
+    - ``images/F``, ``errors/F``, ``reference_errors/F``;
+
+    for each factor and for ``all`` ``risk_ratio/F`` with ``risk_ratio_low/F``, ``risk_ratio_high/F``: errors over those
+    of the reference, :func:`.risk_ratio`; and ``mcnemar_p/all``, ``images/all``, ``error/all``,
+    ``reference_error/all``.
+
+    Args:
+        factors: names, in the order of the columns.
+        confidence: probability that an interval covers.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: as for :class:`.FactorErrorRatio`.
+
+    Example:
+        >>> metric = PairedErrorRatio(["dark"])
+        >>> own, reference = torch.tensor([1, 1, 0, 0]), torch.tensor([1, 0, 1, 1])
+        >>> metric.update(own, reference, torch.zeros(4, dtype=torch.int64), torch.tensor([[1], [1], [0], [0]]))
+        >>> metric.compute()["ratio/dark"]  # from 2/3 to 2
+        tensor(3., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "ratio": "no image carries the factor, or the reference has no errors on it",
+        **dict.fromkeys(("low", "high", "p_value", "spillover"), "one of the two has no errors on the factor"),
+        "mcnemar_p": "no image carries the factor",
+        "risk_ratio": "the reference has no errors there",
+        **dict.fromkeys(("risk_ratio_low", "risk_ratio_high"), "one of the two has no errors there"),
+        **dict.fromkeys(("error", "reference_error"), "no image was seen"),
+    }
+
+    def __init__(self, factors: Sequence[str], *, confidence: float = 0.95, **kwargs: Any) -> None:
+        where = type(self).__name__
+        names = check_factor_names(where, factors)
+        check_confidence(where, confidence)
+        super().__init__(PairedSums(*PairedCounts.zero(len(names)), torch.zeros((), dtype=torch.int64)), **kwargs)
+        self.factors = names
+        self.confidence = confidence
+
+    def update(self, preds: Tensor, reference_preds: Tensor, target: Tensor, factors: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            preds: one's own predictions: classes; (n), int, or scores; (n c), float.
+            reference_preds: those of the reference for the same images, in either form.
+            target: the true classes; (n), int.
+            factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        """
+        where = f"{type(self).__name__}.update"
+        if len(preds) != len(reference_preds):
+            given = describe(preds=preds, reference_preds=reference_preds)
+            raise InputError(where, "the predictions are not of the same images", given, "Pass one of each an image.")
+        own, reference = find_mistakes(where, preds, target), find_mistakes(where, reference_preds, target)
+        factors = check_factors(where, self.factors, factors, target)
+        counts = count_paired_errors(own.wrong, reference.wrong, factors)
+        self.add(PairedSums(*counts, torch.maximum(own.stray, reference.stray)))
+
+    @property
+    def counts(self) -> PairedCounts:
+        """The counts so far; of all ranks inside ``compute``, of this rank outside."""
+        return PairedCounts._make(self.sums[:8])
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        check_stray(f"{type(self).__name__}.compute", self.sums.stray)
+        counts = PairedCounts._make(count.cpu() for count in self.counts)
+        low, high = paired_interval(counts, self.confidence)
+        values = by_factor(
+            self.factors,
+            ratio=paired_ratio(counts),
+            low=low,
+            high=high,
+            p_value=holm(paired_p_value(counts)),
+            spillover=spillover(counts, 1 - self.confidence),
+            images=counts.seen,
+            errors=counts.own,
+            reference_errors=counts.reference,
+        )
+        for names, each in ((self.factors, counts), (("all",), counts.everything)):
+            risk_low, risk_high = risk_ratio_interval(each, self.confidence)
+            values |= by_factor(
+                names,
+                mcnemar_p=mcnemar(each),
+                risk_ratio=risk_ratio(each),
+                risk_ratio_low=risk_low,
+                risk_ratio_high=risk_high,
+            )
+        values["images/all"] = counts.all_seen
+        values["error/all"] = counts.all_own.double() / counts.all_seen.double()
+        values["reference_error/all"] = counts.all_reference.double() / counts.all_seen.double()
+        return values

@@ -1,0 +1,142 @@
+"""Continuous factors in bins with fixed edges, from integer counts."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import isfinite
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.factors import error_ratio
+from lightning_failures.functional.intervals import error_ratio_interval, holm
+from lightning_failures.functional.trend import TrendCounts, bin_counts, cochran_armitage, count_trend, error_auc
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import (
+    check_confidence,
+    check_factor_names,
+    check_stray,
+    describe,
+    find_mistakes,
+)
+from lightning_failures.metrics.factors import by_factor
+
+__all__ = ["FactorTrend", "bin_names"]
+
+
+def bin_names(name: str, edges: Sequence[float]) -> list[str]:
+    """Names of the bins between edges, from the lowest.
+
+    Example:
+        >>> bin_names("size", [16, 32])
+        ['size<16', '16<=size<32', 'size>=32']
+    """
+    between = [f"{low:g}<={name}<{high:g}" for low, high in pairwise(edges)]
+    return [f"{name}<{edges[0]:g}", *between, f"{name}>={edges[-1]:g}"]
+
+
+class TrendSums(NamedTuple):
+    """The states of :class:`FactorTrend`."""
+
+    wrong: Tensor  # (f b) int64
+    seen: Tensor  # (f b) int64
+    all_wrong: Tensor  # () int64
+    all_seen: Tensor  # () int64
+    stray: Tensor  # () int64, labels that are no class
+    edges: Tensor  # () int64, never read: a MetricCollection merges metrics whose states are equal after one batch
+
+
+class FactorTrend(SumMetric[TrendSums]):
+    """How errors change with continuous factors, such as brightness, contrast or size.
+
+    ``compute()`` gives
+
+    - for each bin B, named as by :func:`bin_names`, ``error_ratio/B`` with its interval ``low/B``, ``high/B``, and
+      ``images/B``, ``errors/B``;
+    - for each factor F ``trend/F``, the deviate of :func:`.cochran_armitage`, ``p_value/F``, its two-sided probability,
+      Holm-adjusted for the number of factors, and ``error_auc/F``, :func:`.error_auc`;
+    - ``error/all`` and ``images/all``. An image whose value is ``nan`` counts among all, but in no bin.
+
+    Args:
+        edges: for each factor the increasing values to cut it at, in the order of the columns.
+        confidence: probability that an interval covers.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: as for :class:`.FactorErrorRatio`; edges that do not increase.
+
+    Example:
+        >>> metric = FactorTrend({"size": [16, 32]})
+        >>> sizes = torch.tensor([[8.0], [9.0], [20.0], [40.0]])
+        >>> metric.update(torch.tensor([1, 1, 0, 0]), torch.tensor([0, 0, 0, 0]), sizes)
+        >>> metric.compute()["error_ratio/size<16"]
+        tensor(2., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        **dict.fromkeys(("error_ratio", "low", "high"), "no image is in the bin, or nothing is misclassified"),
+        **dict.fromkeys(("trend", "p_value"), "all images are in one bin, or all of them right, or all wrong"),
+        "error_auc": "no image with a value is misclassified, or all are",
+        "error": "no image was seen",
+    }
+
+    def __init__(self, edges: Mapping[str, Sequence[float]], *, confidence: float = 0.95, **kwargs: Any) -> None:
+        where = type(self).__name__
+        names = check_factor_names(where, list(edges))
+        for name, cuts in edges.items():
+            if not cuts or not all(map(isfinite, cuts)) or any(low >= high for low, high in pairwise(cuts)):
+                given, fix = f"{name}: {list(cuts)}", "Pass finite, increasing values to cut at."
+                raise InputError(where, "edges do not increase", given, fix)
+        check_confidence(where, confidence)
+        most = max(map(len, edges.values()))
+        padded = [[*cuts, *[torch.inf] * (most - len(cuts))] for cuts in edges.values()]
+        stray, told_apart = torch.zeros((), dtype=torch.int64), torch.tensor(hash(tuple(map(tuple, padded))))
+        super().__init__(TrendSums(*TrendCounts.zero(len(names), most + 1), stray, told_apart), **kwargs)
+        self.factors = names
+        self.bins = [bin_names(name, list(cuts)) for name, cuts in edges.items()]
+        self.confidence = confidence
+        self.cuts: Tensor
+        self.register_buffer("cuts", torch.tensor(padded, dtype=torch.float64), persistent=False)
+
+    def update(self, preds: Tensor, target: Tensor, values: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            preds: predicted classes; (n), int, or scores; (n c), float.
+            target: the true classes; (n), int.
+            values: value of each factor; (n f), float.
+        """
+        where = f"{type(self).__name__}.update"
+        mistakes = find_mistakes(where, preds, target)
+        if values.shape != (len(target), len(self.factors)) or values.is_complex():
+            given = f"{describe(values=values)} for {len(target)} images and {len(self.factors)} factors"
+            fix = "Pass values (n f): a row an image, a column a factor."
+            raise InputError(where, "the values do not match the factors", given, fix)
+        values = values.to(target.device, torch.float64 if self.cuts.device == target.device else torch.float32)
+        counts = count_trend(mistakes.wrong, values, self.cuts)
+        self.add(TrendSums(*counts, mistakes.stray, torch.zeros_like(mistakes.stray)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        sums = TrendSums(*(value.cpu() for value in self.sums))
+        check_stray(f"{type(self).__name__}.compute", sums.stray)
+        counts = TrendCounts(sums.wrong, sums.seen, sums.all_wrong, sums.all_seen)
+        bins = bin_counts(counts)
+        low, high = error_ratio_interval(bins, self.confidence)
+        width = counts.seen.shape[1]
+        named = [row * width + column for row, names in enumerate(self.bins) for column in range(len(names))]
+        values = by_factor(
+            [name for names in self.bins for name in names],
+            error_ratio=error_ratio(bins)[named],
+            low=low[named],
+            high=high[named],
+            images=bins.seen[named],
+            errors=bins.wrong[named],
+        )
+        trend = cochran_armitage(counts)
+        p_value = holm(torch.special.erfc(trend.abs() / 2**0.5))
+        values |= by_factor(self.factors, trend=trend, p_value=p_value, error_auc=error_auc(counts))
+        values["error/all"] = counts.all_wrong.double() / counts.all_seen.double()
+        values["images/all"] = counts.all_seen
+        return values
