@@ -6,8 +6,17 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.discriminant import linear_discriminant
+from lightning_failures.functional.ladder import ladder_features
 from lightning_failures.functional.moments import class_moments
-from lightning_failures.metrics.simplicity import DecisionDimension, LinearReference, UntappedInformation
+from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
+from lightning_failures.metrics.ladder import Ladder
+from lightning_failures.metrics.retention import PatchSensitivity, Retention, SpatialEnergy
+from lightning_failures.metrics.simplicity import (
+    DecisionDimension,
+    ExplainedBySimple,
+    LinearReference,
+    UntappedInformation,
+)
 from tests.processes import run_on_processes
 
 
@@ -16,23 +25,55 @@ def batch() -> dict[str, Tensor]:
     target = torch.randint(4, (50,), generator=generator)
     features = torch.randn(50, 5, generator=generator) + target[:, None]
     labels = [torch.randint(4, (50,), generator=generator) for _ in range(3)]
-    swapped = torch.randint(4, (50, 2), generator=generator)
-    return {"target": target, "features": features, "own": labels[0], "donor": labels[1], "swapped": swapped}
+    return {
+        "target": target,
+        "features": features,
+        "own": labels[0],
+        "donor": labels[1],
+        "swapped": torch.randint(4, (50, 2), generator=generator),
+        "logits": torch.randn(50, 4, generator=generator),
+        "patched": torch.randn(50, 4, 3, generator=generator),
+        "images": torch.rand(50, 5, 4, 4, generator=generator),
+    }
 
 
 def measured(rows: slice, cuts: int = 1) -> dict[str, Tensor]:
     data = {name: value[rows] for name, value in batch().items()}
-    dimension, untapped, reference = DecisionDimension(ranks=(1, 3)), UntappedInformation(), LinearReference(4, 5)
+    reference = LinearReference(4, 5)
+    dimension, untapped, explained = DecisionDimension(ranks=(1, 3)), UntappedInformation(), ExplainedBySimple(4)
+    cue, swap = CueExplainedVariance(torch.tensor([-0.5, 0.0, 1.0]), 4), CueSwap(["a", "b"])
+    kept, patches, energy = Retention(["a", "b"], 4), PatchSensitivity(), SpatialEnergy(rings=3)
+    ladder = Ladder(4, {name: rows.shape[1] for name, rows in ladder_features(data["images"]).items()})
     for part in range(cuts):
-        own, donor, target, features, swapped = (
-            data[name].tensor_split(cuts)[part] for name in ("own", "donor", "target", "features", "swapped")
-        )
-        dimension.update(own, donor, swapped)
-        untapped.update(own, donor, target)
-        reference.update(features, target)
+        x = {name: value.tensor_split(cuts)[part] for name, value in data.items()}
+        dimension.update(x["own"], x["donor"], x["swapped"])
+        untapped.update(x["own"], x["donor"], x["target"])
+        explained.update(x["own"], x["donor"], x["target"])
+        cue.update(x["logits"], x["features"][:, 0])
+        swap.update(x["own"], x["donor"], x["swapped"])
+        kept.update(x["own"], x["swapped"], x["target"])
+        patches.update(x["logits"], x["patched"])
+        energy.update(x["images"])
+        reference.update(x["features"], x["target"])
+        ladder.update(ladder_features(x["images"]), x["target"])
+    metrics = {
+        "dimension": dimension,
+        "untapped": untapped,
+        "explained": explained,
+        "cue": cue,
+        "swap": swap,
+        "kept": kept,
+        "patches": patches,
+        "energy": energy,
+        "reference": reference,
+        "ladder": ladder,
+    }
+    values = {f"{name}/{key}": value for name, metric in metrics.items() for key, value in metric.compute().items()}
     fitted = reference.fit()
-    values = {**dimension.compute(), **untapped.compute(), **reference.compute(), "share": reference.chance()}
-    return {**values, "weight": fitted.weight, "bias": fitted.bias, "directions": reference.directions()}
+    values |= {"weight": fitted.weight, "bias": fitted.bias, "directions": reference.directions()}
+    for name, rung in ladder.rungs().items():
+        values |= {f"{name}/weight": rung.model.weight, f"{name}/bias": rung.model.bias}
+    return {**values, "share": reference.chance(), "spectra": ladder.spectra().outer}
 
 
 def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.intervals import Interval, wilson
 from lightning_failures.functional.moments import ClassMoments
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "count_untapped",
     "linear_discriminant",
     "oas_shrinkage",
+    "paired_interval",
     "untapped_information",
 ]
 
@@ -234,13 +235,29 @@ def untapped_information(counts: UntappedCounts) -> Untapped:
     images = both + model_only + reference_only + neither
     model, reference = (both + model_only) / images, (both + reference_only) / images
     difference = reference - model
-    low, high = _paired_interval(both, reference_only, model_only, neither)
+    low, high = paired_interval(both, reference_only, model_only, neither)
     p_value = torch.where(images > 0, _exact_mcnemar(counts.model_only, counts.reference_only), torch.nan)
     return Untapped(model, reference, difference, low, high, p_value, images)
 
 
-def _paired_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tensor) -> tuple[Tensor, Tensor]:
-    """Newcombe's method 10: Wilson limits of two dependent proportions, combined by their correlation."""
+def paired_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tensor) -> Interval:
+    """95% interval of the difference of two accuracies on the same images, Newcombe's method 10.
+
+    Wilson limits of the two dependent proportions, combined by their correlation.
+
+    Args:
+        both: images that both get right; any shape, float64.
+        first: images that only the first gets right; the same shape.
+        second: images that only the second gets right; the same shape.
+        neither: images that both get wrong; the same shape.
+
+    Convention:
+        Of first minus second, in [-1, 1]; nan without images.
+
+    Example:
+        >>> paired_interval(*torch.tensor([1.0, 1, 7, 12], dtype=torch.float64))
+        Interval(low=tensor(-0.5069, dtype=torch.float64), high=tensor(-0.0256, dtype=torch.float64))
+    """
     images = both + first + second + neither
     p1, p2 = (both + first) / images, (both + second) / images
     (low1, high1), (low2, high2) = wilson(both + first, images), wilson(both + second, images)
@@ -252,7 +269,7 @@ def _paired_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tenso
     def combined(one: Tensor, other: Tensor) -> Tensor:
         return (one.square() - 2 * phi * one * other + other.square()).clamp(min=0).sqrt()
 
-    return p1 - p2 - combined(p1 - low1, high2 - p2), p1 - p2 + combined(high1 - p1, p2 - low2)
+    return Interval(p1 - p2 - combined(p1 - low1, high2 - p2), p1 - p2 + combined(high1 - p1, p2 - low2))
 
 
 def _exact_mcnemar(first: Tensor, second: Tensor) -> Tensor:

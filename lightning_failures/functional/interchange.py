@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.intervals import wilson
 
 __all__ = [
@@ -79,7 +80,7 @@ def interchange_inputs(receivers: Tensor, donors: Tensor, directions: Tensor, le
     _check(receivers, donors, directions, level)
     # integers and half precision would round the swap away
     exact = torch.float64 if donors.dtype == torch.float64 else torch.float32
-    own, theirs = (images.to(exact).reshape(*images.shape[:2], -1) for images in (receivers, donors))
+    own, theirs = (by_pixel(images.to(exact)) for images in (receivers, donors))
     change = own.mean(2, keepdim=True) - theirs.mean(2, keepdim=True) if level == "image" else own - theirs
     onto = directions.to(own)
     swapped = theirs + torch.einsum("br,cr,ncp->nbp", onto, onto, change)

@@ -1,4 +1,4 @@
-"""Simplicity bias, streamed: whose prediction an interchange gives, and what a linear reference reaches."""
+"""Simplicity bias, streamed: what decides, what a simple model explains, and what a linear reference reaches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,9 +21,12 @@ from lightning_failures.functional.interchange import (
     interchange_shares,
 )
 from lightning_failures.functional.moments import ClassMoments, class_moments, covariance, principal_directions
+from lightning_failures.functional.simplicity import ExplainedCounts, count_explained, explained_by_simple
 from lightning_failures.metrics.base import SumMetric, check_rows, check_target
 
-__all__ = ["DecisionDimension", "LinearReference", "UntappedInformation"]
+__all__ = ["DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"]
+
+_MOST_CLASSES = 256  # a table of classes cubed, 134 MB
 
 
 class DecisionDimension(SumMetric[InterchangeCounts]):
@@ -84,6 +87,56 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
         values["decision_dimension"] = decision_dimension(sums, self.ranks, self.threshold)
         values["pairs"] = sums.pairs.double()
         return values
+
+
+class ExplainedBySimple(SumMetric[ExplainedCounts]):
+    """How much of what the model knows about the labels a simple model explains.
+
+    ``compute`` returns ``explained``, ``explained_adjusted``, ``information``, ``information_null``, ``conditional``
+    and ``conditional_null``; see :func:`~lightning_failures.functional.simplicity.explained_by_simple`.
+
+    Args:
+        num_classes: number of classes c, at most 256.
+        ignore_index: a target that is left out, besides the negative ones.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = ExplainedBySimple(num_classes=2)
+        >>> labels = torch.tensor([0, 1, 0, 1])
+        >>> metric.update(labels, torch.tensor([0, 1, 1, 0]), labels)
+        >>> metric.compute()["explained"]
+        tensor(0., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = dict.fromkeys(
+        ("explained", "explained_adjusted"),
+        "no image with a label and both predictions, or predictions that say nothing of the labels",
+    ) | dict.fromkeys(
+        ("information", "information_null", "conditional", "conditional_null"),
+        "no image with a label and both predictions",
+    )
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None, **kwargs: Any) -> None:
+        if not 2 <= num_classes <= _MOST_CLASSES:
+            fix = f"It counts triples of classes: group them into 2 to {_MOST_CLASSES}."
+            raise InputError("ExplainedBySimple", "the number of classes cannot be used", f"{num_classes}", fix)
+        super().__init__(ExplainedCounts.zero(num_classes), **kwargs)
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+
+    def update(self, preds: Tensor, simple_preds: Tensor, target: Tensor) -> None:
+        """Add the labels predicted by both for the same images (n), or pixels (n h w); int64."""
+        if not preds.shape == simple_preds.shape == target.shape:
+            raise InputError(
+                "ExplainedBySimple.update",
+                "predictions and target are not of the same images",
+                f"preds {tuple(preds.shape)}, simple_preds {tuple(simple_preds.shape)}, target {tuple(target.shape)}",
+                "Pass labels, not scores: preds.argmax(1).",
+            )
+        self.add(count_explained(preds, simple_preds, target, self.num_classes, self.ignore_index))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every statistic by name."""
+        return explained_by_simple(self.sums)._asdict()
 
 
 class UntappedInformation(SumMetric[UntappedCounts]):

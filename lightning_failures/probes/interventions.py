@@ -1,15 +1,27 @@
 """Interventions on images: what a model predicts when one part of its input is exchanged, kept or removed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.interchange import Level, interchange_inputs
+from lightning_failures.functional.patches import noisy_patch
+from lightning_failures.functional.retention import gaussian_clones
+from lightning_failures.probes.changes import Change, Swap
 
-__all__ = ["as_labels", "interchange", "undisturbed"]
+__all__ = [
+    "as_labels",
+    "interchange",
+    "patch_logits",
+    "predict_changed",
+    "predict_clones",
+    "predict_swapped",
+    "undisturbed",
+]
 
 Model = Callable[[Tensor], Tensor]
 
@@ -37,13 +49,54 @@ def undisturbed(model: Model, inputs: Tensor) -> Iterator[None]:
 def as_labels(logits: Tensor) -> Tensor:
     """Classes from logits: (n c) to (n), (n c h w) to (n h w), and one logit an image (n) or (n 1) to 0 or 1; int64.
 
+    Where a logit is NaN there is no class, and -1 stands for it.
+
     Example:
         >>> as_labels(torch.tensor([[0.0, 2.0], [1.0, 0.0]])), as_labels(torch.tensor([[-1.0], [3.0]]))
         (tensor([1, 0]), tensor([0, 1]))
     """
-    if logits.ndim == 1:
-        return (logits > 0).long()
-    return (logits > 0).long().squeeze(1) if logits.shape[1] == 1 else logits.argmax(1)
+    logits = logits if logits.ndim > 1 else logits[:, None]
+    labels = (logits > 0).long().squeeze(1) if logits.shape[1] == 1 else logits.argmax(1)
+    return torch.where(logits.isnan().any(1), -1, labels)
+
+
+def predict_changed(model: Model, inputs: Tensor, changes: Mapping[str, Change], batch_size: int = 64) -> Tensor:
+    """Predictions for changed images.
+
+    Args:
+        model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
+        inputs: on the model's device; (n b h w).
+        changes: name -> change.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a change; (n k), or (n h w k) for pixels, int64.
+    """
+    swaps = {name: partial(_of_one, change) for name, change in changes.items()}
+    return predict_swapped(model, inputs, inputs, swaps, batch_size)
+
+
+def predict_swapped(
+    model: Model, inputs: Tensor, donors: Tensor, swaps: Mapping[str, Swap], batch_size: int = 64
+) -> Tensor:
+    """Predictions for donor images that were given something of the receivers.
+
+    Args:
+        model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
+        inputs: the receivers, on the model's device; (n b h w).
+        donors: one a receiver; (n b h w).
+        swaps: name -> swap.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a swap; (n k), or (n h w k) for pixels, int64.
+    """
+    columns = []
+    with undisturbed(model, inputs):
+        for swap in swaps.values():
+            parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
+            columns.append(torch.cat([as_labels(model(swap(own, donor))) for own, donor in parts]))
+    return torch.stack(columns, -1)
 
 
 def interchange(
@@ -94,10 +147,51 @@ def interchange(
     if not bool((gram - torch.eye(width, device=gram.device)).abs().max() < 1e-3):
         fix = "Pass orthonormal columns, for example principal_directions(covariance(moments))."
         raise InputError(where, "directions are not orthonormal", f"lengths {gram.diagonal().sqrt().tolist()}", fix)
+    swaps = {str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks}
+    return predict_swapped(model, inputs, donors, swaps, batch_size)
+
+
+def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:
+    """Predictions for class-wise Gaussian clones of the images, -1 for a class with fewer than two images.
+
+    Args:
+        model: gives logits (n c) or (n 1); a module runs in evaluation mode.
+        inputs: on the model's device; (n b h w).
+        target: class of each image; (n), int64.
+        seed: of the clones.
+        batch_size: images a forward pass.
+
+    Returns:
+        (n), int64.
+    """
+    clones = gaussian_clones(inputs, target, torch.Generator().manual_seed(seed))
+    kept = clones.flatten(1).isfinite().all(1)
+    with undisturbed(model, inputs):
+        preds = torch.cat([as_labels(model(part)) for part in torch.split(clones, batch_size)])
+    return torch.where(kept, preds, -1)
+
+
+def patch_logits(model: Model, inputs: Tensor, grid: int = 4, seed: int = 0, batch_size: int = 64) -> Tensor:
+    """Logits for images with one cell of a grid replaced by noise, for each cell in turn.
+
+    Args:
+        model: gives logits (n c) or (n c h w); a module runs in evaluation mode.
+        inputs: on the model's device; (n b h w).
+        grid: cells along each side.
+        seed: of the noise.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a cell; (n c m) or (n c h w m), float.
+    """
+    generator = torch.Generator().manual_seed(seed)
     columns = []
     with undisturbed(model, inputs):
-        for rank in ranks:
-            parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
-            swapped = (interchange_inputs(own, donor, directions[:, :rank], level) for own, donor in parts)
-            columns.append(torch.cat([as_labels(model(part)) for part in swapped]))
+        for patch in range(grid * grid):
+            changed = noisy_patch(inputs, patch, grid, generator)
+            columns.append(torch.cat([model(part) for part in torch.split(changed, batch_size)]))
     return torch.stack(columns, -1)
+
+
+def _of_one(change: Change, receivers: Tensor, donors: Tensor) -> Tensor:
+    return change(donors)

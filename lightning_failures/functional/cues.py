@@ -1,0 +1,200 @@
+"""Scalar cues of an image, how much of the logits' variance one explains, and images rescaled to another's cue.
+
+The share explained is Pearson's correlation ratio over fixed bins of the cue.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+
+__all__ = [
+    "CueExplained",
+    "CueSums",
+    "by_pixel",
+    "cue_edges",
+    "cue_explained_variance",
+    "cue_sums",
+    "grey_level",
+    "rescale_to",
+    "total_absorbance",
+]
+
+
+class CueSums(NamedTuple):
+    """Centred logits by bin of a cue; adds up across batches and across ranks."""
+
+    counts: Tensor  # (q) int64, rows in each bin
+    totals: Tensor  # (q c) float64, sum of the centred logits by bin
+    squares: Tensor  # () float64, sum of their squares
+    left_out: Tensor  # () int64, rows whose cue or logits are not finite
+
+    @classmethod
+    def zero(cls, num_bins: int, num_classes: int) -> "CueSums":
+        """The sums of no rows."""
+        return cls(
+            torch.zeros(num_bins, dtype=torch.int64),
+            torch.zeros(num_bins, num_classes, dtype=torch.float64),
+            torch.zeros((), dtype=torch.float64),
+            torch.zeros((), dtype=torch.int64),
+        )
+
+
+class CueExplained(NamedTuple):
+    """What :func:`cue_explained_variance` gives; each (), float64."""
+
+    eta2: Tensor
+    null: Tensor
+    rows: Tensor
+    left_out: Tensor
+
+
+def by_pixel(images: Tensor) -> Tensor:
+    """Images with their pixels on one axis, (n b p), spectra as images of one pixel.
+
+    Args:
+        images: (n b h w), (n b t) or (n b).
+    """
+    return images.flatten(2) if images.ndim > 2 else images.unsqueeze(2)
+
+
+def total_absorbance(raw: Tensor) -> Tensor:
+    """Sum over the channels of an image's mean spectrum; (n).
+
+    Args:
+        raw: images in raw units (absorbance), not standardised ones; (n b h w) or (n b).
+
+    Example:
+        >>> total_absorbance(torch.tensor([[0.25, 0.5]]))
+        tensor([0.7500])
+    """
+    return by_pixel(raw).mean(2).sum(1)
+
+
+def grey_level(images: Tensor) -> Tensor:
+    """Mean luma of colour images, by the weights of ITU-R BT.601; (n).
+
+    Args:
+        images: red, green and blue; (n 3 h w) or (n 3).
+
+    Example:
+        >>> grey_level(torch.ones(1, 3, 2, 2))
+        tensor([1.])
+    """
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=images.dtype, device=images.device)
+    return by_pixel(images).mean(2) @ weights
+
+
+def rescale_to(donors: Tensor, own: Tensor, theirs: Tensor) -> Tensor:
+    """Donor images in raw units, multiplied so that a proportional cue takes the receivers' values.
+
+    Args:
+        donors: images in raw units; (n b ...).
+        own: the cue of each receiver, such as its total absorbance; (n).
+        theirs: the cue of each donor; (n). Where it is 0 the images become nan.
+
+    Example:
+        >>> rescale_to(torch.tensor([[1.0, 3.0]]), own=torch.tensor([2.0]), theirs=torch.tensor([4.0]))
+        tensor([[0.5000, 1.5000]])
+    """
+    ratio = torch.where(theirs == 0, torch.nan, own / theirs)
+    return donors * ratio.to(donors).reshape(-1, *[1] * (donors.ndim - 1))
+
+
+def cue_edges(values: Tensor, bins: int = 16) -> Tensor:
+    """Edges that cut a cue into bins of equally many images; fixed once, so that sums over bins stay exact.
+
+    Args:
+        values: the cue on a sample of images; (n), any float.
+        bins: number of bins. A cue of few values gives fewer; for one of categories pass
+            ``torch.arange(1, categories) - 0.5`` as edges instead.
+
+    Returns:
+        Inner edges in ascending order; at most (bins - 1), float64.
+
+    Raises:
+        InputError: fewer images than bins, NaN or infinity, or a constant cue.
+
+    Example:
+        >>> cue_edges(torch.arange(8.0), bins=4)
+        tensor([1.7500, 3.5000, 5.2500], dtype=torch.float64)
+    """
+    values = values.detach().double()
+    fix = "Pass the cue of every image of a sample: (n), finite, n at least bins."
+    if values.ndim != 1 or len(values) < bins:
+        raise InputError("cue_edges", "fewer images than bins", f"shape {tuple(values.shape)}, {bins} bins", fix)
+    if not bool(values.isfinite().all()):
+        wrong = f"{int((~values.isfinite()).sum())} of {len(values)} values"
+        raise InputError("cue_edges", "the cue holds NaN or infinity", wrong, fix)
+    if bool(values.min() == values.max()):
+        raise InputError("cue_edges", "the cue is constant", f"{float(values[0])} for {len(values)} images", fix)
+    levels = torch.arange(1, bins, dtype=torch.float64, device=values.device) / bins
+    ordered = values.sort().values  # torch.quantile takes no more than 16 million values
+    place = levels * (len(values) - 1)
+    left = place.long()
+    edges = torch.lerp(ordered[left], ordered[(left + 1).clamp(max=len(values) - 1)], place - left)
+    return edges[edges.diff(prepend=edges.new_tensor([-torch.inf])) > 0]
+
+
+def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor) -> CueSums:
+    """Sums of one batch of centred logits by bin of the cue.
+
+    Args:
+        logits: one row an image, (n c); or (n c h w), which is averaged over the pixels where the cue has one value an
+            image. Each row is centred, as a shift of all logits decides nothing, but where c is 1.
+        cue: one value an image, (n), or a pixel, (n h w).
+        edges: inner edges of the bins, ascending; (q - 1).
+    """
+    rows, values = logits.detach().double(), cue.detach().double()
+    if rows.ndim > 2 and values.ndim == 1:
+        rows = rows.flatten(2).mean(2)
+    rows = rows.movedim(1, -1).flatten(0, -2)
+    values = values.reshape(-1)
+    if rows.shape[1] > 1:
+        rows = rows - rows.mean(1, keepdim=True)
+    kept = values.isfinite() & rows.isfinite().all(1)
+    rows = torch.where(kept[:, None], rows, 0.0)
+    place = torch.bucketize(torch.where(kept, values, 0.0), edges.to(values), right=True)
+    zero = CueSums.zero(len(edges) + 1, rows.shape[1])
+    return CueSums(
+        zero.counts.to(rows.device).index_add_(0, place, kept.long()),
+        zero.totals.to(rows.device).index_add_(0, place, rows),
+        rows.square().sum(),
+        (~kept).sum(),
+    )
+
+
+def cue_explained_variance(sums: CueSums) -> CueExplained:
+    """Share of the logits' variance that a scalar cue explains, less what it would explain by chance.
+
+    Convention:
+        ``eta2`` is the correlation ratio over the bins minus ``null`` = (occupied bins - 1) / (rows - 1), its mean
+        where cue and logits are independent; about 0 for an independent cue, at most 1 - null, where the logits are a
+        function of the bin. Rows with a cue or logits that are not finite are left out and counted. ``nan`` with fewer
+        than two rows, fewer than two occupied bins, or constant logits.
+
+    Returns:
+        The share, its null, and the rows used and left out.
+
+    Example:
+        >>> cue = torch.arange(64.0)
+        >>> logits = torch.stack([cue.floor(), -cue.floor()], 1)
+        >>> cue_explained_variance(cue_sums(logits, cue, cue_edges(cue, bins=4))).eta2.round(decimals=3)
+        tensor(0.8900, dtype=torch.float64)
+    """
+    counts = sums.counts.double()
+    rows, occupied = counts.sum(), (sums.counts > 0).sum()
+    mean = sums.totals.sum(0) / rows
+    by_bin = torch.where(counts[:, None] > 0, sums.totals / counts[:, None], mean)
+    between = (counts[:, None] * (by_bin - mean).square()).sum()
+    variation = sums.squares - rows * mean.square().sum()
+    null = (occupied - 1) / (rows - 1)
+    defined = (rows > 1) & (occupied > 1) & (variation > 1e-12 * sums.squares)
+    return CueExplained(
+        torch.where(defined, between / variation - null, torch.nan),
+        torch.where(defined, null, torch.nan),
+        rows,
+        sums.left_out.double(),
+    )

@@ -1,0 +1,112 @@
+"""Named cues, streamed: what one explains of the logits, and whose prediction comes out when it is swapped."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.cues import CueSums, cue_explained_variance, cue_sums
+from lightning_failures.functional.interchange import InterchangeCounts, count_interchange, interchange_shares
+from lightning_failures.metrics.base import SumMetric
+
+__all__ = ["CueExplainedVariance", "CueSwap"]
+
+
+class CueExplainedVariance(SumMetric[CueSums]):
+    """How much of the logits' variance one scalar cue explains.
+
+    ``compute`` returns ``eta2``, ``null``, ``rows`` and ``left_out``; see
+    :func:`~lightning_failures.functional.cues.cue_explained_variance`. A single logit (n 1) is a binary problem's.
+
+    Args:
+        edges: inner edges of the cue's bins, ascending, fixed for the run, as
+            :func:`~lightning_failures.functional.cues.cue_edges` gives them; (q - 1).
+        num_classes: number of logits c.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = CueExplainedVariance(edges=torch.tensor([0.5]), num_classes=2)
+        >>> cue = torch.tensor([0.0, 1.0]).repeat(500)
+        >>> metric.update(torch.stack([cue, -cue], 1), cue)
+        >>> metric.compute()["eta2"].round(decimals=2)
+        tensor(1., dtype=torch.float64)
+    """
+
+    edges: Tensor
+
+    why_nan: Mapping[str, str] = dict.fromkeys(
+        ("eta2", "null"), "fewer than two rows, all of them in one bin of the cue, or constant logits"
+    )
+
+    def __init__(self, edges: Tensor, num_classes: int, **kwargs: Any) -> None:
+        if edges.ndim != 1 or not len(edges) or not bool((edges.diff() > 0).all()) or bool(edges.isnan().any()):
+            fix = "Pass the inner edges of two bins or more, for example cue_edges(values)."
+            raise InputError("CueExplainedVariance", "edges do not ascend", f"{edges.tolist()}", fix)
+        super().__init__(CueSums.zero(len(edges) + 1, num_classes), **kwargs)
+        self.num_classes = num_classes
+        self.register_buffer("edges", edges.detach().double(), persistent=False)
+
+    def update(self, logits: Tensor, cue: Tensor) -> None:
+        """Add logits (n c) and a cue (n); for pixels logits (n c h w) and a cue an image (n) or a pixel (n h w)."""
+        per_pixel = (len(logits), *logits.shape[2:])
+        if logits.ndim < 2 or logits.shape[1] != self.num_classes or cue.shape not in (per_pixel[:1], per_pixel):
+            raise InputError(
+                "CueExplainedVariance.update",
+                "logits and cue do not belong together",
+                f"logits {tuple(logits.shape)} for {self.num_classes} classes, cue {tuple(cue.shape)}",
+                "Pass logits (n c) and one value an image (n), or a pixel (n h w).",
+            )
+        self.add(cue_sums(logits.to(self.where), cue.to(self.where), self.edges.to(self.where)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every statistic by name."""
+        return cue_explained_variance(self.sums)._asdict()
+
+
+class CueSwap(SumMetric[InterchangeCounts]):
+    """Whose prediction comes out when a donor image is given the receiver's value of a named cue.
+
+    ``compute`` returns, for each cue, ``swap_own/<cue>`` (share of the pairs that predict as the receiver, whose cue
+    it is), its 95% limits ``swap_low/<cue>`` and ``swap_high/<cue>``, and ``swap_donor/<cue>``; then ``swap_pairs``. As
+    for the interchange, only pairs whose own predictions differ count.
+
+    Args:
+        cues: names, one a column of the swapped predictions.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = CueSwap(["total_absorbance"])
+        >>> metric.update(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([[0], [1]]))
+        >>> metric.compute()["swap_own/total_absorbance"]
+        tensor(1., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = dict.fromkeys(
+        ("swap_own", "swap_low", "swap_high", "swap_donor"), "no pair of images with different predictions"
+    )
+
+    def __init__(self, cues: Sequence[str], **kwargs: Any) -> None:
+        self.cues = tuple(cues)
+        super().__init__(InterchangeCounts.zero(len(self.cues)), **kwargs)
+
+    def update(self, own_preds: Tensor, donor_preds: Tensor, swapped_preds: Tensor) -> None:
+        """Add the predictions of pairs; (n), (n) and (n k), or (n h w), (n h w) and (n h w k) for pixels; int64."""
+        if donor_preds.shape != own_preds.shape or swapped_preds.shape != (*own_preds.shape, len(self.cues)):
+            raise InputError(
+                "CueSwap.update",
+                "predictions do not belong to the same pairs and cues",
+                f"own {tuple(own_preds.shape)}, donor {tuple(donor_preds.shape)}, swapped {tuple(swapped_preds.shape)} "
+                f"for {', '.join(self.cues)}",
+                "Pass one label a pair, and one column a cue: (n), (n) and (n k).",
+            )
+        self.add(count_interchange(own_preds, donor_preds, swapped_preds))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every share by cue."""
+        own, low, high, donor = interchange_shares(self.sums)
+        named = {"swap_own": own, "swap_low": low, "swap_high": high, "swap_donor": donor}
+        values = {f"{name}/{cue}": value[k] for name, value in named.items() for k, cue in enumerate(self.cues)}
+        return {**values, "swap_pairs": self.sums.pairs.double()}

@@ -1,0 +1,156 @@
+"""Changed images, streamed: the accuracy that is kept, and how much one patch moves the output."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.frequencies import RingEnergy, radial_energy, ring_edges
+from lightning_failures.functional.patches import (
+    SensitivitySums,
+    patch_sensitivity,
+    sensitivity_sums,
+)
+from lightning_failures.functional.retention import RetentionCounts, count_retention, retained
+from lightning_failures.metrics.base import SumMetric
+
+__all__ = ["PatchSensitivity", "Retention", "SpatialEnergy"]
+
+
+class Retention(SumMetric[RetentionCounts]):
+    """How much accuracy a model keeps on images with something removed.
+
+    ``compute`` returns ``accuracy`` and ``chance``, and for each change ``changed_accuracy/<name>``,
+    ``retained/<name>``, ``lost/<name>``, ``lost_low/<name>`` and ``lost_high/<name>``; see
+    :func:`~lightning_failures.functional.retention.retained`. Serves retention tests, frequency rings and Gaussian
+    clones alike.
+
+    Args:
+        changes: names of the changes, one a column of the changed predictions.
+        num_classes: number of classes c.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = Retention(["shuffled_pixels"], num_classes=2)
+        >>> labels = torch.tensor([0, 1, 0, 1])
+        >>> metric.update(labels, torch.tensor([[0], [1], [0], [0]]), labels)
+        >>> metric.compute()["retained/shuffled_pixels"]
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {
+        "accuracy": "no image with a label",
+        "chance": "no image with a label",
+        "changed_accuracy": "no image with a label and a changed version",
+        "retained": "no image with a label and a changed version, or an accuracy that is not above chance",
+        "lost": "no image with a label and a changed version",
+        "lost_low": "no image with a label and a changed version",
+        "lost_high": "no image with a label and a changed version",
+    }
+
+    def __init__(self, changes: Sequence[str], num_classes: int, **kwargs: Any) -> None:
+        self.changes = tuple(changes)
+        super().__init__(RetentionCounts.zero(len(self.changes), num_classes), **kwargs)
+        self.num_classes = num_classes
+
+    def update(self, preds: Tensor, changed_preds: Tensor, target: Tensor) -> None:
+        """Add labels predicted before and after; (n), (n k) and (n), or (n h w), (n h w k) and (n h w); int64.
+
+        A label of -1 leaves the image out; among the changed ones, for that change alone.
+        """
+        if preds.shape != target.shape or changed_preds.shape != (*target.shape, len(self.changes)):
+            raise InputError(
+                "Retention.update",
+                "predictions and target are not of the same images and changes",
+                f"preds {tuple(preds.shape)}, changed_preds {tuple(changed_preds.shape)}, target {tuple(target.shape)} "
+                f"for {', '.join(self.changes)}",
+                "Pass one label an image, and one column a change: (n), (n k) and (n).",
+            )
+        self.add(count_retention(preds, changed_preds, target, self.num_classes))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every statistic by name and change."""
+        result = retained(self.sums)
+        by_change = {
+            "changed_accuracy": result.changed,
+            "retained": result.retained,
+            "lost": result.lost,
+            "lost_low": result.lost_low,
+            "lost_high": result.lost_high,
+        }
+        values = {f"{key}/{name}": value[k] for key, value in by_change.items() for k, name in enumerate(self.changes)}
+        return {"accuracy": result.accuracy, "chance": result.chance, **values}
+
+
+class PatchSensitivity(SumMetric[SensitivitySums]):
+    """How much one patch of noise moves the output.
+
+    ``compute`` returns ``sensitivity`` and ``flipped``; see
+    :func:`~lightning_failures.functional.patches.patch_sensitivity`.
+
+    Example:
+        >>> import torch
+        >>> metric = PatchSensitivity()
+        >>> metric.update(torch.tensor([[9.0, -9.0]]), torch.tensor([[[9.0], [-9.0]]]))
+        >>> metric.compute()["sensitivity"]
+        tensor(0., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {"sensitivity": "no images", "flipped": "no images"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(SensitivitySums.zero(), **kwargs)
+
+    def update(self, logits: Tensor, changed_logits: Tensor) -> None:
+        """Add logits of images and of their versions with one patch as noise; (n c) and (n c m), or with pixels."""
+        if logits.ndim < 2 or changed_logits.shape[:-1] != logits.shape:
+            raise InputError(
+                "PatchSensitivity.update",
+                "logits are not of the same images",
+                f"logits {tuple(logits.shape)}, changed_logits {tuple(changed_logits.shape)}",
+                "Pass logits (n c), and one patch a column: (n c m).",
+            )
+        self.add(sensitivity_sums(logits.to(self.where), changed_logits.to(self.where)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Both statistics."""
+        return patch_sensitivity(self.sums)._asdict()
+
+
+class SpatialEnergy(SumMetric[RingEnergy]):
+    """Streams the energy of training images by spatial frequency, and cuts it into rings of equal energy.
+
+    ``compute`` returns ``edge/<k>`` for k from 0 to R, in cycles a pixel; see
+    :func:`~lightning_failures.functional.frequencies.ring_edges`.
+
+    Args:
+        rings: number of rings R.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = SpatialEnergy(rings=1)
+        >>> metric.update(torch.rand(2, 3, 8, 8))
+        >>> metric.compute()["edge/0"]
+        tensor(0., dtype=torch.float64)
+    """
+
+    why_nan: Mapping[str, str] = {"edge": "no image varies in space"}
+
+    def __init__(self, rings: int = 8, **kwargs: Any) -> None:
+        super().__init__(RingEnergy.zero(), **kwargs)
+        ring_edges(RingEnergy.zero(), rings)
+        self.rings = rings
+
+    def update(self, images: Tensor) -> None:
+        """Add a batch of images; (n b h w)."""
+        if images.ndim != 4:
+            fix = "Pass (n b h w)."
+            raise InputError("SpatialEnergy.update", "images have no two axes of space", f"{tuple(images.shape)}", fix)
+        self.add(radial_energy(images.to(self.where)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Every edge."""
+        return {f"edge/{k}": edge for k, edge in enumerate(ring_edges(self.sums, self.rings))}

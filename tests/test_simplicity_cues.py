@@ -1,0 +1,197 @@
+"""Cues: their bins, what they explain of the logits, and swaps."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import f_oneway
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.cues import (
+    CueSums,
+    cue_edges,
+    cue_explained_variance,
+    cue_sums,
+    grey_level,
+    rescale_to,
+    total_absorbance,
+)
+from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def literal_eta2(logits: Tensor, cue: Tensor, edges: Tensor) -> float:
+    """sum_k Var(E[l_k given bin(t)]) / sum_k Var(l_k) of centred logits, row by row."""
+    centred = [[float(z) - float(row.mean()) for z in row] for row in logits]
+    bins = [int((edges <= t).sum()) for t in cue]
+    n, above, below = len(centred), 0.0, 0.0
+    for k in range(logits.shape[1]):
+        column = [row[k] for row in centred]
+        mean = sum(column) / n
+        below += sum((value - mean) ** 2 for value in column) / n
+        for q in set(bins):
+            members = [value for value, place in zip(column, bins, strict=True) if place == q]
+            above += len(members) / n * (sum(members) / len(members) - mean) ** 2
+    return above / below - (len(set(bins)) - 1) / (n - 1)
+
+
+def test_eta2_is_its_definition() -> None:
+    cue = draw(60)
+    logits = draw(60, 3, seed=1) + cue[:, None] * torch.tensor([1.0, 0, -1])
+    edges = cue_edges(cue, 5)
+    result = cue_explained_variance(cue_sums(logits, cue, edges))
+    assert float(result.eta2) == pytest.approx(literal_eta2(logits, cue, edges), abs=1e-12)
+    assert float(result.null) == pytest.approx(4 / 59)
+
+
+def test_eta2_of_one_logit_is_that_of_an_analysis_of_variance() -> None:
+    cue, logit = draw(80), draw(80, 1, seed=1)
+    edges = cue_edges(cue, 4)
+    result = cue_explained_variance(cue_sums(logit, cue, edges))
+    place = torch.bucketize(cue, edges, right=True)
+    F = f_oneway(*(logit[place == q, 0].numpy() for q in range(4))).statistic
+    assert float(result.eta2 + result.null) == pytest.approx(F * 3 / (F * 3 + 76), rel=1e-9)
+
+
+def test_a_function_of_the_cue_is_explained_however_it_bends() -> None:
+    cue = torch.arange(4000) / 4000
+    logits = torch.stack([(9 * cue).sin(), (5 * cue).cos(), cue.square()], 1)
+    result = cue_explained_variance(cue_sums(logits, cue, cue_edges(cue, 64)))
+    assert 0.97 < float(result.eta2) <= 1 - float(result.null)
+
+
+def test_an_independent_cue_explains_nothing_on_average() -> None:
+    values = []
+    for seed in range(200):
+        cue = draw(100, seed=seed)
+        values.append(float(cue_explained_variance(cue_sums(draw(100, 4, seed=1000 + seed), cue, cue_edges(cue))).eta2))
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
+    assert np.std(values) < 0.04
+
+
+def test_a_shift_of_all_logits_changes_nothing() -> None:
+    cue, logits = draw(50), draw(50, 3, seed=1)
+    edges = cue_edges(cue, 4)
+    plain, shifted = (cue_explained_variance(cue_sums(z, cue, edges)) for z in (logits, logits + 100 * cue[:, None]))
+    torch.testing.assert_close(plain, shifted)
+
+
+def test_pixels_have_the_cue_of_their_image_or_their_own() -> None:
+    logits, cue = draw(30, 3, 4, 5), draw(30, seed=1)
+    edges = cue_edges(cue, 4)
+    by_image = cue_sums(logits, cue, edges)
+    torch.testing.assert_close(by_image, cue_sums(logits.mean((2, 3)), cue, edges))
+    own = draw(30, 4, 5, seed=2)
+    flat = cue_sums(logits.movedim(1, -1).reshape(-1, 3), own.reshape(-1), edges)
+    torch.testing.assert_close(cue_sums(logits, own, edges), flat)
+
+
+def test_rows_that_are_not_finite_are_left_out_and_counted() -> None:
+    cue, logits = draw(40), draw(40, 3, seed=1)
+    edges = cue_edges(cue, 4)
+    spoiled_cue, spoiled = cue.clone(), logits.clone()
+    spoiled_cue[0], spoiled[1, 2] = torch.nan, torch.inf
+    result = cue_explained_variance(cue_sums(spoiled, spoiled_cue, edges))
+    plain = cue_explained_variance(cue_sums(logits[2:], cue[2:], edges))
+    assert (result.rows, result.left_out) == (38, 2)
+    torch.testing.assert_close(result.eta2, plain.eta2)
+
+
+@pytest.mark.parametrize(
+    ("logits", "cue"),
+    [
+        (torch.zeros(0, 2), torch.zeros(0)),
+        (torch.eye(2)[:1], torch.zeros(1)),
+        (draw(9, 2), torch.zeros(9)),
+        (torch.ones(9, 2), torch.arange(9.0)),
+    ],
+    ids=["no rows", "one row", "one bin", "constant logits"],
+)
+def test_an_undefined_share_is_nan_and_says_why(logits: Tensor, cue: Tensor) -> None:
+    metric = CueExplainedVariance(torch.tensor([3.5]), 2)
+    metric.update(logits, cue)
+    assert metric.compute()["eta2"].isnan()
+    assert metric.undefined["eta2"] == "fewer than two rows, all of them in one bin of the cue, or constant logits"
+
+
+def test_edges_are_quantiles() -> None:
+    values = draw(1000)
+    np.testing.assert_allclose(cue_edges(values).numpy(), np.quantile(values.numpy(), np.arange(1, 16) / 16))
+    counts = torch.bucketize(values, cue_edges(values), right=True).bincount()
+    assert counts.min() >= 62
+    assert counts.max() <= 63
+
+
+def test_a_cue_of_two_values_gives_two_bins() -> None:
+    values = torch.tensor([0.0] * 30 + [1.0] * 70)
+    edges = cue_edges(values)
+    assert torch.bucketize(values, edges, right=True).unique().tolist() == [0, len(edges)] or len(edges) <= 2
+    result = cue_explained_variance(cue_sums(values[:, None], values, edges))
+    assert float(result.eta2) == pytest.approx(1 - 1 / 99)
+
+
+BAD_CUES = {
+    "cue_edges: fewer images than bins; given shape (8,), 16 bins.": torch.arange(8.0),
+    "cue_edges: fewer images than bins; given shape (20, 2), 16 bins.": torch.zeros(20, 2),
+    "cue_edges: the cue holds NaN or infinity; given 1 of 20 values.": torch.tensor([torch.nan] + 19 * [1.0]),
+    "cue_edges: the cue is constant; given 3.0 for 20 images.": torch.full((20,), 3.0),
+}
+
+
+@pytest.mark.parametrize("text", BAD_CUES)
+def test_cues_that_cannot_be_cut_are_refused(text: str) -> None:
+    with pytest.raises(InputError) as error:
+        cue_edges(BAD_CUES[text])
+    assert str(error.value) == f"{text} Pass the cue of every image of a sample: (n), finite, n at least bins."
+
+
+def test_cues_and_edges_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        CueExplainedVariance(torch.tensor([0.0, 1.0]), 3).update(torch.zeros(4, 3), torch.zeros(5))
+    assert str(error.value) == (
+        "CueExplainedVariance.update: logits and cue do not belong together; given logits (4, 3) for 3 classes, "
+        "cue (5,). Pass logits (n c) and one value an image (n), or a pixel (n h w)."
+    )
+    with pytest.raises(InputError) as error:
+        CueExplainedVariance(torch.tensor([1.0, 0.5]), 3)
+    assert str(error.value) == (
+        "CueExplainedVariance: edges do not ascend; given [1.0, 0.5]. "
+        "Pass the inner edges of two bins or more, for example cue_edges(values)."
+    )
+    with pytest.raises(InputError) as error:
+        CueSwap(["total"]).update(torch.zeros(2), torch.zeros(2), torch.zeros(2, 2))
+    assert str(error.value) == (
+        "CueSwap.update: predictions do not belong to the same pairs and cues; given own (2,), donor (2,), "
+        "swapped (2, 2) for total. Pass one label a pair, and one column a cue: (n), (n) and (n k)."
+    )
+
+
+def test_cues_are_what_they_are_called() -> None:
+    images = draw(3, 3, 4, 5).abs()
+    torch.testing.assert_close(total_absorbance(images), images.sum(1).mean((1, 2)))
+    torch.testing.assert_close(total_absorbance(images[:, :, 0, 0]), images[:, :, 0, 0].sum(1))
+    luma = 0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]
+    torch.testing.assert_close(grey_level(images), luma.mean((1, 2)))
+
+
+def test_rescaled_donors_have_the_receivers_total() -> None:
+    receivers, donors = draw(5, 6, 3, 3).abs(), draw(5, 6, 3, 3, seed=1).abs()
+    scaled = rescale_to(donors, total_absorbance(receivers), total_absorbance(donors))
+    torch.testing.assert_close(total_absorbance(scaled), total_absorbance(receivers))
+    ratio = scaled / donors
+    torch.testing.assert_close(ratio, ratio[:, :1, :1, :1].expand_as(ratio))
+    assert rescale_to(torch.zeros(1, 2), torch.ones(1), torch.zeros(1)).isnan().all()
+
+
+def test_a_swap_without_pairs_is_nan_and_says_why() -> None:
+    metric = CueSwap(["total"])
+    metric.update(torch.tensor([1]), torch.tensor([1]), torch.tensor([[1]]))
+    assert metric.compute()["swap_pairs"] == 0
+    assert metric.undefined["swap_own/total"] == "no pair of images with different predictions"
+
+
+def test_sums_of_nothing_are_zero() -> None:
+    assert [tuple(value.shape) for value in CueSums.zero(4, 3)] == [(4,), (4, 3), (), ()]

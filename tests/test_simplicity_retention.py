@@ -1,0 +1,372 @@
+"""Images with something removed: what is removed, what stays, and what models keep of their accuracy."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.discriminant import UntappedCounts, untapped_information
+from lightning_failures.functional.frequencies import RingEnergy, radial_energy, remove_ring, ring_edges
+from lightning_failures.functional.patches import noisy_patch, patch_sensitivity, sensitivity_sums
+from lightning_failures.functional.retention import (
+    count_retention,
+    gaussian_clones,
+    keep_intensity,
+    keep_mean_spectrum,
+    retained,
+    shuffle_pixels,
+    unit_total,
+)
+from lightning_failures.metrics.cues import CueSwap
+from lightning_failures.metrics.retention import PatchSensitivity, Retention, SpatialEnergy
+from lightning_failures.probes.changes import raw_units, retention_changes, ring_changes, total_absorbance_swap
+from lightning_failures.probes.interventions import (
+    as_labels,
+    patch_logits,
+    predict_changed,
+    predict_clones,
+    predict_swapped,
+)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return draw(10, 5, 6, 8).abs() + 0.1
+
+
+def test_shuffled_pixels_keep_their_spectra_and_lose_their_places(images: Tensor) -> None:
+    shuffled = shuffle_pixels(images, torch.Generator().manual_seed(0))
+    before, after = images.movedim(1, -1).flatten(1, 2), shuffled.movedim(1, -1).flatten(1, 2)
+    for one, other in zip(before, after, strict=True):
+        assert sorted(one.tolist()) == sorted(other.tolist())
+    assert not shuffled.equal(images)
+    torch.testing.assert_close(shuffled.mean((2, 3)), images.mean((2, 3)))
+
+
+def test_each_change_keeps_what_it_says(images: Tensor) -> None:
+    mean = images.mean((2, 3))
+    flat = keep_mean_spectrum(images)
+    torch.testing.assert_close(flat.mean((2, 3)), mean)
+    assert flat.std((2, 3)).max() < 1e-12
+
+    grey = keep_intensity(images)
+    torch.testing.assert_close(grey.sum(1), images.sum(1))
+    torch.testing.assert_close(grey / grey.sum(1, keepdim=True), flat / flat.sum(1, keepdim=True))
+
+    even = unit_total(images, 7.0)
+    torch.testing.assert_close(even.sum(1), torch.full_like(even[:, 0], 7))
+    torch.testing.assert_close(even / 7, images / images.sum(1, keepdim=True))
+
+
+def test_gaussian_clones_have_the_mean_and_covariance_of_their_class() -> None:
+    images = draw(12, 2, 1, 2) @ torch.tensor([[1.0, 0.7], [0.0, 0.5]], dtype=torch.float64) + 3
+    target = torch.tensor([0, 1] * 6)
+    members = images[target == 0].flatten(1)
+    clones = torch.cat(
+        [
+            gaussian_clones(images, target, torch.Generator().manual_seed(seed))[target == 0].flatten(1)
+            for seed in range(3000)
+        ]
+    )
+    torch.testing.assert_close(clones.mean(0), members.mean(0), atol=0.05, rtol=0)
+    torch.testing.assert_close(clones.T.cov(), members.T.cov(), atol=0.08, rtol=0)
+    kurtosis = ((clones - clones.mean(0)) / clones.std(0)).pow(4).mean(0)
+    torch.testing.assert_close(kurtosis, torch.full_like(kurtosis, 3), atol=0.2, rtol=0)
+
+
+def test_a_class_of_one_image_has_no_clone() -> None:
+    clones = gaussian_clones(draw(3, 2, 2, 2), torch.tensor([0, 0, 1]), torch.Generator().manual_seed(0))
+    assert clones.isnan().flatten(1).all(1).tolist() == [False, False, True]
+
+
+def literal_retention(before: list[int], after: list[int], target: list[int]) -> dict[str, float]:
+    n = len(target)
+    chance = max(target.count(label) for label in target) / n
+    accuracy = sum(a == b for a, b in zip(before, target, strict=True)) / n
+    changed = sum(a == b for a, b in zip(after, target, strict=True)) / n
+    return {
+        "accuracy": accuracy,
+        "changed_accuracy/x": changed,
+        "retained/x": (changed - chance) / (accuracy - chance) if accuracy > chance else math.nan,
+        "lost/x": accuracy - changed,
+        "chance": chance,
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_retention_is_its_definition(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    target, noise, after = (torch.randint(3, (30,), generator=generator) for _ in range(3))
+    before = torch.where(torch.rand(30, generator=generator) < 0.6, target, noise)
+    metric = Retention(["x"], 3)
+    metric.update(before, after[:, None], target)
+    values = metric.compute()
+    for key, expected in literal_retention(before.tolist(), after.tolist(), target.tolist()).items():
+        assert float(values[key]) == pytest.approx(expected, nan_ok=True)
+    before_right, after_right = before == target, after == target
+    table = [
+        int((before_right & after_right).sum()),
+        int((after_right & ~before_right).sum()),
+        int((before_right & ~after_right).sum()),
+        int((~before_right & ~after_right).sum()),
+    ]
+    paired = untapped_information(UntappedCounts(*torch.tensor(table)))
+    assert (values["lost_low/x"], values["lost_high/x"]) == (paired.low, paired.high)
+
+
+def test_images_without_a_label_are_left_out_and_changes_without_a_prediction_for_themselves() -> None:
+    target = torch.tensor([0, 1, 1, -1])
+    preds = torch.tensor([0, 1, 0, 0])
+    changed = torch.tensor([[0, 0], [-1, 1], [1, 1], [0, 0]])
+    result = retained(count_retention(preds, changed, target, 2))
+    assert float(result.accuracy) == pytest.approx(2 / 3)
+    assert result.changed.tolist() == pytest.approx([1.0, 1.0])
+    assert result.lost.tolist() == pytest.approx([1 / 2 - 1, 2 / 3 - 1])
+
+
+def test_accuracy_at_chance_retains_nothing_defined_and_says_why() -> None:
+    metric = Retention(["x"], 2)
+    metric.update(torch.tensor([0, 0]), torch.tensor([[0], [0]]), torch.tensor([0, 1]))
+    assert metric.compute()["lost/x"] == 0
+    assert metric.undefined == {
+        "retained/x": "no image with a label and a changed version, or an accuracy that is not above chance"
+    }
+    metric.reset()
+    assert all(value.isnan() for value in metric.compute().values())
+    assert metric.undefined["accuracy"] == "no image with a label"
+
+
+def test_a_model_of_the_mean_spectrum_keeps_all_without_places_and_one_of_shapes_nothing() -> None:
+    target = torch.arange(60) % 2
+    images = draw(60, 3, 6, 6).abs() * 0.1 + 1
+    images[:, 0] += target[:, None, None]
+    images[:, 1, :, :3] += target[:, None, None]
+    images[:, 1, :, 3:] += 1 - target[:, None, None]
+
+    def by_spectrum(x: Tensor) -> Tensor:
+        return torch.stack([1.5 - x[:, 0].mean((1, 2)), x[:, 0].mean((1, 2)) - 1.5], 1)
+
+    def by_place(x: Tensor) -> Tensor:
+        side = x[:, 1, :, :3].mean((1, 2)) - x[:, 1, :, 3:].mean((1, 2))
+        return torch.stack([-side, side], 1)
+
+    changes = retention_changes(raw_units(None, images))
+    assert list(changes) == ["shuffled_pixels", "mean_spectrum", "mean_shape", "unit_total"]
+    for model, kept in ((by_spectrum, 1.0), (by_place, 0.0)):
+        metric = Retention(list(changes), 2)
+        preds = as_labels(model(images))
+        assert preds.equal(target)
+        metric.update(preds, predict_changed(model, images, changes, batch_size=17), target)
+        values = metric.compute()
+        assert float(values["retained/mean_spectrum"]) == kept
+        assert float(values["retained/shuffled_pixels"]) == pytest.approx(kept, abs=0.4)
+
+
+def test_dividing_by_the_total_removes_thickness_and_nothing_else() -> None:
+    target = torch.arange(40) % 2
+    thickness = 1 + target.double()
+    images = (draw(40, 4, 5, 5).abs() * 0.01 + 1) * thickness[:, None, None, None]
+
+    def model(x: Tensor) -> Tensor:
+        return (x.sum(1).mean((1, 2)) - 6)[:, None]
+
+    mean, std = images.mean((0, 2, 3), keepdim=True), images.std((0, 2, 3), keepdim=True)
+    standardised = (images - mean) / std
+
+    def of_standardised(x: Tensor) -> Tensor:
+        return model(x * std + mean)
+
+    units = raw_units(lambda x: x * std + mean, standardised)
+    torch.testing.assert_close(units.to_raw(standardised), images)
+    torch.testing.assert_close(units.to_inputs(images), standardised)
+    metric = Retention(list(retention_changes(units)), 2)
+    preds = as_labels(of_standardised(standardised))
+    assert preds.equal(target)
+    metric.update(preds, predict_changed(of_standardised, standardised, retention_changes(units)), target)
+    values = metric.compute()
+    assert float(values["retained/mean_shape"]) == 1
+    assert abs(float(values["retained/unit_total"])) <= 0.5
+
+    swapped = predict_swapped(
+        of_standardised, standardised, standardised.roll(1, 0), {"total_absorbance": total_absorbance_swap(units)}
+    )
+    swap = CueSwap(["total_absorbance"])
+    swap.update(preds, preds.roll(1), swapped)
+    assert swap.compute()["swap_own/total_absorbance"] == 1
+
+
+def test_units_that_are_no_scale_and_shift_are_refused() -> None:
+    x = draw(3, 2, 2, 2)
+    for denormalize in (torch.exp, lambda x: x * 0, lambda x: x[:, :1]):
+        with pytest.raises(InputError) as error:
+            raw_units(denormalize, x)
+        assert str(error.value) == (
+            "raw_units: denormalize is not one scale and shift a channel; given inputs (3, 2, 2, 2) to "
+            f"{tuple(denormalize(x).shape)}. Pass the inverse of the standardisation: lambda x: x * std + mean."
+        )
+
+
+def test_a_changed_image_that_is_nan_has_no_prediction() -> None:
+    x = torch.zeros(2, 3, 2, 2)
+    changes = retention_changes(raw_units(None, x))
+    preds = predict_changed(lambda x: x.mean((2, 3)), x, changes)
+    assert preds.tolist() == [[0, 0, -1, -1], [0, 0, -1, -1]]
+
+
+def test_clones_of_a_linear_problem_are_predicted_like_the_images() -> None:
+    target = torch.arange(80) % 2
+    images = draw(80, 3, 2, 2) + 4 * target[:, None, None, None]
+
+    def model(x: Tensor) -> Tensor:
+        return (x.mean((1, 2, 3)) - 2)[:, None]
+
+    clones = predict_clones(model, images, target, batch_size=7)
+    assert (clones == target).double().mean() > 0.97
+    lonely = target.masked_fill(torch.arange(80) == 0, 2)
+    assert predict_clones(model, images, lonely)[0] == -1
+
+
+def test_rings_hold_equal_energy_and_add_up_to_the_image() -> None:
+    images = draw(4, 2, 16, 16)
+    energy = radial_energy(images)
+    centred = images - images.mean((2, 3), keepdim=True)
+    assert float(energy.energy.sum()) == pytest.approx(float(centred.square().sum()), rel=1e-5)
+
+    edges = ring_edges(energy, 4)
+    assert edges[0] == 0
+    assert edges[-1] > math.sqrt(0.5)
+    removed = [images - remove_ring(images, low, high) for low, high in pairwise(edges)]
+    shares = torch.stack([part.square().sum() for part in removed]) / centred.square().sum()
+    torch.testing.assert_close(shares, torch.full((4,), 0.25, dtype=torch.float64), atol=0.06, rtol=0)
+    torch.testing.assert_close(sum(removed), centred, atol=1e-5, rtol=0)
+
+
+def test_a_ring_without_energy_is_no_change() -> None:
+    stripes = torch.tensor([1.0, -1.0]).repeat(8, 4)[None, None]
+    edges = ring_edges(radial_energy(stripes), 4)
+    changes = ring_changes(edges)
+    assert len(changes) == 1 + int((edges.diff() > 0).sum()) - 1
+    assert sum(change(stripes).abs().max() < 1e-5 for change in changes.values()) == 1
+
+
+def test_an_image_of_one_frequency_is_lost_with_its_ring_only() -> None:
+    x = torch.linspace(0, 2 * math.pi, 17)[:-1]
+    wave = torch.sin(4 * x).expand(16, 16)[None, None]
+    torch.testing.assert_close(remove_ring(wave, 0.24, 0.26), torch.zeros_like(wave), atol=1e-5, rtol=0)
+    torch.testing.assert_close(remove_ring(wave, 0.0, 0.24), wave, atol=1e-5, rtol=0)
+    torch.testing.assert_close(remove_ring(wave + 3, 0.0, 1.0), torch.full_like(wave, 3), atol=1e-5, rtol=0)
+
+
+def test_energy_is_the_literal_sum_over_the_spectrum() -> None:
+    image = draw(1, 1, 5, 4)
+    spectrum = np.fft.fft2(image[0, 0].numpy(), norm="ortho")
+    literal = np.zeros(256)
+    for y, fy in enumerate(np.fft.fftfreq(5)):
+        for x, fx in enumerate(np.fft.fftfreq(4)):
+            radius = math.hypot(fy, fx)
+            if radius > 0:
+                literal[min(int(radius / math.sqrt(0.5) * 256), 255)] += abs(spectrum[y, x]) ** 2
+    np.testing.assert_allclose(radial_energy(image).energy.numpy(), literal, rtol=1e-5, atol=1e-9)
+
+
+def test_flat_images_have_no_rings_and_say_why() -> None:
+    metric = SpatialEnergy(rings=2)
+    metric.update(torch.ones(2, 3, 4, 4))
+    assert metric.compute()["edge/1"].isnan()
+    assert metric.undefined["edge/0"] == "no image varies in space"
+    with pytest.raises(InputError) as error:
+        ring_edges(RingEnergy.zero(), 0)
+    assert str(error.value) == "ring_edges: no rings; given rings=0. Pass 1 or more."
+    with pytest.raises(InputError) as error:
+        metric.update(torch.ones(2, 3))
+    assert str(error.value) == "SpatialEnergy.update: images have no two axes of space; given (2, 3). Pass (n b h w)."
+
+
+def test_a_patch_of_noise_has_the_channels_mean_and_deviation() -> None:
+    images = draw(400, 2, 8, 8) * torch.tensor([1.0, 5.0])[:, None, None] + torch.tensor([0.0, 9.0])[:, None, None]
+    changed = noisy_patch(images, 6, grid=4, generator=torch.Generator().manual_seed(0))
+    outside = torch.ones(8, 8, dtype=torch.bool)
+    outside[2:4, 4:6] = False
+    assert changed[..., outside].equal(images[..., outside])
+    patch = changed[..., 2:4, 4:6]
+    assert not patch.equal(images[..., 2:4, 4:6])
+    torch.testing.assert_close(patch.mean((0, 2, 3)), images.mean((0, 2, 3)), atol=0.3, rtol=0)
+    torch.testing.assert_close(patch.std((0, 2, 3)), images.std((0, 2, 3)), atol=0.3, rtol=0)
+
+
+def test_every_cell_of_an_uneven_grid_is_covered_once() -> None:
+    images = torch.zeros(2, 1, 7, 5)
+    images[0] = 1
+    hits = sum((noisy_patch(images, patch, 3) != images).any(0).long() for patch in range(9))
+    assert hits.eq(1).all()
+
+
+def test_sensitivity_is_the_mean_total_variation() -> None:
+    logits, changed = draw(6, 4), draw(6, 4, 3, seed=1)
+    literal = np.mean(
+        [
+            0.5
+            * sum(
+                abs(float(a) - float(b)) for a, b in zip(logits[n].softmax(0), changed[n, :, m].softmax(0), strict=True)
+            )
+            for n in range(6)
+            for m in range(3)
+        ]
+    )
+    result = patch_sensitivity(sensitivity_sums(logits, changed))
+    assert float(result.sensitivity) == pytest.approx(literal)
+    flips = (logits.argmax(1)[:, None] != changed.argmax(1)).double().mean()
+    assert result.flipped == flips
+
+
+def test_only_the_patch_that_a_model_looks_at_moves_it() -> None:
+    images = draw(20, 2, 8, 8)
+
+    def model(x: Tensor) -> Tensor:
+        return 5 * x[:, :, :2, :2].mean((2, 3))
+
+    logits = patch_logits(model, images, grid=4, batch_size=7)
+    assert logits.shape == (20, 2, 16)
+    moved = (logits - model(images)[:, :, None]).abs().amax((0, 1))
+    assert moved[0] > 0.5
+    assert moved[1:].eq(0).all()
+    metric = PatchSensitivity()
+    metric.update(model(images), logits)
+    assert 0 < metric.compute()["sensitivity"] < 1 / 16
+
+
+def test_one_logit_is_two_probabilities_and_pixels_are_outputs() -> None:
+    result = patch_sensitivity(sensitivity_sums(torch.tensor([[0.0]]), torch.tensor([[[100.0]]])))
+    assert float(result.sensitivity) == pytest.approx(0.5)
+    sums = sensitivity_sums(draw(2, 3, 4, 5), draw(2, 3, 4, 5, 6, seed=1))
+    assert sums.tried == 2 * 4 * 5 * 6
+
+
+def test_no_images_have_no_sensitivity_and_say_why() -> None:
+    metric = PatchSensitivity()
+    assert metric.compute()["sensitivity"].isnan()
+    assert metric.undefined == {"sensitivity": "no images", "flipped": "no images"}
+
+
+def test_predictions_of_other_images_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        Retention(["a", "b"], 2).update(torch.zeros(3), torch.zeros(3, 1), torch.zeros(3))
+    assert str(error.value) == (
+        "Retention.update: predictions and target are not of the same images and changes; given preds (3,), "
+        "changed_preds (3, 1), target (3,) for a, b. Pass one label an image, and one column a change: "
+        "(n), (n k) and (n)."
+    )
+    with pytest.raises(InputError) as error:
+        PatchSensitivity().update(torch.zeros(3, 2), torch.zeros(3, 4, 2))
+    assert str(error.value) == (
+        "PatchSensitivity.update: logits are not of the same images; given logits (3, 2), changed_logits (3, 4, 2). "
+        "Pass logits (n c), and one patch a column: (n c m)."
+    )
