@@ -36,6 +36,8 @@ class FailureDiagnosis(Guest, Callback):
         rules: the rules to apply; None: :func:`~lightning_failures.callbacks.rules.standard_rules`.
         report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
         name: name of the run in the report.
+        announce: what is printed: ``"verdict"``: each finding when it is raised or cleared, and the verdict at the end;
+            ``"findings"``: the findings alone; ``"nothing"``.
         on_error: see :class:`~lightning_failures.callbacks.guest.Guest`.
     """
 
@@ -45,11 +47,13 @@ class FailureDiagnosis(Guest, Callback):
         report_dir: str | Path | None = None,
         *,
         name: str = "run",
+        announce: Literal["verdict", "findings", "nothing"] = "verdict",
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         super().__init__(on_error)
         self.rules = tuple(standard_rules() if rules is None else rules)
         self.report_dir = report_dir
+        self.announce = announce
         self.record = RunRecord(name)
         self._streaks: dict[str, int] = {}
         self._before: dict[str, Any] = {}
@@ -189,7 +193,8 @@ class FailureDiagnosis(Guest, Callback):
 
     def _announce(self, trainer: Trainer) -> None:
         for finding in self.history[self._said :]:
-            print_finding(finding)
+            if self.announce != "nothing":
+                print_finding(finding)
             log_alert(trainer.loggers, f"{finding.kind} {finding.subject}".strip(), finding.message, finding.severity)
         if len(self.history) > self._said:
             self._log_figures(trainer)
@@ -212,7 +217,8 @@ class FailureDiagnosis(Guest, Callback):
             return
         self._log_figures(trainer)
         report = None if self.report_dir is None else write_report(self.report_dir, [self.record])
-        print_verdict([self.record], report=report)
+        if self.announce == "verdict":
+            print_verdict([self.record], report=report)
 
 
 def _monitors(trainer: Trainer) -> list[Monitor]:

@@ -7,7 +7,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.spillover import Spillover
 from lightning_failures.errors import DiscoveryError
+from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.probes.factors import FactorReader, FactorSource
 from lightning_failures.probes.fields import Field
@@ -21,6 +23,9 @@ COLUMNS = ("error_ratio", "low", "high", "p_value", "images", "errors")
 
 class FactorErrorMonitor(Monitor):
     """Logs ``failures/factors/error_ratio/<factor>`` with its interval, p-value and counts, and the worst factor.
+
+    Beside it ``spillover_ratio/<factor>``: the error ratio over that of the best epoch so far, on the same images;
+    ``spillover/<factor>`` is 1 where the factor fell behind while the network got better.
 
     Args:
         factors: names of columns that the batch holds, a :class:`~lightning_failures.data.tables.FactorTable`, the path
@@ -44,11 +49,16 @@ class FactorErrorMonitor(Monitor):
         super().__init__(**options)
         self.reader = FactorReader(factors, names, ids)
         self.metric: FactorErrorRatio | None = None
+        self.spillover: Spillover | None = None
+        self._epoch = 0
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
         """Reset the counts."""
+        self._epoch = trainer.current_epoch
         if self.metric is not None:
             self.metric.to(module.device).reset()
+        if self.spillover is not None:
+            self.spillover.begin(module.device)
 
     def update(self, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
@@ -58,7 +68,16 @@ class FactorErrorMonitor(Monitor):
         factors = self.reader.read(seen.batch, len(seen.targets), self.rows, batch_idx)
         self.build(self.describe())
         assert self.metric is not None
-        self.metric.to(logits.device).update(logits, seen.targets, factors.to(logits.device, non_blocking=True))
+        assert self.spillover is not None
+        factors = factors.to(logits.device, non_blocking=True)
+        self.metric.to(logits.device).update(logits, seen.targets, factors)
+        self.spillover.metric.to(logits.device)
+        self.spillover.update(find_mistakes("FactorErrorMonitor", logits, seen.targets).wrong, seen.targets, factors)
+
+    def conclude(self, trainer: Trainer, module: LightningModule) -> None:
+        """Pair the images with those of the best epoch so far."""
+        if self.spillover is not None:
+            self.spillover.conclude()
 
     def describe(self) -> tuple[str, ...] | None:
         """Names of the factors."""
@@ -67,13 +86,15 @@ class FactorErrorMonitor(Monitor):
     def build(self, description: Any) -> None:
         """Make the metric."""
         if self.metric is None:
-            self.metric = FactorErrorRatio(list(description))
+            self.metric, self.spillover = FactorErrorRatio(list(description)), Spillover(list(description))
 
     def compute(self) -> dict[str, Tensor]:
         """Error ratios with their intervals."""
         assert self.metric is not None
-        values: dict[str, Tensor] = self.metric.compute()
-        self.undefined = self.metric.undefined
+        assert self.spillover is not None
+        ratios: dict[str, Tensor] = self.metric.compute()
+        values = ratios | self.spillover.compute(ratios["error/all"], self._epoch)
+        self.undefined = self.metric.undefined | self.spillover.undefined
         return values
 
     def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:

@@ -169,4 +169,25 @@ def standard_rules() -> tuple[Rule, ...]:
             persistence=3,
             source="ImageNet-X, published models: the hardest factors of strong models lie at ratios of 1.5 to 2.5",
         ),
+        Rule(
+            kind="factor_spillover",
+            when=["failures/factors/spillover/* >= 1"],
+            clear=["failures/factors/spillover_low/* <= 1"],
+            evidence={
+                "ratio": "failures/factors/spillover_ratio/*",
+                "low": "failures/factors/spillover_low/*",
+                "high": "failures/factors/spillover_high/*",
+                "mcnemar_p": "failures/factors/spillover_mcnemar_p/*",
+                "error_ratio": "failures/factors/error_ratio/*",
+            },
+            message=(
+                "Images with {subject} fell behind while the network got better: their error ratio is {ratio:.2f} "
+                "times that of the best epoch before, on the same images (95% interval {low:.2f} to {high:.2f})."
+            ),
+            advice="Keep an earlier checkpoint at hand; look at what changed: augmentation, sampling, learning rate.",
+            severity="warning",
+            warmup=2,
+            persistence=2,
+            source="paired test at 5%, Holm-adjusted over the factors, twice in a row",
+        ),
     )

@@ -53,7 +53,8 @@ class ReferenceBatch:
         self.images = images
         self.inputs: Tensor | None = None
         self.logits: Tensor | None = None
-        self._kept: list[tuple[Tensor, Tensor]] = []
+        self.targets: Tensor | None = None
+        self._kept: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self._each = images
 
     @property
@@ -66,19 +67,22 @@ class ReferenceBatch:
         self._kept = []
         self._each = math.ceil(self.images / batches) if math.isfinite(batches) and batches > 0 else self.images
 
-    def add(self, inputs: Tensor, logits: Tensor) -> None:
+    def add(self, inputs: Tensor, logits: Tensor, targets: Tensor | None = None) -> None:
         """Keep some rows of one batch with the logits that the model gave; no device synchronisation."""
-        missing = self.images - sum(len(rows) for rows, _ in self._kept)
+        missing = self.images - sum(len(rows) for rows, _, _ in self._kept)
         count = min(self._each, missing, len(inputs))
         if not self.complete and count > 0:
             rows = torch.linspace(0, len(inputs) - 1, count, device=inputs.device).round().long()
-            self._kept.append((inputs[rows].detach(), logits[rows].detach()))
+            kept = None if targets is None else targets[rows]
+            self._kept.append((inputs[rows].detach(), logits[rows].detach(), kept))
 
     def fix(self) -> bool:
         """Make what was kept the reference batch; whether it was made just now."""
         if self.complete or not self._kept:
             return False
-        self.inputs = torch.cat([inputs.cpu() for inputs, _ in self._kept])
-        self.logits = torch.cat([logits.cpu() for _, logits in self._kept])
+        self.inputs = torch.cat([inputs.cpu() for inputs, _, _ in self._kept])
+        self.logits = torch.cat([logits.cpu() for _, logits, _ in self._kept])
+        targets = [targets.cpu() for _, _, targets in self._kept if targets is not None]
+        self.targets = torch.cat(targets) if len(targets) == len(self._kept) else None
         self._kept = []
         return True
