@@ -50,8 +50,9 @@ def literal(x):
 
 
 @pytest.mark.parametrize("mean", [0.0, 3.0])
-def test_statistics_equal_their_literal_restatement(mean):
-    x = randn(60, 12) * torch.linspace(0.1, 2, 12) + mean
+@pytest.mark.parametrize(("n", "d"), [(60, 12), (20, 50)])
+def test_statistics_equal_their_literal_restatement_also_with_fewer_rows_than_features(n, d, mean):
+    x = randn(n, d) * torch.linspace(0.1, 2, d) + mean
     values = values_of(x)
     for key, expected in literal(x).items():
         assert values[key].item() == pytest.approx(expected, rel=1e-9), key
