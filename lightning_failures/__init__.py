@@ -13,6 +13,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.collapse": ("CollapseMonitor",),
     "callbacks.diagnosis": ("FailureDiagnosis",),
     "callbacks.factors": ("FactorErrorMonitor",),
+    "callbacks.perturbations": ("PerturbationMonitor",),
     "callbacks.rules": ("Rule", "standard_rules"),
     "callbacks.simplicity": ("SimplicityBiasMonitor",),
     "callbacks.suite": ("failure_monitors",),

@@ -14,7 +14,9 @@ from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.reference import ReferenceBatch
 from lightning_failures.probes.rerun import check_rerun, rerun
 
-__all__ = ["ReferenceMonitor"]
+__all__ = ["TOO_LONG", "ReferenceMonitor", "inputs_of"]
+
+TOO_LONG = "the time budget was spent"
 
 
 class ReferenceMonitor(Monitor):
@@ -71,7 +73,7 @@ class ReferenceMonitor(Monitor):
         self.why_not = None if turn else f"examined every {self.every_n_epochs} epochs"
         allowed = bool(self.together(self.budget.allows))
         if turn and not allowed:
-            self.why_not = "the time budget was spent"
+            self.why_not = TOO_LONG
         self._due = turn and allowed and self.ready
         if self._batch is None:
             self._batch = ReferenceBatch(-(-self.images // trainer.world_size))
