@@ -19,7 +19,6 @@ from lightning_failures.functional.factors import (
 from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
 from lightning_failures.functional.prevalence import misclassification_shift, prevalence
 from lightning_failures.metrics.factors import FactorErrorRatio
-from tests.processes import run_on_processes
 
 NAMES = ("blurred", "dark", "rare")
 
@@ -134,32 +133,6 @@ def test_the_metric_reports_what_its_functions_say() -> None:
         assert value.shape == ()
 
 
-def test_any_cut_of_the_data_gives_the_same_values_to_the_last_digit() -> None:
-    scores, target, factors = random_batch(500)
-    whole, cut = FactorErrorRatio(NAMES), FactorErrorRatio(NAMES)
-    whole.update(scores, target, factors)
-    for rows in torch.randperm(500, generator=torch.Generator().manual_seed(3)).split([0, 1, 7, 92, 400]):
-        cut.update(scores[rows], target[rows], factors[rows])
-    assert values_of(whole) == values_of(cut)
-
-
-def work(rank: int, world: int, shards: list[slice]) -> dict[str, float]:
-    scores, target, factors = random_batch(97)
-    metric = FactorErrorRatio(NAMES, top_k=2)
-    rows = shards[rank]
-    if len(target[rows]):
-        metric.update(scores[rows], target[rows], factors[rows])
-    return values_of(metric)
-
-
-@pytest.mark.parametrize(
-    "shards", [[slice(0, 31), slice(31, 97)], [slice(0, 50), slice(0, 0), slice(50, 97)]], ids=["uneven", "empty"]
-)
-def test_processes_with_uneven_shards_and_a_factor_absent_from_one_agree_with_one_process(shards: list[slice]) -> None:
-    expected = work(0, 1, [slice(0, 97)])
-    assert run_on_processes(len(shards), work, shards) == [expected] * len(shards)
-
-
 def test_an_absent_factor_is_nan_and_says_why() -> None:
     metric = FactorErrorRatio(("dark", "never"))
     metric.update(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([[1, 0], [1, 0]]))
@@ -234,23 +207,6 @@ def test_half_precision_leaves_the_counts_alone() -> None:
     metric = FactorErrorRatio(NAMES).half()
     metric.update(*random_batch(3000))
     assert metric.compute()["images/all"] == 3000
-
-
-class Sync(torch.utils._python_dispatch.TorchDispatchMode):
-    """Fails where a device tensor is looked at from Python."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func is not torch.ops.aten._local_scalar_dense.default, "a value was read"
-        assert func is not torch.ops.aten.nonzero.default, "a size depends on values"
-        return func(*args, **(kwargs or {}))
-
-
-def test_update_reads_no_value_of_a_device_tensor() -> None:
-    metric = FactorErrorRatio(NAMES)
-    scores, target, factors = random_batch(8)
-    with Sync():
-        metric.update(scores.argmax(1), target, factors)
-    metric.to("meta").update(scores.to("meta"), target.to("meta"), factors.to("meta"))
 
 
 def message(call: Any, *args: Any, **kwargs: Any) -> str:

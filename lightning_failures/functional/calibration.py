@@ -38,7 +38,7 @@ def count_calibration(wrong: Tensor, confidence: Tensor, factors: Tensor, num_bi
         num_bins: number of bins b; a confidence on an edge belongs to the bin below it.
     """
     known = ~confidence.isnan()
-    confidence = confidence.nan_to_num(nan=0.0)
+    confidence = confidence.nan_to_num(nan=0.0).contiguous()
     if confidence.dtype != torch.float64:  # which is binned as it is: rounding could carry it over an edge
         confidence = confidence.float()
     edges = (torch.arange(1, num_bins, dtype=torch.float64) / num_bins).to(confidence)

@@ -24,17 +24,17 @@ class InteractionCounts(NamedTuple):
 
 
 def count_interactions(wrong: Tensor, factors: Tensor) -> InteractionCounts:
-    """Count a batch of fewer than 2^24 images, below which float32 counts exactly.
+    """Count a batch.
 
     Args:
         wrong: which images are misclassified; (n), bool.
         factors: which factors each image carries; (n f), bool or int of 0 and 1.
     """
-    X, e = factors.bool().float(), wrong.bool().float()  # matrices of int64 are not multiplied on every device
-    with torch.autocast(X.device.type, enabled=False):
-        together, together_wrong = X.T @ X, X.T @ (X * e[:, None])
+    X, e = factors.bool(), wrong.bool()
+    # a matrix product of floats would be rounded under autocast, and one of integers is not there on every device
+    both = X[:, :, None] & X[:, None, :]
     return InteractionCounts(
-        together.long(), together_wrong.long(), wrong.bool().sum(), torch.full((), len(wrong), device=wrong.device)
+        both.sum(0), (both & e[:, None, None]).sum(0), e.sum(), torch.full((), len(e), device=e.device)
     )
 
 
