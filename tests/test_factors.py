@@ -18,6 +18,7 @@ from lightning_failures.functional.factors import (
 )
 from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
 from lightning_failures.functional.prevalence import misclassification_shift, prevalence
+from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
 from lightning_failures.metrics.factors import FactorErrorRatio
 
 NAMES = ("blurred", "dark", "rare")
@@ -113,6 +114,7 @@ def test_the_metric_reports_what_its_functions_say() -> None:
     metric.update(scores, target, factors)
     counts = count_factor_errors(misclassified(scores, target), factors)
     low, high = error_ratio_interval(counts)
+    odds_low, odds_high = odds_ratio_interval(counts)
     expected: dict[str, Tensor] = {"images/all": torch.tensor(300), "images/non_finite": torch.tensor(0)}
     for column, name in enumerate(NAMES):
         expected |= {
@@ -122,6 +124,9 @@ def test_the_metric_reports_what_its_functions_say() -> None:
             f"p_value/{name}": holm(factor_p_value(counts))[column],
             f"images/{name}": factors[:, column].sum(),
             f"errors/{name}": (scores.argmax(1) != target)[factors[:, column]].sum(),
+            f"odds_ratio/{name}": odds_ratio(counts)[column],
+            f"odds_low/{name}": odds_low[column],
+            f"odds_high/{name}": odds_high[column],
         }
     expected["error_ratio/worst"] = error_ratio(counts).max()
     expected["error_ratio/worst_shrunk"] = shrunk_error_ratio(counts).max()
@@ -140,7 +145,10 @@ def test_an_absent_factor_is_nan_and_says_why() -> None:
     assert math.isnan(values["error_ratio/never"])
     assert values["images/never"] == 0
     reason = "no image carries the factor, or nothing is misclassified"
-    assert metric.undefined == dict.fromkeys(("error_ratio/never", "low/never", "high/never", "p_value/never"), reason)
+    of_ratio = {key: why for key, why in metric.undefined.items() if not key.startswith("odds")}
+    assert of_ratio == dict.fromkeys(("error_ratio/never", "low/never", "high/never", "p_value/never"), reason)
+    reason = "no image or every image carries the factor, or the images with and without it are all right or all wrong"
+    assert metric.undefined["odds_ratio/never"] == metric.undefined["odds_low/dark"] == reason
 
 
 def test_a_network_without_errors_has_no_worst_factor() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, error_ratio
 from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
+from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
     check_confidence,
@@ -61,6 +62,8 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
     - ``error_ratio/F`` and its interval ``low/F``, ``high/F``: see :func:`.error_ratio`, :func:`.error_ratio_interval`;
     - ``p_value/F``: F against the images without it, by Fisher's exact test, Holm-adjusted for the number of factors;
     - ``images/F`` and ``errors/F``: how many images carry F, and how many of these are misclassified;
+    - ``odds_ratio/F`` and its interval ``odds_low/F``, ``odds_high/F``, which do not drift with the accuracy:
+      :func:`.odds_ratio`, :func:`.odds_ratio_interval`;
 
     and over all ``error_ratio/worst`` (the largest, which is too large by chance where factors are many or small),
     ``error_ratio/worst_shrunk`` (the largest of :func:`.shrunk_error_ratio`), ``error/all``, ``images/all``, and
@@ -89,6 +92,10 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
     why_nan: Mapping[str, str] = {
         **dict.fromkeys(
             ("error_ratio", "low", "high", "p_value"), "no image carries the factor, or nothing is misclassified"
+        ),
+        **dict.fromkeys(
+            ("odds_ratio", "odds_low", "odds_high"),
+            "no image or every image carries the factor, or the images with and without it are all right or all wrong",
         ),
         "error": "no image was seen",
     }
@@ -131,6 +138,7 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         counts = sums.counts
         ratio, shrunk = error_ratio(counts), shrunk_error_ratio(counts)
         low, high = error_ratio_interval(counts, self.confidence)
+        odds_low, odds_high = odds_ratio_interval(counts, self.confidence)
         values = by_factor(
             self.factors,
             error_ratio=ratio,
@@ -139,6 +147,9 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
             p_value=holm(factor_p_value(counts)),
             images=counts.seen,
             errors=counts.wrong,
+            odds_ratio=odds_ratio(counts),
+            odds_low=odds_low,
+            odds_high=odds_high,
         )
         for key, ratios in {"error_ratio/worst": ratio, "error_ratio/worst_shrunk": shrunk}.items():
             values[key], self._worst[key] = self._largest(ratios)
