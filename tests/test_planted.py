@@ -1,0 +1,153 @@
+"""The planted scenes: every cue shows what it is said to show, and nothing else."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_failures.data.planted import PlantedCase, PlantedImages, planted_scene
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.discriminant import linear_discriminant
+from lightning_failures.functional.moments import class_moments
+
+
+@pytest.fixture(scope="module")
+def scenes() -> dict[str, PlantedImages]:
+    return {case: planted_scene(case, seed=1, images=400, validation=1).train for case in get_args(PlantedCase)}
+
+
+def reachable(features: Tensor, labels: Tensor) -> float:
+    """Accuracy of a linear model on every other image."""
+    reference = linear_discriminant(class_moments(features[::2], labels[::2], 4))
+    return float(reference.predict(features[1::2]).eq(labels[1::2]).double().mean())
+
+
+def band(images: Tensor, wavenumber: float) -> Tensor:
+    """Height of a band above its neighbours, by pixel."""
+    place = int((torch.linspace(900, 1800, 64) - wavenumber).abs().argmin())
+    return images[:, place] - (images[:, place - 3] + images[:, place + 3]) / 2
+
+
+def apart(part: PlantedImages) -> Tensor:
+    """The class that the blobs show, read from how the maps of their bands agree."""
+    bits = []
+    for one, other in ((1080, 1240), (1030, 1740)):
+        a, b = (band(part.images, wavenumber).flatten(1) for wavenumber in (one, other))
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+        bits.append(((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)) < 0.3).long())
+    return 2 * bits[0] + bits[1]
+
+
+def test_the_thickness_shows_the_class_where_it_should(scenes: dict[str, PlantedImages]) -> None:
+    for case, part in scenes.items():
+        agree = part.thickness_labels.eq(part.labels).double().mean()
+        expected = {"complex": 0.25, "partial": 0.925}.get(case, 1.0)
+        assert float(agree) == pytest.approx(expected, abs=0.07 if expected < 1 else 0)
+        residual = part.thickness - 1 - 0.25 * part.thickness_labels
+        assert float(residual.std()) == pytest.approx(0.04, abs=0.005)
+
+
+def test_the_blobs_show_the_class_where_they_should(scenes: dict[str, PlantedImages]) -> None:
+    for case, part in scenes.items():
+        assert apart(part).eq(part.blob_labels).double().mean() > 0.9
+        agree = part.blob_labels.eq(part.labels).double().mean()
+        assert float(agree) == pytest.approx(0.25 if case == "simple" else 1, abs=0.07 if case == "simple" else 0)
+
+
+@pytest.mark.parametrize(
+    ("case", "low", "high"),
+    [
+        ("complex", 0.15, 0.35),
+        ("simple", 0.98, 1),
+        ("both", 0.98, 1),
+        ("partial", 0.85, 0.99),
+        ("normalised", 0.15, 0.4),
+    ],
+)
+def test_the_mean_spectrum_reaches_what_the_case_says(
+    scenes: dict[str, PlantedImages], case: str, low: float, high: float
+) -> None:
+    part = scenes[case]
+    assert low <= reachable(part.images.mean((2, 3)), part.labels) <= high
+
+
+def test_the_total_absorbance_is_the_thickness_until_it_is_divided_out(scenes: dict[str, PlantedImages]) -> None:
+    for case, part in scenes.items():
+        correlation = torch.corrcoef(torch.stack([part.thickness, part.total_absorbance]))[0, 1]
+        assert correlation > 0.99
+        now = part.images.mean((2, 3)).sum(1)
+        if case in ("normalised", "control"):
+            torch.testing.assert_close(part.images.mean(1), torch.ones_like(part.images[:, 0]))
+        else:
+            torch.testing.assert_close(now, part.total_absorbance)
+
+
+def test_the_control_still_gives_the_thickness_away_after_normalisation(scenes: dict[str, PlantedImages]) -> None:
+    control, normalised = (scenes[case].images.mean((2, 3)) for case in ("control", "normalised"))
+    assert reachable(control, scenes["control"].labels) > reachable(normalised, scenes["normalised"].labels) + 0.2
+
+
+def test_blobs_wrap_around_so_that_their_amount_says_nothing(scenes: dict[str, PlantedImages]) -> None:
+    part = scenes["complex"]
+    for wavenumber in (1080, 1240, 1030, 1740):
+        amount = band(part.images, wavenumber).mean((1, 2)) / part.thickness
+        by_class = torch.stack([amount[part.labels == label].mean() for label in range(4)])
+        assert by_class.std() < 0.02 * amount.mean().abs()
+        assert amount.std() < 0.1 * amount.mean().abs()
+
+
+def test_the_same_seed_gives_the_same_images_and_leaves_the_random_state() -> None:
+    before = torch.random.get_rng_state()
+    one, other, third = (planted_scene("partial", seed, images=9, validation=5, size=8) for seed in (3, 3, 4))
+    assert torch.random.get_rng_state().equal(before)
+    assert one.train.images.equal(other.train.images)
+    assert one.validation.labels.equal(other.validation.labels)
+    assert not one.train.images.equal(third.train.images)
+    assert not one.train.images[:5].equal(one.validation.images)
+
+
+def test_other_sizes_are_drawn() -> None:
+    scene = planted_scene("both", images=3, validation=2, channels=16, size=10)
+    assert scene.train.images.shape == (3, 16, 10, 10)
+    assert scene.wavenumbers.shape == (16,)
+    assert (len(scene.train), len(scene.validation), scene.classes) == (3, 2, 4)
+
+
+def test_each_case_says_what_a_diagnosis_should_find() -> None:
+    reliance = {case: planted_scene(case, images=1, validation=1, size=8).reliance for case in get_args(PlantedCase)}
+    assert reliance == {
+        "complex": False,
+        "simple": True,
+        "both": True,
+        "partial": True,
+        "normalised": False,
+        "control": None,
+    }
+
+
+def test_its_data_module_gives_both_parts_in_batches() -> None:
+    scene = planted_scene("both", images=10, validation=7, size=8)
+    module = scene.data_module(batch_size=4)
+    images, labels = next(iter(module.val_dataloader()))
+    assert images.equal(scene.validation.images[:4])
+    assert labels.equal(scene.validation.labels[:4])
+    seen = torch.cat([labels for _, labels in module.train_dataloader()])
+    assert seen.sort().values.equal(scene.train.labels.sort().values)
+    image, label = scene.train[3]
+    assert image.equal(scene.train.images[3])
+    assert label == scene.train.labels[3]
+
+
+def test_unknown_cases_and_impossible_sizes_are_refused() -> None:
+    with pytest.raises(UnknownNameError) as error:
+        planted_scene("neither")  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "planted_scene: no such case; given 'neither'. Pass one of complex, simple, both, partial, normalised, control."
+    )
+    with pytest.raises(InputError) as error:
+        planted_scene("both", images=0)
+    assert str(error.value) == (
+        "planted_scene: sizes cannot be used; given images=0, validation=512, channels=64, size=24. "
+        "Pass 1 image or more of each, 8 channels and 8 pixels or more."
+    )
