@@ -170,8 +170,8 @@ def standard_rules() -> tuple[Rule, ...]:
             warmup=2,
             persistence=3,
             source=(
-                "the odds ratio, since the error ratio moves with accuracy: 335 published ImageNet models have median odds "
-                "ratios above 2 on texture, subcategory, object_blocking and smaller, under 1.4 on most others"
+                "the odds ratio, since the error ratio moves with accuracy; among 214 published ImageNet models above "
+                ".5 accuracy its median is 3.7 on texture, 3.0 on subcategory, .6 to 1.7 on the easier eight factors"
             ),
         ),
         Rule(
