@@ -17,8 +17,8 @@ from lightning_failures.functional.factors import (
     misclassified_real,
 )
 from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
-from lightning_failures.functional.prevalence import misclassification_shift, prevalence
 from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
+from lightning_failures.functional.prevalence import misclassification_shift, prevalence
 from lightning_failures.metrics.factors import FactorErrorRatio
 
 NAMES = ("blurred", "dark", "rare")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.metrics.checks import check_factor_names
+from lightning_failures.functional.factors import check_factor_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

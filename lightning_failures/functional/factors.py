@@ -1,5 +1,6 @@
 """Error ratios by factor, from counts that add up, after ImageNet-X (Idrissi et al. 2022, arXiv:2211.01866)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,11 +10,30 @@ from lightning_failures.errors import InputError
 
 __all__ = [
     "FactorCounts",
+    "check_factor_names",
     "count_factor_errors",
     "error_ratio",
     "misclassified",
     "misclassified_real",
 ]
+
+
+#: Last parts of keys that no factor may take.
+RESERVED = ("all", "non_finite", "worst", "worst_shrunk")
+
+
+def check_factor_names(where: str, factors: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple, each once, none empty or the name of a total."""
+    names = (factors,) if isinstance(factors, str) else tuple(factors)
+    fix = "Pass a list of different names, one per column."
+    if isinstance(factors, str) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise InputError(where, "factors are not a list of names", repr(factors), fix)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(where, "factor names stand twice", ", ".join(twice), fix)
+    if taken := [name for name in names if name in RESERVED]:
+        fix = f"Rename them: {', '.join(RESERVED)} are taken."
+        raise InputError(where, "factor names are those of a total", ", ".join(taken), fix)
+    return names
 
 
 class FactorCounts(NamedTuple):

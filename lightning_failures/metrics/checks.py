@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.factors import misclassified
+from lightning_failures.functional.factors import check_factor_names, misclassified
 
 __all__ = [
     "Mistakes",
@@ -21,29 +21,12 @@ __all__ = [
     "find_mistakes",
 ]
 
-#: Last parts of keys that no factor may take.
-RESERVED = ("all", "non_finite", "worst", "worst_shrunk")
-
 
 def describe(**tensors: Tensor) -> str:
     """Names, shapes and types of tensors, for an error."""
     return ", ".join(
         f"{name} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for name, value in tensors.items()
     )
-
-
-def check_factor_names(where: str, factors: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple, each once, none empty or the name of a total."""
-    names = (factors,) if isinstance(factors, str) else tuple(factors)
-    fix = "Pass a list of different names, one per column."
-    if isinstance(factors, str) or not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise InputError(where, "factors are not a list of names", repr(factors), fix)
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(where, "factor names stand twice", ", ".join(twice), fix)
-    if taken := [name for name in names if name in RESERVED]:
-        fix = f"Rename them: {', '.join(RESERVED)} are taken."
-        raise InputError(where, "factor names are those of a total", ", ".join(taken), fix)
-    return names
 
 
 def check_positive(where: str, name: str, value: int) -> None:

@@ -38,7 +38,8 @@ def _corner(images: Tensor, share: float) -> Tensor:
     from kornia.geometry.transform import resize
 
     height, width = (max(1, round(side * share)) for side in images.shape[-2:])
-    return resize(images[..., :height, :width], images.shape[-2:], interpolation="bilinear")
+    size = (images.shape[-2], images.shape[-1])
+    return resize(images[..., :height, :width], size, interpolation="bilinear")
 
 
 def _cover(images: Tensor, share: float) -> Tensor:
