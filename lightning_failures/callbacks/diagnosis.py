@@ -16,10 +16,10 @@ from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.callbacks.rules import Rule, standard_rules
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.reporting.console import print_finding, print_verdict
-from lightning_failures.reporting.figures import accuracy_figure, factor_figure
+from lightning_failures.reporting.figures import accuracy_figure
 from lightning_failures.reporting.findings import Finding
 from lightning_failures.reporting.loggers import log_alert, log_figure
-from lightning_failures.reporting.record import Evaluation, RunRecord, factor_rows
+from lightning_failures.reporting.record import Evaluation, RunRecord
 from lightning_failures.reporting.report import write_report
 from lightning_failures.reporting.words import REFERENCE_KEY
 
@@ -206,10 +206,6 @@ class FailureDiagnosis(Guest, Callback):
         if not math.isnan(self.record.last(REFERENCE_KEY)):
             figure = accuracy_figure(self.record)
             log_figure(trainer.loggers, "failures/simplicity/accuracy", figure, trainer.global_step)
-        if factor_rows(self.record.last_values()):
-            log_figure(
-                trainer.loggers, "failures/factors/error_ratios", factor_figure(self.record), trainer.global_step
-            )
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
