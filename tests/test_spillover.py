@@ -36,7 +36,7 @@ def test_a_factor_that_falls_behind_a_better_epoch_is_seen_and_the_reference_wai
     tracker = Spillover(["rare", "even"])
     evaluate(tracker, wrong_at(0.5, 0.5, 0), 0)
     for epoch in (1, 2):
-        values = evaluate(tracker, wrong_at(0.5, 0.2, 0), epoch)
+        values = evaluate(tracker, wrong_at(0.6, 0.2, 0), epoch)
         assert values["spillover/rare"] == 1
         assert values["spillover/even"] == 0
         assert values["spillover_low/rare"] > 1
@@ -49,6 +49,15 @@ def test_a_network_that_gets_better_everywhere_moves_the_reference_on():
         values = evaluate(tracker, wrong_at(rate, rate, 0), epoch)
         assert not values["spillover/rare"] > 0
         assert tracker.reference_epoch == epoch
+
+
+def test_a_ratio_that_rises_while_the_errors_fall_does_not_hold_the_reference():
+    tracker = Spillover(["rare", "even"])
+    evaluate(tracker, wrong_at(0.5, 0.5, 0), 0)
+    values = evaluate(tracker, wrong_at(0.45, 0.2, 0), 1)
+    assert values["spillover/rare"] == 1
+    assert values["spillover_risk/rare"] < 1
+    assert tracker.reference_epoch == 1
 
 
 def test_a_worse_epoch_does_not_become_the_reference():
@@ -68,7 +77,7 @@ def test_images_in_another_order_are_not_paired():
 
 def test_the_finding_comes_after_two_evaluations_and_goes_when_the_factor_has_caught_up():
     tracker, diagnosis = Spillover(["rare", "even"]), FailureDiagnosis()
-    rates = [(0.6, 0.6), (0.5, 0.5), (0.5, 0.2), (0.5, 0.2), (0.5, 0.2), (0.2, 0.2), (0.2, 0.2)]
+    rates = [(0.6, 0.6), (0.5, 0.5), (0.7, 0.2), (0.7, 0.2), (0.7, 0.2), (0.2, 0.2), (0.2, 0.2)]
     for epoch, (carrying, other) in enumerate(rates):
         values = evaluate(tracker, wrong_at(carrying, other, 0), epoch)
         values |= {"error_ratio/rare": torch.tensor(1.0), "error_ratio/even": torch.tensor(1.0)}

@@ -14,6 +14,7 @@ STATISTICS = {
     "ratio": "spillover_ratio",
     "low": "spillover_low",
     "high": "spillover_high",
+    "risk_ratio": "spillover_risk",
     "mcnemar_p": "spillover_mcnemar_p",
     "spillover": "spillover",
 }
@@ -22,8 +23,8 @@ STATISTICS = {
 class Spillover:
     """Compares each evaluation with the best one so far on the same images of this rank.
 
-    The reference moves on to a new best epoch only when no factor fell behind it, so that a finding can persist, and
-    ends when the factor has caught up. Images are paired by their place in the evaluation; where the targets show that
+    The reference moves on to a new best epoch only when no factor got worse against it, so that a finding can
+    persist, and ends when the factor has caught up. Images are paired by their place in the evaluation; where the targets show that
     another order came, nothing is compared.
 
     Args:
@@ -70,7 +71,10 @@ class Spillover:
         """
         paired = self.metric.compute()
         values = {key: paired[source] for key, source in self._sources.items()}
-        behind = any(bool(value > 0) for key, value in values.items() if key.startswith("spillover/"))
+        behind = any(
+            bool((values[f"spillover/{name}"] > 0) & (values[f"spillover_risk/{name}"] > 1))
+            for name in self.metric.factors
+        )
         if self.reference_error is None or (float(error) < self.reference_error and not behind):
             self.reference_error, self.reference_epoch = float(error), epoch
             if self._now:
