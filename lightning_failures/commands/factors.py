@@ -1,0 +1,159 @@
+"""Which kinds of image models fail on, from files of their predictions."""
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning_failures.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from lightning_failures.commands.measure import ModelFigures
+
+__all__ = ["factors"]
+
+WHERE = "factors"
+#: What the summary says of each factor.
+STATISTICS = ("error_ratio", "low", "high", "p_value", "images", "errors", "standardised", "mantel_haenszel")
+PAIRED = ("ratio", "low", "high", "mcnemar_p")
+
+
+def factors(
+    predictions: list[Path],
+    annotations: str = "imagenet-x",
+    which: Literal["top", "multi"] = "top",
+    error: Literal["class", "metaclass", "real", "real_class"] = "class",
+    prototypes: bool = False,
+    reference: str | None = None,
+    profiles: Path | None = None,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> int:
+    """Say which kinds of image a model fails on, from its predictions, and compare models.
+
+    A factor's error ratio is the error rate on the images that carry it over that on all images: 1 is typical, 2 is
+    twice the errors. Beside it stand its 95% interval, a p-value adjusted for the number of factors, and the ratio
+    within classes, since a factor can look hard only because it occurs in hard classes.
+
+    Args:
+        predictions: files with the columns file_name, predicted_class and predicted_probability, plain or gzipped, one
+            a model; the model is called as its file.
+        annotations: imagenet-x, or a CSV file with the columns file_name, class, and one a factor.
+        which: of ImageNet-X, the one most prominent factor of an image, or all of them.
+        error: what is wrong: another class; a class of another metaclass; none of the real labels, where images without
+            any are left out; real_class counts these as wrong, as ImageNet-X does.
+        prototypes: keep the prototypes of each class, which ImageNet-X leaves out.
+        reference: name of the model that all others are compared with, image by image.
+        profiles: a CSV file of published accuracies, a row a model, to see how unusual a factor is at equal accuracy.
+        json: file for a summary that programs can read.
+        plot: file for a figure that compares the models, such as factors.png.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InputError: a file cannot be read, or does not hold what it must.
+        UnknownNameError: a model or a column that is not there.
+        MissingPackageError: a package that is needed is not installed.
+    """
+    models = _names(predictions, reference)
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.status("Reading"):
+        from lightning_failures.commands.measure import find_errors, measure, measure_pair, place, read_images
+        from lightning_failures.data.predictions import read_predictions
+        from lightning_failures.reporting.factor_figures import check_figure, compare_models
+        from lightning_failures.reporting.factor_tables import print_models, print_pairs
+
+        if plot is not None:
+            check_figure(WHERE, plot.suffix, models)
+        images = read_images(WHERE, annotations, which, prototypes)
+        names = images.table.names
+        read = [read_predictions(path, images.table, images.num_classes, WHERE) for path in predictions]
+        errors = find_errors(WHERE, images, read, error)
+        figures = [measure(each, names) for each in errors]
+        if profiles is not None:
+            for each, wrong in zip(figures, errors, strict=True):
+                place(each, wrong, names, profiles, WHERE)
+        pairs = {}
+        if reference is not None:
+            baseline = errors[models.index(reference)]
+            pairs = {each.model: measure_pair(each, baseline, names) for each in errors if each is not baseline}
+    values = {each.model: each.values for each in figures}
+    if json is not None:
+        _write(json, _text(_summary(figures, pairs, names)))
+    if plot is not None:
+        _write(plot, compare_models(values, names, plot.suffix))
+    print_models(console, values, names)
+    if unused := {each.model: each.unused for each in read if each.unused}:
+        counts = ", ".join(f"{model} {count:,}" for model, count in unused.items())
+        console.print(f"Predictions of images without annotations, left out: {counts}.\n", style="dim")
+    if reference is not None and pairs:
+        print_pairs(console, pairs, names, reference)
+    return 0
+
+
+def _names(predictions: Sequence[Path], reference: str | None) -> list[str]:
+    """Names of the models, each once, the reference among them."""
+    from lightning_failures.data.predictions import model_name
+
+    names = [model_name(path) for path in predictions]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(WHERE, "models have the same name", ", ".join(twice), "Rename the files.")
+    if reference is not None and reference not in names:
+        given, fix = f"--reference {reference}", f"Choose among {', '.join(names)}."
+        raise UnknownNameError(WHERE, "the reference is none of the models", given, fix)
+    return names
+
+
+def _summary(
+    figures: "Sequence[ModelFigures]", pairs: Mapping[str, Mapping[str, float]], names: Sequence[str]
+) -> dict[str, Any]:
+    """All figures, by model and factor."""
+    models = {}
+    for model, values, worst, worst_shrunk in figures:
+        placed = [key for key in ("matched_residual",) if f"{key}/{names[0]}" in values]
+        models[model] = {
+            "images": int(values["images/all"]),
+            "error": _figure(values, "error", "all"),
+            "factors": {name: {key: _figure(values, key, name) for key in (*STATISTICS, *placed)} for name in names},
+            "worst": {
+                "factor": worst,
+                "error_ratio": _figure(values, "error_ratio", "worst"),
+                "shrunk_factor": worst_shrunk,
+                "shrunk_error_ratio": _figure(values, "error_ratio", "worst_shrunk"),
+            },
+            "calibration": {
+                key: {name: _figure(values, key, name) for name in ("all", *names)}
+                for key in ("calibration_error", "overconfidence")
+            },
+        }
+    paired = {
+        model: {name: {key: _figure(values, key, name) for key in PAIRED} for name in names}
+        for model, values in pairs.items()
+    }
+    return {"models": models, "paired": paired}
+
+
+def _figure(values: Mapping[str, float], statistic: str, name: str) -> float | int | None:
+    """A value as strict JSON has it: counts whole, nan as null."""
+    value = values[f"{statistic}/{name}"]
+    if isnan(value):
+        return None
+    return int(value) if statistic in ("images", "errors") else value
+
+
+def _text(summary: dict[str, Any]) -> bytes:
+    import json
+
+    return (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        given = f"{path}: {error.strerror}"
+        raise InputError(WHERE, "a file cannot be written", given, "Name another.") from error

@@ -1,0 +1,144 @@
+"""What the ``factors`` command measures: annotated images, the errors of each model, and the statistics of these."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.data.frames import read_csv
+from lightning_failures.data.imagenet_x import Which, load_metaclasses, load_real_labels, read_imagenet_x
+from lightning_failures.data.predictions import Predictions, whole_numbers
+from lightning_failures.data.profiles import read_profiles
+from lightning_failures.data.tables import FactorTable
+from lightning_failures.errors import FailuresError, InputError, UnknownNameError
+from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
+from lightning_failures.functional.profile import matched_residual
+from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
+from lightning_failures.metrics.calibration import FactorCalibration
+from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.metrics.paired import PairedErrorRatio
+
+__all__ = [
+    "ErrorType",
+    "Images",
+    "ModelErrors",
+    "ModelFigures",
+    "find_errors",
+    "measure",
+    "measure_pair",
+    "place",
+    "read_images",
+]
+
+ErrorType = Literal["class", "metaclass", "real", "real_class"]
+IMAGENET_CLASSES = 1000
+
+
+class Images(NamedTuple):
+    """Annotated images."""
+
+    table: FactorTable
+    classes: Tensor  # (n) int64, the true classes
+    num_classes: int | None  # of ImageNet; None: whatever the files hold
+    imagenet: bool
+
+
+class ModelErrors(NamedTuple):
+    """Which images one model gets wrong."""
+
+    model: str
+    wrong: Tensor  # (n) bool
+    confidence: Tensor  # (n) float64
+    classes: Tensor  # (n) int64, the true classes
+    factors: Tensor  # (n f) bool
+
+    @property
+    def counts(self) -> FactorCounts:
+        """Errors by factor."""
+        return count_factor_errors(self.wrong, self.factors)
+
+
+class ModelFigures(NamedTuple):
+    """Every statistic of one model, by the keys of the metrics."""
+
+    model: str
+    values: dict[str, float]
+    worst: str | None  # the factor behind error_ratio/worst
+    worst_shrunk: str | None  # the factor behind error_ratio/worst_shrunk
+
+
+def read_images(where: str, annotations: str, which: Which, prototypes: bool) -> Images:
+    """The annotations of ImageNet-X, or of a CSV file with the columns ``file_name``, ``class`` and the factors."""
+    if annotations == "imagenet-x":
+        table, classes = read_imagenet_x(which, "val", prototypes)
+        return Images(table, classes, IMAGENET_CLASSES, imagenet=True)
+    frame = read_csv(where, annotations)
+    if lacking := [name for name in ("file_name", "class") if name not in frame.columns]:
+        given, fix = f"{annotations} without {', '.join(lacking)}", "Write file_name, class, and a column a factor."
+        raise UnknownNameError(where, "the annotations lack columns", given, fix)
+    columns = [str(name) for name in frame.columns if name not in ("file_name", "class")]
+    classes = whole_numbers(where, annotations, frame["class"])
+    try:
+        table = FactorTable.from_frame(frame, "file_name", columns)
+    except FailuresError as error:
+        _, wrong, given, _ = error.args
+        fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class."
+        raise type(error)(where, wrong, f"{given} of {annotations}", fix) from error
+    return Images(table, classes, None, imagenet=False)
+
+
+def find_errors(where: str, images: Images, models: Sequence[Predictions], error: ErrorType) -> list[ModelErrors]:
+    """Which images each model gets wrong, over the images that this kind of error is defined for."""
+    table, classes = images.table, images.classes
+    if error != "class" and not images.imagenet:
+        fix = "Use --error class, or the annotations of ImageNet-X."
+        raise InputError(where, f"--error {error} is known for ImageNet alone", "annotations of your own", fix)
+    kept = torch.ones_like(classes, dtype=torch.bool)
+    if error == "metaclass":
+        groups = load_metaclasses()
+        wrong = [groups[model.preds] != groups[classes] for model in models]
+    elif error in ("real", "real_class"):
+        accepted = load_real_labels(table.ids or ())
+        if error == "real":
+            kept = (accepted >= 0).any(1)
+        wrong = [misclassified_real(model.preds, accepted) for model in models]
+    else:
+        wrong = [model.preds != classes for model in models]
+    rows = (classes[kept], table.values[kept])
+    return [
+        ModelErrors(model.model, misses[kept], model.confidence[kept], *rows)
+        for model, misses in zip(models, wrong, strict=True)
+    ]
+
+
+def measure(errors: ModelErrors, names: Sequence[str]) -> ModelFigures:
+    """Error ratios of one model, those within classes, and its calibration."""
+    right = torch.zeros_like(errors.classes)
+    wrong = errors.wrong.long()
+    ratio, calibration = FactorErrorRatio(names), FactorCalibration(names)
+    ratio.update(wrong, right, errors.factors)
+    calibration.update(wrong, right, errors.factors, errors.confidence)
+    labels, strata = errors.classes.unique(return_inverse=True)
+    adjusted = ClassAdjustedErrorRatio(names, len(labels) + 1)  # all that is wrong is predicted as one more class
+    adjusted.update(torch.where(errors.wrong, len(labels), strata), strata, errors.factors)
+    values = calibration.compute() | adjusted.compute() | ratio.compute()
+    return ModelFigures(
+        errors.model, {key: float(value) for key, value in values.items()}, ratio.worst, ratio.worst_shrunk
+    )
+
+
+def place(figures: ModelFigures, errors: ModelErrors, names: Sequence[str], profiles: Path, where: str) -> None:
+    """Add how far each factor is from published models of the same accuracy: ``matched_residual/<factor>``."""
+    counts = errors.counts
+    residual = matched_residual(read_profiles(profiles, names, counts.seen, where=where), counts)
+    figures.values.update({f"matched_residual/{name}": float(z) for name, z in zip(names, residual, strict=True)})
+
+
+def measure_pair(errors: ModelErrors, reference: ModelErrors, names: Sequence[str]) -> dict[str, float]:
+    """Every statistic of one model against a reference, by the keys of the metric."""
+    paired = PairedErrorRatio(names)
+    right = torch.zeros_like(errors.classes)
+    paired.update(errors.wrong.long(), reference.wrong.long(), right, errors.factors)
+    return {key: float(value) for key, value in paired.compute().items()}
