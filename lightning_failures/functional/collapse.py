@@ -85,7 +85,7 @@ def feature_sums(features: Tensor, projection: Tensor | None = None, how: Numeri
     return FeatureSums(*powers, directed.sum(), directions, (~keep).sum())
 
 
-def participation_ratio_unbiased(sums: PowerSums) -> Tensor:
+def participation_ratio_unbiased(sums: PowerSums, cov: Tensor | None = None) -> Tensor:
     """Participation ratio whose numerator and denominator are unbiased, however few the rows; ().
 
     Convention:
@@ -94,6 +94,7 @@ def participation_ratio_unbiased(sums: PowerSums) -> Tensor:
 
     Args:
         sums: power sums of the rows.
+        cov: their covariance, where it is known already; (d d).
 
     Example:
         >>> rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
@@ -101,9 +102,9 @@ def participation_ratio_unbiased(sums: PowerSums) -> Tensor:
         tensor(3.0000, dtype=torch.float64)
     """
     n = sums.count.double()
-    mu, cov = mean(sums.moments), covariance(sums.moments)
+    mu, cov = mean(sums.moments), covariance(sums.moments) if cov is None else cov
     length = mu @ mu  # |mu|^2
-    trace, frobenius = cov.trace(), cov.square().sum()
+    trace, frobenius = cov.trace(), cov.flatten() @ cov.flatten()
     quartic = (
         sums.fourths
         + 4 * (mu @ sums.outer @ mu)
@@ -169,14 +170,18 @@ def feature_statistics(
     n = powers.count
     noise = rounding(powers.moments, how)
     values = spectrum(cov, noise)
-    uncentred = spectrum(torch.where(n > 0, powers.outer, torch.nan), noise.nan_to_num() * (n - 1))
+    uncentred = spectrum(powers.outer, noise.nan_to_num() * (n - 1))
     exponent, fit = alpha(values)
-    ratio, unbiased, spread = participation_ratio(values), participation_ratio_unbiased(powers), feature_spread(cov)
+    ratio, unbiased, spread = (
+        participation_ratio(values),
+        participation_ratio_unbiased(powers, cov),
+        feature_spread(cov),
+    )
     if num_features is not None:
         ratio, unbiased = (unproject_participation_ratio(value, len(values)) for value in (ratio, unbiased))
         spread = spread * math.sqrt(len(values) / num_features)
     return {
-        "rankme": rankme(uncentred),
+        "rankme": torch.where(n > 0, rankme(uncentred), torch.nan),
         "effective_rank": effective_rank(values),
         "participation_ratio": ratio,
         "participation_ratio_unbiased": unbiased,

@@ -194,10 +194,10 @@ def covariance(sums: Moments) -> Tensor:
 
     Rows whose variance is no more than rounding of their second moment are constant: their covariance is exactly 0.
     """
-    centred = sums.outer - torch.outer(sums.total, sums.total) / sums.count
-    rounding = EPSILON * (64 + sums.count.double().sqrt()) * sums.outer.trace()
-    centred = torch.where(centred.trace() > rounding, centred, 0.0)
-    return torch.where(sums.count > 1, centred / (sums.count - 1), torch.nan)
+    centred = torch.addr(sums.outer, sums.total, mean(sums), alpha=-1)
+    noise = EPSILON * (64 + sums.count.double().sqrt()) * sums.outer.trace()
+    factor = torch.where(centred.trace() > noise, 1 / (sums.count.double() - 1), 0.0)
+    return centred.mul_(torch.where(sums.count > 1, factor, torch.nan))
 
 
 def rounding(sums: Moments, how: Numerics = "float64") -> Tensor:
@@ -226,7 +226,7 @@ def spectrum(matrix: Tensor, rounding: Tensor | None = None) -> Tensor:
         >>> spectrum(torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64)))
         tensor([3., 1.], dtype=torch.float64)
     """
-    if not bool(matrix.isfinite().all()):
+    if not bool(matrix.sum().isfinite()):
         return torch.full(matrix.shape[:1], torch.nan, dtype=torch.float64, device=matrix.device)
     (values,) = _on_cpu_if_it_fails(lambda m: (torch.linalg.eigvalsh(m).flip(0),), matrix)
     own = EPSILON * len(values) * values[:1]
