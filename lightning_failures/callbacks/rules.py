@@ -193,8 +193,8 @@ def standard_rules() -> tuple[Rule, ...]:
             },
             message=(
                 "Images with {subject} got worse while the network got better: they have {risk:.2f} times the errors "
-                "of the best epoch before, image by image (McNemar's exact p {mcnemar_p:.2g}), and their error ratio is "
-                "{ratio:.2f} times what it was (95% interval {low:.2f} to {high:.2f})."
+                "of the best epoch before, image by image (McNemar's exact p {mcnemar_p:.2g}), and their error ratio "
+                "is {ratio:.2f} times what it was (95% interval {low:.2f} to {high:.2f})."
             ),
             advice="Keep an earlier checkpoint at hand; look at what changed: augmentation, sampling, learning rate.",
             severity="warning",

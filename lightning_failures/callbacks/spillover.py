@@ -24,8 +24,8 @@ class Spillover:
     """Compares each evaluation with the best one so far on the same images of this rank.
 
     The reference moves on to a new best epoch only when no factor got worse against it, so that a finding can
-    persist, and ends when the factor has caught up. Images are paired by their place in the evaluation; where the targets show that
-    another order came, nothing is compared.
+    persist, and ends when the factor has caught up. Images are paired by their place in the evaluation; where the
+    targets show that another order came, nothing is compared.
 
     Args:
         factors: names, in the order of the columns.
