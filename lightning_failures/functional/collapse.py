@@ -98,8 +98,8 @@ def participation_ratio_unbiased(sums: PowerSums, cov: Tensor | None = None) -> 
 
     Example:
         >>> rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        >>> participation_ratio_unbiased(power_sums(rows))
-        tensor(3.0000, dtype=torch.float64)
+        >>> round(participation_ratio_unbiased(power_sums(rows)).item(), 9)
+        3.0
     """
     n = sums.count.double()
     mu, cov = mean(sums.moments), covariance(sums.moments) if cov is None else cov

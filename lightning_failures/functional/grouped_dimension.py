@@ -79,8 +79,9 @@ def group_dimensions(sums: GroupSums, width: int | None = None) -> Tensor:
 
     Example:
         >>> rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
-        >>> group_dimensions(group_sums(rows, torch.tensor([0, 0, 0, 0]), groups=2))
-        tensor([1., nan, 1.], dtype=torch.float64)
+        >>> dimensions = group_dimensions(group_sums(rows, torch.tensor([0, 0, 0, 0]), groups=2))
+        >>> [round(value, 9) for value in dimensions.tolist()]
+        [1.0, nan, 1.0]
     """
     ratios = torch.stack([participation_ratio_unbiased(PowerSums(*parts)) for parts in zip(*sums[:6], strict=True)])
     return ratios if width is None else unproject_participation_ratio(ratios, width)

@@ -31,8 +31,8 @@ def effective_rank(spectrum: Tensor) -> Tensor:
         spectrum: eigenvalues of a covariance; (d), at least 0.
 
     Example:
-        >>> effective_rank(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64))
-        tensor(2., dtype=torch.float64)
+        >>> round(effective_rank(torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64)).item(), 9)
+        2.0
     """
     share = spectrum / spectrum.sum()
     return _zero_if_constant(torch.special.entr(share).sum().exp(), spectrum)
@@ -99,8 +99,8 @@ def rankme(spectrum: Tensor) -> Tensor:
         spectrum: eigenvalues of the second moment ``sum x x'``, the squares of the features' singular values; (d).
 
     Example:
-        >>> rankme(torch.tensor([4.0, 4.0, 0.0], dtype=torch.float64))
-        tensor(2., dtype=torch.float64)
+        >>> round(rankme(torch.tensor([4.0, 4.0, 0.0], dtype=torch.float64)).item(), 9)
+        2.0
     """
     return effective_rank(spectrum.sqrt())
 
