@@ -15,7 +15,7 @@ from lightning_failures.data.bands import BandsLike
 from lightning_failures.errors import FailuresWarning, UnknownNameError
 from lightning_failures.functional.channels import ChannelProfile, Output
 from lightning_failures.probes.channel_task import Changes, Task, check_inputs, open_task, resolve_groups
-from lightning_failures.probes.null import Null, nulled
+from lightning_failures.probes.null import NULL_HEADS, Null, check_null, null_heads, shuffled_head, widened
 from lightning_failures.probes.paths import expected_gradients, gradient_x_input, integrated_gradients
 from lightning_failures.probes.replaced import ablation, conditional_permutation, permutation, shapley
 
@@ -33,9 +33,18 @@ Method = Literal[
 ]
 
 #: Random orders, shuffles, or points of the path, where the caller does not say.
-DRAWS = {"shapley": 8, "integrated_gradients": 64, "expected_gradients": 64}
-#: Share of the total that integrated gradients may miss.
-COMPLETE = 1e-3
+DRAWS = {
+    "ablation": 1,
+    "shapley": 8,
+    "permutation": 1,
+    "conditional_permutation": 1,
+    "window_conditional_permutation": 1,
+    "gradient_x_input": 1,
+    "integrated_gradients": 0,  # as many as it takes
+    "expected_gradients": 64,
+}
+#: Points of the path for a null, where a tenth is near enough.
+NULL_POINTS = 24
 
 
 def attribute_channels(
@@ -74,9 +83,10 @@ def attribute_channels(
         wavelengths: place of each channel on the axis, strictly monotone; (C).
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         output: the score: ``"cross_entropy"`` or the target's ``"logit"``.
-        draws: random orders (8), shuffles (1), or points of the path (64).
+        draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
+            default from 8 up, until what they miss is below a thousandth.
         null: a model or inputs that know nothing, whose largest change becomes the profile's floor: ``"head"``: the
-            last layer's weights shuffled; ``"channels"``: the channels of the inputs shuffled. Doubles the cost.
+            last layer's weights shuffled; ``"channels"``: the channels of the inputs shuffled.
         channel_axis: axis of the channels.
         chunk_size: the most images in one forward, which bounds the memory.
         seed: of the random draws, which leave the global random state alone.
@@ -102,9 +112,9 @@ def attribute_channels(
     """
     if method not in get_args(Method):
         raise UnknownNameError("attribute_channels", "no such method", repr(method), f"Choose from {get_args(Method)}.")
+    check_null(null)
     axis = check_inputs(inputs, channel_axis, method, draws, chunk_size)
     bands = resolve_groups(inputs, axis, bands, wavelengths, unit, method)
-    points = draws or DRAWS.get(method, 1)
     with open_task(
         model,
         inputs,
@@ -113,18 +123,13 @@ def attribute_channels(
         axis,
         baseline=baseline,
         output=output,
-        draws=points,
+        draws=DRAWS[method] if draws is None else draws,
         chunk_size=chunk_size,
         seed=seed,
     ) as task:
-        found = _METHODS[method](task)
-        floor = torch.zeros((), dtype=torch.float64)
-        if null is not None:
-            with nulled(task.model, task.inputs, axis, null, task.generator) as changed:
-                other = _METHODS[method](task._replace(inputs=changed))
-            floor = other.changes.nanmean(0).abs().max()
-    if method == "integrated_gradients":
-        _say_incomplete(found, points)
+        found, floor = _with_floor(task, _METHODS[method], null)
+    if found.warning:
+        warnings.warn(f"attribute_channels: {found.warning}", FailuresWarning, stacklevel=2)
     return ChannelProfile(
         names=bands.names,
         changes=found.changes.cpu(),
@@ -141,15 +146,29 @@ def attribute_channels(
     )
 
 
-def _say_incomplete(found: Changes, points: int) -> None:
-    gap, total = (found.changes.sum(1) - found.total).abs().nanmean(), found.total.abs().nanmean()
-    if bool(gap > COMPLETE * total):
-        warnings.warn(
-            f"attribute_channels: integrated gradients miss {float(gap):.2g} of a change of {float(total):.2g}; "
-            f"pass draws of more than {points} points.",
-            FailuresWarning,
-            stacklevel=3,
-        )
+def _with_floor(task: Task, method: Callable[[Task], Changes], null: Null | None) -> tuple[Changes, Tensor]:
+    """What a method finds, and the largest change that a null gives."""
+    floor = torch.zeros((), dtype=torch.float64)
+    own = torch.Generator().manual_seed(task.generator.initial_seed() + 1)  # values are the same with and without
+    if null == "channels":
+        order = torch.randperm(task.inputs.shape[task.axis], generator=own).to(task.inputs.device)
+        inputs, base = (part.index_select(task.axis, order) for part in (task.inputs, task.baseline))
+        return method(task), method(task._replace(inputs=inputs, baseline=base)).changes.nanmean(0).abs().max()
+    if null is None:
+        return method(task), floor
+    heads = null_heads(task.model, task.inputs, own)
+    if method not in (gradient_x_input, integrated_gradients, expected_gradients):
+        with widened(heads, task.model, task.inputs) as together:
+            if together:
+                found = method(task._replace(null_heads=NULL_HEADS))
+                assert found.null is not None
+                return found, found.null.abs().max()
+    found = method(task)
+    task = task._replace(draws=task.draws or NULL_POINTS)
+    for which in range(NULL_HEADS):
+        with shuffled_head(heads, which):
+            floor = floor.maximum(method(task).changes.nanmean(0).abs().max().cpu())
+    return found, floor
 
 
 _METHODS: dict[str, Callable[[Task], Changes]] = {

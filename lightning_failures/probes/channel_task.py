@@ -34,6 +34,7 @@ class Task(NamedTuple):
     draws: int
     chunk_size: int
     generator: torch.Generator
+    null_heads: int = 0  # heads beside the model's own, whose logits follow its own
 
     @property
     def rows(self) -> Iterator[slice]:
@@ -47,8 +48,9 @@ class Task(NamedTuple):
         return [row.nonzero().flatten() for row in self.members]
 
     def score(self, logits: Tensor, rows: slice) -> Tensor:
-        """Score of some of the images; (n), float64."""
-        return target_scores(logits, self.target[rows], self.output)
+        """Score of some of the images; (n), float64; with null heads (n k+1), flattened."""
+        parts = logits.chunk(1 + self.null_heads, 1) if self.null_heads else (logits,)
+        return torch.stack([target_scores(part, self.target[rows], self.output) for part in parts], 1).flatten()
 
 
 class Changes(NamedTuple):
@@ -58,6 +60,8 @@ class Changes(NamedTuple):
     sampling: Tensor  # (g) float64, variance of the mean over images by random draws
     total: Tensor  # (n) float64, change with all bands replaced; nan where the method does not give it
     way: str
+    null: Tensor | None = None  # (k g) float64, mean changes of the null heads
+    warning: str = ""
 
 
 def spread(means: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_failures.probes.gradients import logits_of
 
-__all__ = ["ChannelInput", "Stem", "StemInput", "channel_input", "find_stem"]
+__all__ = ["ChannelInput", "Stem", "StemInput", "channel_input", "find_stem", "forward_replaced"]
 
 
 class Stem(NamedTuple):
@@ -93,7 +93,7 @@ class StemInput(ChannelInput):
         """Logits of all images in each state; the model is shown an input of one constant, that nothing reads."""
         output = torch.cat(states).to(self.dtype)
         shape = (len(states) * len(self.inputs), *self.inputs.shape[1:])
-        with _forward_replaced(self.stem.layer, lambda *_, **__: output):
+        with forward_replaced(self.stem.layer, lambda *_, **__: output):
             logits = logits_of(self.model(self.inputs.new_full((), placeholder).expand(shape)))
         return list(logits.split(len(self.inputs)))
 
@@ -242,7 +242,7 @@ def _read_by(layer: nn.Module, model: nn.Module, inputs: Tensor) -> Tensor:
     def stop(read: Tensor, *_: Any) -> Tensor:
         raise _Reached(read)
 
-    with _forward_replaced(layer, stop):
+    with forward_replaced(layer, stop):
         try:
             model(inputs)
         except _Reached as reached:
@@ -251,7 +251,7 @@ def _read_by(layer: nn.Module, model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 @contextmanager
-def _forward_replaced(layer: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+def forward_replaced(layer: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
     """Another forward of one module, its hooks as they are."""
     before = layer.__dict__.get("forward")
     layer.__dict__["forward"] = forward

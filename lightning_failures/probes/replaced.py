@@ -34,10 +34,12 @@ def shapley(task: Task) -> Changes:
     """Each band's part in what is lost with all of them replaced by the baseline."""
     plan = shapley_plan(len(task.members), task.draws, task.generator)
     scores, way = score_sets(task, plan.replaced)
-    values, sampling = shapley_values(plan, scores)
+    own, *null = scores.view(len(scores), -1, 1 + task.null_heads).unbind(2)
+    values, sampling = shapley_values(plan, own)
     every = int(plan.replaced.all(1).nonzero()[0])
     kind = "all sets of bands" if plan.exact else f"{len(plan.orders)} orders of bands"
-    return Changes(values, sampling, scores[0] - scores[every], f"{way}; {kind}")
+    floors = [shapley_values(plan, other)[0].nanmean(0) for other in null]
+    return Changes(values, sampling, own[0] - own[every], f"{way}; {kind}", torch.stack(floors) if floors else None)
 
 
 def score_sets(task: Task, replaced: Tensor) -> tuple[Tensor, str]:
@@ -64,11 +66,13 @@ def _each_band(task: Task, replacements: list[Replacement]) -> Changes:
         for replacement in replacements:
             differs: list[Tensor] = []
             scores = _scores(task, given, rows, _single(given, rows, task, replacement, differs))
-            drawn.append(torch.where(torch.stack(differs), start - scores, 0.0).T)
+            changed = torch.stack(differs).repeat_interleave(1 + task.null_heads, 1)
+            drawn.append(torch.where(changed, start - scores, 0.0).T)
         parts.append(torch.stack(drawn))
-    changes = torch.cat(parts, 1)  # (m n g)
-    nothing = changes.new_full((changes.shape[1],), torch.nan)
-    return Changes(changes.mean(0), spread(changes.nanmean(1)), nothing, way)
+    changes = torch.cat(parts, 1).unflatten(1, (-1, 1 + task.null_heads))  # (m n k+1 g)
+    own, null = changes[:, :, 0], changes[:, :, 1:].mean(0).nanmean(0)
+    nothing = own.new_full((own.shape[1],), torch.nan)
+    return Changes(own.mean(0), spread(own.nanmean(1)), nothing, way, null if task.null_heads else None)
 
 
 def _inputs(task: Task) -> tuple[Iterator[tuple[ChannelInput, slice]], str]:
