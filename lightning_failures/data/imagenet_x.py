@@ -4,6 +4,8 @@ import csv
 import json
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import chain
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -79,20 +81,19 @@ def read_imagenet_x(
     for name, value, known in (("which", which, ("top", "multi")), ("partition", partition, ("val", "train"))):
         if value not in known:
             raise InputError(where, f"{name} is not known", repr(value), f"Pass {' or '.join(map(repr, known))}.")
-    rows = _read(where, f"imagenet_x_{partition}_{which}_factor.jsonl", path)
+    text = _read(where, f"imagenet_x_{partition}_{which}_factor.jsonl", path)
     try:
-        images = json.loads(f"[{','.join(rows.splitlines())}]")
-        if not prototypes:
-            typical = {row["file_name"] for row in _read_csv(where, "prototypical_paths.csv", path)}
-            images = [image for image in images if image["file_name"] not in typical]
-        ids = tuple(image["file_name"] for image in images)
-        classes = torch.tensor([image["class"] for image in images], dtype=torch.int64)
-        values = torch.tensor([[image[factor] for factor in FACTORS] for image in images], dtype=torch.bool)
+        ids, classes, values = _parse(text)
     except (ValueError, KeyError, TypeError) as error:
         given = f"{type(error).__name__}: {error}"
         fix = "Reinstall imagenet-x 0.0.7 or newer, or correct path."
         raise InputError(where, "the annotations cannot be read", given, fix) from error
-    return ImageNetX(FactorTable(FACTORS, values, ids), classes)
+    if not prototypes:
+        typical = {row["file_name"] for row in _read_csv(where, "prototypical_paths.csv", path)}
+        kept = torch.tensor([name not in typical for name in ids])
+        ids = [name for name in ids if name not in typical]
+        classes, values = classes[kept], values[kept]
+    return ImageNetX(FactorTable(FACTORS, values, tuple(ids)), classes)
 
 
 def load_metaclasses(path: str | PathLike[str] | None = None) -> Tensor:
@@ -128,6 +129,17 @@ def load_real_labels(ids: Sequence[str], path: str | PathLike[str] | None = None
     chosen = [labels[row] for row in positions]
     most = max(map(len, chosen), default=0)
     return torch.tensor([row + [-1] * (most - len(row)) for row in chosen], dtype=torch.int64).reshape(-1, most)
+
+
+def _parse(text: str) -> tuple[list[str], Tensor, Tensor]:
+    """Ids, classes and factors of the annotations, an image a line."""
+    images = json.loads(f"[{','.join(filter(None, text.splitlines()))}]")
+    flags = bytearray(chain.from_iterable(map(itemgetter(*FACTORS), images)))  # 0 and 1 already
+    return (
+        [image["file_name"] for image in images],
+        torch.tensor([image["class"] for image in images], dtype=torch.int64),
+        torch.frombuffer(flags, dtype=torch.uint8).view(len(images), len(FACTORS)),
+    )
 
 
 def _validation_number(name: str) -> int:

@@ -62,13 +62,14 @@ def read_predictions(
         given = f"{path} with {shorten([str(name) for name in frame.columns], 8)}"
         fix = f"Write the columns {', '.join(COLUMNS)}."
         raise InputError(where, f"the predictions have no column {', '.join(lacking)}", given, fix)
-    if frame["file_name"].duplicated().any():
+    names = frame["file_name"].astype(str).tolist()
+    if len(set(names)) < len(names):
         twice = frame["file_name"][frame["file_name"].duplicated()].astype(str).unique().tolist()
         given = f"{path}: {len(twice)} more than once: {shorten(twice)}"
         raise InputError(where, "images are predicted twice", given, "Keep one row an image.")
 
     classes = whole_numbers(where, path, frame["predicted_class"], num_classes)
-    rows = table.find(frame["file_name"].tolist())
+    rows = table.find(names)
     position = torch.full((len(table),), -1).index_copy(0, rows[rows >= 0], (rows >= 0).nonzero().squeeze(1))
     if missing := int((position < 0).sum()):
         ids = table.ids or ()

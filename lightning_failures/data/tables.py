@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class FactorTable:
         """
         given = keys.tolist() if isinstance(keys, Tensor) else keys
         if self.ids is not None:
-            return torch.tensor([self._positions.get(str(key), -1) for key in given], dtype=torch.int64)
+            return torch.tensor(list(map(self._positions.get, map(str, given), repeat(-1))), dtype=torch.int64)
         try:
             rows = torch.tensor([int(key) for key in given], dtype=torch.int64)
         except ValueError as error:
