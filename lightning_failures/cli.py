@@ -1,0 +1,81 @@
+"""The command line: ``lightning-failures COMMAND``.
+
+A command is a function of its own name in ``lightning_failures/commands/`` and a line in :data:`COMMANDS`; its
+signature is its options, its docstring their help. Only the command that is named is imported, so that help is quick.
+"""
+
+import sys
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from lightning_failures.commands.options import add_options
+from lightning_failures.errors import FailuresError
+
+__all__ = ["COMMANDS", "main"]
+
+#: Command -> what it does.
+COMMANDS = {
+    "demo": "train a network on a real scene that makes it fail, and see it found out",
+    "factors": "tell which kinds of image a model fails on, from files of its predictions",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments; None: those of the process.
+
+    Returns:
+        The exit code: what the command returns, 0 for success; 2 where it was given what it cannot use; 130 where it
+        was stopped by Ctrl-C.
+
+    Raises:
+        SystemExit: after ``--help`` and ``--version`` (0), or for arguments that do not exist (2).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser("lightning-failures", description="Says when, how and why a vision model fails, while it trains.")
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    commands: dict[str, Callable[..., int]] = {}
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, allow_abbrev=False)
+        if arguments[:1] == [name]:
+            commands[name] = getattr(import_module(f"lightning_failures.commands.{name}"), name)
+            add_options(subparser, commands[name])
+    options = vars(parser.parse_args(arguments))
+    command = options.pop("command")
+    try:
+        return commands[command](**options)
+    except FailuresError as error:
+        return _say(f"lightning-failures: error: {error}", 2)
+    except KeyboardInterrupt:
+        return _say(f"lightning-failures {command}: stopped", 130)
+
+
+def _say(text: str, code: int) -> int:
+    print(text, file=sys.stderr)  # noqa: T201
+    return code
+
+
+class _Parser(ArgumentParser):
+    """One line about what is wrong, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+class _Version(Action):
+    """Looks the version up when it is asked for, which takes longer than everything else here."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=SUPPRESS, **settings)
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
+        """Print it and leave."""
+        from importlib.metadata import version
+
+        print(version("lightning-failures"))  # noqa: T201
+        parser.exit()

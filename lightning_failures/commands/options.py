@@ -1,0 +1,84 @@
+"""Options of a command, read off its signature and its docstring, so that they are written once."""
+
+import inspect
+import re
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+__all__ = ["add_options", "read_docstring"]
+
+_METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
+
+
+def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
+    """Give a parser one argument a parameter, and the function's own words as help.
+
+    A parameter without a default is positional. A sequence takes one value or more, a ``Literal`` one of its values; a
+    bool is a switch. ``None`` as a default means that the option may be left out.
+
+    Args:
+        parser: the parser of the command.
+        function: every parameter has a type and an entry under ``Args:``.
+
+    Example:
+        >>> def train(data: list[str], epochs: int = 6, fast: bool = False) -> int:
+        ...     '''Train.
+        ...
+        ...     Args:
+        ...         data: files to read.
+        ...         epochs: passes over them.
+        ...         fast: leave out what is slow.
+        ...     '''
+        >>> parser = ArgumentParser(prog="train")
+        >>> add_options(parser, train)
+        >>> parser.parse_args(["a.csv", "b.csv", "--epochs", "2"])
+        Namespace(data=['a.csv', 'b.csv'], epochs=2, fast=False)
+    """
+    paragraphs, texts = read_docstring(inspect.getdoc(function) or "")
+    parser.description, parser.epilog = paragraphs[0], " ".join(paragraphs[1:]) or None
+    hints = get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        text = texts[name].removesuffix(".").replace("%", "%%")
+        settings = _settings(hints[name])
+        if parameter.default is inspect.Parameter.empty:
+            parser.add_argument(name, help=text, **settings)
+            continue
+        if parameter.default is not None and parameter.default is not False:
+            text = f"{text} (default: %(default)s)"
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, dest=name, default=parameter.default, help=text, **settings)
+
+
+def read_docstring(docstring: str) -> tuple[list[str], dict[str, str]]:
+    r"""The paragraphs above ``Args:`` of a dedented Google-style docstring, and the text of each argument.
+
+    Example:
+        >>> read_docstring("Train.\n\nArgs:\n    epochs: passes over\n        the data.\n\nReturns:\n    0.")
+        (['Train.'], {'epochs': 'passes over the data.'})
+    """
+    above, _, below = docstring.replace("``", "").partition("\nArgs:\n")
+    block = re.split(r"\n(?=\S)", below)[0]  # up to the next section
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
+    return [_flow(text) for text in above.strip().split("\n\n")], {name: _flow(text) for name, text in entries}
+
+
+def _flow(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _settings(hint: Any) -> dict[str, Any]:
+    """What argparse needs to know of a type."""
+    if hint is bool:
+        return {"action": "store_true"}
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return {"choices": inner, "type": type(inner[0])}
+    if origin in (list, Sequence):
+        return _settings(inner[0]) | {"nargs": "+"}
+    if NoneType in inner:
+        (hint,) = (kind for kind in inner if kind is not NoneType)
+        return _settings(hint)
+    return {"type": hint, "metavar": _METAVARS[hint]}

@@ -1,0 +1,186 @@
+"""The command line: help that is quick, one clear line for what is wrong, exit codes."""
+
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from lightning_failures.cli import COMMANDS, main
+from lightning_failures.commands.options import add_options, read_docstring
+
+
+def leave(arguments: Sequence[str]) -> int | str | None:
+    """The exit code of a call that leaves the process."""
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    return raised.value.code
+
+
+def test_help_lists_the_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, text in COMMANDS.items():
+        assert f"{name} {text}" in shown
+        assert callable(getattr(import_module(f"lightning_failures.commands.{name}"), name))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_tells_every_option_its_meaning_and_its_default(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave([command, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    function = getattr(import_module(f"lightning_failures.commands.{command}"), command)
+    paragraphs, texts = read_docstring(function.__doc__.replace("\n    ", "\n"))
+    for text in (*paragraphs, *(text.removesuffix(".") for text in texts.values())):
+        assert text in shown
+    assert "(default: " in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["demo", "--epochs", "0"]])
+def test_help_and_wrong_arguments_do_not_wait_for_torch(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom lightning_failures.cli import main\n"
+        f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'lightning', 'numpy', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            [],
+            "lightning-failures: error: the following arguments are required: COMMAND (see lightning-failures --help)",
+        ),
+        (
+            ["demo", "--epochs", "six"],
+            "lightning-failures demo: error: argument --epochs: invalid int value: 'six' "
+            "(see lightning-failures demo --help)",
+        ),
+        (
+            ["demo", "--ep", "6"],
+            "lightning-failures: error: unrecognized arguments: --ep 6 (see lightning-failures --help)",
+        ),
+    ],
+)
+def test_arguments_that_do_not_exist_are_told_in_one_line(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(arguments) == 2
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_choices_are_told_where_an_argument_is_none_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave(["demo", "--arm", "cooked"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()  # Python's own words differ between versions
+    assert line.startswith("lightning-failures demo: error: argument --arm: invalid choice: 'cooked' (choose from ")
+    assert all(arm in line for arm in ("both", "raw", "standardised"))
+
+
+def test_what_a_command_cannot_use_is_one_line_without_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--epochs", "0"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "lightning-failures: error: demo: nothing to train; given --epochs 0. Pass 1 or more; 6 show the failure.\n",
+    )
+
+
+def test_ctrl_c_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(epochs: int = 6) -> int:
+        """Be interrupted.
+
+        Args:
+            epochs: none.
+        """
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module("lightning_failures.commands.demo"), "demo", interrupted)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr() == ("", "lightning-failures demo: stopped\n")
+
+
+def everything(
+    files: list[Path],
+    names: Sequence[str] = ("a",),
+    kind: Literal["top", "multi"] = "top",
+    levels: Literal[1, 2] = 1,
+    share: float = 0.5,
+    keep_all: bool = False,
+    plot: Path | None = None,
+) -> int:
+    """Do it.
+
+    At 100 % of what ``there`` is.
+
+    Args:
+        files: what to
+            read.
+        names: names of 100 %.
+        kind: which kind.
+        levels: how many.
+        share: of all.
+        keep_all: keep them all.
+        plot: a figure.
+
+    Returns:
+        Nothing that help should show.
+    """
+    return 0
+
+
+def test_a_signature_becomes_options_of_its_types() -> None:
+    parser = ArgumentParser()
+    add_options(parser, everything)
+    options = vars(parser.parse_args(["a.csv", "b.csv"]))
+    assert options.pop("files") == [Path("a.csv"), Path("b.csv")]
+    assert options == {
+        "names": ("a",), "kind": "top", "levels": 1, "share": 0.5, "keep_all": False, "plot": None
+    }  # fmt: skip
+    line = "a.csv --names x y --kind multi --levels 2 --share .25 --keep-all --plot b.png"
+    assert vars(parser.parse_args(line.split())) == {
+        "files": [Path("a.csv")],
+        "names": ["x", "y"],
+        "kind": "multi",
+        "levels": 2,
+        "share": 0.25,
+        "keep_all": True,
+        "plot": Path("b.png"),
+    }
+
+
+def test_help_shows_the_docstring_and_the_defaults_that_say_something() -> None:
+    parser = ArgumentParser(prog="it")
+    add_options(parser, everything)
+    shown = " ".join(parser.format_help().split())
+    assert "Do it. positional" in shown
+    assert "what to read options" in shown
+    assert "names of 100 % (default: ('a',))" in shown
+    assert "--keep-all keep them all --plot PATH a figure" in shown
+    assert shown.endswith("At 100 % of what there is.")
+
+
+def test_a_parameter_that_the_docstring_leaves_out_is_an_error_of_ours() -> None:
+    def silent(epochs: int = 6) -> int:
+        """Do it."""
+        return epochs
+
+    with pytest.raises(KeyError, match="epochs"):
+        add_options(ArgumentParser(), silent)
+
+
+def test_the_console_script_is_the_same_main() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlib.metadata import entry_points;"
+         "(script,) = entry_points(group='console_scripts', name='lightning-failures');"
+         "from lightning_failures.cli import main; print(script.load() is main)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"
