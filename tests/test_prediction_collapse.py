@@ -48,6 +48,7 @@ def literal(z, y):
         "logit_effective_rank": rank_of(cov),
         "logit_top1_share": (torch.linalg.eigvalsh(cov).max() / cov.trace()).item(),
         "label_effective_rank": rank_of(torch.nn.functional.one_hot(y, c).double().T.cov()),
+        "label_classes": math.exp(-sum(q * math.log(q) for q in prior if q)),
         "effective_classes": math.exp(-sum(q * math.log(q) for q in share if q)),
         "dominant_excess": max(a - b for a, b in zip(share, prior, strict=True)),
         "marginal_perplexity": math.exp(-sum(q * math.log(q) for q in marginal)),
@@ -122,7 +123,7 @@ def test_without_targets_what_needs_them_is_nan_and_says_why():
     metric = PredictionCollapse(4)
     metric.update(randn(20, 4))
     values = metric.compute()
-    needs = ("label_effective_rank", "dominant_excess", "accuracy", "chance")
+    needs = ("label_effective_rank", "label_classes", "dominant_excess", "accuracy", "chance")
     assert metric.undefined == dict.fromkeys(needs, "no row has a label")
     assert values["unlabelled"] == 20
 

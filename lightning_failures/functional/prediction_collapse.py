@@ -236,6 +236,7 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         "logit_participation_ratio_unbiased": unbiased,
         "k_agreement": agreement,
         "label_effective_rank": label_effective_rank(sums.labels),
+        "label_classes": perplexity(sums.labels),
         "effective_classes": perplexity(sums.predicted),
         "dominant_excess": dominant_excess(sums.predicted, sums.labels),
         "marginal_perplexity": perplexity(sums.probabilities),

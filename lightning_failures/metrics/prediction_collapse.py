@@ -43,6 +43,7 @@ class PredictionCollapse(SumMetric[PredictionSums]):
         "logit_participation_ratio_unbiased": "fewer than four finite rows",
         "k_agreement": f"{_FEW}, or none was drawn: agreement_rows=0, or every row occurs twice",
         "label_effective_rank": _LABELS,
+        "label_classes": _LABELS,
         "effective_classes": "no finite rows",
         "dominant_excess": _LABELS,
         "marginal_perplexity": "no finite rows",

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.probes.fields import LOGIT_NAMES, read_field
+from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.taps import Call
 
-__all__ = ["Source", "candidate_modules", "discover_entry", "discover_logits", "returned_logits"]
+__all__ = ["Source", "candidate_modules", "describe", "discover_entry", "discover_logits", "returned_logits"]
 
 #: Classes whose output can be logits: the last of them that is called is taken for the head.
 HEADS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LazyLinear)
@@ -74,6 +75,28 @@ def no_logits(where: str, tried: Iterable[str]) -> DiscoveryError:
         f"a step that called {', '.join(tried) or 'no submodule'}",
         "Return them from the step under 'logits', or name the layer that gives them: logits='net.head'.",
     )
+
+
+def describe(seen: Observation, source: Source | None, inputs: Any, targets: Any) -> str:
+    """What was found, in one line.
+
+    Args:
+        seen: the first batch.
+        source: where its logits came from.
+        inputs: path of its inputs.
+        targets: path of its targets.
+    """
+
+    def at(path: Any) -> str:
+        return "a callable" if callable(path) else ("batch" if path == "" else f"batch[{path!r}]")
+
+    parts = [
+        f"inputs = {at(inputs)} {tuple(seen.inputs.shape)}" if seen.inputs is not None else "no inputs",
+        f"targets = {at(targets)}" if seen.targets is not None else "no targets",
+        f"logits = {source} {tuple(seen.logits.shape)}" if seen.logits is not None else "no logits",
+        *(f"features = {name} {tuple(value.shape)}" for name, value in seen.features.items()),
+    ]
+    return "lightning-failures found " + ", ".join(parts)
 
 
 def same_tensor(one: Tensor | None, other: Tensor | None) -> bool:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.probes.layers import PENULTIMATE
 
-__all__ = ["PENULTIMATE", "Observation", "pool"]
-
-#: Name of the features that enter the classifier head.
-PENULTIMATE = "penultimate"
+__all__ = ["PENULTIMATE", "Observation"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Observation:
     inputs: Tensor | None = None  # (n b h w), or (n d)
     targets: Tensor | None = None  # (n) or (n h w), int64
     logits: Tensor | None = None  # (n c) or (n c h w)
-    features: Mapping[str, Tensor] = field(default_factory=dict)  # layer -> (n d)
+    # layer -> (n d); (v n d) where it was called on v views; (n d h w) for the penultimate one of a segmentation model
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.targets is not None and self.logits is not None and len(self.targets) != len(self.logits):
@@ -47,24 +47,14 @@ class Observation:
         def take(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[rows.to(value.device)]
 
+        def take_views(value: Tensor) -> Tensor:
+            firsts = torch.arange(0, len(value), len(keep))
+            return value[(firsts[:, None] + rows).flatten().to(value.device)]
+
         return Observation(
             self.batch,
             take(self.inputs),
             take(self.targets),
             take(self.logits),
-            {name: value[rows.to(value.device)] for name, value in self.features.items()},
+            {name: take_views(value) for name, value in self.features.items()},
         )
-
-
-def pool(value: Tensor, images: int, name: str) -> Tensor:
-    """One row an image: maps (n d h w) and tokens (n t d) are averaged over their positions."""
-    if value.ndim < 2 or len(value) != images:
-        raise InputError(
-            "Probe(layers=...)",
-            f"the layer {name!r} does not give one row an image",
-            f"{tuple(value.shape)} for {images} images",
-            "Name a layer whose output keeps the images on its first axis.",
-        )
-    if value.ndim == 2:
-        return value
-    return value.float().mean(1) if value.ndim == 3 else value.float().flatten(2).mean(2)

@@ -5,19 +5,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lightning_failures.errors import DiscoveryError, UnknownNameError
+from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError
 from lightning_failures.probes.discovery import (
     Source,
     candidate_modules,
+    describe,
     discover_entry,
     discover_logits,
     no_logits,
     returned_logits,
 )
 from lightning_failures.probes.fields import Field, discover_inputs, discover_targets, labels_of, read_field
-from lightning_failures.probes.observe import PENULTIMATE, Observation, pool
+from lightning_failures.probes.layers import PENULTIMATE, Pooling, find_layers, pool, pooling_of
+from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.taps import Call, Taps, first_tensor
 
 __all__ = ["Probe"]
@@ -37,7 +40,8 @@ class Probe:
         targets: path or callable into the batch, or into a dict that the step returns; None: found.
         logits: name of the submodule that gives them, or a field of what the step returns, or a callable that takes it;
             None: found.
-        layers: names of further submodules whose outputs are kept as features.
+        layers: names and globs of submodules whose outputs are kept as features, see
+            :func:`~lightning_failures.probes.layers.find_layers`; None: the input of the classifier head.
     """
 
     def __init__(
@@ -46,15 +50,18 @@ class Probe:
         inputs: Field | None = None,
         targets: Field | None = None,
         logits: Field | None = None,
-        layers: Sequence[str] | None = None,
+        layers: str | Sequence[str] | None = None,
     ) -> None:
         self.inputs, self.targets, self.logits = inputs, targets, logits
-        self.layers = tuple(layers or ())
+        self.layers: tuple[str, ...] = ()
+        self.listen_also(layers or ())
         self.entry: str | None = None
         self.found: str = ""
         self.classes: int | None = None
         self._source: Source | None = None
         self._modules: dict[str, nn.Module] = {}
+        self._named: dict[str, bool] = {}
+        self._poolings: dict[str, Pooling] = {}
         self._taps: Taps | None = None
         self._users: set[int] = set()
         self._seen: tuple[Any, Observation] | None = None
@@ -110,6 +117,14 @@ class Probe:
         self._seen = (batch, observation)
         return observation
 
+    def observe_features(self, batch: Any) -> Observation:
+        """Inputs, targets and features of a step whose logits do not matter, once the sources are settled."""
+        inputs, path = self._read_inputs(batch)
+        calls = self._taps.calls if self._taps is not None else []
+        images = len(inputs) if inputs is not None else _images_of(calls)
+        targets = self._read_targets(None, batch, images, path)[0]
+        return Observation(batch, inputs, targets, None, self._read_features(calls, images))
+
     def read_batch(self, batch: Any) -> Observation:
         """Inputs and targets only, without any forward pass having been listened to."""
         inputs, path = self._read_inputs(batch)
@@ -124,6 +139,7 @@ class Probe:
         first = not self.discovered
         if first:
             self._source = self._find_logits(outputs, calls, images)
+            self._settle_layers(calls, images)
         logits = self._read_logits(outputs, calls)
         observation = Observation(
             batch, inputs, targets, None if logits is None else logits.float(), self._read_features(calls, images)
@@ -132,7 +148,7 @@ class Probe:
             if inputs is not None and logits is not None:
                 self.entry = discover_entry(calls, inputs, logits)
             self.classes = None if logits is None else logits.shape[1]
-            self.found = self._describe(observation, input_path, target_path)
+            self.found = describe(observation, self._source, input_path, target_path)
             log.info(self.found)
             self._relisten(module)
         return observation
@@ -163,7 +179,10 @@ class Probe:
             return Source(field=self.logits)
         if self.logits is not None:
             return Source(layer=str(self.logits)) if self.logits in self._modules else Source(field=self.logits)
-        return returned_logits(outputs, images) or discover_logits(calls, self._modules, images)
+        source = returned_logits(outputs, images) or discover_logits(calls, self._modules, images)
+        views = sum(call.name == source.layer for call in calls) if source is not None else 0
+        # with layers named, a last linear layer that is called on several views is a projector, and no classifier
+        return None if self.layers and views > 1 else source
 
     def _read_logits(self, outputs: Any, calls: Sequence[Call]) -> Tensor | None:
         if self._source is None:
@@ -173,10 +192,30 @@ class Probe:
         return self._only_call(self._source.layer, calls).output
 
     def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:
-        features = {name: self._only_call(name, calls).output for name in self.layers}
-        if not self.layers and (head := self._head(calls)) is not None:
-            features[PENULTIMATE] = head.input
-        return {name: pool(value, images, name) for name, value in features.items() if value is not None}
+        features = {name: self._views(name, calls, images) for name in self._named if name != PENULTIMATE}
+        if (not self.layers or PENULTIMATE in self._named) and (head := self._head(calls)) is not None:
+            value = head.input
+            if value is not None:
+                maps = head.output is not None and head.output.ndim == 4 and value.ndim == 4 and len(value) == images
+                features[PENULTIMATE] = value if maps else pool(value, images, PENULTIMATE)
+        return features
+
+    def _views(self, name: str, calls: Sequence[Call], images: int) -> Tensor:
+        """Rows of a layer; those of its second call in the step, on another view, come after those of the first."""
+        outputs = [call.output for call in calls if call.name == name and call.output is not None]
+        if not outputs:
+            raise self._not_called_once(name, calls)
+        rows = [pool(output, images, name, self._poolings[name]) for output in outputs]
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    def _settle_layers(self, calls: Sequence[Call], images: int) -> None:
+        """Keep of what a glob found only what the step calls, and what gives rows."""
+        for name, exact in list(self._named.items()):
+            if not exact:
+                try:
+                    self._views(name, calls, images)
+                except (DiscoveryError, InputError):
+                    del self._named[name]
 
     def _head(self, calls: Sequence[Call]) -> Call | None:
         """The call of the classifier head, also where the step returned the logits itself."""
@@ -189,39 +228,37 @@ class Probe:
     def _only_call(self, name: str, calls: Sequence[Call]) -> Call:
         mine = [call for call in calls if call.name == name]
         if len(mine) != 1:
-            raise DiscoveryError(
-                "Probe",
-                f"the layer {name!r} was called {len(mine)} times in one step",
-                f"calls of {', '.join(dict.fromkeys(call.name for call in calls)) or 'no tapped layer'}",
-                "Name a layer that is called once, or return the logits from the step and name their field: "
-                "logits='logits'.",
-            )
+            raise self._not_called_once(name, calls)
         return mine[0]
+
+    def _not_called_once(self, name: str, calls: Sequence[Call]) -> DiscoveryError:
+        return DiscoveryError(
+            "Probe",
+            f"the layer {name!r} was called {sum(call.name == name for call in calls)} times in one step",
+            f"calls of {', '.join(dict.fromkeys(call.name for call in calls)) or 'no tapped layer'}",
+            "Name a layer that is called once, or return the logits from the step and name their field: "
+            "logits='logits'.",
+        )
 
     # -- what to listen to
 
     def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
         modules = candidate_modules(module)
-        unknown = [name for name in self.layers if name not in modules]
-        if unknown:
-            raise UnknownNameError(
-                "Probe(layers=...)",
-                f"no submodule is called {', '.join(map(repr, unknown))}",
-                f"a module with {', '.join(modules) or 'no submodules'}",
-                "Name submodules as module.named_modules() lists them.",
-            )
         if not self.discovered:
+            self._named = find_layers(modules, self.layers)
+            self._poolings = {name: pooling_of({"": module, **modules}, name) for name in self._named}
             return modules
-        wanted = {*self.layers, *([self._source.layer] if self._source and self._source.layer else [])}
-        if self._source is not None and self._source.layer is None and not self.layers:
-            wanted |= {name for name in self._heads if name in modules}
+        wanted = {*self._named, *([self._source.layer] if self._source and self._source.layer else [])}
+        if self._source is not None and self._source.layer is None:
+            wanted |= set(self._heads)
         return {name: child for name, child in modules.items() if name in wanted}
 
     _heads: tuple[str, ...] = ()
 
     def _relisten(self, module: nn.Module) -> None:
         """From the second batch on, only the layers that are needed carry a hook."""
-        if self._source is not None and self._source.layer is None and self._taps is not None:
+        penultimate = not self.layers or PENULTIMATE in self._named
+        if penultimate and self._source is not None and self._source.layer is None and self._taps is not None:
             head = self._head(self._taps.calls)
             self._heads = () if head is None else (head.name,)
         if self._taps is not None:
@@ -235,18 +272,6 @@ class Probe:
             self._taps.remove()
             self._taps = None
 
-    def _describe(self, seen: Observation, inputs: Any, targets: Any) -> str:
-        def at(path: Any) -> str:
-            return "a callable" if callable(path) else ("batch" if path == "" else f"batch[{path!r}]")
-
-        parts = [
-            f"inputs = {at(inputs)} {tuple(seen.inputs.shape)}" if seen.inputs is not None else "no inputs",
-            f"targets = {at(targets)}" if seen.targets is not None else "no targets",
-            f"logits = {self._source} {tuple(seen.logits.shape)}" if seen.logits is not None else "no logits",
-            *(f"features = {name} {tuple(value.shape)}" for name, value in seen.features.items()),
-        ]
-        return "lightning-failures found " + ", ".join(parts)
-
     def require_logits(self, seen: Observation, where: str) -> Tensor:
         """The logits of a batch, or the error that says what to name."""
         if seen.logits is None:
@@ -257,9 +282,16 @@ class Probe:
         """The error for a module in which no logits were found."""
         return no_logits(where, self._modules)
 
-    def listen_also(self, layers: Sequence[str]) -> None:
+    def listen_also(self, layers: str | Sequence[str]) -> None:
         """Keep the outputs of further submodules as features."""
+        layers = (layers,) if isinstance(layers, str) else layers
         self.layers = tuple(dict.fromkeys((*self.layers, *layers)))
+
+    def head(self, module: nn.Module) -> nn.Module | None:
+        """The classifier head, whose input is the penultimate layer, where one was found."""
+        layer = self._source.layer if self._source is not None else None
+        name = layer or next(iter(self._heads), None)
+        return None if name is None else module.get_submodule(name)
 
 
 def _images_of(calls: Sequence[Call]) -> int:

@@ -144,6 +144,13 @@ GLOSSARY = (
         "1: everything is put into one class",
     ),
     Term(
+        _COLLAPSE + "label_classes",
+        "Effective classes of the labels",
+        "Exponential of the entropy of the labels' classes.",
+        "1 to the number of classes",
+        "the reference for the effective predicted classes",
+    ),
+    Term(
         _COLLAPSE + "dominant_excess",
         "Dominant excess",
         "Largest excess of a class among the predictions over its share among the labels.",
