@@ -1,9 +1,6 @@
 import csv
-import gzip
 import json
-import random
 import re
-from collections.abc import Callable
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -14,50 +11,18 @@ import torch
 
 from lightning_failures.commands.factors import factors
 from lightning_failures.data.imagenet_x import FACTORS
-from lightning_failures.errors import FailuresError, InputError, UnknownNameError
+from lightning_failures.errors import UnknownNameError
 from lightning_failures.functional.factors import count_factor_errors
 from lightning_failures.functional.intervals import factor_p_value, holm
 from tests.published import DATA, joined, published
+from tests.studies import HEADER, make_study, write
 
 pytest.importorskip("pandas")
-HEADER = ["file_name", "predicted_class", "predicted_probability"]
-
-
-def write(path: Path, header: list[str], rows: list[list[Any]]) -> Path:
-    with gzip.open(path, "wt", newline="") if path.suffix == ".gz" else path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> dict[str, Path]:
-    """Annotations of 300 images of 4 classes and two models: "weak" is bad in the dark, "strong" is not."""
-    draw = random.Random(0)
-    images = [(f"{row:03d}.png", draw.randrange(4), int(draw.random() < 0.3), draw.choice("AB")) for row in range(300)]
-
-    def predictions(extra: float) -> list[list[Any]]:
-        rows = []
-        for name, label, dark, _ in images:
-            wrong = draw.random() < 0.15 + extra * dark
-            rows.append([name, (label + wrong) % 4, round(draw.uniform(0.5, 1), 4)])
-        draw.shuffle(rows)
-        return rows
-
-    return {
-        "annotations": write(
-            tmp_path / "own.csv", ["file_name", "class", "dark", "scanner"], [list(image) for image in images]
-        ),
-        "weak": write(tmp_path / "weak.csv", HEADER, predictions(0.5)),
-        "strong": write(tmp_path / "strong.csv.gz", HEADER, [*predictions(0.0), ["other.png", 1, 0.5]]),
-        "json": tmp_path / "out" / "summary.json",
-        "plot": tmp_path / "out" / "compare.png",
-    }
-
-
-def message(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
-    with pytest.raises(FailuresError) as error:
-        call(*args, **kwargs)
-    return str(error.value)
+    return make_study(tmp_path)
 
 
 def test_two_models_are_measured_compared_printed_and_drawn(
@@ -222,136 +187,14 @@ def test_published_profiles_place_a_model_at_equal_accuracy(tmp_path: Path, caps
         factors([DATA / "model_predictions" / "ResNet50.csv.gz"], profiles=lacking)
 
 
-# bad input
-
-
-def run(study: dict[str, Path], **changes: Any) -> str:
-    options = {"predictions": [study["weak"]], "annotations": str(study["annotations"])} | changes
-    return message(factors, **options)
-
-
-def test_predictions_that_cannot_be_read_are_refused(study: dict[str, Path], tmp_path: Path) -> None:
-    assert run(study, predictions=[tmp_path / "none.csv"]) == (
-        f"factors: there is no such file; given {tmp_path / 'none.csv'}. Correct the path."
-    )
-    (tmp_path / "cut.csv.gz").write_bytes(study["strong"].read_bytes()[:200])
-    assert run(study, predictions=[tmp_path / "cut.csv.gz"]).startswith("factors: the file is not a CSV table (")
-    odd = write(tmp_path / "odd.csv", ["image", "predicted_class"], [["a.png", 1]])
-    assert run(study, predictions=[odd]) == (
-        "factors: the predictions have no column file_name, predicted_probability; "
-        f"given {odd} with image, predicted_class. "
-        "Write the columns file_name, predicted_class, predicted_probability."
-    )
-
-
-def edited(study: dict[str, Path], path: Path, edit: Callable[[list[list[str]]], object]) -> Path:
-    """The weak model's file with rows that an edit changed in place."""
-    with study["weak"].open(newline="") as file:
-        header, *rows = csv.reader(file)
-    edit(rows)
-    return write(path, header, rows)
-
-
-def test_duplicate_and_missing_images_are_counted(study: dict[str, Path], tmp_path: Path) -> None:
-    twice = edited(study, tmp_path / "twice.csv", lambda rows: rows.extend([rows[0], rows[1], rows[0]]))
-    assert re.fullmatch(
-        rf"factors: images are predicted twice; given {re.escape(str(twice))}: 2 more than once: \d+\.png, \d+\.png\. "
-        r"Keep one row an image\.",
-        run(study, predictions=[twice]),
-    )
-    few = edited(study, tmp_path / "few.csv", lambda rows: rows.sort() or rows.__delitem__(slice(0, 5)))
-    assert run(study, predictions=[few]) == (
-        f"factors: 5 of 300 annotated images have no prediction; given {few} without 000.png, 001.png, 002.png, .... "
-        "Predict them too, or leave them out of the annotations."
-    )
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "wrong"),
-    [
-        (1, "cat", "classes are no whole numbers; given {path}: 1 values of predicted_class, such as 'cat'"),
-        (1, "1.5", "classes are no whole numbers; given {path}: 1 values of predicted_class, such as 1.5"),
-        (1, "-1", "classes are out of range; given {path}: 1 values of predicted_class, such as -1"),
-        (2, "7.5", "probabilities are not in 0 to 1; given {path}: 1 values, such as 7.5"),
-        (2, "high", "probabilities are not in 0 to 1; given {path}: 1 values, such as 'high'"),
-    ],
-)
-def test_values_that_are_no_predictions_are_refused(
-    study: dict[str, Path], tmp_path: Path, column: int, value: str, wrong: str
-) -> None:
-    path = edited(study, tmp_path / "odd.csv", lambda rows: rows[3].__setitem__(column, value))
-    assert run(study, predictions=[path]).startswith(f"factors: {wrong.format(path=path)}. ")
-
-
-@published
-def test_a_class_that_imagenet_does_not_have_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "odd.csv", HEADER, [["ILSVRC2012_val_00004487.JPEG", 1000, 0.5]])
-    assert message(factors, [path]) == (
-        f"factors: classes are out of range; given {path}: 1 values of predicted_class, such as 1000. "
-        "Write the index of the class, 0 to 999."
-    )
-
-
 def test_a_probability_that_is_left_out_is_left_out_of_the_calibration(study: dict[str, Path], tmp_path: Path) -> None:
-    path = edited(study, tmp_path / "gaps.csv", lambda rows: [row.__setitem__(2, "") for row in rows])
+    with study["weak"].open(newline="") as file:
+        rows = [[name, label, ""] for name, label, _ in list(csv.reader(file))[1:]]
+    path = write(tmp_path / "gaps.csv", HEADER, rows)
     factors([path], annotations=str(study["annotations"]), json=study["json"])
     summary = json.loads(study["json"].read_text())["models"]["gaps"]
     assert summary["images"] == 300
     assert summary["calibration"]["calibration_error"]["all"] is None
-
-
-def test_annotations_that_cannot_be_used_are_refused(study: dict[str, Path], tmp_path: Path) -> None:
-    bare = write(tmp_path / "bare.csv", ["file_name", "dark"], [["000.png", 1]])
-    assert run(study, annotations=str(bare)) == (
-        f"factors: the annotations lack columns; given {bare} without class. "
-        "Write file_name, class, and a column a factor."
-    )
-    never = write(tmp_path / "never.csv", ["file_name", "class", "dark"], [["000.png", 1, 0]])
-    fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class."
-    assert run(study, annotations=str(never)) == (
-        f"factors: no image carries these factors; given dark in 1 rows of {never}. {fix}"
-    )
-    same = write(tmp_path / "same.csv", ["file_name", "class", "dark"], [["000.png", 1, 1]] * 2)
-    assert run(study, annotations=str(same)) == (
-        f"factors: ids stand twice; given 1 ids more than once: 000.png of {same}. {fix}"
-    )
-    assert run(study, annotations=str(tmp_path / "none.csv")).startswith("factors: there is no such file")
-
-
-def test_error_types_of_imagenet_are_refused_for_other_data(study: dict[str, Path]) -> None:
-    assert run(study, error="real") == (
-        "factors: --error real is known for ImageNet alone; given annotations of your own. "
-        "Use --error class, or the annotations of ImageNet-X."
-    )
-
-
-def test_model_names_that_clash_or_do_not_exist_are_refused(study: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "copy").mkdir()
-    copy = tmp_path / "copy" / "weak.csv"
-    copy.write_bytes(study["weak"].read_bytes())
-    assert run(study, predictions=[study["weak"], copy]) == (
-        "factors: models have the same name; given weak. Rename the files."
-    )
-    assert run(study, reference="best") == (
-        "factors: the reference is none of the models; given --reference best. Choose among weak."
-    )
-
-
-def test_a_figure_that_cannot_be_drawn_is_refused_before_anything_is_read(
-    study: dict[str, Path], tmp_path: Path
-) -> None:
-    assert run(study, plot=tmp_path / "plot.docx") == (
-        "factors: figures are not written in this format; given .docx. Name it .png, .svg, .pdf."
-    )
-    assert run(study, predictions=[tmp_path / f"{name}.csv" for name in "abcdefg"], plot=tmp_path / "plot.png") == (
-        "factors: too many models for one figure; given 7 models. Compare 6 at a time."
-    )
-
-
-def test_a_file_that_cannot_be_written_is_refused(study: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "taken").touch()
-    with pytest.raises(InputError, match=r"factors: a file cannot be written; given .*taken/summary\.json: "):
-        factors([study["weak"]], annotations=str(study["annotations"]), json=tmp_path / "taken" / "summary.json")
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".pdf"])
