@@ -204,7 +204,8 @@ def _members(name: str, value: Any, num_channels: int, axis: Axis | None, where:
                 f"{value!r}, {'no wavelengths' if axis is None else 'wavelengths'}",
                 "Give two limits and wavelengths=..., or channel indices as a list.",
             )
-        return (axis.values >= min(entries)) & (axis.values <= max(entries))
+        slack = 1e-6 * max(map(abs, entries))  # a limit that is a channel's place holds it, however it was rounded
+        return (axis.values >= min(entries) - slack) & (axis.values <= max(entries) + slack)
     if not indices:
         raise InputError(
             where,

@@ -85,7 +85,8 @@ def attribute_channels(
         output: the score: ``"cross_entropy"`` or the target's ``"logit"``.
         draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
             default from 8 up, until what they miss is below a thousandth.
-        null: a model or inputs that know nothing, whose largest change becomes the profile's floor: ``"head"``: the
+        null: a model or inputs that know nothing, whose largest change becomes the profile's floor, which is otherwise
+            what rounding gives: ``"head"``: the
             last layer's weights shuffled; ``"channels"``: the channels of the inputs shuffled.
         channel_axis: axis of the channels.
         chunk_size: the most images in one forward, which bounds the memory.
@@ -137,7 +138,7 @@ def attribute_channels(
         sampling=found.sampling.cpu(),
         positions=bands.positions,
         total=found.total.nanmean().cpu(),
-        floor=floor.cpu(),
+        floor=floor.cpu().maximum(task.rounding.cpu()),
         method=method,
         output=output,
         baseline="other images" if method in _SHUFFLES else task.baseline_name,

@@ -34,6 +34,7 @@ class Task(NamedTuple):
     draws: int
     chunk_size: int
     generator: torch.Generator
+    rounding: Tensor  # () float64, size of a mean change that rounding of the logits alone gives
     null_heads: int = 0  # heads beside the model's own, whose logits follow its own
 
     @property
@@ -108,7 +109,7 @@ def open_task(
     with undisturbed(model, inputs.device), torch.no_grad():
         kept = ordinary(inputs)
         try:
-            logits_of(model(kept[:2].clone()))
+            few = logits_of(model(kept[:2].clone()))
         except RuntimeError as error:
             raise InputError(
                 "attribute_channels",
@@ -130,6 +131,7 @@ def open_task(
             draws=draws,
             chunk_size=chunk_size,
             generator=torch.Generator().manual_seed(seed),
+            rounding=8 * torch.finfo(few.dtype).eps * few.abs().max().double() / len(kept) ** 0.5,
         )
 
 

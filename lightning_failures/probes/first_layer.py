@@ -162,10 +162,8 @@ def find_stem(
         states = [trial.start, trial.replace(trial.start, channels, values)][-max(1, min(2, trial.copies)) :]
         fast = trial.logits(states)[-1]
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
-        return (
-            None,
-            f"the plain way: {stem.name!r} cannot be cached ({str(error).splitlines()[0] if str(error) else error!r})",
-        )
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        return None, f"the plain way: {stem.name!r} cannot be cached ({said})"
     if not _agree(unread, plain, plain.abs().max(), inputs):
         return None, f"the plain way: not only {stem.name!r} reads the inputs"
     (slow,) = ChannelInput(model, inputs, axis).logits([inputs.index_copy(axis, channels, values)])

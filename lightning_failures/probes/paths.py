@@ -12,7 +12,7 @@ __all__ = ["expected_gradients", "gradient_x_input", "integrated_gradients"]
 
 #: Points of the path at first, and at most, where the caller does not say.
 LEAST, MOST = 8, 648
-#: Share of their size that the mean of the totals may be missed by.
+#: Share of its size by which the mean total may be missed.
 COMPLETE = 1e-3
 
 
@@ -33,10 +33,16 @@ def integrated_gradients(task: Task) -> Changes:
     channels, totals, points = (torch.cat(parts) for parts in zip(*runs, strict=True))
     changes = channels @ task.members.double().T
     way = f"{int(points.max())} points of the path"
-    missed, size = (channels.sum(1) - totals).nanmean().abs(), totals.abs().nanmean()
+    missed, size = _missed(channels, totals)
     warning = f"integrated gradients miss {float(missed):.2g} of {float(size):.2g}; {way} are too few: pass more draws."
     found = Changes(changes, torch.zeros_like(changes[0]), totals, way)
     return found._replace(warning=warning) if bool(missed > COMPLETE * size) else found
+
+
+def _missed(channels: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much the mean total is missed, and its size, at least a tenth of that of the totals where they cancel."""
+    size = totals.nanmean().abs().maximum(totals.abs().nanmean() / 10)
+    return (channels.sum(1) - totals).nanmean().abs(), size
 
 
 def _integrate(task: Task, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,8 +63,8 @@ def _integrate(task: Task, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         for place in places:
             summed += _gradient(task, origin + place * step, rows)
         changes = _by_channel(task, step * summed / points)
-        missed = (changes.sum(1) - total).nanmean().abs() > COMPLETE * total.abs().nanmean()
-        if task.draws or sharded or points * 3 > MOST or not bool(missed):
+        missed, size = _missed(changes, total)
+        if task.draws or sharded or points * 3 > MOST or bool(missed <= COMPLETE * size):
             return changes, total, torch.tensor([points])
         places = [(point + part) / points for point in range(points) for part in (1 / 6, 5 / 6)]
         points *= 3

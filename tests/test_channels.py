@@ -1,0 +1,340 @@
+"""Channel profiles: their sums, share, error, stability and concentration, and the metric over them."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import sem, spearmanr
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.channels import (
+    ChannelProfile,
+    ChannelSums,
+    channel_sums,
+    haufe_pattern,
+    jensen_shannon,
+    mean_change,
+    pearson,
+    share,
+    spearman,
+    standard_error,
+    target_scores,
+)
+from lightning_failures.functional.concentration import (
+    centroid,
+    concentration,
+    density,
+    effective_channels,
+    entropy_channels,
+    gini,
+    widths,
+)
+from lightning_failures.functional.moments import moments
+from lightning_failures.metrics.channels import ChannelDependence
+
+
+def profile(changes: Tensor, floor: float = 0.0, sampling: Tensor | None = None) -> ChannelProfile:
+    bands = changes.shape[1]
+    return ChannelProfile(
+        names=tuple(f"band {i}" for i in range(bands)),
+        changes=changes.double(),
+        members=torch.eye(bands, dtype=torch.bool),
+        sampling=torch.zeros(bands, dtype=torch.float64) if sampling is None else sampling,
+        positions=None,
+        total=torch.tensor(torch.nan),
+        floor=torch.tensor(floor, dtype=torch.float64),
+        method="ablation",
+        output="cross_entropy",
+        baseline="mean",
+        target="true",
+        way="",
+    )
+
+
+# -- sums
+
+
+def test_mean_and_standard_error_are_those_of_scipy() -> None:
+    changes = torch.randn(17, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sums = channel_sums(changes)
+    assert torch.allclose(mean_change(sums), changes.mean(0))
+    assert torch.allclose(standard_error(sums), torch.from_numpy(sem(changes.numpy())))
+
+
+def test_one_image_has_a_mean_and_no_standard_error() -> None:
+    sums = channel_sums(torch.tensor([[2.0, 0.0]]))
+    assert mean_change(sums).tolist() == [2.0, 0.0]
+    assert bool(standard_error(sums).isnan().all())
+
+
+def test_no_image_has_no_mean() -> None:
+    assert bool(mean_change(ChannelSums.zero(3)).isnan().all())
+
+
+def test_an_image_whose_change_is_nan_does_not_count() -> None:
+    sums = channel_sums(torch.tensor([[1.0, 2.0], [torch.nan, 5.0]]))
+    assert int(sums.images) == 1
+    assert mean_change(sums).tolist() == [1.0, 2.0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 2**31))
+def test_sums_of_parts_are_the_sums_of_the_whole(images: int, cut: int, seed: int) -> None:
+    changes = torch.randn(images, 3, generator=torch.Generator().manual_seed(seed))
+    whole = channel_sums(changes)
+    parts = [channel_sums(changes[:cut]), channel_sums(changes[cut:])]
+    for name, value in whole._asdict().items():
+        assert torch.allclose(sum(getattr(part, name) for part in parts), value)
+
+
+# -- scores of the target
+
+
+def test_the_score_is_minus_the_cross_entropy_of_torch() -> None:
+    logits, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 0])
+    expected = -F.cross_entropy(logits.double(), target, reduction="none")
+    assert torch.allclose(target_scores(logits, target), expected, atol=1e-6)
+
+
+def test_the_score_of_pixels_is_their_mean_over_those_that_count() -> None:
+    logits, target = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+    target[0, :2] = -100
+    target[1] = -100
+    each = F.cross_entropy(logits, target, reduction="none", ignore_index=-100)
+    scores = target_scores(logits, target)
+    assert float(scores[0]) == pytest.approx(-float(each[0, 2:].mean()), abs=1e-6)
+    assert bool(scores[1].isnan())
+
+
+def test_an_image_without_a_pixel_that_counts_has_gradient_zero_and_not_nan() -> None:
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    target = torch.stack([torch.zeros(4, 4), torch.full((4, 4), -100.0)]).long()
+    (gradient,) = torch.autograd.grad(target_scores(logits, target).nansum(), logits)
+    assert bool(gradient.isfinite().all())
+    assert not bool(gradient[1].any())
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_one_logit_is_two_classes(shape: tuple[int, ...]) -> None:
+    logits, target = torch.randn(5), torch.tensor([0, 1, 1, 0, 1])
+    expected = -F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+    assert torch.allclose(target_scores(logits.view(shape), target), expected.double(), atol=1e-6)
+    signed = torch.where(target == 1, logits, -logits)
+    assert torch.allclose(target_scores(logits.view(shape), target, "logit"), signed.double())
+
+
+def test_logits_and_targets_that_do_not_fit_are_named() -> None:
+    with pytest.raises(InputError) as caught:
+        target_scores(torch.zeros(4, 3, 8, 8), torch.zeros(4, 16, 16))
+    assert str(caught.value) == (
+        "attribute_channels: logits and targets do not belong together; "
+        "given logits (4, 3, 8, 8), targets (4, 16, 16). "
+        "Give logits (n c) with targets (n), or logits (n c h w) with targets (n h w)."
+    )
+
+
+# -- share and floor
+
+
+def test_shares_sum_to_one_and_count_sizes() -> None:
+    assert share(torch.tensor([3.0, -1.0, 0.0])).tolist() == [0.75, 0.25, 0.0]
+
+
+def test_a_profile_without_any_change_is_blank() -> None:
+    empty = profile(torch.zeros(4, 3))
+    assert empty.blank
+    assert bool(empty.share.isnan().all())
+    assert empty.values.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_profile_under_its_null_floor_is_blank_and_keeps_its_values() -> None:
+    changes = torch.tensor([[0.02, 0.01], [0.02, 0.03]])
+    assert profile(changes, floor=0.019).share.isnan().sum() == 0
+    under = profile(changes, floor=0.021)
+    assert under.blank
+    assert bool(under.share.isnan().all())
+    assert under.values.tolist() == pytest.approx([0.02, 0.02])
+
+
+def test_the_error_holds_the_spread_over_images_and_over_draws() -> None:
+    changes = torch.tensor([[1.0], [3.0]])
+    found = profile(changes, sampling=torch.tensor([3.0], dtype=torch.float64))
+    assert float(found.error) == pytest.approx(math.sqrt(1.0 + 3.0))
+
+
+# -- pattern
+
+
+def test_the_pattern_shows_the_signal_where_the_weights_also_show_what_cancels_noise() -> None:
+    gen = torch.Generator().manual_seed(0)
+    signal, noise = torch.randn(20000, generator=gen), torch.randn(20000, generator=gen)
+    channels = torch.stack([signal + noise, noise], 1)
+    logits = channels @ torch.tensor([[1.0], [-1.0]])  # weighs both alike, and is the signal alone
+    pattern = haufe_pattern(moments(torch.cat([channels, logits], 1)), 2)
+    assert float(pattern[0, 0]) == pytest.approx(1 / math.sqrt(2), abs=0.03)
+    assert abs(float(pattern[0, 1])) < 0.05
+
+
+def test_the_pattern_is_the_correlation_matrix_of_torch() -> None:
+    channels, logits = torch.randn(50, 4, dtype=torch.float64), torch.randn(50, 3, dtype=torch.float64)
+    expected = torch.corrcoef(torch.cat([channels, logits], 1).T)[4:, :4]
+    assert torch.allclose(haufe_pattern(moments(torch.cat([channels, logits], 1)), 4), expected)
+
+
+def test_the_pattern_of_a_constant_channel_is_nan() -> None:
+    rows = torch.tensor([[5.0, 1.0], [5.0, 2.0], [5.0, 3.0]])
+    assert bool(haufe_pattern(moments(rows), 1).isnan())
+
+
+# -- stability
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=12))
+def test_spearman_is_scipys_also_with_ties(pairs: list[tuple[int, int]]) -> None:
+    first, second = torch.tensor(pairs, dtype=torch.float64).T
+    ours = float(spearman(first, second))
+    if first.unique().numel() < 2 or second.unique().numel() < 2:
+        assert math.isnan(ours)
+    else:
+        assert ours == pytest.approx(spearmanr(first.numpy(), second.numpy()).statistic)
+
+
+def test_spearman_of_a_blank_profile_is_nan() -> None:
+    assert math.isnan(float(spearman(torch.tensor([torch.nan, 1.0]), torch.tensor([1.0, 2.0]))))
+
+
+def test_jensen_shannon_is_scipys_distance_squared() -> None:
+    gen = torch.Generator().manual_seed(0)
+    p, q = (torch.rand(9, generator=gen, dtype=torch.float64) for _ in range(2))
+    p[0] = q[3] = 0
+    p, q = p / p.sum(), q / q.sum()
+    assert float(jensen_shannon(p, q)) == pytest.approx(jensenshannon(p.numpy(), q.numpy(), base=2) ** 2)
+    assert float(jensen_shannon(p, p)) == 0
+    assert float(jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))) == pytest.approx(1)
+    assert math.isnan(float(jensen_shannon(p, torch.full_like(p, torch.nan))))
+
+
+def test_pearson_of_a_constant_is_nan() -> None:
+    assert math.isnan(float(pearson(torch.ones(4), torch.arange(4.0))))
+
+
+# -- concentration
+
+
+@pytest.mark.parametrize("number", [effective_channels, entropy_channels])
+def test_effective_channels_run_from_one_to_all(number: Callable[[Tensor], Tensor]) -> None:
+    assert float(number(torch.tensor([1.0, 0.0, 0.0, 0.0]))) == pytest.approx(1)
+    assert float(number(torch.full((4,), 0.25))) == pytest.approx(4)
+    assert float(number(torch.tensor([0.5, 0.5, 0.0]))) == pytest.approx(2)
+
+
+def test_gini_is_its_mean_absolute_difference() -> None:
+    p = torch.rand(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    literal = (p[:, None] - p).abs().mean() / (2 * p.mean())
+    assert float(gini(p / p.sum())) == pytest.approx(float(literal))
+    assert float(gini(torch.full((5,), 0.2))) == pytest.approx(0, abs=1e-12)
+    assert float(gini(torch.tensor([0.0, 0.0, 0.0, 1.0]))) == pytest.approx(0.75)
+
+
+def test_the_centroid_is_the_mean_position() -> None:
+    assert float(centroid(torch.tensor([0.5, 0.5]), torch.tensor([1000.0, 1700.0]))) == 1350
+
+
+def test_density_times_widths_is_one_and_does_not_favour_a_dense_end() -> None:
+    positions = torch.cat([torch.arange(0.0, 10.0, 1.0), torch.arange(10.0, 60.0, 5.0)])
+    flat = widths(positions) / widths(positions).sum()
+    found = density(flat, positions)
+    assert float((found * widths(positions)).sum()) == pytest.approx(1)
+    assert torch.allclose(found, found[0])
+    assert torch.equal(widths(positions.flip(0)), widths(positions).flip(0))
+
+
+def test_a_single_channel_has_no_density() -> None:
+    assert bool(density(torch.tensor([1.0]), torch.tensor([5.0])).isnan())
+
+
+def test_a_blank_profile_has_no_concentration() -> None:
+    nothing = torch.full((4,), torch.nan, dtype=torch.float64)
+    assert all(bool(value.isnan()) for value in concentration(nothing, torch.arange(4.0)))
+
+
+# -- metric
+
+
+def test_the_metric_computes_a_flat_dict_of_scalars() -> None:
+    changes = torch.tensor([[3.0, 1.0], [5.0, 1.0]])
+    metric = ChannelDependence(["Amide I", "Phosphate"], positions=[1650.0, 1080.0])
+    metric.update(changes)
+    values = {key: float(value) for key, value in metric.compute().items()}
+    assert values == pytest.approx(
+        {
+            "change/Amide I": 4.0,
+            "change/Phosphate": 1.0,
+            "error/Amide I": 1.0,
+            "error/Phosphate": 0.0,
+            "share/Amide I": 0.8,
+            "share/Phosphate": 0.2,
+            "effective_channels": 1 / 0.68,
+            "entropy_channels": math.exp(-0.8 * math.log(0.8) - 0.2 * math.log(0.2)),
+            "gini": 0.3,
+            "largest_share": 0.8,
+            "centroid": 0.8 * 1650 + 0.2 * 1080,
+            "largest_change": 4.0,
+        }
+    )
+    assert all(value.shape == () for value in metric.compute().values())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 7])
+def test_any_cut_of_the_images_gives_the_same(cut: int) -> None:
+    changes = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    whole, parts = ChannelDependence("abc"), ChannelDependence("abc")
+    whole.update(changes)
+    parts.update(changes[:cut])
+    parts.update(changes[cut:])
+    for key, value in whole.compute().items():
+        assert torch.allclose(parts.compute()[key], value, equal_nan=True), key
+
+
+def test_nothing_seen_is_nan_and_says_why() -> None:
+    metric = ChannelDependence(["a", "b"])
+    assert all(bool(value.isnan()) for value in metric.compute().values())
+    assert metric.undefined["change/a"] == "no image was seen"
+    assert metric.undefined["centroid"].startswith("the bands have no axis")
+
+
+def test_changes_under_the_floor_keep_their_size_and_lose_their_shape() -> None:
+    metric = ChannelDependence(["a", "b"], positions=[1.0, 2.0], floor=0.5)
+    metric.update(torch.tensor([[0.4, 0.1], [0.2, 0.1]]))
+    values = metric.compute()
+    assert float(values["largest_change"]) == pytest.approx(0.3)
+    assert bool(values["share/a"].isnan() & values["effective_channels"].isnan() & values["centroid"].isnan())
+    assert (
+        metric.undefined["share/a"]
+        == "no band's change passes the null floor, so that the profile's shape means nothing"
+    )
+
+
+def test_bands_that_share_a_name_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        ChannelDependence(["a", "a"], positions=[1.0])
+    assert str(caught.value) == (
+        "ChannelDependence: bands are not named once each, with one position each; "
+        "given 2 names, 1 different, positions: 1. Give each band a name of its own, and one position a band or none."
+    )
+
+
+def test_changes_of_other_bands_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        ChannelDependence(["a", "b"]).update(torch.zeros(4, 3))
+    assert str(caught.value) == (
+        "ChannelDependence.update: changes and bands differ in number; given changes (4, 3), 2 bands. "
+        "Give one row an image and one column a band."
+    )
