@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning_failures.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lightning_failures.reporting.record import RunRecord
 
 __all__ = ["demo"]
@@ -65,13 +63,14 @@ def demo(
 
 
 def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Logger) -> "list[RunRecord]":
-    """Train the arms, each with its own verdict, and compare them."""
+    """Train one arm after the other; one verdict and one report for all."""
     from rich.console import Console
 
     console = Console(highlight=False)
     with console.status("Loading torch and the scene"):
         from lightning_failures.commands.arms import train_arm
         from lightning_failures.data.indian_pines import load_indian_pines
+        from lightning_failures.reporting.console import print_verdict
         from lightning_failures.reporting.report import write_report
     records: list[RunRecord] = []
     for name in arms:
@@ -83,28 +82,9 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
             )
         console.print(f"\n[bold]{name}[/bold], {_ARMS[name]}")
         records.append(train_arm(name, scene, out, epochs, seed, logger))
-    report = write_report(out, records)
-    if len(records) > 1:
-        _compare(console, records)
-    console.print(f"[bold]Report:[/bold] {report}\n[bold]Curves:[/bold] {_CURVES[logger].format(out)}", soft_wrap=True)
+    print_verdict(records, report=write_report(out, records))
+    console.print(f"[bold]Curves:[/bold] {_CURVES[logger].format(out)}", soft_wrap=True)
     return records
-
-
-def _compare(console: "Console", records: "Sequence[RunRecord]") -> None:
-    """One line an arm."""
-    from rich.table import Table
-
-    from lightning_failures.reporting.words import reference
-
-    table = Table(box=None, padding=(0, 3, 0, 0))
-    for heading in ("Arm", "Accuracy", "Linear model", "Failures that stand"):
-        table.add_column(heading, justify="right" if heading in ("Accuracy", "Linear model") else "left")
-    for record in records:
-        failures = [finding.kind for finding in record.standing if finding.severity == "failure"]
-        accuracies = (f"{value:.2f}" for value in (record.last("val_acc"), reference(record)))
-        table.add_row(record.name, *accuracies, ", ".join(failures) or "none")
-    console.print(table)
-    console.print()
 
 
 @contextmanager
