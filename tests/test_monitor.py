@@ -335,3 +335,13 @@ def test_perturbations_leave_the_trained_weights_bitwise_the_same():
 def test_an_unknown_perturbation_is_an_error_at_construction():
     with pytest.raises(LookupError, match="there is no such perturbation; given fog"):
         PerturbationMonitor(["fog"])
+
+
+def test_what_was_found_is_said_once_where_lightning_speaks(caplog):
+    with caplog.at_level("INFO"):
+        fit(failure_monitors(on_error="raise"))
+    said = [record.message for record in caplog.records if record.message.startswith("lightning-failures found")]
+    assert said == [
+        "lightning-failures found inputs = batch['0'] (8, 6, 5, 5), targets = batch['1'], "
+        "logits = output of net.6 (8, 3), features = penultimate (8, 8)"
+    ]
