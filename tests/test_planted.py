@@ -94,7 +94,7 @@ def test_blobs_wrap_around_so_that_their_amount_says_nothing(scenes: dict[str, P
         amount = band(part.images, wavenumber).mean((1, 2)) / part.thickness
         by_class = torch.stack([amount[part.labels == label].mean() for label in range(4)])
         assert by_class.std() < 0.02 * amount.mean().abs()
-        assert amount.std() < 0.1 * amount.mean().abs()
+        assert amount.std() < 0.2 * amount.mean().abs()
 
 
 def test_the_same_seed_gives_the_same_images_and_leaves_the_random_state() -> None:

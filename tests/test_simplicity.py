@@ -49,7 +49,7 @@ def measured(rows: slice, cuts: int = 1) -> dict[str, Tensor]:
         dimension.update(x["own"], x["donor"], x["swapped"])
         untapped.update(x["own"], x["donor"], x["target"])
         explained.update(x["own"], x["donor"], x["target"])
-        cue.update(x["logits"], x["features"][:, 0])
+        cue.update(x["logits"], x["features"][:, 0], x["target"])
         swap.update(x["own"], x["donor"], x["swapped"])
         kept.update(x["own"], x["swapped"], x["target"])
         patches.update(x["logits"], x["patched"])

@@ -76,7 +76,7 @@ def test_a_shift_of_all_logits_changes_nothing() -> None:
     cue, logits = draw(50), draw(50, 3, seed=1)
     edges = cue_edges(cue, 4)
     plain, shifted = (cue_explained_variance(cue_sums(z, cue, edges)) for z in (logits, logits + 100 * cue[:, None]))
-    torch.testing.assert_close(plain, shifted)
+    torch.testing.assert_close(plain, shifted, equal_nan=True)
 
 
 def test_pixels_have_the_cue_of_their_image_or_their_own() -> None:
@@ -115,6 +115,43 @@ def test_an_undefined_share_is_nan_and_says_why(logits: Tensor, cue: Tensor) -> 
     metric.update(logits, cue)
     assert metric.compute()["eta2"].isnan()
     assert metric.undefined["eta2"] == "fewer than two rows, all of them in one bin of the cue, or constant logits"
+    assert metric.undefined["eta2_within"] == (
+        "no label with two rows in different bins of the cue, or constant logits within the labels"
+    )
+
+
+def test_within_the_labels_it_is_the_pooled_ratio() -> None:
+    cue, target = draw(90), torch.arange(90) % 3
+    target[:9] = -1
+    logits = draw(90, 3, seed=1) + cue[:, None] * torch.tensor([1.0, 0, -1]) + 3 * torch.eye(3)[target]
+    edges = cue_edges(cue, 4)
+    result = cue_explained_variance(cue_sums(logits, cue, edges, target))
+    centred = logits - logits.mean(1, keepdim=True)
+    bins = torch.bucketize(cue, edges, right=True)
+    above = below = by_chance = 0.0
+    for label in range(3):
+        rows = target == label
+        spread = float((centred[rows] - centred[rows].mean(0)).square().sum())
+        below += spread
+        by_chance += spread * (len(bins[rows].unique()) - 1) / (int(rows.sum()) - 1)
+        for q in bins[rows].unique():
+            members = centred[rows & (bins == q)]
+            above += len(members) * float((members.mean(0) - centred[rows].mean(0)).square().sum())
+    assert float(result.null_within) == pytest.approx(by_chance / below)
+    assert float(result.eta2_within) == pytest.approx((above - by_chance) / below)
+    torch.testing.assert_close(result.eta2, cue_explained_variance(cue_sums(logits, cue, edges)).eta2)
+
+
+def test_a_cue_that_goes_with_the_labels_but_is_not_seen_explains_nothing_within_them() -> None:
+    target = torch.arange(2000) % 4
+    cue = 1 + 0.25 * target + 0.04 * draw(2000)
+    blind = 5 * torch.eye(4)[target] + draw(2000, 4, seed=1)
+    leaning = -40 * (cue[:, None] - 1 - 0.25 * torch.arange(4)).square() + 0.1 * draw(2000, 4, seed=2)
+    edges = cue_edges(cue, 32)
+    for logits, marginal, within in ((blind, 0.8, 0.0), (leaning, 0.98, 0.9)):
+        result = cue_explained_variance(cue_sums(logits, cue, edges, target))
+        assert float(result.eta2) == pytest.approx(marginal, abs=0.06)
+        assert float(result.eta2_within) == pytest.approx(within, abs=0.1 if within else 0.02)
 
 
 def test_edges_are_quantiles() -> None:
@@ -137,7 +174,7 @@ BAD_CUES = {
     "cue_edges: fewer images than bins; given shape (8,), 16 bins.": torch.arange(8.0),
     "cue_edges: fewer images than bins; given shape (20, 2), 16 bins.": torch.zeros(20, 2),
     "cue_edges: the cue holds NaN or infinity; given 1 of 20 values.": torch.tensor([torch.nan] + 19 * [1.0]),
-    "cue_edges: the cue is constant; given 3.0 for 20 images.": torch.full((20,), 3.0),
+    "cue_edges: the cue is constant; given 3.0 for 20 images.": torch.tensor([3.0 + 3e-7] + 19 * [3.0]).flip(0),
 }
 
 
@@ -154,6 +191,12 @@ def test_cues_and_edges_that_do_not_fit_are_refused() -> None:
     assert str(error.value) == (
         "CueExplainedVariance.update: logits and cue do not belong together; given logits (4, 3) for 3 classes, "
         "cue (5,). Pass logits (n c) and one value an image (n), or a pixel (n h w)."
+    )
+    with pytest.raises(InputError) as error:
+        CueExplainedVariance(torch.tensor([0.0]), 3).update(torch.zeros(4, 3), torch.zeros(4), torch.zeros(3))
+    assert str(error.value) == (
+        "CueExplainedVariance.update: cue and target do not belong together; given cue (4,), target (3,). "
+        "Pass one label for each value of the cue."
     )
     with pytest.raises(InputError) as error:
         CueExplainedVariance(torch.tensor([1.0, 0.5]), 3)
@@ -194,4 +237,5 @@ def test_a_swap_without_pairs_is_nan_and_says_why() -> None:
 
 
 def test_sums_of_nothing_are_zero() -> None:
-    assert [tuple(value.shape) for value in CueSums.zero(4, 3)] == [(4,), (4, 3), (), ()]
+    assert [tuple(value.shape) for value in CueSums.zero(4, 3)] == [(4, 4), (4, 4, 3), (4,), ()]
+    assert CueSums.zero(4, 1).counts.shape == (3, 4)

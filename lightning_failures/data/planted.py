@@ -33,6 +33,7 @@ PlantedCase = Literal["complex", "simple", "both", "partial", "normalised", "con
 _PROTEIN = ((1655.0, 1.0), (1545.0, 0.7), (1450.0, 0.3), (1400.0, 0.3), (1240.0, 0.3), (1080.0, 0.3))
 _BANDS = (1080.0, 1240.0, 1030.0, 1740.0)
 _CLASSES = 4
+_BLOB = 2.5 / 24  # deviation of a blob, in shares of the side
 
 
 class PlantedImages(Dataset[tuple[Tensor, Tensor]]):
@@ -172,7 +173,7 @@ def _tissue(n: int, size: int, generator: torch.Generator) -> Tensor:
     along = torch.tensor([[1, 0], [0, 1], [1, 1]])[torch.randint(3, (n,), generator=generator)]
     phase = torch.rand(n, 1, 1, generator=generator)
     wave = (2 * torch.pi * (along[:, :1, None] * place[:, None] + along[:, 1:, None] * place + phase)).cos()
-    return (1 + 0.2 * wave)[:, None]
+    return (1 + 0.1 * wave)[:, None]
 
 
 def _blobs(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -184,6 +185,6 @@ def _blobs(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
     apart = 0.4 * torch.stack([angle.sin(), angle.cos()], 2) * bits[:, :, None]
     centres = torch.stack([first, first + apart], 2).flatten(1, 2)  # (n 4 2)
     offset = torch.arange(size) / size - centres[..., None]
-    offset = (offset - offset.round()) * size  # the shorter way around, in pixels
-    profile = (-offset.square() / (2 * 2.0**2)).exp()
+    offset = offset - offset.round()  # the shorter way around
+    profile = (-offset.square() / (2 * _BLOB**2)).exp()
     return profile[:, :, 0, :, None] * profile[:, :, 1, None, :]

@@ -24,20 +24,24 @@ __all__ = [
 
 
 class CueSums(NamedTuple):
-    """Centred logits by bin of a cue; adds up across batches and across ranks."""
+    """Centred logits by label and by bin of a cue; adds up across batches and across ranks.
 
-    counts: Tensor  # (q) int64, rows in each bin
-    totals: Tensor  # (q c) float64, sum of the centred logits by bin
-    squares: Tensor  # () float64, sum of their squares
+    The last of the y groups holds the rows without a label.
+    """
+
+    counts: Tensor  # (y q) int64, rows in each bin
+    totals: Tensor  # (y q c) float64, sum of the centred logits by bin
+    squares: Tensor  # (y) float64, sum of their squares
     left_out: Tensor  # () int64, rows whose cue or logits are not finite
 
     @classmethod
     def zero(cls, num_bins: int, num_classes: int) -> "CueSums":
-        """The sums of no rows."""
+        """The sums of no rows; a single logit is that of two classes."""
+        groups = max(num_classes, 2) + 1
         return cls(
-            torch.zeros(num_bins, dtype=torch.int64),
-            torch.zeros(num_bins, num_classes, dtype=torch.float64),
-            torch.zeros((), dtype=torch.float64),
+            torch.zeros(groups, num_bins, dtype=torch.int64),
+            torch.zeros(groups, num_bins, num_classes, dtype=torch.float64),
+            torch.zeros(groups, dtype=torch.float64),
             torch.zeros((), dtype=torch.int64),
         )
 
@@ -47,6 +51,8 @@ class CueExplained(NamedTuple):
 
     eta2: Tensor
     null: Tensor
+    eta2_within: Tensor
+    null_within: Tensor
     rows: Tensor
     left_out: Tensor
 
@@ -121,6 +127,7 @@ def cue_edges(values: Tensor, bins: int = 16) -> Tensor:
         >>> cue_edges(torch.arange(8.0), bins=4)
         tensor([1.7500, 3.5000, 5.2500], dtype=torch.float64)
     """
+    rounding = 16 * torch.finfo(values.dtype if values.is_floating_point() else torch.float64).eps
     values = values.detach().double()
     fix = "Pass the cue of every image of a sample: (n), finite, n at least bins."
     if values.ndim != 1 or len(values) < bins:
@@ -128,7 +135,7 @@ def cue_edges(values: Tensor, bins: int = 16) -> Tensor:
     if not bool(values.isfinite().all()):
         wrong = f"{int((~values.isfinite()).sum())} of {len(values)} values"
         raise InputError("cue_edges", "the cue holds NaN or infinity", wrong, fix)
-    if bool(values.min() == values.max()):
+    if bool(values.max() - values.min() <= rounding * values.abs().max()):
         raise InputError("cue_edges", "the cue is constant", f"{float(values[0])} for {len(values)} images", fix)
     levels = torch.arange(1, bins, dtype=torch.float64, device=values.device) / bins
     ordered = values.sort().values  # torch.quantile takes no more than 16 million values
@@ -138,7 +145,7 @@ def cue_edges(values: Tensor, bins: int = 16) -> Tensor:
     return edges[edges.diff(prepend=edges.new_tensor([-torch.inf])) > 0]
 
 
-def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor) -> CueSums:
+def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor, target: Tensor | None = None) -> CueSums:
     """Sums of one batch of centred logits by bin of the cue.
 
     Args:
@@ -146,22 +153,28 @@ def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor) -> CueSums:
             image. Each row is centred, as a shift of all logits decides nothing, but where c is 1.
         cue: one value an image, (n), or a pixel, (n h w).
         edges: inner edges of the bins, ascending; (q - 1).
+        target: label of each row, those outside [0, c) unknown; shape of the cue, int64. None: all are unknown.
     """
     rows, values = logits.detach().double(), cue.detach().double()
     if rows.ndim > 2 and values.ndim == 1:
         rows = rows.flatten(2).mean(2)
     rows = rows.movedim(1, -1).flatten(0, -2)
-    values = values.reshape(-1)
+    values = values.flatten()
     if rows.shape[1] > 1:
         rows = rows - rows.mean(1, keepdim=True)
     kept = values.isfinite() & rows.isfinite().all(1)
     rows = torch.where(kept[:, None], rows, 0.0)
-    place = torch.bucketize(torch.where(kept, values, 0.0), edges.to(values), right=True)
-    zero = CueSums.zero(len(edges) + 1, rows.shape[1])
+    zero = CueSums(*(part.to(rows.device) for part in CueSums.zero(len(edges) + 1, rows.shape[1])))
+    groups, bins = zero.counts.shape
+    group = torch.full_like(kept, groups - 1, dtype=torch.int64)
+    if target is not None:
+        labels = target.flatten().to(group)
+        group = torch.where((labels >= 0) & (labels < groups - 1), labels, group)
+    place = group * bins + torch.bucketize(torch.where(kept, values, 0.0), edges.to(values), right=True)
     return CueSums(
-        zero.counts.to(rows.device).index_add_(0, place, kept.long()),
-        zero.totals.to(rows.device).index_add_(0, place, rows),
-        rows.square().sum(),
+        zero.counts.flatten().index_add_(0, place, kept.long()).unflatten(0, (groups, bins)),
+        zero.totals.flatten(0, 1).index_add_(0, place, rows).unflatten(0, (groups, bins)),
+        zero.squares.index_add_(0, group, rows.square().sum(1)),
         (~kept).sum(),
     )
 
@@ -170,13 +183,16 @@ def cue_explained_variance(sums: CueSums) -> CueExplained:
     """Share of the logits' variance that a scalar cue explains, less what it would explain by chance.
 
     Convention:
-        ``eta2`` is the correlation ratio over the bins minus ``null`` = (occupied bins - 1) / (rows - 1), its mean
-        where cue and logits are independent; about 0 for an independent cue, at most 1 - null, where the logits are a
-        function of the bin. Rows with a cue or logits that are not finite are left out and counted. ``nan`` with fewer
-        than two rows, fewer than two occupied bins, or constant logits.
+        ``eta2`` is the correlation ratio over the bins minus ``null``, its mean where cue and logits are independent,
+        (occupied bins - 1) / (rows - 1): about 0 for an independent cue, at most 1 - null, where the logits are a
+        function of the bin. It is also large for a cue that a good model never sees, if the cue goes with the labels;
+        ``eta2_within`` is the same within the labels, pooled over them, where such a cue explains nothing. That one
+        alone is large, too, for a cue that makes logits larger and changes no decision: a cue that decides has both.
+        Rows with a cue or logits that are not finite are left out and counted. ``nan`` with fewer than two rows, fewer
+        than two occupied bins, or constant logits (in every label, for the latter).
 
     Returns:
-        The share, its null, and the rows used and left out.
+        Both shares, their nulls, and the rows used and left out.
 
     Example:
         >>> cue = torch.arange(64.0)
@@ -184,17 +200,24 @@ def cue_explained_variance(sums: CueSums) -> CueExplained:
         >>> cue_explained_variance(cue_sums(logits, cue, cue_edges(cue, bins=4))).eta2.round(decimals=3)
         tensor(0.8900, dtype=torch.float64)
     """
-    counts = sums.counts.double()
-    rows, occupied = counts.sum(), (sums.counts > 0).sum()
-    mean = sums.totals.sum(0) / rows
-    by_bin = torch.where(counts[:, None] > 0, sums.totals / counts[:, None], mean)
-    between = (counts[:, None] * (by_bin - mean).square()).sum()
-    variation = sums.squares - rows * mean.square().sum()
-    null = (occupied - 1) / (rows - 1)
-    defined = (rows > 1) & (occupied > 1) & (variation > 1e-12 * sums.squares)
-    return CueExplained(
-        torch.where(defined, between / variation - null, torch.nan),
-        torch.where(defined, null, torch.nan),
-        rows,
-        sums.left_out.double(),
-    )
+    by_group = sums.counts, sums.totals, sums.squares
+    eta2, null = _correlation_ratio(*(part.sum(0, keepdim=True) for part in by_group))
+    eta2_within, null_within = _correlation_ratio(*(part[:-1] for part in by_group))
+    rows = sums.counts.sum().double()
+    return CueExplained(eta2, null, eta2_within, null_within, rows, sums.left_out.double())
+
+
+def _correlation_ratio(numbers: Tensor, totals: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of the variance within the groups that lies between the bins, less its null, and that null."""
+    counts = numbers.double()
+    rows, occupied = counts.sum(1), (numbers > 0).sum(1)
+    mean = totals.sum(1) / rows[:, None]
+    by_bin = torch.where(counts[..., None] > 0, totals / counts[..., None], mean[:, None])
+    used = (rows > 1) & (occupied > 1)
+    between = (counts[..., None] * (by_bin - mean[:, None]).square()).sum((1, 2))
+    variation = squares - rows * mean.square().sum(1)
+    by_chance = variation * (occupied - 1) / (rows - 1)
+    between, variation, by_chance = (torch.where(used, part, 0.0).sum() for part in (between, variation, by_chance))
+    defined = variation > 1e-12 * torch.where(used, squares, 0.0).sum()
+    null = torch.where(defined, by_chance / variation, torch.nan)
+    return between / variation - null, null

@@ -16,7 +16,7 @@ __all__ = ["CueExplainedVariance", "CueSwap"]
 class CueExplainedVariance(SumMetric[CueSums]):
     """How much of the logits' variance one scalar cue explains.
 
-    ``compute`` returns ``eta2``, ``null``, ``rows`` and ``left_out``; see
+    ``compute`` returns ``eta2``, ``null``, ``eta2_within``, ``null_within``, ``rows`` and ``left_out``; see
     :func:`~lightning_failures.functional.cues.cue_explained_variance`. A single logit (n 1) is a binary problem's.
 
     Args:
@@ -38,6 +38,9 @@ class CueExplainedVariance(SumMetric[CueSums]):
 
     why_nan: Mapping[str, str] = dict.fromkeys(
         ("eta2", "null"), "fewer than two rows, all of them in one bin of the cue, or constant logits"
+    ) | dict.fromkeys(
+        ("eta2_within", "null_within"),
+        "no label with two rows in different bins of the cue, or constant logits within the labels",
     )
 
     def __init__(self, edges: Tensor, num_classes: int, **kwargs: Any) -> None:
@@ -48,8 +51,11 @@ class CueExplainedVariance(SumMetric[CueSums]):
         self.num_classes = num_classes
         self.register_buffer("edges", edges.detach().double(), persistent=False)
 
-    def update(self, logits: Tensor, cue: Tensor) -> None:
-        """Add logits (n c) and a cue (n); for pixels logits (n c h w) and a cue an image (n) or a pixel (n h w)."""
+    def update(self, logits: Tensor, cue: Tensor, target: Tensor | None = None) -> None:
+        """Add logits (n c), a cue (n) and, for ``eta2_within``, labels (n), int64, -1 where unknown.
+
+        For pixels logits (n c h w), and cue and labels an image (n) or a pixel (n h w).
+        """
         per_pixel = (len(logits), *logits.shape[2:])
         if logits.ndim < 2 or logits.shape[1] != self.num_classes or cue.shape not in (per_pixel[:1], per_pixel):
             raise InputError(
@@ -58,7 +64,16 @@ class CueExplainedVariance(SumMetric[CueSums]):
                 f"logits {tuple(logits.shape)} for {self.num_classes} classes, cue {tuple(cue.shape)}",
                 "Pass logits (n c) and one value an image (n), or a pixel (n h w).",
             )
-        self.add(cue_sums(logits.to(self.where), cue.to(self.where), self.edges.to(self.where)))
+        if target is not None and target.shape != cue.shape:
+            raise InputError(
+                "CueExplainedVariance.update",
+                "cue and target do not belong together",
+                f"cue {tuple(cue.shape)}, target {tuple(target.shape)}",
+                "Pass one label for each value of the cue.",
+            )
+        here = self.where
+        labels = None if target is None else target.to(here)
+        self.add(cue_sums(logits.to(here), cue.to(here), self.edges.to(here), labels))
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
