@@ -1,11 +1,11 @@
 """The probe: takes observations from a LightningModule that nobody changed."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError
@@ -24,8 +24,6 @@ from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.taps import Call, Taps, first_tensor
 
 __all__ = ["Probe"]
-
-log = logging.getLogger("lightning_failures")
 
 
 class Probe:
@@ -149,7 +147,7 @@ class Probe:
                 self.entry = discover_entry(calls, inputs, logits)
             self.classes = None if logits is None else logits.shape[1]
             self.found = describe(observation, self._source, input_path, target_path)
-            log.info(self.found)
+            rank_zero_info(self.found)  # where Lightning says what it found, too
             self._relisten(module)
         return observation
 
