@@ -50,6 +50,8 @@ def literal(z, y):
         "label_effective_rank": rank_of(torch.nn.functional.one_hot(y, c).double().T.cov()),
         "label_classes": math.exp(-sum(q * math.log(q) for q in prior if q)),
         "effective_classes": math.exp(-sum(q * math.log(q) for q in share if q)),
+        "class_share": (math.exp(-sum(q * math.log(q) for q in share if q)) - 1)
+        / (math.exp(-sum(q * math.log(q) for q in prior if q)) - 1),
         "dominant_excess": max(a - b for a, b in zip(share, prior, strict=True)),
         "marginal_perplexity": math.exp(-sum(q * math.log(q) for q in marginal)),
         "conditional_perplexity": math.exp(-sum(q * math.log(q) for row in probabilities.tolist() for q in row) / n),
@@ -124,7 +126,8 @@ def test_without_targets_what_needs_them_is_nan_and_says_why():
     metric.update(randn(20, 4))
     values = metric.compute()
     needs = ("label_effective_rank", "label_classes", "dominant_excess", "accuracy", "chance")
-    assert metric.undefined == dict.fromkeys(needs, "no row has a label")
+    alone = {"class_share": "no row has a label, or all labels are of one class"}
+    assert metric.undefined == dict.fromkeys(needs, "no row has a label") | alone
     assert values["unlabelled"] == 20
 
 

@@ -1,81 +1,264 @@
 """Whether features and predictions collapse, live."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Unpack
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.class_geometry import ClassGeometry
+from lightning_failures.callbacks.collapse_reference import CollapseReference
+from lightning_failures.callbacks.layer_probes import LayerProbes
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.metrics.collapse import FeatureSpectrum
+from lightning_failures.callbacks.training_window import TrainingWindow
+from lightning_failures.callbacks.watched_layer import Shape, WatchedLayers
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
+from lightning_failures.probes.layers import PENULTIMATE
 from lightning_failures.probes.observe import Observation
+from lightning_failures.probes.pixels import rows_of
+from lightning_failures.reporting.collapse_figures import LayerCourse, layer_figure
+from lightning_failures.reporting.loggers import log_figure
 
 __all__ = ["CollapseMonitor"]
+
+#: Statistics of predictions that say nothing without labels.
+NEED_LABELS = ("label_effective_rank", "label_classes", "class_share", "dominant_excess", "accuracy", "chance")
 
 
 class CollapseMonitor(Monitor):
     """Logs ranks of each layer's features, ``failures/collapse/effective_rank/<layer>``, and of the centred logits.
 
+    *Reference*: the untrained network, from the batches of the sanity check, else from the first training batch.
+    ``kept/<layer>`` is what a layer still has of the most that it had, then or at any evaluation; see
+    :class:`~lightning_failures.callbacks.collapse_reference.CollapseReference`. It is what the rule
+    ``representation_collapse`` looks at.
+
+    *Labels*: with them, neural collapse of the penultimate layer, and, where two or more layers are named, the
+    accuracy of closed-form linear probes layer by layer, so that :attr:`information_lost` names the layer where
+    information is lost. Without them, what needs them is left out, which is said once in the log.
+
+    *Two views*: a layer that a step calls k times, as self-supervised steps do, counts all of its rows; name it, since
+    the input of a classifier head that is called twice is an error. Two views give LiDAR too.
+
+    *Segmentation*: logits (n c h w) with a label a pixel are read at 16 pixels of each image, the same ones in every
+    evaluation of the same batches; ``images`` then counts pixels.
+
     Args:
-        layers: names of submodules whose outputs are watched; None: the input of the classifier head, ``penultimate``.
+        layers: names and globs of submodules (``"layer*"``), ``"feature_info"`` for the stages of a timm model,
+            ``"penultimate"`` for the input of the classifier head; see
+            :func:`~lightning_failures.probes.layers.find_layers`. Maps and tokens are pooled to one row an image. None:
+            the penultimate layer.
+        every_n_steps: also log the spectra of training features, ``failures/collapse/train/<statistic>/<layer>``,
+            every so many training batches, from the last 8 of them; None: not.
         options: see :class:`~lightning_failures.callbacks.monitor.Monitor`.
     """
 
     noun = "collapse"
 
-    def __init__(self, layers: Sequence[str] | None = None, **options: Unpack[MonitorOptions]) -> None:
+    def __init__(
+        self,
+        layers: str | Sequence[str] | None = None,
+        *,
+        every_n_steps: int | None = None,
+        **options: Unpack[MonitorOptions],
+    ) -> None:
         super().__init__(**options)
         if layers is not None:
             self.probe.listen_also(layers)
-        self.features: dict[str, FeatureSpectrum] = {}
+        self.layers, self.untrained = WatchedLayers(), WatchedLayers()
+        self.window = TrainingWindow(every_n_steps)
         self.predictions: PredictionCollapse | None = None
+        self.geometry: ClassGeometry | None = None
+        self.probes: LayerProbes | None = None
+        self.reference = CollapseReference()
+        self.course = LayerCourse()
+        self.train_values: dict[str, Tensor] = {}
+        self._labelled: bool | None = None
+        self._head: str | None = None
+        self._fitting = self._first = self._knows_untrained = False
+        self._epoch = 0
+        self._drawing = Budget(0.01)
+
+    @property
+    def information_lost(self) -> str | None:
+        """The layer whose probe is less accurate than that of the layer before, by the most; None where none is."""
+        return None if self.probes is None else self.probes.lost
+
+    # -- the untrained network, and training
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of the pictures."""
+        self._drawing.restart()
+
+    def glance(self, seen: Observation) -> None:
+        """Add a batch of the sanity check to the untrained network's."""
+        if not self._knows_untrained:
+            self.untrained.update(seen, rows_of(seen).features)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log; after the sanity check, keep the untrained network's statistics."""
+        if trainer.sanity_checking and not self._knows_untrained:
+            self._know_untrained()
+        super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Begin to listen where this batch is looked at."""
+        self._first = trainer.global_step == 0 and batch_idx == 0 and not self._knows_untrained
+        if not self._idle and (self._first or self.window.open):
+            with self.guarded():
+                self.probe.attach(pl_module, self)
+                self.probe.new_batch()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the batch's features, and log them at the cadence."""
+        if not self._idle and (self._first or self.window.open):
+            with self.guarded():
+                found = self.probe.discovered
+                seen = self.probe.observe_features(batch) if found else self.probe.observe(pl_module, outputs, batch)
+                rows = rows_of(seen).features
+                if self._first:
+                    self.untrained.update(seen, rows)
+                if self.window.open:
+                    self.window.layers.update(seen, rows)
+                self.probe.detach(self)
+        if self._first:
+            self._know_untrained()
+        if self.window.step():
+            self._log_training(trainer)
+
+    def _know_untrained(self) -> None:
+        self._knows_untrained = True
+        shapes = self.together(None if self.failure else self.untrained.shapes or None)
+        if self._retired or not shapes:
+            return
+        with self.guarded():
+            self.untrained.build(shapes)
+            self.reference.start({key: float(value) for key, value in self.untrained.compute().items()})
+            self.untrained = WatchedLayers()
+
+    def _log_training(self, trainer: Trainer) -> None:
+        shapes = self.together(None if self.failure else self.window.layers.shapes or None)
+        if self._retired or not shapes:
+            return
+        with self.guarded():
+            self.window.layers.build(shapes)
+            self.train_values = self.window.layers.compute()
+            self.window.layers.reset()
+            logged = {f"failures/collapse/train/{key}": float(value) for key, value in self.train_values.items()}
+            for logger in trainer.loggers:
+                logger.log_metrics(logged, step=trainer.global_step)
+
+    # -- an evaluation
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
         """Reset the sums."""
-        for metric in self._metrics():
-            metric.to(module.device).reset()
+        self._module = module
+        self._fitting, self._epoch = trainer.state.fn == "fit", trainer.current_epoch
+        for part in (self.layers, self.predictions, self.geometry, self.probes):
+            if part is not None:
+                part.reset()
 
     def update(self, seen: Observation, batch_idx: int) -> None:
         """Add the features and logits of one batch."""
-        logits = seen.logits if seen.logits is not None and seen.logits.ndim == 2 else None
-        self.build(
-            (
-                {name: value.shape[1] for name, value in seen.features.items()},
-                None if logits is None else logits.shape[1],
-            )
-        )
-        for name, value in seen.features.items():
-            self.features[name].to(value.device).update(value)
+        rows = rows_of(seen, seed=batch_idx)
+        self.layers.update(seen, rows.features)
+        logits = rows.logits
+        labels = rows.targets if rows.targets is not None and rows.targets.ndim == 1 else None
+        if self._labelled is None:
+            self._labelled = labels is not None
+        self.build((self.layers.shapes, None if logits is None else logits.shape[1], self._labelled, self.probe.head))
         if logits is not None and self.predictions is not None:
-            self.predictions.to(logits.device).update(logits, seen.targets)
+            self.predictions.to(logits.device).update(logits, labels)
+        if labels is not None and self.geometry is not None:
+            self.geometry.update(rows.features[PENULTIMATE], labels)
+        if labels is not None and self.probes is not None:
+            self.probes.update(rows.features, labels)
 
     def describe(self) -> Any:
-        """Width of each layer, and the number of classes."""
-        if not self.features and self.predictions is None:
+        """Width and views of each layer, the number of classes, whether there are labels, and the head's name."""
+        if not self.layers.shapes and self.predictions is None:
             return None
-        widths = {name: metric.num_features for name, metric in self.features.items()}
-        return widths, None if self.predictions is None else self.predictions.num_classes
+        classes = None if self.predictions is None else self.predictions.num_classes
+        return self.layers.shapes, classes, bool(self._labelled), self.probe.head
 
-    def build(self, description: Any) -> None:
+    def build(self, description: tuple[dict[str, Shape], int | None, bool, str | None]) -> None:
         """Make the metrics that are not there yet."""
-        widths, classes = description
-        for name, width in widths.items():
-            self.features.setdefault(name, FeatureSpectrum(width))
-        if classes is not None and self.predictions is None:
-            self.predictions = PredictionCollapse(classes)
+        shapes, classes, labelled, head = description
+        self.layers.build(shapes)
+        self._labelled, self._head = labelled, head
+        if classes is None or self.predictions is not None:
+            return
+        self.predictions = PredictionCollapse(classes)
+        if not labelled:
+            rank_zero_info(
+                f"CollapseMonitor: no labels of one class a row, so {', '.join(NEED_LABELS)}, neural collapse and "
+                "layer probes are left out."
+            )
+            return
+        pixels = any(shape.pixels for shape in shapes.values())  # labels are of pixels then
+        widths = {name: shape.width for name, shape in shapes.items() if shape.pixels == pixels}
+        if PENULTIMATE in widths:
+            self.geometry = ClassGeometry(classes, widths[PENULTIMATE])
+        if len(widths) > 1:
+            self.probes = LayerProbes(widths, classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """Ranks by layer, and those of the predictions."""
-        values: dict[str, Tensor] = {}
-        self.undefined = {}
-        for layer, metric in self.features.items():
-            values |= {f"{name}/{layer}": value for name, value in metric.compute().items()}
-            self.undefined |= {f"{name}/{layer}": why for name, why in metric.undefined.items()}
+        """Ranks by layer, those of the predictions, and what was kept of the run's best."""
+        values, self.undefined = self.layers.compute(), dict(self.layers.undefined)
+        label_rank = math.nan
         if self.predictions is not None:
-            values |= self.predictions.compute()
-            self.undefined |= self.predictions.undefined
-        return values
+            found = self.predictions.compute()
+            label_rank = float(found["label_effective_rank"])
+            found = {key: value for key, value in found.items() if self._labelled or key not in NEED_LABELS}
+            values |= found
+            self.undefined |= {key: why for key, why in self.predictions.undefined.items() if key in found}
+        if self.geometry is not None:
+            weight = getattr(self._module.get_submodule(self._head), "weight", None) if self._head else None
+            values |= self.geometry.compute(weight if isinstance(weight, Tensor) else None)
+            self.undefined |= self.geometry.undefined
+        if self.probes is not None:
+            values |= self.probes.compute()
+            self.undefined |= self.probes.undefined
+        return values | self._compare(values, label_rank)
 
-    def _metrics(self) -> list[FeatureSpectrum | PredictionCollapse]:
-        return [*self.features.values(), *([] if self.predictions is None else [self.predictions])]
+    def _compare(self, values: Mapping[str, Tensor], label_rank: float) -> dict[str, Tensor]:
+        plain = {key: float(value) for key, value in values.items()}
+        compared: dict[str, float] = {}
+        for layer in self.layers.shapes:
+            kept = self.reference.kept(layer, plain, label_rank)
+            self.undefined |= {key: self.reference.why(layer) for key, value in kept.items() if math.isnan(value)}
+            if self._fitting:
+                self.reference.remember(layer, plain)
+            compared |= kept
+        compared |= {f"initial/{key}": value for key, value in self.reference.initial.items()}
+        return {key: torch.tensor(value, dtype=torch.float64) for key, value in compared.items()}
+
+    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
+        """Draw the layers over the evaluations, while pictures take less than a hundredth of the run."""
+        if not self._fitting:
+            return
+        plain = {key: float(value) for key, value in values.items()}
+        self.course.add(self._epoch, plain, self.layers.eigenvalues, self.information_lost)
+        if trainer.loggers and find_spec("matplotlib") is not None and self._drawing.allows:
+            with self._drawing.spend():
+                figure = layer_figure(self.course)
+                log_figure(trainer.loggers, "failures/collapse/layers", figure, trainer.global_step)
+
+    # -- resume
+
+    def state_dict(self) -> dict[str, Any]:
+        """The reference, and the course of the layers; plain containers."""
+        return {"reference": self.reference.state_dict(), "course": self.course.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint stood."""
+        self.reference.load_state_dict(state_dict["reference"])
+        self.course = LayerCourse.from_state(state_dict["course"])
+        self._knows_untrained = True

@@ -79,6 +79,9 @@ class Monitor(Guest, Callback):
         """Add one batch, without a device synchronisation."""
         raise NotImplementedError
 
+    def glance(self, seen: Observation) -> None:
+        """One batch of the sanity check, which the module saw before any training."""
+
     def conclude(self, trainer: Trainer, module: LightningModule) -> None:
         """End an evaluation on this rank: extra work that needs no other rank."""
 
@@ -184,6 +187,7 @@ class Monitor(Guest, Callback):
         with self.guarded():
             seen = self.probe.observe(module, outputs, batch)
             if trainer.sanity_checking:
+                self.glance(seen)
                 return
             if trainer.world_size > 1 and self.rows.known:
                 seen = seen.select(self.rows.of(batch_idx).keep)

@@ -33,6 +33,7 @@ from lightning_failures.functional.spectra import (
 
 __all__ = [
     "FeatureSums",
+    "feature_eigenvalues",
     "feature_spread",
     "feature_statistics",
     "feature_sums",
@@ -154,8 +155,26 @@ def feature_spread(covariance: Tensor) -> Tensor:
     return covariance.diagonal().mean().clamp(min=0).sqrt()
 
 
+def feature_eigenvalues(sums: FeatureSums, how: Numerics = "float64") -> Tensor:
+    """Eigenvalues of the covariance of the rows in descending order; (d), float64; nan with fewer than two rows.
+
+    Args:
+        sums: sums of the rows.
+        how: how products were formed, which tells what rounding explains.
+
+    Example:
+        >>> feature_eigenvalues(feature_sums(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]])))
+        tensor([4., 0.], dtype=torch.float64)
+    """
+    moments = sums.powers.moments
+    return spectrum(covariance(moments), rounding(moments, how))
+
+
 def feature_statistics(
-    sums: FeatureSums, num_features: int | None = None, how: Numerics = "float64"
+    sums: FeatureSums,
+    num_features: int | None = None,
+    how: Numerics = "float64",
+    eigenvalues: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Every statistic of feature rows, by name; scalars, each as its own function says.
 
@@ -164,12 +183,13 @@ def feature_statistics(
         num_features: number of features d before a Gaussian projection, None where there was none. The participation
             ratios and the spread are those before it, as well as it tells; all else is of the projected features.
         how: how products were formed, which tells what rounding explains.
+        eigenvalues: what :func:`feature_eigenvalues` gives, where it is known already; (d).
     """
     powers = sums.powers
     cov = covariance(powers.moments)
     n = powers.count
     noise = rounding(powers.moments, how)
-    values = spectrum(cov, noise)
+    values = spectrum(cov, noise) if eigenvalues is None else eigenvalues
     uncentred = spectrum(powers.outer, noise.nan_to_num() * (n - 1))
     exponent, fit = alpha(values)
     ratio, unbiased, spread = (

@@ -29,6 +29,7 @@ __all__ = [
     "PredictionSums",
     "accuracy",
     "chance",
+    "class_share",
     "dominant_excess",
     "k_agreement",
     "label_effective_rank",
@@ -148,6 +149,27 @@ def dominant_excess(predicted: Tensor, labels: Tensor) -> Tensor:
     return (predicted.double() / predicted.sum() - labels.double() / labels.sum()).amax()
 
 
+def class_share(predicted: Tensor, labels: Tensor) -> Tensor:
+    """How many classes are predicted beyond one, of those that the labels have beyond one, as perplexities; ().
+
+    Convention:
+        0 where everything is put into one class, about 1 where predictions are distributed as labels are, above 1 where
+        they are more even. nan without predictions or without labels of two classes.
+
+    Args:
+        predicted: rows predicted as each class; (c).
+        labels: rows of each class; (c).
+
+    Example:
+        >>> class_share(torch.tensor([100, 0]), torch.tensor([95, 5]))
+        tensor(0., dtype=torch.float64)
+        >>> round(class_share(torch.tensor([98, 2]), torch.tensor([95, 5])).item(), 2)
+        0.47
+    """
+    beyond = perplexity(labels) - 1
+    return torch.where(beyond > EPSILON, (perplexity(predicted) - 1) / beyond, torch.nan)
+
+
 def accuracy(correct: Tensor, labels: Tensor) -> Tensor:
     """Share of labelled rows that are predicted right; (); in [0, 1]; nan without labels."""
     return correct.double() / labels.sum()
@@ -238,6 +260,7 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         "label_effective_rank": label_effective_rank(sums.labels),
         "label_classes": perplexity(sums.labels),
         "effective_classes": perplexity(sums.predicted),
+        "class_share": class_share(sums.predicted, sums.labels),
         "dominant_excess": dominant_excess(sums.predicted, sums.labels),
         "marginal_perplexity": perplexity(sums.probabilities),
         "conditional_perplexity": (sums.entropy / sums.count).exp(),

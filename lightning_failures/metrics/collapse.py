@@ -5,7 +5,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from lightning_failures.functional.collapse import FeatureSums, feature_statistics, feature_sums
+from lightning_failures.functional.collapse import (
+    FeatureSums,
+    feature_eigenvalues,
+    feature_statistics,
+    feature_sums,
+)
 from lightning_failures.functional.projection import gaussian_projection
 from lightning_failures.metrics.base import SumMetric, check_rows
 
@@ -66,6 +71,7 @@ class FeatureSpectrum(SumMetric[FeatureSums]):
         self.num_features = num_features
         matrix = gaussian_projection(num_features, width, seed) if projected else None
         self.register_buffer("projection", matrix, persistent=False)
+        self.eigenvalues: Tensor | None = None  # of the last compute, in descending order
         self._raise = non_finite == "raise"
 
     def update(self, features: Tensor) -> None:
@@ -77,4 +83,5 @@ class FeatureSpectrum(SumMetric[FeatureSums]):
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
         num_features = None if self.projection is None else self.num_features
-        return feature_statistics(self.sums, num_features, self.numerics)
+        self.eigenvalues = feature_eigenvalues(self.sums, self.numerics)
+        return feature_statistics(self.sums, num_features, self.numerics, self.eigenvalues)

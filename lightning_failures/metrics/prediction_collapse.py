@@ -45,6 +45,7 @@ class PredictionCollapse(SumMetric[PredictionSums]):
         "label_effective_rank": _LABELS,
         "label_classes": _LABELS,
         "effective_classes": "no finite rows",
+        "class_share": "no row has a label, or all labels are of one class",
         "dominant_excess": _LABELS,
         "marginal_perplexity": "no finite rows",
         "conditional_perplexity": "no finite rows",

@@ -16,8 +16,9 @@ PENULTIMATE = "penultimate"
 #: Stands for the layers that a timm model lists in its ``feature_info``.
 FEATURE_INFO = "feature_info"
 
-#: How positions are pooled: the mean of maps and tokens, the class token, or the mean of maps whose last axis is d.
-Pooling = Literal["mean", "class token", "channels last"]
+#: How positions are pooled: the mean of maps and tokens, the class token, the mean of maps whose last axis is d, or
+#: maps not at all, for models that say something about every pixel.
+Pooling = Literal["mean", "class token", "channels last", "none"]
 
 _CLASS_TOKENS = ("cls_token", "class_token")
 
@@ -101,7 +102,7 @@ def pool(value: Tensor, images: int, name: str, how: Pooling = "mean") -> Tensor
             f"{tuple(value.shape)} for {images} images",
             "Name a layer whose output keeps the images on its first axis.",
         )
-    if value.ndim == 2:
+    if value.ndim == 2 or (value.ndim == 4 and how == "none"):
         return value
     if value.ndim == 3:
         return value[:, 0] if how == "class token" else value.float().mean(1)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError
@@ -59,6 +60,7 @@ class Probe:
         self._source: Source | None = None
         self._modules: dict[str, nn.Module] = {}
         self._named: dict[str, bool] = {}
+        self._maps = False
         self._poolings: dict[str, Pooling] = {}
         self._taps: Taps | None = None
         self._users: set[int] = set()
@@ -117,11 +119,11 @@ class Probe:
 
     def observe_features(self, batch: Any) -> Observation:
         """Inputs, targets and features of a step whose logits do not matter, once the sources are settled."""
-        inputs, path = self._read_inputs(batch)
-        calls = self._taps.calls if self._taps is not None else []
-        images = len(inputs) if inputs is not None else _images_of(calls)
-        targets = self._read_targets(None, batch, images, path)[0]
-        return Observation(batch, inputs, targets, None, self._read_features(calls, images))
+        if self._seen is not None and self._seen[0] is batch:
+            return self._seen[1]
+        seen, calls = self.read_batch(batch), self._taps.calls if self._taps is not None else []
+        features = self._read_features(calls, seen.images or _images_of(calls))
+        return replace(seen, features=features)
 
     def read_batch(self, batch: Any) -> Observation:
         """Inputs and targets only, without any forward pass having been listened to."""
@@ -139,6 +141,8 @@ class Probe:
             self._source = self._find_logits(outputs, calls, images)
             self._settle_layers(calls, images)
         logits = self._read_logits(outputs, calls)
+        if first:
+            self._maps = logits is not None and logits.ndim == 4 and targets is not None and targets.ndim == 3
         observation = Observation(
             batch, inputs, targets, None if logits is None else logits.float(), self._read_features(calls, images)
         )
@@ -191,11 +195,9 @@ class Probe:
 
     def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:
         features = {name: self._views(name, calls, images) for name in self._named if name != PENULTIMATE}
-        if (not self.layers or PENULTIMATE in self._named) and (head := self._head(calls)) is not None:
-            value = head.input
-            if value is not None:
-                maps = head.output is not None and head.output.ndim == 4 and value.ndim == 4 and len(value) == images
-                features[PENULTIMATE] = value if maps else pool(value, images, PENULTIMATE)
+        head = self._head(calls) if not self.layers or PENULTIMATE in self._named else None
+        if head is not None and head.input is not None:
+            features[PENULTIMATE] = pool(head.input, images, PENULTIMATE, "none" if self._maps else "mean")
         return features
 
     def _views(self, name: str, calls: Sequence[Call], images: int) -> Tensor:
@@ -203,7 +205,8 @@ class Probe:
         outputs = [call.output for call in calls if call.name == name and call.output is not None]
         if not outputs:
             raise self._not_called_once(name, calls)
-        rows = [pool(output, images, name, self._poolings[name]) for output in outputs]
+        how: Pooling = "none" if self._maps and self._poolings[name] == "mean" else self._poolings[name]
+        rows = [pool(output, images, name, how) for output in outputs]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def _settle_layers(self, calls: Sequence[Call], images: int) -> None:
@@ -219,7 +222,7 @@ class Probe:
         """The call of the classifier head, also where the step returned the logits itself."""
         if self._source is not None and self._source.layer is not None:
             return self._only_call(self._source.layer, calls)
-        images = next((call.output.shape[0] for call in calls if call.output is not None and call.output.ndim), 0)
+        images = next((len(call.output) for call in calls if call.output is not None and call.output.ndim), 0)
         head = discover_logits(calls, self._modules, images)
         return None if head is None or head.layer is None else self._only_call(head.layer, calls)
 
@@ -285,11 +288,10 @@ class Probe:
         layers = (layers,) if isinstance(layers, str) else layers
         self.layers = tuple(dict.fromkeys((*self.layers, *layers)))
 
-    def head(self, module: nn.Module) -> nn.Module | None:
-        """The classifier head, whose input is the penultimate layer, where one was found."""
-        layer = self._source.layer if self._source is not None else None
-        name = layer or next(iter(self._heads), None)
-        return None if name is None else module.get_submodule(name)
+    @property
+    def head(self) -> str | None:
+        """Name of the classifier head, whose input is the penultimate layer, where one was found."""
+        return (self._source.layer if self._source else None) or next(iter(self._heads), None)
 
 
 def _images_of(calls: Sequence[Call]) -> int:

@@ -151,6 +151,57 @@ GLOSSARY = (
         "the reference for the effective predicted classes",
     ),
     Term(
+        _COLLAPSE + "class_share",
+        "Classes in use",
+        "Effective predicted classes beyond one, over those of the labels beyond one.",
+        "0 upwards",
+        "0: everything is put into one class; 1: as many as the labels have",
+    ),
+    Term(
+        _COLLAPSE + "kept/*",
+        "What a layer kept",
+        "The smaller of two shares: the layer's effective rank over the most that it had, untrained or at an earlier "
+        "evaluation, and not more than the labels need; and its features' angular spread over the most that it had.",
+        "0 to 1",
+        "near 0: the representation collapsed",
+    ),
+    Term(
+        _COLLAPSE + "initial/*",
+        "Before training",
+        "The same figures of the untrained network, on a few images.",
+        "as the figure itself",
+        "a reference",
+    ),
+    Term(
+        _COLLAPSE + "nc1/*",
+        "Neural collapse, variability (NC1)",
+        "Variance within the classes against that between their means.",
+        "0 upwards",
+        "near 0: each class is one point, as at the end of long training",
+    ),
+    Term(
+        _COLLAPSE + "dormant_share/*",
+        "Dormant units of a layer",
+        "Share of units whose mean size is at most 2.5% of the layer's.",
+        "0 to 1",
+        "lower is better",
+    ),
+    Term(
+        _COLLAPSE + "probe_accuracy/*",
+        "Probe of a layer",
+        "Accuracy of a closed-form linear model of the layer's features, fitted on every other validation image and "
+        "tested on the rest.",
+        "0 to 1",
+        "where it drops from one layer to the next, information is lost",
+    ),
+    Term(
+        _COLLAPSE + "lidar/*",
+        "LiDAR of a layer",
+        "Dimensions that tell images apart beyond what two views of one image differ by.",
+        _DIMENSIONS,
+        "higher is better",
+    ),
+    Term(
         _COLLAPSE + "dominant_excess",
         "Dominant excess",
         "Largest excess of a class among the predictions over its share among the labels.",

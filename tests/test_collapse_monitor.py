@@ -1,0 +1,254 @@
+"""The collapse monitor on tiny Lightning runs: what it logs, when it is silent, and that it touches nothing."""
+
+import logging
+import math
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_failures.callbacks.collapse import CollapseMonitor
+from lightning_failures.callbacks.collapse_reference import CollapseReference
+from lightning_failures.errors import FailuresWarning, InputError
+from lightning_failures.functional.collapse import feature_statistics, feature_sums
+from tests.test_monitor import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
+
+KEY = "failures/collapse/"
+
+
+def same_weights(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+class TwoViews(L.LightningModule):
+    """A self-supervised module: its step calls encoder and projector on two views, and there are no labels."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(CHANNELS * 25, 12), nn.ReLU())
+        self.projector = nn.Linear(12, 8)
+
+    def loss(self, images):
+        one, other = self.projector(self.encoder(images)), self.projector(self.encoder(images.flip(3)))
+        return (one - other).square().mean() - one.std(0).mean()
+
+    def training_step(self, batch, _):
+        return self.loss(batch[0])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", self.loss(batch[0]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def unlabelled():
+    images = TensorDataset(dataset().tensors[0])
+    return DataLoader(images, batch_size=8), DataLoader(images, batch_size=8)
+
+
+def test_named_layers_are_watched_and_named_where_information_is_lost():
+    class Narrow(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(
+                nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, 32)),
+                nn.Sequential(nn.Linear(32, 32), nn.ReLU()),
+                nn.Sequential(nn.Linear(32, 1)),
+                nn.Linear(1, CLASSES),
+            )
+
+    data = DataLoader(dataset(600), batch_size=50), DataLoader(dataset(900, seed=1), batch_size=50)
+    monitor = CollapseMonitor(["net.[012]"], on_error="raise")
+    run, _ = fit([monitor], Narrow(), epochs=1, data=data)
+    values = run.callback_metrics
+    accuracy = [float(values[f"{KEY}probe_accuracy/net.{i}"]) for i in range(3)]
+    assert accuracy[0] > 0.9 > 0.75 > accuracy[2]
+    assert monitor.information_lost == "net.2"
+    assert float(values[f"{KEY}probe_change_high/net.2"]) < 0
+    assert f"{KEY}effective_rank/net.1" in values
+
+
+def test_the_logged_spectrum_is_that_of_the_final_models_features():
+    monitor = CollapseMonitor(on_error="raise")
+    run, module = fit([monitor])
+    with torch.no_grad():
+        features = module.eval().net[:-1](dataset(30, seed=1).tensors[0])
+    for key, expected in feature_statistics(feature_sums(features)).items():
+        found = float(run.callback_metrics[f"{KEY}{key}/penultimate"])
+        assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-5, nan_ok=True), key
+
+
+def test_with_labels_the_geometry_of_the_classes_and_the_moving_subspace_are_logged():
+    run, _ = fit([CollapseMonitor(on_error="raise")])
+    values = run.callback_metrics
+    for key in ("nc1", "nc2_norms", "nc2_angles", "nc3", "cdnv", "dormant_share", "subspace_overlap"):
+        assert math.isfinite(values[f"{KEY}{key}/penultimate"]), key
+
+
+def test_the_untrained_network_is_the_reference_from_the_sanity_check_or_from_the_first_training_batch():
+    L.seed_everything(7, verbose=False)
+    with torch.no_grad():
+        untrained = Classifier().eval().net[:-1](dataset(30, seed=1).tensors[0][:16])
+    expected = float(feature_statistics(feature_sums(untrained))["effective_rank"])
+    for checks in (2, 0):
+        monitor = CollapseMonitor(on_error="raise")
+        run, _ = fit([monitor], num_sanity_val_steps=checks)
+        found = float(run.callback_metrics[f"{KEY}initial/effective_rank/penultimate"])
+        assert math.isfinite(found)
+        if checks:
+            assert found == pytest.approx(expected, rel=1e-4)
+        assert 0 < float(run.callback_metrics[f"{KEY}kept/penultimate"]) <= 1
+
+
+def test_trained_weights_are_bitwise_the_same_with_layers_training_features_and_figures(tmp_path):
+    _, alone = fit([])
+    logger = CSVLogger(tmp_path, name="", version="")
+    monitor = CollapseMonitor(["net.*", "penultimate"], every_n_steps=2, on_error="raise")
+    _, watched = fit([monitor], logger=logger)
+    assert same_weights(alone, watched)
+    assert hooks_on(watched) == 0
+    assert list((tmp_path / "failures" / "collapse").glob("layers-*.png"))
+
+
+def test_training_features_are_logged_at_their_cadence_and_marked_so(tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="")
+    monitor = CollapseMonitor(every_n_steps=4, on_error="raise")
+    fit([monitor], logger=logger, log_every_n_steps=50)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    column, step = header.index(f"{KEY}train/effective_rank/penultimate"), header.index("step")
+    steps = [int(line.split(",")[step]) for line in lines[1:] if line.split(",")[column]]
+    assert steps == [4, 8, 12]
+    assert monitor.train_values["images/penultimate"] == 4 * 8
+
+
+def test_training_features_are_logged_without_a_sanity_check_too():
+    monitor = CollapseMonitor(every_n_steps=3, on_error="raise")
+    fit([monitor], num_sanity_val_steps=0)
+    assert monitor.train_values["images/penultimate"] == 3 * 8
+
+
+def test_a_cadence_below_one_is_an_error():
+    with pytest.raises(InputError) as error:
+        CollapseMonitor(every_n_steps=0)
+    assert str(error.value) == (
+        "CollapseMonitor: there is no such cadence; given every_n_steps=0. Pass 1 or more, or None."
+    )
+
+
+def test_two_views_without_labels_are_watched_and_what_needs_labels_is_left_out():
+    monitor = CollapseMonitor(["encoder", "projector"], every_n_steps=3, on_error="raise")
+    run, _ = fit([monitor], TwoViews(), data=unlabelled())
+    values = run.callback_metrics
+    assert values[f"{KEY}images/encoder"] == 2 * 48
+    assert math.isfinite(values[f"{KEY}lidar/projector"])
+    assert not [key for key in values if "accuracy" in key or "label" in key or "nc1" in key]
+    assert monitor.train_values["images/encoder"] == 2 * 3 * 8
+
+
+def test_a_head_on_two_views_says_what_to_name():
+    with pytest.warns(FailuresWarning, match=r"the layer 'projector' was called 2 times in one step; .* Name a layer"):
+        fit([CollapseMonitor()], TwoViews(), data=unlabelled())
+
+
+def test_missing_labels_are_said_once(caplog):
+    class Unlabelled(Classifier):
+        def training_step(self, batch, _):
+            return self.net(batch[0]).square().mean()
+
+        def validation_step(self, batch, _):
+            self.net(batch[0])
+
+    with caplog.at_level(logging.INFO, "lightning.pytorch"):
+        run, _ = fit([CollapseMonitor(on_error="raise")], Unlabelled(), data=unlabelled())
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("CollapseMonitor: no")]
+    assert said == [
+        "CollapseMonitor: no labels of one class a row, so label_effective_rank, label_classes, class_share, "
+        "dominant_excess, accuracy, chance, neural collapse and layer probes are left out."
+    ]
+    assert f"{KEY}accuracy" not in run.callback_metrics
+    assert f"{KEY}effective_classes" in run.callback_metrics
+
+
+class Segmenter(L.LightningModule):
+    """Labels every pixel; its head gives maps of half the size, which are then enlarged."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, stride=2), nn.ReLU())
+        self.head = nn.Conv2d(8, 4, 1)
+
+    def training_step(self, batch, _):
+        logits = nn.functional.interpolate(self.head(self.body(batch["image"])), scale_factor=2.0)
+        return {"loss": nn.functional.cross_entropy(logits, batch["mask"], ignore_index=255), "logits": logits}
+
+    validation_step = training_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_segmentation_is_read_at_the_same_few_pixels_each_time():
+    images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    masks = (images.mean(1) * 8).long().clamp(max=3)
+    masks[:, :2] = 255
+    rows = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
+    data = DataLoader(rows, batch_size=5), DataLoader(rows, batch_size=5)
+    monitor = CollapseMonitor(["body", "penultimate"], on_error="raise")
+    run, module = fit([monitor], Segmenter(), data=data)
+    values = run.callback_metrics
+    assert values[f"{KEY}images/penultimate"] == values[f"{KEY}images"] == 20 * 16
+    assert 0 < values[f"{KEY}unlabelled"] < 20 * 16
+    assert math.isfinite(values[f"{KEY}nc3/penultimate"])
+    assert math.isfinite(values[f"{KEY}probe_accuracy/body"])
+    first, second = (
+        trainer([CollapseMonitor(on_error="raise")]).validate(module, data[1], verbose=False)[0] for _ in range(2)
+    )
+    assert first[f"{KEY}effective_rank/penultimate"] == second[f"{KEY}effective_rank/penultimate"]
+
+
+def test_a_layer_too_wide_for_sums_of_products_says_what_to_name():
+    class Wide(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.Linear(CHANNELS * 25, 8200), nn.Linear(8200, CLASSES))
+
+    with pytest.warns(FailuresWarning, match="'penultimate' has too many features; given 8200 an image"):
+        fit([CollapseMonitor()], Wide(), epochs=1)
+
+
+def test_a_resumed_run_keeps_its_reference_and_its_course(tmp_path):
+    monitor = CollapseMonitor(on_error="raise")
+    run, _ = fit([monitor], epochs=1)
+    run.save_checkpoint(tmp_path / "run.ckpt")
+    again = CollapseMonitor(on_error="raise")
+    whole = trainer([again], epochs=2)
+    whole.fit(Classifier(), *loaders(), ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    assert again.reference.initial == monitor.reference.initial
+    assert again.course.epochs == [0, 1]
+    assert again.reference.best["dimensions/penultimate"] >= monitor.reference.best["dimensions/penultimate"]
+
+
+def test_constant_features_keep_nothing_and_nothing_to_compare_with_is_nan():
+    reference = CollapseReference()
+    now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.5}
+    assert math.isnan(reference.kept("a", now)["kept/a"])
+    assert (
+        reference.why("a") == "no earlier evaluation of this run to compare with, and no batch of the untrained network"
+    )
+    reference.remember("a", now)
+    assert reference.kept("a", {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
+    assert reference.kept("a", {"effective_rank/a": 0.0, "mean_cosine/a": 1.0})["kept/a"] == 0
+    assert reference.kept("a", {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})["kept/a"] == pytest.approx(0.1)
+
+
+def test_a_classifier_may_give_up_what_its_labels_do_not_need():
+    reference = CollapseReference()
+    reference.remember("a", {"effective_rank/a": 60.0, "mean_cosine/a": 0.5})
+    collapsed = {"effective_rank/a": 9.0, "mean_cosine/a": 0.1}
+    assert reference.kept("a", collapsed)["kept/a"] == pytest.approx(0.15)
+    assert reference.kept("a", collapsed, label_rank=9.0)["kept/a"] == 1
