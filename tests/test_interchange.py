@@ -234,20 +234,6 @@ def test_the_model_is_left_as_it_was(images: Tensor, directions: Tensor) -> None
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_model_that_fails_is_still_put_back(images: Tensor, directions: Tensor) -> None:
-    model = nn.Linear(3, 3).train()
-    with pytest.raises(RuntimeError):
-        interchange(model, images, images, directions)
-    assert model.training
-
-
-def test_one_logit_is_a_binary_decision() -> None:
-    assert as_labels(torch.tensor([-1.0, 2.0])).tolist() == [0, 1]
-    assert as_labels(torch.tensor([[-1.0], [2.0]])).tolist() == [0, 1]
-    assert as_labels(draw(2, 1, 3, 3)).shape == (2, 3, 3)
-    assert as_labels(draw(2, 5, 3, 3)).shape == (2, 3, 3)
-
-
 x, P = torch.zeros(4, 3, 2, 2), torch.eye(3)
 BAD_INPUTS = {
     'interchange_inputs: no such level; given \'band\'. Pass "image" or "pixel".': (x, x, P, "band"),

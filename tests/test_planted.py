@@ -1,5 +1,8 @@
 """The planted scenes: every cue shows what it is said to show, and nothing else."""
 
+import importlib.util
+import json
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -151,3 +154,21 @@ def test_unknown_cases_and_impossible_sizes_are_refused() -> None:
         "planted_scene: sizes cannot be used; given images=0, validation=512, channels=64, size=24. "
         "Pass 1 image or more of each, 8 channels and 8 pixels or more."
     )
+
+
+@pytest.mark.slow
+def test_the_benchmark_names_what_a_model_leans_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "planted.py"
+    spec = importlib.util.spec_from_file_location("planted_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    written = tmp_path / "planted.json"
+    benchmark.main(["--cases", "simple", "--epochs", "3", "--images", "768", "--json", str(written)])
+    (run,) = json.loads(written.read_text())
+    assert run["accuracy"] > 0.7
+    assert run["truth"] > 0.9
+    assert run["image_own/1"] > 0.9
+    assert run["lowest_rung"] == "total_absorbance"
+    assert capsys.readouterr().out.splitlines()[1].startswith("simple     cnn")
