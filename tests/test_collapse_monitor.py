@@ -10,10 +10,12 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_failures.callbacks.class_geometry import ClassGeometry
 from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.collapse_reference import CollapseReference
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.functional.collapse import feature_statistics, feature_sums
+from lightning_failures.metrics.similarity import SubspaceOverlap
 from tests.test_monitor import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
 
 KEY = "failures/collapse/"
@@ -252,3 +254,18 @@ def test_a_classifier_may_give_up_what_its_labels_do_not_need():
     collapsed = {"effective_rank/a": 9.0, "mean_cosine/a": 0.1}
     assert reference.kept("a", collapsed)["kept/a"] == pytest.approx(0.15)
     assert reference.kept("a", collapsed, label_rank=9.0)["kept/a"] == 1
+
+
+def test_the_overlap_of_subspaces_from_the_sums_of_neural_collapse_is_that_of_its_own_metric():
+    geometry, metric = ClassGeometry(3, 6), SubspaceOverlap(6, 4)
+    generator = torch.Generator().manual_seed(0)
+    for evaluation in range(3):
+        rows = torch.randn(50, 6, generator=generator)
+        for part in (geometry, metric):
+            part.reset()
+        geometry.update(rows, torch.arange(50) % 3)
+        metric.update(rows)
+        found, expected = geometry.compute(None), metric.compute()["overlap"]
+        assert found["subspace_overlap/penultimate"] == pytest.approx(float(expected), rel=1e-9, nan_ok=True)
+        assert ("subspace_overlap/penultimate" in geometry.undefined) == (evaluation == 0)
+        assert geometry.undefined["nc3/penultimate"].startswith("the head's weight was not given")

@@ -21,7 +21,7 @@ __all__ = ["failure_monitors"]
 def failure_monitors(
     *,
     factors: FactorSource | None = None,
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
     inputs: Field | None = None,
     targets: Field | None = None,
     logits: Field | None = None,
@@ -35,7 +35,7 @@ def failure_monitors(
 
     Args:
         factors: see :class:`~lightning_failures.callbacks.factors.FactorErrorMonitor`; None: no factors.
-        layers: submodules whose features are watched; None: the input of the classifier head.
+        layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.

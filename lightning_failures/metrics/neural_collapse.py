@@ -6,6 +6,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.moments import Moments
 from lightning_failures.functional.neural_collapse import NeuralSums, neural_statistics, neural_sums
 from lightning_failures.metrics.base import SumMetric, check_rows, check_target
 
@@ -51,6 +52,7 @@ class NeuralCollapse(SumMetric[NeuralSums]):
         self.num_classes = num_classes
         self.num_features = num_features
         self._head: Tensor | None = None
+        self.moments: Moments | None = None  # of all labelled rows and ranks, of the last compute
         self._raise = non_finite == "raise"
 
     @property
@@ -78,4 +80,5 @@ class NeuralCollapse(SumMetric[NeuralSums]):
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
+        self.moments = self.sums.moments.all
         return neural_statistics(self.sums, self._head)
