@@ -73,10 +73,15 @@ def test_two_processes_with_an_uneven_shard_log_the_figures_of_one():
 def test_a_monitor_that_fails_on_one_rank_steps_aside_on_all_and_training_goes_on(tmp_path):
     L.seed_everything(3, verbose=False)
     outcome = Outcome(tmp_path / "outcome.pt")
-    callbacks = [FailsOnRankOne(), SimplicityBiasMonitor(on_error="raise"), FailureDiagnosis(), outcome]
+    layers = CollapseMonitor(["net.0", "penultimate"], every_n_steps=2, on_error="raise")
+    callbacks = [FailsOnRankOne(), layers, SimplicityBiasMonitor(on_error="raise"), FailureDiagnosis(), outcome]
     run = trainer(2, callbacks, max_epochs=2)
     run.fit(Classifier(), DataLoader(dataset(), batch_size=8), DataLoader(dataset(37, seed=1), batch_size=4))
     seen = torch.load(outcome.path)
     assert (seen["epoch"], seen["hooks"]) == (2, 0)
     assert seen["failures"][0] == "it stepped aside on another rank: ArithmeticError: a fault of one rank"
+    assert seen["failures"][1] is None
     assert "failures/simplicity/difference" in run.callback_metrics
+    assert run.callback_metrics["failures/collapse/images/net.0"] == 37
+    assert run.callback_metrics["failures/collapse/kept/net.0"] > 0
+    assert run.callback_metrics["failures/collapse/probe_accuracy/net.0"] > 0

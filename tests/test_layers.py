@@ -38,19 +38,24 @@ def test_feature_info_stands_for_the_stages_that_a_timm_model_lists():
     ("model", "layer", "how"),
     [
         ("vit_tiny_patch16_224", "blocks.3", "class token"),
-        ("vit_base_patch16_clip_quickgelu_224", "blocks.3", "class token"),
-        ("vit_base_patch32_rpn_256", "blocks.3", "mean"),
+        ("deit_tiny_distilled_patch16_224", "blocks.3", "class token"),
         ("swin_tiny_patch4_window7_224", "layers.1", "channels last"),
         ("resnet10t", "layer2", "mean"),
     ],
 )
 def test_the_pooling_is_the_models_own(model, layer, how):
     timm = pytest.importorskip("timm")
-    if model not in timm.list_models():
-        pytest.skip(f"this timm has no {model}")
     with torch.device("meta"):
         network = timm.create_model(model)
     assert pooling_of({"": network, **names(network)}, layer) == how
+
+
+def test_a_transformer_that_averages_its_tokens_is_pooled_so_though_it_has_a_class_token():
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        network = timm.create_model("vit_tiny_patch16_224", global_pool="avg")
+    assert network.cls_token is not None
+    assert pooling_of({"": network, **names(network)}, "blocks.3") == "mean"
 
 
 def test_maps_tokens_and_views_become_rows():
