@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from lightning_failures.callbacks.layer_probes import MOST_TESTED, LayerProbes
+from lightning_failures.callbacks.training_window import TrainingWindow
+from lightning_failures.functional.discriminant import linear_discriminant
+from lightning_failures.functional.moments import class_moments
+
+
+def data(images=600, seed=0):
+    """Three classes in a plane of six features; the later layer keeps one of its axes."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, 3, (images,), generator=generator)
+    centres = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    rows = 0.5 * torch.randn(images, 6, generator=generator)
+    rows[:, :2] += centres[target]
+    return {"early": rows, "late": rows[:, :1]}, target
+
+
+def feed(probes, features, target, batch):
+    for start in range(0, len(target), batch):
+        part = slice(start, start + batch)
+        probes.update({name: rows[part] for name, rows in features.items()}, target[part])
+    return probes.compute()
+
+
+@pytest.mark.parametrize("batch", [1, 7, 50, 600])
+def test_probes_are_fitted_on_even_images_and_tested_on_odd_ones_under_any_cut(batch):
+    features, target = data()
+    probes = LayerProbes({"early": 6, "late": 1}, 3)
+    values = feed(probes, features, target, batch)
+    for name, rows in features.items():
+        reference = linear_discriminant(class_moments(rows[::2], target[::2], 3))
+        expected = (reference.predict(rows[1::2]) == target[1::2]).double().mean()
+        assert values[f"probe_accuracy/{name}"] == pytest.approx(float(expected))
+    assert probes.lost == "late"
+    change = float(values["probe_accuracy/late"] - values["probe_accuracy/early"])
+    assert float(values["probe_change/late"]) == pytest.approx(change)
+    assert values["probe_change_low/late"] < change < values["probe_change_high/late"] < 0
+
+
+def test_labels_without_a_relation_to_the_features_are_not_learnt_by_heart():
+    features, _ = data(60)
+    wide = {"early": torch.randn(60, 40, generator=torch.Generator().manual_seed(1)), "late": features["late"]}
+    target = torch.randint(0, 3, (60,), generator=torch.Generator().manual_seed(2))
+    values = feed(LayerProbes({"early": 40, "late": 1}, 3), wide, target, 20)
+    assert values["probe_accuracy/early"] < 0.6
+
+
+def test_a_layer_that_loses_nothing_is_not_named_and_a_reset_forgets():
+    features, target = data()
+    probes = LayerProbes({"early": 6, "late": 6}, 3)
+    same = {"early": features["early"], "late": 3 * features["early"]}
+    first = feed(probes, same, target, 100)
+    assert probes.lost is None
+    probes.reset()
+    assert feed(probes, same, target, 100) == first
+
+
+def test_without_images_accuracies_are_nan_and_say_why():
+    probes = LayerProbes({"early": 6, "late": 1}, 3)
+    values = probes.compute()
+    assert all(value.isnan() for value in values.values())
+    assert probes.undefined == dict.fromkeys(values, "too few images, or fewer than two classes")
+
+
+def test_the_rows_that_are_kept_are_bounded():
+    probes = LayerProbes({"only": 1}, 2)
+    for _ in range(6):
+        probes.update({"only": torch.randn(1000, 1)}, torch.arange(1000) % 2)
+    assert sum(len(rows) for rows in probes._rows["only"]) == MOST_TESTED
+
+
+def test_the_window_is_open_for_the_eight_batches_before_each_nth():
+    window = TrainingWindow(20)
+    opened = [(window.open, window.step()) for _ in range(40)]
+    assert [place for place, (is_open, _) in enumerate(opened) if is_open] == [*range(12, 20), *range(32, 40)]
+    assert [place for place, (_, due) in enumerate(opened) if due] == [19, 39]
+    assert not any(TrainingWindow(None).open or TrainingWindow(None).step() for _ in range(3))
