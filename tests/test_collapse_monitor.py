@@ -240,7 +240,8 @@ def test_constant_features_keep_nothing_and_nothing_to_compare_with_is_nan():
     now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.5}
     assert math.isnan(reference.kept("a", now)["kept/a"])
     assert (
-        reference.why("a") == "no earlier evaluation of this run to compare with, and no batch of the untrained network"
+        reference.why("a")
+        == "no earlier evaluation of this run to compare with, and no sanity check of the untrained network"
     )
     reference.remember("a", now)
     assert reference.kept("a", {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
@@ -269,3 +270,10 @@ def test_the_overlap_of_subspaces_from_the_sums_of_neural_collapse_is_that_of_it
         assert found["subspace_overlap/penultimate"] == pytest.approx(float(expected), rel=1e-9, nan_ok=True)
         assert ("subspace_overlap/penultimate" in geometry.undefined) == (evaluation == 0)
         assert geometry.undefined["nc3/penultimate"].startswith("the head's weight was not given")
+
+
+def test_a_network_seen_in_training_mode_is_logged_and_compared_with_nothing():
+    reference = CollapseReference()
+    reference.start({"effective_rank/a": 80.0, "mean_cosine/a": 0.1, "images/a": 64.0}, compare=False)
+    assert reference.initial == {"effective_rank/a": 80.0, "mean_cosine/a": 0.1}
+    assert math.isnan(reference.kept("a", {"effective_rank/a": 4.0, "mean_cosine/a": 0.5})["kept/a"])

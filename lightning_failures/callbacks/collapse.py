@@ -33,8 +33,9 @@ NEED_LABELS = ("label_effective_rank", "label_classes", "class_share", "dominant
 class CollapseMonitor(Monitor):
     """Logs ranks of each layer's features, ``failures/collapse/effective_rank/<layer>``, and of the centred logits.
 
-    *Reference*: the untrained network, from the batches of the sanity check, else from the first training batch.
-    ``kept/<layer>`` is what a layer still has of the most that it had, then or at any evaluation; see
+    *Reference*: the untrained network, ``initial/<statistic>/<layer>``, from the batches of the sanity check. Without
+    one, it is from the first training batch and compared with nothing, since dropout and batch norm work differently
+    there. ``kept/<layer>`` is what a layer still has of the most that it had, then or at any evaluation; see
     :class:`~lightning_failures.callbacks.collapse_reference.CollapseReference`. It is what the rule
     ``representation_collapse`` looks at.
 
@@ -103,7 +104,7 @@ class CollapseMonitor(Monitor):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log; after the sanity check, keep the untrained network's statistics."""
         if trainer.sanity_checking and not self._knows_untrained:
-            self._know_untrained()
+            self._know_untrained(trainer)
         super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -129,18 +130,19 @@ class CollapseMonitor(Monitor):
                     self.window.layers.update(seen, rows)
                 self.probe.detach(self)
         if self._first:
-            self._know_untrained()
+            self._know_untrained(trainer)
         if self.window.step():
             self._log_training(trainer)
 
-    def _know_untrained(self) -> None:
+    def _know_untrained(self, trainer: Trainer) -> None:
         self._knows_untrained = True
         shapes = self.together(None if self.failure else self.untrained.shapes or None)
         if self._retired or not shapes:
             return
         with self.guarded():
             self.untrained.build(shapes)
-            self.reference.start({key: float(value) for key, value in self.untrained.compute().items()})
+            values = {key: float(value) for key, value in self.untrained.compute().items()}
+            self.reference.start(values, compare=trainer.sanity_checking)
             self.untrained = WatchedLayers()
 
     def _log_training(self, trainer: Trainer) -> None:

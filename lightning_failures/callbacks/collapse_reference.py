@@ -8,7 +8,7 @@ __all__ = ["CollapseReference"]
 
 #: Statistics of the untrained network that are logged beside those of each evaluation.
 INITIAL = ("effective_rank", "participation_ratio_unbiased", "top1_share", "mean_cosine")
-NOTHING = "no earlier evaluation of this run to compare with, and no batch of the untrained network"
+NOTHING = "no earlier evaluation of this run to compare with, and no sanity check of the untrained network"
 FEW = "too few finite images, or a layer without variance from the start"
 
 
@@ -36,10 +36,15 @@ class CollapseReference:
         self.initial: dict[str, float] = {}
         self.best: dict[str, float] = {}
 
-    def start(self, values: Mapping[str, float]) -> None:
-        """Take the statistics of the network before training, ``<statistic>/<layer>``."""
+    def start(self, values: Mapping[str, float], compare: bool = True) -> None:
+        """Take the statistics of the network before training, ``<statistic>/<layer>``.
+
+        Args:
+            values: the statistics.
+            compare: whether later ones are compared with them; not where dropout or the batch shaped them.
+        """
         self.initial = {key: value for key, value in values.items() if key.split("/")[0] in INITIAL}
-        for layer in {key.split("/", 1)[1] for key in values if "/" in key}:
+        for layer in {key.split("/", 1)[1] for key in values if "/" in key} if compare else ():
             self.remember(layer, values)
 
     def kept(self, layer: str, values: Mapping[str, float], label_rank: float = math.nan) -> dict[str, float]:
