@@ -1,0 +1,38 @@
+import re
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+
+from tests.test_monitor import Classifier, loaders
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).resolve().parents[1] / "README.md").read_text(), re.DOTALL)
+
+
+class Data(L.LightningDataModule):
+    def train_dataloader(self):
+        return loaders()[0]
+
+    def val_dataloader(self):
+        return loaders()[1]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+def test_every_python_block_of_the_readme_runs(block, tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PL_TRAINER_FAST_DEV_RUN", "1")
+    monkeypatch.setenv("PL_TRAINER_ACCELERATOR", "cpu")
+    monkeypatch.setenv("PL_TRAINER_ENABLE_PROGRESS_BAR", "0")
+    (tmp_path / "annotations.csv").write_text("dark,blurred\n1,0\n0,1\n")
+    names = {
+        "model": Classifier(),
+        "datamodule": Data(),
+        "names": ["dark"],
+        "values": torch.tensor([[True], [False]]),
+        "logits": torch.rand(4, 3),
+        "target": torch.tensor([0, 1, 2, 0]),
+        "factors": torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]]),
+    }
+    exec("import lightning_failures as lf\n" + block, names)
