@@ -170,3 +170,11 @@ def test_wrong_shapes_say_what_to_do():
 
 def test_the_sums_of_no_rows_hold_no_rows():
     assert all(value.count_nonzero() == 0 for value in NeuralSums.zero(3, 4))
+
+
+def test_the_heads_own_parameter_may_be_set_and_is_not_registered():
+    metric, layer = NeuralCollapse(3, 4), torch.nn.Linear(4, 3)
+    metric.head = layer.weight
+    assert torch.equal(metric.head, layer.weight)
+    assert not metric.head.requires_grad
+    assert list(metric.parameters()) == []

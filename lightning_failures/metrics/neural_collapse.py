@@ -72,6 +72,10 @@ class NeuralCollapse(SumMetric[NeuralSums]):
         self._head = None if weight is None else weight.detach()
         self._computed = None  # a kept result is that of another head
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # a Parameter would be registered under the property's name, which torch refuses
+        super().__setattr__(name, value.detach() if name == "head" and isinstance(value, Tensor) else value)
+
     def update(self, features: Tensor, target: Tensor) -> None:
         """Add a batch of rows (n d) and their classes (n); a class outside [0, c) is no label."""
         check_rows("NeuralCollapse.update", features, self.num_features, finite=self._raise)
