@@ -22,6 +22,7 @@ from lightning_failures.functional.channels import (
     mean_change,
     pearson,
     share,
+    signal_moments,
     spearman,
     standard_error,
     target_scores,
@@ -35,7 +36,7 @@ from lightning_failures.functional.concentration import (
     gini,
     widths,
 )
-from lightning_failures.functional.moments import moments
+from lightning_failures.functional.moments import Moments, moments
 from lightning_failures.metrics.channels import ChannelDependence
 
 
@@ -185,6 +186,16 @@ def test_the_pattern_is_the_correlation_matrix_of_torch() -> None:
     channels, logits = torch.randn(50, 4, dtype=torch.float64), torch.randn(50, 3, dtype=torch.float64)
     expected = torch.corrcoef(torch.cat([channels, logits], 1).T)[4:, :4]
     assert torch.allclose(haufe_pattern(moments(torch.cat([channels, logits], 1)), 4), expected)
+
+
+def test_the_pattern_adds_up_over_batches_and_takes_images_and_pixels() -> None:
+    inputs, logits = torch.randn(20, 4, 3, 3), torch.randn(20, 2, 3, 3)
+    parts = [signal_moments(inputs[rows], logits[rows]) for rows in (slice(0, 7), slice(7, 20))]
+    summed = Moments(*(a + b for a, b in zip(*parts, strict=True)))
+    rows = torch.cat([inputs.mean((2, 3)), logits.mean((2, 3))], 1)
+    assert torch.allclose(haufe_pattern(summed, 4), torch.corrcoef(rows.T.double())[4:, :4], atol=1e-6)
+    last = signal_moments(inputs.movedim(1, -1), logits, axis=-1)
+    assert torch.allclose(haufe_pattern(last, 4), haufe_pattern(summed, 4))
 
 
 def test_the_pattern_of_a_constant_channel_is_nan() -> None:

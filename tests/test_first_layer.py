@@ -306,6 +306,33 @@ def test_restoring_gives_the_start_back() -> None:
             assert torch.allclose(given.restore(there, channels, values), given.start, atol=1e-5)
 
 
+def test_a_model_that_cannot_read_channels_last_is_cached_as_it_is() -> None:
+    class View(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(C, 4, 3), nn.Linear(4 * 36, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.stem(x).view(len(x), -1).relu())
+
+    torch.manual_seed(0)
+    model = View().eval()
+    inputs, targets = batch((3, C, 8, 8))
+    profile = attribute_channels(model, inputs, targets, baseline=0.25)
+    assert profile.way.startswith("cached output of 'stem'")
+    assert torch.allclose(profile.changes, literal(model, inputs, targets, torch.full_like(inputs, 0.25)), atol=1e-5)
+    with torch.no_grad():
+        assert find_stem(model, inputs, torch.zeros_like(inputs), 1, 64)[0].layout == torch.preserve_format  # type: ignore[union-attr]
+        assert find_stem(conv(3), inputs, torch.zeros_like(inputs), 1, 64)[0].layout == torch.channels_last  # type: ignore[union-attr]
+
+
+def test_sharded_parameters_go_the_plain_way() -> None:
+    model = conv(3)
+    model[0].weight.device_mesh = "as a DTensor has"
+    inputs, targets = batch((3, C, 8, 8))
+    assert attribute_channels(model, inputs, targets).way == "the plain way: the parameters are sharded"
+
+
 def test_a_forward_that_was_replaced_by_somebody_else_is_put_back() -> None:
     model = conv(3)
     stem = model[0]

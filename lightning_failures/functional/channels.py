@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.moments import Moments, covariance
+from lightning_failures.functional.moments import Moments, covariance, moments
 
 __all__ = [
     "ChannelProfile",
@@ -25,6 +25,7 @@ __all__ = [
     "mean_change",
     "pearson",
     "share",
+    "signal_moments",
     "spearman",
     "standard_error",
     "target_scores",
@@ -116,7 +117,9 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
         >>> target_scores(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), "logit")
         tensor([2.], dtype=torch.float64)
     """
-    target = target.long()
+    if logits.device.type == "mps":  # which has no float64
+        logits = logits.cpu()
+    target = target.to(logits.device).long()
     if logits.ndim == target.ndim:
         logits = logits.unsqueeze(1)
     if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(target.shape):
@@ -187,16 +190,15 @@ def haufe_pattern(sums: Moments, num_channels: int) -> Tensor:
     A weight, or an attribution, is also large where a channel only cancels noise of others; a pattern is not.
 
     Args:
-        sums: moments of the image's channel means followed by its logits; d = C + c.
+        sums: moments of the image's channel means followed by its logits, by :func:`signal_moments`; d = C + c.
         num_channels: number of channels C.
 
     Convention:
         In [-1, 1]; ``nan`` for a channel or a logit that does not vary.
 
     Example:
-        >>> from lightning_failures.functional.moments import moments
-        >>> means, logits = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, -1.0]])
-        >>> haufe_pattern(moments(torch.cat([means, logits], 1)), num_channels=1)
+        >>> inputs, logits = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, -1.0]])
+        >>> haufe_pattern(signal_moments(inputs, logits), num_channels=1)
         tensor([[ 1.],
                 [-1.]], dtype=torch.float64)
     """
@@ -204,6 +206,19 @@ def haufe_pattern(sums: Moments, num_channels: int) -> Tensor:
     scale = spread.diagonal().clamp(min=0).sqrt()
     scale = torch.where(scale > 0, scale, torch.nan)
     return (spread / scale / scale[:, None])[num_channels:, :num_channels]
+
+
+def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
+    """Moments of each image's channel means followed by its logits, which add up, for :func:`haufe_pattern`.
+
+    Args:
+        inputs: images (n C h w), or with any other axes, images first; any float.
+        logits: class scores of images (n c) or of pixels (n c h w), whose mean counts; any float.
+        axis: axis of the channels.
+    """
+    means = inputs.detach().movedim(axis, 1).reshape(len(inputs), inputs.shape[axis], -1).float().mean(2)
+    scores = logits.detach().reshape(len(logits), logits.shape[1] if logits.ndim > 1 else 1, -1).float().mean(2)
+    return moments(torch.cat([means, scores], 1))
 
 
 def pearson(first: Tensor, second: Tensor) -> Tensor:

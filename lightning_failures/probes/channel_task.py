@@ -122,7 +122,7 @@ def open_task(
         yield Task(
             model=model,
             inputs=kept,
-            target=_predict(model, kept, chunk_size) if targets is None else ordinary(targets),
+            target=_predict(model, kept, chunk_size) if targets is None else ordinary(targets).to(inputs.device),
             output=output,
             axis=axis,
             members=members.to(inputs.device),
@@ -131,7 +131,7 @@ def open_task(
             draws=draws,
             chunk_size=chunk_size,
             generator=torch.Generator().manual_seed(seed),
-            rounding=8 * torch.finfo(few.dtype).eps * few.abs().max().double() / len(kept) ** 0.5,
+            rounding=8 * torch.finfo(few.dtype).eps * few.abs().max().cpu().double() / len(kept) ** 0.5,
         )
 
 

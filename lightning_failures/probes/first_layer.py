@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.probes.gradients import logits_of
+from lightning_failures.probes.replacement import Baseline
 
 __all__ = ["ChannelInput", "Stem", "StemInput", "channel_input", "find_stem", "forward_replaced"]
 
@@ -25,6 +26,7 @@ class Stem(NamedTuple):
     layer: nn.Module
     axis: int  # of its input, along which its features lie
     owner: Tensor  # (features) int64, the channel of the inputs that each of its features comes from
+    layout: torch.memory_format = torch.preserve_format  # of what it hands on
 
 
 class ChannelInput:
@@ -91,7 +93,7 @@ class StemInput(ChannelInput):
 
     def logits(self, states: list[Tensor], placeholder: float = 0.0) -> list[Tensor]:
         """Logits of all images in each state; the model is shown an input of one constant, that nothing reads."""
-        output = torch.cat(states).to(self.dtype)
+        output = torch.cat(states).to(self.dtype, memory_format=self.stem.layout)
         shape = (len(states) * len(self.inputs), *self.inputs.shape[1:])
         with forward_replaced(self.stem.layer, lambda *_, **__: output):
             logits = logits_of(self.model(self.inputs.new_full((), placeholder).expand(shape)))
@@ -153,23 +155,37 @@ def find_stem(
     stem, plain, why = _propose(model, inputs, axis)
     if stem is None or plain is None:
         return None, f"the plain way: {why}"
+    channels = torch.arange(0, inputs.shape[axis], 2, device=inputs.device)
+    values = Baseline(replacement, axis)(slice(None), channels)
     try:
-        trial = channel_input(model, inputs, axis, stem, chunk_size)
-        assert isinstance(trial, StemInput)
-        (unread,) = trial.logits([trial.start], placeholder=torch.nan)
-        channels = torch.arange(0, inputs.shape[axis], 2, device=inputs.device)
-        values = replacement.index_select(axis, channels)
-        states = [trial.start, trial.replace(trial.start, channels, values)][-max(1, min(2, trial.copies)) :]
-        fast = trial.logits(states)[-1]
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        return None, f"the plain way: {stem.name!r} cannot be cached ({said})"
+        unread, fast = _try(model, inputs, axis, stem, chunk_size, channels, values)
+    except _FAILURES:  # as where channels_last meets a view
+        stem = stem._replace(layout=torch.preserve_format)
+        try:
+            unread, fast = _try(model, inputs, axis, stem, chunk_size, channels, values)
+        except _FAILURES as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            return None, f"the plain way: {stem.name!r} cannot be cached ({said})"
     if not _agree(unread, plain, plain.abs().max(), inputs):
         return None, f"the plain way: not only {stem.name!r} reads the inputs"
     (slow,) = ChannelInput(model, inputs, axis).logits([inputs.index_copy(axis, channels, values)])
     if not _agree(fast, slow, (slow - plain).abs().max(), inputs):
         return None, f"the plain way: {stem.name!r} is not linear in the channels"
     return stem, f"cached output of {stem.name!r}, checked against the plain way"
+
+
+_FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError)
+
+
+def _try(
+    model: nn.Module, inputs: Tensor, axis: int, stem: Stem, chunk_size: int, channels: Tensor, values: Tensor
+) -> list[Tensor]:
+    """Logits with nothing and with some channels replaced, while the model is shown nothing but nan."""
+    trial = StemInput(model, inputs, axis, stem, max(1, chunk_size // len(inputs)))
+    states = [trial.start, trial.replace(trial.start, channels, values)]
+    if trial.copies > 1:
+        return trial.logits(states, placeholder=torch.nan)
+    return [trial.logits([state], placeholder=torch.nan)[0] for state in states]
 
 
 def _propose(model: nn.Module, inputs: Tensor, axis: int) -> tuple[Stem | None, Tensor | None, str]:
@@ -212,7 +228,9 @@ def _propose(model: nn.Module, inputs: Tensor, axis: int) -> tuple[Stem | None, 
     owner = torch.arange(channels) if weight.shape[1] == channels else _owners(layer, model, inputs, axis, along)
     if owner is None:
         return None, logits, f"{name!r} does not take the channels as they are"
-    return Stem(name, layer, along, owner), logits, ""
+    # A third less time for a ResNet on a CPU
+    image = isinstance(layer, nn.Conv2d) and inputs.device.type == "cpu"
+    return Stem(name, layer, along, owner, torch.channels_last if image else torch.preserve_format), logits, ""
 
 
 def _owners(layer: nn.Module, model: nn.Module, inputs: Tensor, axis: int, along: int) -> Tensor | None:

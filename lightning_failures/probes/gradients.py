@@ -38,9 +38,10 @@ def undisturbed(
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        # All devices by default, with a warning where there are many
-        devices = [] if device.type == "cpu" else [device]
-        stack.enter_context(torch.random.fork_rng(devices, device_type="cuda" if not devices else device.type))
+        devices = (
+            [device] if device.type == "cuda" else []
+        )  # all of them by default, with a warning where they are many
+        stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(precision())
         if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and its import takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))

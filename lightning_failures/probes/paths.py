@@ -31,7 +31,7 @@ def integrated_gradients(task: Task) -> Changes:
     """The mean gradient over midpoints of the straight path from the baseline, kept as a running sum."""
     runs = [_integrate(task, rows) for rows in task.rows]
     channels, totals, points = (torch.cat(parts) for parts in zip(*runs, strict=True))
-    changes = channels @ task.members.double().T
+    changes = channels @ task.members.to(channels).T
     way = f"{int(points.max())} points of the path"
     missed, size = _missed(channels, totals)
     warning = f"integrated gradients miss {float(missed):.2g} of {float(size):.2g}; {way} are too few: pass more draws."
@@ -118,9 +118,11 @@ def _moved(task: Task) -> Tensor:
 
 def _by_channel(task: Task, values: Tensor) -> Tensor:
     """Sums over the pixels of each channel; (n C), float64."""
+    values = values.cpu() if values.device.type == "mps" else values  # which has no float64
     return values.movedim(task.axis, 1).reshape(len(values), values.shape[task.axis], -1).sum(2, dtype=torch.float64)
 
 
 def _by_band(task: Task, values: Tensor) -> Tensor:
     """Sums over the pixels and channels of each band; (n g), float64."""
-    return _by_channel(task, values) @ task.members.double().T
+    channels = _by_channel(task, values)
+    return channels @ task.members.to(channels).T

@@ -66,7 +66,7 @@ def _each_band(task: Task, replacements: list[Replacement]) -> Changes:
         for replacement in replacements:
             differs: list[Tensor] = []
             scores = _scores(task, given, rows, _single(given, rows, task, replacement, differs))
-            changed = torch.stack(differs).repeat_interleave(1 + task.null_heads, 1)
+            changed = torch.stack(differs).repeat_interleave(1 + task.null_heads, 1).to(start.device)
             drawn.append(torch.where(changed, start - scores, 0.0).T)
         parts.append(torch.stack(drawn))
     changes = torch.cat(parts, 1).unflatten(1, (-1, 1 + task.null_heads))  # (m n k+1 g)

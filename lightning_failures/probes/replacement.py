@@ -25,11 +25,17 @@ class Baseline:
     """The same for every image: the values of a baseline."""
 
     def __init__(self, values: Tensor, axis: int) -> None:
-        self.values, self.axis = values, axis
+        self.shape, self.axis = values.shape, axis
+        for repeated in (a for a in range(values.ndim) if a != axis and values.stride(a) == 0):
+            values = values.narrow(repeated, 0, 1)  # else selecting would write out every repetition
+        self.values = values.contiguous()
 
     def __call__(self, rows: slice, channels: Tensor) -> Tensor:
         """The baseline's channels."""
-        return self.values[rows].index_select(self.axis, channels)
+        values = self.values if len(self.values) == 1 else self.values[rows]
+        shape = list(self.shape)
+        shape[0], shape[self.axis] = len(range(*rows.indices(shape[0]))), len(channels)
+        return values.index_select(self.axis, channels).expand(shape)
 
 
 class Shuffle:

@@ -1,0 +1,199 @@
+"""What attributing channels costs: ratios to one no-grad forward and to captum, peak memory, and cost against C.
+
+    python benchmarks/channels.py [--channels 64 200] [--scaling 3 16 64 200 500 1000] [--json FILE]
+
+timm's resnet10t on 16 images of 64 x 64, one thread. Everything is timed in one run, in seconds of the processor rather
+than of the clock, so that other work on the machine weighs little; the forward is timed before and after each of them.
+Peak memory is the resident set while a contender runs, above what was there before it.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from captum.attr import FeatureAblation, FeaturePermutation, IntegratedGradients, ShapleyValueSampling
+from torch import Tensor, nn
+
+from lightning_failures.errors import FailuresWarning
+from lightning_failures.probes.attribution import attribute_channels
+from lightning_failures.probes.screening import screen_channels
+
+IMAGES, SIZE, BANDS, ORDERS = 16, 64, 10, 8
+PAGE = 4096
+
+
+class Peak:
+    """The largest resident set while inside, above that at the start; MiB."""
+
+    def __enter__(self) -> "Peak":
+        self.start = self.most = self._resident()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self.mebibytes = (self.most - self.start) / 2**20
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.01):
+            self.most = max(self.most, self._resident())
+
+    @staticmethod
+    def _resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Time of the processor."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def build(channels: int) -> tuple[nn.Module, Tensor, Tensor]:
+    """A network, images and targets."""
+    torch.manual_seed(0)
+    model = timm.create_model("resnet10t", pretrained=False, in_chans=channels, num_classes=10).eval()
+    return model, torch.randn(IMAGES, channels, SIZE, SIZE), torch.randint(0, 10, (IMAGES,))
+
+
+def forward(model: nn.Module, inputs: Tensor) -> Callable[[], Any]:
+    """The unit: one forward without gradients."""
+
+    def run() -> None:
+        with torch.no_grad():
+            model(inputs)
+
+    return run
+
+
+def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable[[], Any]:
+    """For scale: one forward and backward."""
+
+    def run() -> None:
+        model.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        model.zero_grad()
+
+    return run
+
+
+def contenders(model: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Callable[[], Any]]:
+    """What is compared; one call each."""
+    channels = inputs.shape[1]
+    width = -(-channels // BANDS)
+    base = inputs.mean((0, 2, 3), keepdim=True).expand_as(inputs)
+    each = torch.arange(channels).view(1, -1, 1, 1)
+
+    def ours(method: Any, bands: Any = None, **kwargs: Any) -> Callable[[], Any]:
+        return lambda: attribute_channels(model, inputs, targets, method, bands, **kwargs)
+
+    def captums(method: Any, *args: Any, **kwargs: Any) -> Callable[[], Any]:
+        def run() -> None:
+            with torch.no_grad():
+                method(model).attribute(inputs, *args, target=targets, **kwargs)
+
+        return run
+
+    def integrated() -> None:
+        IntegratedGradients(model).attribute(inputs, base, targets)
+
+    return {
+        "training step": training_step(model, inputs, targets),
+        "gradient x input": ours("gradient_x_input"),
+        "integrated gradients, 8 points": ours("integrated_gradients", draws=8, output="logit"),
+        "captum integrated gradients, 50 points": integrated,
+        "screening, 8 exact and 8 random": lambda: screen_channels(model, inputs, targets),
+        "ablation by channel": ours("ablation"),
+        "ablation by channel, with null floor": ours("ablation", null="head"),
+        "captum ablation by channel": captums(FeatureAblation, base, feature_mask=each),
+        "permutation by channel": ours("permutation"),
+        "captum permutation by channel": captums(FeaturePermutation, feature_mask=each),
+        "window-conditional permutation, 5 channels": ours("window_conditional_permutation"),
+        f"Shapley, {BANDS} bands, {ORDERS} orders": ours("shapley", width, draws=ORDERS),
+        f"Shapley, {BANDS} bands, 25 orders": ours("shapley", width, draws=25),
+        f"captum Shapley, {BANDS} bands, {ORDERS} orders": captums(
+            ShapleyValueSampling, base, feature_mask=each // width, n_samples=ORDERS
+        ),
+        f"captum Shapley, {BANDS} bands, 25 orders": captums(
+            ShapleyValueSampling, base, feature_mask=each // width, n_samples=25
+        ),
+    }
+
+
+def measure(channels: int) -> list[dict[str, Any]]:
+    """Every contender at one number of channels."""
+    model, inputs, targets = build(channels)
+    once = forward(model, inputs)
+    once()
+    rows = []
+    for name, work in contenders(model, inputs, targets).items():
+        before = [seconds(once) for _ in range(3)]
+        with Peak() as peak:
+            cost = seconds(work)
+        unit = statistics.median([*before, *(seconds(once) for _ in range(3))])
+        rows.append({"channels": channels, "name": name, "forwards": cost / unit, "MiB": peak.mebibytes})
+        print(f"C = {channels:4d}  {name:44s} {cost / unit:8.1f} forwards {peak.mebibytes:8.0f} MiB", flush=True)
+    costs = {row["name"]: row["forwards"] for row in rows}
+    for one, other in (
+        ("ablation by channel", "captum ablation by channel"),
+        ("permutation by channel", "captum permutation by channel"),
+        (f"Shapley, {BANDS} bands, {ORDERS} orders", f"captum Shapley, {BANDS} bands, 25 orders"),
+        (f"Shapley, {BANDS} bands, {ORDERS} orders", f"captum Shapley, {BANDS} bands, {ORDERS} orders"),
+        (f"Shapley, {BANDS} bands, 25 orders", f"captum Shapley, {BANDS} bands, 25 orders"),
+    ):
+        print(f"C = {channels:4d}  {one} against {other}: {costs[other] / costs[one]:.1f} times", flush=True)
+        rows.append({"channels": channels, "name": f"{one} against {other}", "times": costs[other] / costs[one]})
+    return rows
+
+
+def scaling(channels: int) -> dict[str, Any]:
+    """Exact ablation of every channel, beside the C + 1 forwards of the plain way."""
+    model, inputs, targets = build(channels)
+    once = forward(model, inputs)
+    once()
+    before = [seconds(once) for _ in range(3)]
+    with Peak() as peak:
+        cost = seconds(lambda: attribute_channels(model, inputs, targets))
+    unit = statistics.median([*before, *(seconds(once) for _ in range(3))])
+    plain = channels + 1
+    print(
+        f"C = {channels:4d}  one forward {unit * 1e3:6.0f} ms, all {channels} channels exactly {cost / unit:7.1f} "
+        f"forwards, {plain / (cost / unit):5.1f} times fewer than {plain}, {peak.mebibytes:6.0f} MiB",
+        flush=True,
+    )
+    return {"channels": channels, "forward_s": unit, "ablation_s": cost, "forwards": cost / unit, "MiB": peak.mebibytes}
+
+
+def main() -> None:
+    """Run and print; with ``--json`` write as well."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--channels", type=int, nargs="*", default=[64, 200])
+    parser.add_argument("--scaling", type=int, nargs="*", default=[3, 16, 64, 200, 500, 1000])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", FailuresWarning)  # 8 points are few, which is their point here
+    found = {
+        "machine": f"{platform.machine()}, torch {torch.__version__}, one thread",
+        "costs": [row for channels in options.channels for row in measure(channels)],
+        "scaling": [scaling(channels) for channels in options.scaling],
+    }
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
