@@ -136,7 +136,8 @@ def test_an_error_inside_leaves_the_model_as_it_was() -> None:
         fail()
 
 
-def test_training_goes_on_bitwise_as_without() -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_training_goes_on_bitwise_as_without(mixed: bool) -> None:
     def train(watch: bool) -> dict[str, Tensor]:
         model = network().train()
         optimizer = torch.optim.AdamW(model.parameters(), 0.01)
@@ -144,10 +145,13 @@ def test_training_goes_on_bitwise_as_without() -> None:
         for _ in range(3):
             inputs, targets = torch.randn(8, 6, 8, 8), torch.randint(0, 3, (8,))
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(inputs), targets)
-            if watch:  # in the middle of a step, between forward and backward
-                for method in ("shapley", "integrated_gradients", "permutation"):
-                    attribute_channels(model, inputs, targets, method, bands=2, draws=2, null="head")
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                if watch:  # in the middle of a step
+                    attribute_channels(model, inputs, targets, "ablation", bands=2, draws=2)
+                loss = nn.functional.cross_entropy(model(inputs), targets)
+                if watch:  # between forward and backward
+                    for method in ("shapley", "integrated_gradients", "permutation"):
+                        attribute_channels(model, inputs, targets, method, bands=2, draws=2, null="head")
             loss.backward()
             optimizer.step()
         return copy.deepcopy(model.state_dict())

@@ -103,7 +103,7 @@ def open_task(
         seed: of the random draws.
 
     Raises:
-        InputError: the model does not take the inputs, or the baseline does not fit.
+        InputError: the model does not take the inputs, or the targets or the baseline do not fit.
     """
     model = unwrapped(model)
     with undisturbed(model, inputs.device), torch.no_grad():
@@ -118,6 +118,14 @@ def open_task(
                 f"it says: {str(error).splitlines()[0]}",
                 "Put the channels on the axis where the model expects them, and name it: channel_axis=1.",
             ) from error
+        classes = few.shape[1] if few.ndim > 1 and few.shape[1] > 1 else 2
+        if targets is not None and not bool((targets < classes).all() & ((targets >= 0) | (targets == -100)).all()):
+            raise InputError(
+                "attribute_channels",
+                "targets name classes that the model does not have",
+                f"targets from {targets.min()} to {targets.max()}, {classes} classes",
+                f"Give targets from 0 to {classes - 1}, and -100 where none counts.",
+            )
         base, name = baseline_inputs(kept, axis, baseline)
         yield Task(
             model=model,

@@ -38,10 +38,9 @@ def undisturbed(
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        devices = (
-            [device] if device.type == "cuda" else []
-        )  # all of them by default, with a warning where they are many
-        stack.enter_context(torch.random.fork_rng(devices))
+        # By default all devices, with a warning where they are many
+        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        stack.enter_context(_without_cache(device.type))
         stack.enter_context(precision())
         if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and its import takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -112,6 +111,12 @@ def input_gradient(
         )
     (gradient,) = torch.autograd.grad(scores.nansum(), leaf, allow_unused=True)
     return torch.zeros_like(inputs) if gradient is None else gradient, scores.detach()
+
+
+def _without_cache(kind: str) -> AbstractContextManager[object]:
+    """The autocast that is on, without its cache: what is cast under ``no_grad`` here is not for the user's step."""
+    dtype, on = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, dtype=dtype, enabled=on, cache_enabled=False)
 
 
 @contextmanager

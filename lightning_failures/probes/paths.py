@@ -74,7 +74,9 @@ def expected_gradients(task: Task) -> Changes:
     """Gradients at points between each image and others, one for each draw, the points stratified."""
     count = len(task.inputs)
     strata = torch.stack([torch.randperm(task.draws, generator=task.generator) for _ in range(count)], 1)
-    points = ((strata + torch.rand(strata.shape, generator=task.generator)) / task.draws).to(task.inputs)
+    points = ((strata + torch.rand(strata.shape, generator=task.generator, dtype=torch.float64)) / task.draws).to(
+        task.inputs
+    )
     drawn = torch.stack([donors(count, task.generator) for _ in range(task.draws)]).to(task.inputs.device)
     parts = []
     for rows in task.rows:
