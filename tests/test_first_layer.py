@@ -326,6 +326,12 @@ def test_a_model_that_cannot_read_channels_last_is_cached_as_it_is() -> None:
         assert find_stem(conv(3), inputs, torch.zeros_like(inputs), 1, 64)[0].layout == torch.channels_last  # type: ignore[union-attr]
 
 
+def test_a_few_bands_go_the_plain_way_which_costs_less_than_the_checks() -> None:
+    inputs, targets = batch((3, C, 8, 8))
+    profile = attribute_channels(conv(3), inputs, targets, bands=2)
+    assert profile.way == "the plain way: the checks of a faster one cost more than 3 forwards"
+
+
 def test_sharded_parameters_go_the_plain_way() -> None:
     model = conv(3)
     model[0].weight.device_mesh = "as a DTensor has"

@@ -31,7 +31,8 @@ def shapley_plan(num_bands: int, orders: int, generator: torch.Generator | None 
 
     Args:
         num_bands: number of bands g.
-        orders: number of random orders; every second one is the reverse of the one before.
+        orders: number of random orders; every second one is the reverse of the one before, and pairs are evenly shifted
+            against each other, so that every band comes early as well as late.
         generator: source of the random orders.
 
     Example:
@@ -41,7 +42,7 @@ def shapley_plan(num_bands: int, orders: int, generator: torch.Generator | None 
     sampled = orders * (num_bands - 1) + 2
     if num_bands < 63 and 2**num_bands <= sampled:
         return _all_sets(num_bands)
-    drawn = [torch.randperm(num_bands, generator=generator) for _ in range((orders + 1) // 2)]
+    drawn = _shifted((orders + 1) // 2, num_bands, generator)
     both = torch.stack([order for pair in drawn for order in (pair, pair.flip(0))][:orders])
     index: dict[bytes, int] = {}
     sets: list[Tensor] = []
@@ -65,7 +66,7 @@ def shapley_values(plan: ShapleyPlan, scores: Tensor) -> tuple[Tensor, Tensor]:
     Convention:
         The values of an image sum to its score with nothing replaced minus its score with all bands replaced, whatever
         the number of orders; bands that are copies of each other share evenly when exact. The variance is 0 when exact,
-        and nan for fewer than two pairs of orders.
+        nan for fewer than two pairs of orders, and else that of independent pairs, which the shifts do not exceed.
 
     Args:
         plan: the sets.
@@ -90,6 +91,17 @@ def shapley_values(plan: ShapleyPlan, scores: Tensor) -> tuple[Tensor, Tensor]:
         return by_band.mean(0).T, scores.new_full((orders.shape[1],), torch.nan)
     means = by_band.nanmean(2)[: 2 * pairs].unflatten(0, (pairs, 2)).mean(1)
     return by_band.mean(0).T, means.var(0) / pairs
+
+
+def _shifted(count: int, num_bands: int, generator: torch.Generator | None) -> list[Tensor]:
+    """Random orders, up to as many as there are bands the even shifts of one of them; each by itself is uniform."""
+    found: list[Tensor] = []
+    blocks = -(-count // num_bands)
+    for block in range(blocks):
+        size = (count + block) // blocks
+        order = torch.randperm(num_bands, generator=generator)
+        found += [order.roll(shift * num_bands // size) for shift in range(size)]
+    return found
 
 
 def _all_sets(num_bands: int) -> ShapleyPlan:
