@@ -86,8 +86,8 @@ def attribute_channels(
         draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
             default from 8 up, until what they miss is below a thousandth.
         null: a model or inputs that know nothing, whose largest change becomes the profile's floor, which is otherwise
-            what rounding gives: ``"head"``: the
-            last layer's weights shuffled; ``"channels"``: the channels of the inputs shuffled.
+            what rounding gives: ``"head"``: the last layer's weights shuffled, at next to no cost where bands are
+            replaced; ``"channels"``: the channels of the inputs shuffled, at twice the cost.
         channel_axis: axis of the channels.
         chunk_size: the most images in one forward, which bounds the memory.
         seed: of the random draws, which leave the global random state alone.
