@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lightning_failures.callbacks.guest import Guest
 from lightning_failures.callbacks.monitor import Monitor
-from lightning_failures.callbacks.rules import Rule, standard_rules
+from lightning_failures.callbacks.rules import Rule
+from lightning_failures.callbacks.standard_rules import standard_rules
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.reporting.console import print_finding, print_verdict
 from lightning_failures.reporting.figures import accuracy_figure
@@ -33,7 +34,7 @@ class FailureDiagnosis(Guest, Callback):
     alert where the logger has alerts, and reported at the end of the run.
 
     Args:
-        rules: the rules to apply; None: :func:`~lightning_failures.callbacks.rules.standard_rules`.
+        rules: the rules to apply; None: :func:`~lightning_failures.callbacks.standard_rules.standard_rules`.
         report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
         name: name of the run in the report.
         announce: what is printed: ``"verdict"``: each finding when it is raised or cleared, and the verdict at the end;
