@@ -1,0 +1,134 @@
+"""How concentrated profiles are, and the metric over them."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.concentration import (
+    centroid,
+    concentration,
+    density,
+    effective_channels,
+    entropy_channels,
+    gini,
+    widths,
+)
+from lightning_failures.metrics.channels import ChannelDependence
+
+# -- concentration
+
+
+@pytest.mark.parametrize("number", [effective_channels, entropy_channels])
+def test_effective_channels_run_from_one_to_all(number: Callable[[Tensor], Tensor]) -> None:
+    assert float(number(torch.tensor([1.0, 0.0, 0.0, 0.0]))) == pytest.approx(1)
+    assert float(number(torch.full((4,), 0.25))) == pytest.approx(4)
+    assert float(number(torch.tensor([0.5, 0.5, 0.0]))) == pytest.approx(2)
+
+
+def test_gini_is_its_mean_absolute_difference() -> None:
+    p = torch.rand(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    literal = (p[:, None] - p).abs().mean() / (2 * p.mean())
+    assert float(gini(p / p.sum())) == pytest.approx(float(literal))
+    assert float(gini(torch.full((5,), 0.2))) == pytest.approx(0, abs=1e-12)
+    assert float(gini(torch.tensor([0.0, 0.0, 0.0, 1.0]))) == pytest.approx(0.75)
+
+
+def test_the_centroid_is_the_mean_position() -> None:
+    assert float(centroid(torch.tensor([0.5, 0.5]), torch.tensor([1000.0, 1700.0]))) == 1350
+
+
+def test_density_times_widths_is_one_and_does_not_favour_a_dense_end() -> None:
+    positions = torch.cat([torch.arange(0.0, 10.0, 1.0), torch.arange(10.0, 60.0, 5.0)])
+    flat = widths(positions) / widths(positions).sum()
+    found = density(flat, positions)
+    assert float((found * widths(positions)).sum()) == pytest.approx(1)
+    assert torch.allclose(found, found[0])
+    assert torch.equal(widths(positions.flip(0)), widths(positions).flip(0))
+
+
+def test_a_single_channel_has_no_density() -> None:
+    assert bool(density(torch.tensor([1.0]), torch.tensor([5.0])).isnan())
+
+
+def test_a_blank_profile_has_no_concentration() -> None:
+    nothing = torch.full((4,), torch.nan, dtype=torch.float64)
+    assert all(bool(value.isnan()) for value in concentration(nothing, torch.arange(4.0)))
+
+
+# -- metric
+
+
+def test_the_metric_computes_a_flat_dict_of_scalars() -> None:
+    changes = torch.tensor([[3.0, 1.0], [5.0, 1.0]])
+    metric = ChannelDependence(["Amide I", "Phosphate"], positions=[1650.0, 1080.0])
+    metric.update(changes)
+    values = {key: float(value) for key, value in metric.compute().items()}
+    assert values == pytest.approx(
+        {
+            "change/Amide I": 4.0,
+            "change/Phosphate": 1.0,
+            "error/Amide I": 1.0,
+            "error/Phosphate": 0.0,
+            "share/Amide I": 0.8,
+            "share/Phosphate": 0.2,
+            "effective_channels": 1 / 0.68,
+            "entropy_channels": math.exp(-0.8 * math.log(0.8) - 0.2 * math.log(0.2)),
+            "gini": 0.3,
+            "largest_share": 0.8,
+            "centroid": 0.8 * 1650 + 0.2 * 1080,
+            "largest_change": 4.0,
+        }
+    )
+    assert all(value.shape == () for value in metric.compute().values())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 7])
+def test_any_cut_of_the_images_gives_the_same(cut: int) -> None:
+    changes = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    whole, parts = ChannelDependence("abc"), ChannelDependence("abc")
+    whole.update(changes)
+    parts.update(changes[:cut])
+    parts.update(changes[cut:])
+    for key, value in whole.compute().items():
+        assert torch.allclose(parts.compute()[key], value, equal_nan=True), key
+
+
+def test_nothing_seen_is_nan_and_says_why() -> None:
+    metric = ChannelDependence(["a", "b"])
+    assert all(bool(value.isnan()) for value in metric.compute().values())
+    assert metric.undefined["change/a"] == "no image was seen"
+    assert metric.undefined["centroid"].startswith("the bands have no axis")
+
+
+def test_changes_under_the_floor_keep_their_size_and_lose_their_shape() -> None:
+    metric = ChannelDependence(["a", "b"], positions=[1.0, 2.0], floor=0.5)
+    metric.update(torch.tensor([[0.4, 0.1], [0.2, 0.1]]))
+    values = metric.compute()
+    assert float(values["largest_change"]) == pytest.approx(0.3)
+    assert bool(values["share/a"].isnan() & values["effective_channels"].isnan() & values["centroid"].isnan())
+    assert (
+        metric.undefined["share/a"]
+        == "no band's change passes the null floor, so that the profile's shape means nothing"
+    )
+
+
+def test_bands_that_share_a_name_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        ChannelDependence(["a", "a"], positions=[1.0])
+    assert str(caught.value) == (
+        "ChannelDependence: bands are not named once each, with one position each; "
+        "given 2 names, 1 different, positions: 1. Give each band a name of its own, and one position a band or none."
+    )
+
+
+def test_changes_of_other_bands_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        ChannelDependence(["a", "b"]).update(torch.zeros(4, 3))
+    assert str(caught.value) == (
+        "ChannelDependence.update: changes and bands differ in number; given changes (4, 3), 2 bands. "
+        "Give one row an image and one column a band."
+    )
