@@ -21,11 +21,12 @@ def scene() -> IndianPines:
 
 @pytest.fixture(scope="module")
 def source() -> tuple[Tensor, Tensor]:
-    """Spectra (h w b) and labels (h w), as tensorly ships them."""
+    """Spectra (h w b) by ascending wavelength, and labels (h w), of what tensorly ships."""
     from tensorly.datasets import load_indian_pines as read
 
     bunch = read()
-    return torch.as_tensor(bunch.tensor), torch.as_tensor(bunch.ticks[0]).long()
+    order = sorted(range(200), key=lambda band: bunch.ticks[1][band])
+    return torch.as_tensor(bunch.tensor)[..., order], torch.as_tensor(bunch.ticks[0]).long()
 
 
 def test_every_labelled_pixel_is_in_one_part_with_its_class(scene: IndianPines, source: tuple[Tensor, Tensor]) -> None:
@@ -155,6 +156,7 @@ def test_the_table_has_a_row_a_validation_image_and_wavelengths_a_band(scene: In
     assert scene.factors.names == ("boundary", "bright", "dark", "low_contrast", "small_field", "rare_class")
     assert scene.wavelengths.shape == (200,)
     assert (float(scene.wavelengths[0]), float(scene.wavelengths[-1])) == (400.02, 2498.96)
+    assert bool((scene.wavelengths.diff() > 0).all())
     assert len(scene.class_names) == 16
 
 

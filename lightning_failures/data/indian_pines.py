@@ -79,7 +79,7 @@ class IndianPines:
     train: Patches
     validation: Patches
     factors: FactorTable  # row i is image i of validation
-    wavelengths: Tensor  # (b) float64, nm; not monotone: the four spectrometers of AVIRIS overlap
+    wavelengths: Tensor  # (b) float64, nm, ascending
     class_names: tuple[str, ...]
 
 
@@ -138,7 +138,7 @@ def _check(scaling: str, size: int, block: int, validation: float) -> None:
 
 
 def _read_scene() -> tuple[Tensor, Tensor, Tensor]:
-    """Spectra (p b), float64; labels (h w), int64, 0 where unlabelled; wavelengths (b), float64."""
+    """Spectra (p b), float64; labels (h w), int64, 0 where unlabelled; wavelengths (b), float64, ascending."""
     try:
         import tensorly
         from tensorly.datasets import load_indian_pines as read
@@ -152,7 +152,9 @@ def _read_scene() -> tuple[Tensor, Tensor, Tensor]:
     bunch = read()  # a tensor of whatever backend tensorly is set to
     scene = torch.as_tensor(tensorly.to_numpy(bunch.tensor), dtype=torch.float64)
     labels = torch.as_tensor(bunch.ticks[0], dtype=torch.int64)
-    return rearrange(scene, "h w b -> (h w) b"), labels, torch.tensor(bunch.ticks[1], dtype=torch.float64)
+    # the four spectrometers of AVIRIS overlap by up to 40 nm
+    wavelengths, order = torch.tensor(bunch.ticks[1], dtype=torch.float64).sort()
+    return rearrange(scene, "h w b -> (h w) b")[:, order], labels, wavelengths
 
 
 def _validation_pixels(labels: Tensor, block: int, validation: float, seed: int) -> Tensor:
