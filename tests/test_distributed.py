@@ -3,7 +3,7 @@
 import lightning as L
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
@@ -50,19 +50,25 @@ def trainer(devices, callbacks, **options):
     )
 
 
-def monitors():
-    return [FactorErrorMonitor(table(37), on_error="raise"), CollapseMonitor(on_error="raise")]
+def monitors(factors):
+    layers = CollapseMonitor(
+        ["net.0", "penultimate"], factors=factors, by_class=True, similarity=True, on_error="raise"
+    )
+    return [FactorErrorMonitor(factors, on_error="raise"), layers]
 
 
-def validated(devices):
+def validated(devices, factors, *columns):
     L.seed_everything(3, verbose=False)
     module = Classifier()
-    run = trainer(devices, monitors())
-    return run.validate(module, DataLoader(dataset(37, seed=1), batch_size=4), verbose=False)[0]
+    run = trainer(devices, monitors(factors))
+    images = TensorDataset(*dataset(37, seed=1).tensors, *columns)
+    return run.validate(module, DataLoader(images, batch_size=4), verbose=False)[0]
 
 
-def test_two_processes_with_an_uneven_shard_log_the_figures_of_one():
-    one, two = validated(1), validated(2)
+@pytest.mark.parametrize("place", ["table", "batch"])
+def test_two_processes_with_an_uneven_shard_log_the_figures_of_one(place):
+    given = (table(37),) if place == "table" else (["bright", "dark"], table(37).values)
+    one, two = validated(1, *given), validated(2, *given)
     assert one["failures/factors/images/all"] == two["failures/factors/images/all"] == 37
     ours = {key for key in one if key.startswith("failures/")}
     assert ours == {key for key in two if key.startswith("failures/")}

@@ -13,11 +13,14 @@ from torch import Tensor
 from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.class_geometry import ClassGeometry
 from lightning_failures.callbacks.collapse_reference import CollapseReference
+from lightning_failures.callbacks.group_dimensions import GroupDimensions
 from lightning_failures.callbacks.layer_probes import LayerProbes
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.training_window import TrainingWindow
-from lightning_failures.callbacks.watched_layer import Shape, WatchedLayers
+from lightning_failures.callbacks.watched_layer import Shape, WatchedLayers, alike
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
+from lightning_failures.metrics.similarity import CrossLayerCKA
+from lightning_failures.probes.factors import FactorReader, FactorSource
 from lightning_failures.probes.layers import PENULTIMATE
 from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.pixels import rows_of
@@ -28,6 +31,9 @@ __all__ = ["CollapseMonitor"]
 
 #: Statistics of predictions that say nothing without labels.
 NEED_LABELS = ("label_effective_rank", "label_classes", "class_share", "dominant_excess", "accuracy", "chance")
+
+#: Shapes of the layers, classes, whether there are labels, the head, names of the factors.
+Description = tuple[dict[str, Shape], int | None, bool, str | None, tuple[str, ...] | None]
 
 
 class CollapseMonitor(Monitor):
@@ -54,6 +60,12 @@ class CollapseMonitor(Monitor):
             ``"penultimate"`` for the input of the classifier head; see
             :func:`~lightning_failures.probes.layers.find_layers`. Maps and tokens are pooled to one row an image. None:
             the penultimate layer.
+        factors: also log the dimensions of the images with each factor, ``factor_dimension/<factor>``; see
+            :class:`~lightning_failures.callbacks.factors.FactorErrorMonitor`.
+        by_class: also log the dimensions of each class, ``class_dimension/<class>``, of the penultimate layer. With or
+            without factors, a group that fills few dimensions is one that the network knows by a single cue.
+        similarity: also log how alike the layers are, ``cka/<layer>~<later layer>``; the sums take 8 D^2 bytes for D
+            features in all layers together.
         every_n_steps: also log the spectra of training features, ``failures/collapse/train/<statistic>/<layer>``,
             every so many training batches, from the last 8 of them; None: not.
         options: see :class:`~lightning_failures.callbacks.monitor.Monitor`.
@@ -65,6 +77,9 @@ class CollapseMonitor(Monitor):
         self,
         layers: str | Sequence[str] | None = None,
         *,
+        factors: FactorSource | None = None,
+        by_class: bool = False,
+        similarity: bool = False,
         every_n_steps: int | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
@@ -76,10 +91,15 @@ class CollapseMonitor(Monitor):
         self.predictions: PredictionCollapse | None = None
         self.geometry: ClassGeometry | None = None
         self.probes: LayerProbes | None = None
+        self.groups: GroupDimensions | None = None
+        self.alignment: CrossLayerCKA | None = None
+        self.by_class, self.similarity = by_class, similarity
+        self._factors = None if factors is None else FactorReader(factors)
         self.reference = CollapseReference()
         self.course = LayerCourse()
         self.train_values: dict[str, Tensor] = {}
         self._labelled: bool | None = None
+        self._classes: int | None = None
         self._head: str | None = None
         self._fitting = self._first = self._knows_untrained = False
         self._epoch = 0
@@ -163,7 +183,7 @@ class CollapseMonitor(Monitor):
         """Reset the sums."""
         self._module = module
         self._fitting, self._epoch = trainer.state.fn == "fit", trainer.current_epoch
-        for part in (self.layers, self.predictions, self.geometry, self.probes):
+        for part in (self.layers, self.predictions, self.geometry, self.probes, self.groups, self.alignment):
             if part is not None:
                 part.reset()
 
@@ -171,30 +191,43 @@ class CollapseMonitor(Monitor):
         """Add the features and logits of one batch."""
         rows = rows_of(seen, seed=batch_idx)
         self.layers.update(seen, rows.features)
-        logits = rows.logits
-        labels = rows.targets if rows.targets is not None and rows.targets.ndim == 1 else None
+        logits, labels = rows.logits, rows.targets if rows.targets is not None and rows.targets.ndim == 1 else None
         if self._labelled is None:
             self._labelled = labels is not None
-        self.build((self.layers.shapes, None if logits is None else logits.shape[1], self._labelled, self.probe.head))
+        if logits is not None:
+            self._classes = logits.shape[1]
+        self.build(self.describe())
         if logits is not None and self.predictions is not None:
             self.predictions.to(logits.device).update(logits, labels)
         if labels is not None and self.geometry is not None:
             self.geometry.update(rows.features[PENULTIMATE], labels)
         if labels is not None and self.probes is not None:
-            self.probes.update(rows.features, labels)
+            self.probes.update(rows.features, labels, self.places(seen, batch_idx))
+        if self.groups is not None:
+            self.groups.update(rows.features[PENULTIMATE], labels, seen, self.rows, batch_idx)
+        if self.alignment is not None:
+            compared = {name: rows.features[name] for name in self.alignment.layers}
+            self.alignment.to(next(iter(compared.values())).device).update(compared)
 
     def describe(self) -> Any:
-        """Width and views of each layer, the number of classes, whether there are labels, and the head's name."""
-        if not self.layers.shapes and self.predictions is None:
+        """Shape of each layer, the number of classes, whether there are labels, the head and the factors."""
+        if not self.layers.shapes and self._classes is None:
             return None
-        classes = None if self.predictions is None else self.predictions.num_classes
-        return self.layers.shapes, classes, bool(self._labelled), self.probe.head
+        names = None if self._factors is None else self._factors.names
+        return self.layers.shapes, self._classes, bool(self._labelled), self.probe.head, names
 
-    def build(self, description: tuple[dict[str, Shape], int | None, bool, str | None]) -> None:
+    def build(self, description: Description) -> None:
         """Make the metrics that are not there yet."""
-        shapes, classes, labelled, head = description
+        shapes, classes, labelled, head, factors = description
         self.layers.build(shapes)
-        self._labelled, self._head = labelled, head
+        self._classes, self._labelled, self._head = classes, labelled, head
+        if self.groups is None:
+            by_class = classes if labelled and self.by_class else None
+            self.groups = GroupDimensions.of(shapes.get(PENULTIMATE), by_class, self._factors)
+        if self.groups is not None:
+            self.groups.build(factors)
+        if self.similarity and self.alignment is None and len(alike(shapes)) > 1:
+            self.alignment = CrossLayerCKA(alike(shapes))
         if classes is None or self.predictions is not None:
             return
         self.predictions = PredictionCollapse(classes)
@@ -225,9 +258,10 @@ class CollapseMonitor(Monitor):
             weight = getattr(self._module.get_submodule(self._head), "weight", None) if self._head else None
             values |= self.geometry.compute(weight if isinstance(weight, Tensor) else None)
             self.undefined |= self.geometry.undefined
-        if self.probes is not None:
-            values |= self.probes.compute()
-            self.undefined |= self.probes.undefined
+        for part in (self.probes, self.groups, self.alignment):
+            if part is not None:
+                values |= {key: value for key, value in part.compute().items() if "/" in key}  # not counts again
+                self.undefined |= {key: why for key, why in part.undefined.items() if "/" in key}
         return values | self._compare(values, label_rank)
 
     def _compare(self, values: Mapping[str, Tensor], label_rank: float) -> dict[str, Tensor]:

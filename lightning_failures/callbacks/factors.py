@@ -74,7 +74,7 @@ class FactorErrorMonitor(Monitor):
         if seen.targets is None:
             raise no_targets("FactorErrorMonitor")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor")
-        factors = self.reader.read(seen.batch, len(seen.targets), self.rows, batch_idx)
+        factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, self.rows, batch_idx))
         self.build(self.describe())
         assert self.metric is not None
         assert self.spillover is not None

@@ -16,7 +16,8 @@ FEW = "too few images, or fewer than two classes"
 class LayerProbes:
     """Closed-form linear probes of each layer, fitted on every other image of an evaluation and tested on the rest.
 
-    No image is both fitted and tested. The moments of the fitted images are summed over all of them and all ranks; of
+    Every other one by its row in the dataset, so that any number of processes splits them alike. No image is both
+    fitted and tested. The moments of the fitted images are summed over all of them and all ranks; of
     the others, the first 2048 of each rank are tested. Where neighbouring images share their content, as overlapping
     patches and video frames do, accuracies read too high; their order over the layers still stands.
 
@@ -48,10 +49,19 @@ class LayerProbes:
         self._labels = []
         self._seen = self._kept = 0
 
-    def update(self, features: Mapping[str, Tensor], target: Tensor) -> None:
-        """Add a batch: rows (n d) by layer, of which the first n count, and classes (n)."""
+    def update(self, features: Mapping[str, Tensor], target: Tensor, places: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            features: rows (n d) by layer, of which the first n count.
+            target: classes; (n), int64.
+            places: row of the dataset of each image, on the CPU; (n), int64; None: they are counted.
+        """
         target = torch.where(target < self.num_classes, target, -1)
-        even, odd = slice(self._seen % 2, None, 2), slice(1 - self._seen % 2, None, 2)
+        if places is None or len(target) % max(1, len(places)):
+            places = self._seen + torch.arange(len(target))
+        places = places.repeat_interleave(len(target) // max(1, len(places)))  # pixels of one image stand together
+        even, odd = ((places % 2 == side).nonzero().squeeze(1).to(target.device, non_blocking=True) for side in (0, 1))
         room = MOST_TESTED - self._kept
         for name, reference in self.fitted.items():
             rows = features[name][: len(target)]

@@ -229,6 +229,10 @@ class Monitor(Guest, Callback):
             self._rows = LoaderRows(self._loader)
         return self._rows
 
+    def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
+        """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""
+        return seen.of_batch(self.rows.of(batch_idx).rows[: seen.batch_images]) if self.rows.known else None
+
     @property
     def _idle(self) -> bool:
         return self._retired or self.failure is not None

@@ -11,7 +11,7 @@ from lightning_failures.metrics.dormant_units import DormantUnits
 from lightning_failures.metrics.similarity import LiDAR
 from lightning_failures.probes.observe import Observation
 
-__all__ = ["Shape", "WatchedLayer", "WatchedLayers"]
+__all__ = ["Shape", "WatchedLayer", "WatchedLayers", "alike"]
 
 MOST_FEATURES = 8192  # 0.5 GB of sums
 
@@ -22,6 +22,12 @@ class Shape(NamedTuple):
     width: int
     views: int = 1
     pixels: bool = False
+
+
+def alike(shapes: Mapping[str, Shape]) -> dict[str, int]:
+    """Widths of the layers whose rows stand for the same images or pixels as the first one's."""
+    first = next(iter(shapes.values()), Shape(0))
+    return {name: shape.width for name, shape in shapes.items() if shape[1:] == first[1:]}
 
 
 class WatchedLayer:

@@ -63,7 +63,7 @@ class FactorReader:
 
         Args:
             batch: the batch as the step got it.
-            images: number of images n in it.
+            images: number of images n in it, a sampler's padding included.
             rows: dataset rows of the loader's batches, for a table without ids.
             batch_idx: which batch it is.
         """

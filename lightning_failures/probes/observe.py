@@ -23,6 +23,7 @@ class Observation:
     logits: Tensor | None = None  # (n c) or (n c h w)
     # layer -> (n d); (v n d) where it was called on v views; (n d h w) for the penultimate one of a segmentation model
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    keep: Tensor | None = None  # (n) bool, which images of the batch these are; None: all of them
 
     def __post_init__(self) -> None:
         if self.targets is not None and self.logits is not None and len(self.targets) != len(self.logits):
@@ -37,6 +38,15 @@ class Observation:
     def images(self) -> int:
         """Number of images n."""
         return next((len(value) for value in (self.logits, self.inputs, self.targets) if value is not None), 0)
+
+    @property
+    def batch_images(self) -> int:
+        """Number of images in the batch, before some were left out."""
+        return self.images if self.keep is None else len(self.keep)
+
+    def of_batch(self, values: Tensor) -> Tensor:
+        """What a field of the batch, with a value an image, says of the images that are left; (n ...)."""
+        return values if self.keep is None else values[self.keep.to(values.device)]
 
     def select(self, keep: Tensor) -> "Observation":
         """The images for which ``keep`` is true; (n), bool, on the CPU."""
@@ -57,4 +67,5 @@ class Observation:
             take(self.targets),
             take(self.logits),
             {name: take_views(value) for name, value in self.features.items()},
+            keep,
         )
