@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.channels import haufe_pattern, signal_moments
 from lightning_failures.functional.concentration import (
     centroid,
     concentration,
@@ -17,7 +18,9 @@ from lightning_failures.functional.concentration import (
     gini,
     widths,
 )
-from lightning_failures.metrics.channels import ChannelDependence
+from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
+from lightning_failures.probes.attribution import attribute_channels
+from tests.networks import Bent, batch
 
 # -- concentration
 
@@ -67,6 +70,7 @@ def test_the_metric_computes_a_flat_dict_of_scalars() -> None:
     metric = ChannelDependence(["Amide I", "Phosphate"], positions=[1650.0, 1080.0])
     metric.update(changes)
     values = {key: float(value) for key, value in metric.compute().items()}
+    assert math.isnan(values.pop("total"))
     assert values == pytest.approx(
         {
             "change/Amide I": 4.0,
@@ -81,6 +85,8 @@ def test_the_metric_computes_a_flat_dict_of_scalars() -> None:
             "largest_share": 0.8,
             "centroid": 0.8 * 1650 + 0.2 * 1080,
             "largest_change": 4.0,
+            "floor": 0.0,
+            "bands": 2.0,
         }
     )
     assert all(value.shape == () for value in metric.compute().values())
@@ -99,7 +105,7 @@ def test_any_cut_of_the_images_gives_the_same(cut: int) -> None:
 
 def test_nothing_seen_is_nan_and_says_why() -> None:
     metric = ChannelDependence(["a", "b"])
-    assert all(bool(value.isnan()) for value in metric.compute().values())
+    assert all(bool(value.isnan()) for key, value in metric.compute().items() if key != "bands")
     assert metric.undefined["change/a"] == "no image was seen"
     assert metric.undefined["centroid"].startswith("the bands have no axis")
 
@@ -132,3 +138,58 @@ def test_changes_of_other_bands_are_refused() -> None:
         "ChannelDependence.update: changes and bands differ in number; given changes (4, 3), 2 bands. "
         "Give one row an image and one column a band."
     )
+
+
+# -- profiles of several batches, or processes
+
+
+def test_profiles_of_two_batches_give_their_floor_their_total_and_the_error_of_shared_draws() -> None:
+    inputs, targets = batch(10)
+    parts = [slice(0, 4), slice(4, 10)]
+    profiles = [attribute_channels(Bent(), inputs[p], targets[p], "shapley", null="head", draws=4) for p in parts]
+    metric = ChannelDependence(profiles[0].names)
+    for profile in profiles:
+        metric.update(profile)
+    values = metric.compute()
+    one, other = profiles
+    assert float(values["floor"]) == pytest.approx(float(0.4 * one.floor + 0.6 * other.floor))
+    assert float(values["total"]) == pytest.approx(float(0.4 * one.total + 0.6 * other.total))
+    assert float(values["total"]) == pytest.approx(sum(float(values[f"change/{name}"]) for name in one.names))
+    changes = torch.cat([one.changes, other.changes])
+    drawn = 0.4 * one.sampling.sqrt() + 0.6 * other.sampling.sqrt()
+    expected = (changes.var(0) / 10 + drawn.square()).sqrt()
+    assert torch.stack([values[f"error/{name}"] for name in one.names]) == pytest.approx(expected)
+    assert bool((drawn > 0).any())
+
+
+def test_the_null_floor_of_parts_is_not_below_that_of_the_whole() -> None:
+    inputs, targets = batch(12)
+    model, base = Bent(), inputs.mean((0, 2, 3))
+    whole = attribute_channels(model, inputs, targets, null="head", baseline=base)
+    metric = ChannelDependence(whole.names)
+    for part in (slice(0, 3), slice(3, 12)):
+        metric.update(attribute_channels(model, inputs[part], targets[part], null="head", baseline=base))
+    assert float(metric.compute()["floor"]) >= float(whole.floor)
+
+
+def test_spectra_are_means_and_deviations_of_images_and_their_largest_pattern() -> None:
+    inputs, _ = batch(9)
+    inputs[:, 2] = 0.7
+    logits = torch.randn(9, 3, generator=torch.Generator().manual_seed(1))
+    metric = ChannelSignal(channels=6, classes=3)
+    metric.update(inputs[:4], logits[:4])
+    metric.update(inputs[4:], logits[4:])
+    mean, deviation, pattern = metric.spectra()
+    assert torch.allclose(mean, inputs.double().mean((0, 2, 3)))
+    assert torch.allclose(deviation, inputs.double().mean((2, 3)).std(0), atol=1e-7)
+    expected = haufe_pattern(signal_moments(inputs, logits), 6).abs().max(0).values
+    assert torch.allclose(pattern, expected, equal_nan=True)
+    assert float(mean[2]) == float(inputs[0, 2, 0, 0])
+    assert bool(pattern[2].isnan())
+    assert float(metric.compute()["pattern"]) == pytest.approx(float(expected.nan_to_num(0.0).max()))
+
+
+def test_a_signal_of_nothing_is_nan_and_says_why() -> None:
+    metric = ChannelSignal(channels=2, classes=2)
+    assert bool(metric.compute()["pattern"].isnan())
+    assert metric.undefined["pattern"] == "fewer than two images, or channels or logits that do not vary"

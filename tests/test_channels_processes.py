@@ -4,16 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_failures.metrics.channels import ChannelDependence
+from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
 from tests.processes import run_on_processes
 
 
 def shard(rank: int, world: int, changes: Tensor, cuts: list[int]) -> dict[str, Tensor]:
     metric = ChannelDependence([str(band) for band in range(changes.shape[1])])
     rows = changes[cuts[rank] : cuts[rank + 1]]
+    signal = ChannelSignal(changes.shape[1] - 1, 1)
     if len(rows):
         metric.update(rows)
-    return metric.compute()
+        signal.update(rows[:, 1:], rows[:, :1])
+    return metric.compute() | signal.spectra()._asdict()
 
 
 @pytest.mark.slow

@@ -41,12 +41,15 @@ class ChannelSums(NamedTuple):
     images: Tensor  # () int64, images n
     total: Tensor  # (g) float64, sum of the change on replacing each band
     squares: Tensor  # (g) float64, sum of its square
+    drawn: Tensor  # (g) float64, n times the deviation of the mean by random draws, which all parts share
+    together: Tensor  # () float64, sum of the change with all bands replaced; nan where the method does not give it
+    floor: Tensor  # () float64, n times the null floor; the mean floor of parts is not below that of the whole
 
     @classmethod
     def zero(cls, num_bands: int) -> "ChannelSums":
         """The sums of no images."""
-        zeros = torch.zeros(num_bands, dtype=torch.float64)
-        return cls(torch.zeros((), dtype=torch.int64), zeros, zeros.clone())
+        vector, scalar = torch.zeros(num_bands, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        return cls(torch.zeros((), dtype=torch.int64), vector, vector.clone(), vector.clone(), scalar, scalar.clone())
 
 
 class ChannelProfile(NamedTuple):
@@ -75,7 +78,7 @@ class ChannelProfile(NamedTuple):
     @property
     def sums(self) -> ChannelSums:
         """The sums that a metric adds up."""
-        return channel_sums(self.changes)
+        return channel_sums(self.changes, self.sampling, self.total, self.floor)
 
     @property
     def values(self) -> Tensor:
@@ -85,7 +88,7 @@ class ChannelProfile(NamedTuple):
     @property
     def error(self) -> Tensor:
         """Standard error of the values, over images and over random draws; (g), float64; nan for one image."""
-        return (standard_error(self.sums).square() + self.sampling).sqrt()
+        return standard_error(self.sums)
 
     @property
     def blank(self) -> bool:
@@ -142,16 +145,29 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
     return torch.where(count > 0, kept / count.clamp(min=1), torch.nan)
 
 
-def channel_sums(changes: Tensor) -> ChannelSums:
+def channel_sums(
+    changes: Tensor, sampling: Tensor | None = None, together: Tensor | None = None, floor: Tensor | None = None
+) -> ChannelSums:
     """Sums of the changes of one batch; images whose change is nan do not count.
 
     Args:
         changes: change of the score on replacing each band; (n g), any float.
+        sampling: variance of their mean by random draws; (g), any float; None: 0.
+        together: mean change with all bands replaced; (), any float; None: not known.
+        floor: size of change that a null gives; (), any float; None: 0.
     """
     rows = changes.detach().double()
     valid = ~rows.isnan().any(1)
     rows = torch.where(valid[:, None], rows, 0.0)
-    return ChannelSums(valid.sum(), rows.sum(0), rows.square().sum(0))
+    images = valid.sum()
+
+    def times(value: Tensor | None, unknown: float) -> Tensor:
+        known = rows.new_tensor(unknown) if value is None else value.to(rows)
+        return torch.where(images > 0, images * known, 0.0)
+
+    drawn = times(None if sampling is None else sampling.sqrt(), 0.0).expand(rows.shape[1])
+    sums = rows.sum(0), rows.square().sum(0)
+    return ChannelSums(images, *sums, drawn, times(together, torch.nan), times(floor, 0.0))
 
 
 def mean_change(sums: ChannelSums) -> Tensor:
@@ -160,14 +176,17 @@ def mean_change(sums: ChannelSums) -> Tensor:
 
 
 def standard_error(sums: ChannelSums) -> Tensor:
-    """Standard error of the mean change over images, with n - 1 below; (g), float64; nan with fewer than two images.
+    """Standard error of the mean change, over images with n - 1 below, and over random draws; (g), float64.
+
+    Convention:
+        In the unit of the change; ``nan`` with fewer than two images.
 
     Example:
         >>> standard_error(channel_sums(torch.tensor([[1.0], [3.0]])))
         tensor([1.], dtype=torch.float64)
     """
     spread = (sums.squares - sums.total.square() / sums.images).clamp(min=0)
-    error = (spread / (sums.images - 1) / sums.images).sqrt()
+    error = (spread / (sums.images - 1) / sums.images + (sums.drawn / sums.images).square()).sqrt()
     return torch.where(sums.images > 1, error, torch.nan)
 
 
@@ -216,7 +235,8 @@ def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
         logits: class scores of images (n c) or of pixels (n c h w), whose mean counts; any float.
         axis: axis of the channels.
     """
-    means = inputs.detach().movedim(axis, 1).reshape(len(inputs), inputs.shape[axis], -1).float().mean(2)
+    wide = torch.float32 if inputs.device.type == "mps" else torch.float64  # exact where a channel is constant
+    means = inputs.detach().movedim(axis, 1).reshape(len(inputs), inputs.shape[axis], -1).mean(2, dtype=wide)
     scores = logits.detach().reshape(len(logits), logits.shape[1] if logits.ndim > 1 else 1, -1).float().mean(2)
     return moments(torch.cat([means, scores], 1))
 

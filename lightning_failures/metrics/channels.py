@@ -1,17 +1,27 @@
 """Channel profiles as a torchmetrics metric: sums over images, batches and ranks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.channels import ChannelSums, channel_sums, mean_change, share, standard_error
+from lightning_failures.functional.channels import (
+    ChannelProfile,
+    ChannelSums,
+    channel_sums,
+    haufe_pattern,
+    mean_change,
+    share,
+    signal_moments,
+    standard_error,
+)
 from lightning_failures.functional.concentration import concentration
+from lightning_failures.functional.moments import Moments, covariance, mean
 from lightning_failures.metrics.base import SumMetric
 
-__all__ = ["ChannelDependence"]
+__all__ = ["ChannelDependence", "ChannelSignal", "Spectra"]
 
 
 class ChannelDependence(SumMetric[ChannelSums]):
@@ -20,13 +30,14 @@ class ChannelDependence(SumMetric[ChannelSums]):
     Convention:
         ``compute`` gives, by band, ``change`` (mean change of the score), ``error`` (its standard error over images)
         and ``share`` (its size over the sum of sizes); and ``effective_channels``, ``entropy_channels``, ``gini``,
-        ``largest_share``, ``centroid`` of the shares, and ``largest_change``. Where no change passes ``floor``, the
-        shares and their summaries are nan.
+        ``largest_share``, ``centroid`` of the shares; ``largest_change``; ``total``, the change with all bands
+        replaced, where the method gives it; ``floor`` and the number of ``bands``. Where no change passes the floor,
+        the shares and their summaries are nan.
 
     Args:
         names: names of the bands, in the order of the axis.
         positions: place of each band on the axis; (g), any sequence of numbers.
-        floor: size of change that means nothing, at least 0.
+        floor: size of change that means nothing, at least 0; a profile brings its own.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
     Example:
@@ -45,6 +56,8 @@ class ChannelDependence(SumMetric[ChannelSums]):
         "gini": "no band's change passes the null floor",
         "largest_share": "no band's change passes the null floor",
         "largest_change": "no image was seen",
+        "floor": "no image was seen",
+        "total": "no image was seen, or the method does not replace all bands together",
         "centroid": "the bands have no axis, or no band's change passes the null floor",
     }
 
@@ -61,16 +74,17 @@ class ChannelDependence(SumMetric[ChannelSums]):
             )
         super().__init__(ChannelSums.zero(len(names)), **kwargs)
         self.names = tuple(names)
-        self.floor = floor
+        self._least = floor
         self._positions = None if positions is None else torch.as_tensor(positions, dtype=torch.float64)
 
-    def update(self, changes: Tensor) -> None:
+    def update(self, profile: ChannelProfile | Tensor) -> None:
         """Add one batch.
 
         Args:
-            changes: change of the score of each image on replacing each band, ``ChannelProfile.changes``; (n g), any
-                float; images with a nan do not count.
+            profile: of a batch, of the same bands; or the change of the score of each image on replacing each band; (n
+                g), any float; images with a nan do not count.
         """
+        changes = profile.changes if isinstance(profile, ChannelProfile) else profile
         if changes.ndim != 2 or changes.shape[1] != len(self.names):
             raise InputError(
                 "ChannelDependence.update",
@@ -78,14 +92,14 @@ class ChannelDependence(SumMetric[ChannelSums]):
                 f"changes {tuple(changes.shape)}, {len(self.names)} bands",
                 "Give one row an image and one column a band.",
             )
-        self.add(channel_sums(changes))
+        self.add(profile.sums if isinstance(profile, ChannelProfile) else channel_sums(profile))
 
     def compute(self) -> dict[str, Tensor]:
         """Change, error and share by band, and their concentration."""
         sums = self.sums
         change, error = mean_change(sums), standard_error(sums)
-        largest = change.abs().max()
-        shares = torch.where(largest > self.floor, share(change), torch.nan)
+        largest, floor = change.abs().max(), (sums.floor / sums.images).clamp(min=self._least)
+        shares = torch.where(largest > floor, share(change), torch.nan)
         found = concentration(shares, self._positions)
         by_band = {"change": change, "error": error, "share": shares}
         return {
@@ -96,4 +110,63 @@ class ChannelDependence(SumMetric[ChannelSums]):
             },
             **found._asdict(),
             "largest_change": largest,
+            "total": sums.together / sums.images,
+            "floor": floor,
+            "bands": torch.tensor(float(len(self.names)), dtype=torch.float64, device=change.device),
         }
+
+
+class Spectra(NamedTuple):
+    """Over images: each channel's mean and deviation, and what it says of the logits."""
+
+    mean: Tensor  # (C) float64
+    deviation: Tensor  # (C) float64, of the images' means
+    pattern: Tensor  # (C) float64, largest size of its correlation with a logit; nan where it does not vary
+
+
+class ChannelSignal(SumMetric[Moments]):
+    """What each channel carries, to be read beside what the model depends on.
+
+    Convention:
+        ``compute`` gives ``images``, and ``pattern``, the largest size of a correlation of a channel's mean with a
+        logit, in [0, 1]. :meth:`spectra` gives all channels; inside a distributed run it reduces over all ranks, so
+        that every rank must call it.
+
+    Args:
+        channels: number of channels C.
+        classes: number of logits c.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = ChannelSignal(channels=1, classes=1)
+        >>> metric.update(torch.tensor([[1.0], [3.0]]), torch.tensor([[-1.0], [-3.0]]))
+        >>> [round(float(value), 4) for value in metric.spectra()]
+        [2.0, 1.4142, 1.0]
+    """
+
+    why_nan: Mapping[str, str] = {"pattern": "fewer than two images, or channels or logits that do not vary"}
+
+    def __init__(self, channels: int, classes: int, **kwargs: Any) -> None:
+        super().__init__(Moments.zero(channels + classes), **kwargs)
+        self.channels = channels
+
+    def update(self, inputs: Tensor, logits: Tensor, axis: int = 1) -> None:
+        """Add images with their logits; see :func:`~lightning_failures.functional.channels.signal_moments`."""
+        self.add(signal_moments(inputs, logits, axis))
+
+    def compute(self) -> dict[str, Tensor]:
+        """How many images, and how much a channel says of the logits at most."""
+        sizes = self._spectra(self.sums).pattern
+        largest = torch.where(sizes.isnan().all(), torch.nan, sizes.nan_to_num(0.0).max())
+        return {"images": self.sums.count.double(), "pattern": largest}
+
+    def spectra(self) -> Spectra:
+        """Mean, deviation and pattern of each channel."""
+        with self.sync_context():
+            return self._spectra(self.sums)
+
+    def _spectra(self, sums: Moments) -> Spectra:
+        sizes = haufe_pattern(sums, self.channels).abs()
+        pattern = torch.where(sizes.isnan().all(0), torch.nan, sizes.nan_to_num(0.0).max(0).values)
+        variance = covariance(sums).diagonal()[: self.channels].clamp(min=0)
+        return Spectra(mean(sums)[: self.channels], variance.sqrt(), pattern)
