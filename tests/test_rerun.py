@@ -82,3 +82,15 @@ def test_mean_spectra_average_every_axis_after_the_channels():
     assert torch.equal(mean_spectra(torch.ones(2, 7)), torch.ones(2, 7))
     with pytest.raises(ValueError, match=r"inputs have no channel axis; given \(7,\)"):
         mean_spectra(torch.ones(7))
+
+
+def test_a_batch_of_large_images_is_restricted_and_still_spread():
+    batch = ReferenceBatch(100)
+    batch.begin(batches=5)
+    batch.restrict(10)
+    for first in range(0, 20, 4):
+        rows = torch.arange(first, first + 4).float()[:, None]
+        batch.add(rows, rows)
+    batch.restrict(200)
+    assert batch.fix()
+    assert batch.inputs.flatten().tolist() == [0, 3, 4, 7, 8, 11, 12, 15, 16, 19]

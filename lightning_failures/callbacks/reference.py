@@ -46,7 +46,7 @@ class ReferenceMonitor(Monitor):
         self.every_n_epochs = every_n_epochs
         self.why_not: str | None = None
         self._batch: ReferenceBatch | None = None
-        self._runs_again = True
+        self._runs_again, self._checked = True, False
         self._due = False
 
     @abstractmethod
@@ -69,7 +69,7 @@ class ReferenceMonitor(Monitor):
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
         """Decide, together, whether this evaluation is examined."""
-        turn = trainer.current_epoch % self.every_n_epochs == 0
+        turn = trainer.state.fn != "fit" or trainer.current_epoch % self.every_n_epochs == 0
         self.why_not = None if turn else f"examined every {self.every_n_epochs} epochs"
         allowed = bool(self.together(self.budget.allows))
         if turn and not allowed:
@@ -91,12 +91,13 @@ class ReferenceMonitor(Monitor):
         if not self._due or self._batch is None:
             return
         with self.budget.spend():
-            fresh = self._batch.fix()
+            self._batch.fix()
             if self._batch.inputs is None or self._batch.logits is None:
                 return
             inputs = self._batch.inputs.to(module.device)
             model = rerun(module, self.probe.entry, trainer.precision_plugin.forward_context)
-            if fresh:
+            if not self._checked:
+                self._checked = True
                 self._check(model, inputs, self._batch.logits.to(module.device))
             if self._runs_again:
                 self.examine(model, inputs)

@@ -67,6 +67,11 @@ class ReferenceBatch:
         self._kept = []
         self._each = math.ceil(self.images / batches) if math.isfinite(batches) and batches > 0 else self.images
 
+    def restrict(self, images: int) -> None:
+        """Keep no more than so many images, where it is found that they are large."""
+        if images < self.images and not self.complete:
+            self._each, self.images = math.ceil(self._each * images / self.images), images
+
     def add(self, inputs: Tensor, logits: Tensor, targets: Tensor | None = None) -> None:
         """Keep some rows of one batch with the logits that the model gave; no device synchronisation."""
         missing = self.images - sum(len(rows) for rows, _, _ in self._kept)
