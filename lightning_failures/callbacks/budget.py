@@ -41,6 +41,11 @@ class Budget:
         rest = time.perf_counter() - self._began - self.spent
         return self.spent == 0 or self.spent <= self.share * rest
 
+    @property
+    def left(self) -> float:
+        """Seconds of extra work that the run's time so far allows, less those spent; may be below 0."""
+        return self.share * (time.perf_counter() - self._began - self.spent) - self.spent
+
     @contextmanager
     def spend(self) -> Iterator[None]:
         """Count the time inside as extra work."""

@@ -1,180 +1,233 @@
 """Whether a model leans on a simple cue although more is there to be had, live."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
 import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from lightning_failures.callbacks.factors import no_targets
+from lightning_failures.callbacks.cues import CueWatch, reliance, why_no_reliance
+from lightning_failures.callbacks.examination import Examination
+from lightning_failures.callbacks.ladder import LadderWatch
 from lightning_failures.callbacks.monitor import MonitorOptions
-from lightning_failures.callbacks.reference import ReferenceMonitor, inputs_of
-from lightning_failures.errors import InputError
+from lightning_failures.callbacks.simple_reference import SimpleReference, SimpleStream
+from lightning_failures.callbacks.simple_training import SimpleTraining
+from lightning_failures.callbacks.simplicity_pictures import SimplicityPictures
+from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
-from lightning_failures.functional.moments import ClassMoments
-from lightning_failures.metrics.simplicity import DecisionDimension, LinearReference, UntappedInformation
-from lightning_failures.probes.interventions import interchange
+from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
+from lightning_failures.probes.changes import Change
+from lightning_failures.probes.fields import Field
+from lightning_failures.probes.interventions import as_labels
 from lightning_failures.probes.observe import Observation
-from lightning_failures.probes.reference import donor_rows, mean_spectra
 
 __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
+_NO_TRAINING = "no training batch was seen before this evaluation"
+_TOO_FEW = "too few training images for a linear reference"
 
 
-class SimplicityBiasMonitor(ReferenceMonitor):
-    """Logs what a linear model makes of the same images, and whether decisions hang on one scalar an image.
+class SimplicityBiasMonitor(SimpleTraining):
+    """Logs, under ``failures/simplicity/``, which simple cue explains the model and what it leaves on the table.
 
-    *Linear reference*: moments of the mean spectrum (the channel means of an image) are streamed off the training
-    batches until the first evaluation; a closed-form linear discriminant of them then predicts the same validation
-    images as the network. ``failures/simplicity/difference`` is its accuracy minus the network's, with a paired
-    interval.
+    *Simple models*: sums over the training batches until the first evaluation fit, in closed form, the rungs of a
+    ladder: total absorbance (from raw units), your own cues, pixel intensity, the first principal component, the best
+    single channel, linear in the mean spectrum, low spatial frequencies; for three channels also grey level and mean
+    colour. ``reach/<rung>`` is what a rung reaches on the labels, ``explained_adjusted/<rung>`` how much of the model
+    it explains, :attr:`lowest_rung` the lowest that explains it. ``difference`` is the accuracy of the linear one minus
+    the network's, with a paired interval.
 
-    *Interchange on the first principal direction*: a donor image gets the receiver's coordinate on the direction of
-    largest variance of the mean spectra; ``own/1`` is the share of pairs that then predict as the receiver.
+    *Interchange on principal directions*: whose prediction comes out when a donor image gets the receiver's
+    coordinates; ``own/1`` near 1 means that decisions hang on one scalar an image, ``decision_dimension`` is how many
+    they need; ``pixel_own/1`` and the rest are the same for every pixel's spectrum.
+
+    *Cues*: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``; ``swap_own/<cue>``, the share of predictions
+    that follow when an image is scaled to another's value. ``reliance/<cue>``, which the rule ``simple_cue_reliance``
+    looks at, is the latter, and for your own cues, which cannot be exchanged, the smaller of both ``eta2``.
+
+    *Retention*: accuracy on images with pixels shuffled, spectra averaged, intensities alone or removed, without one
+    ring of spatial frequencies, with one patch as noise, and on Gaussian clones.
+
+    The extra forward passes are dealt out over the evaluations within the budget; see
+    :class:`~lightning_failures.callbacks.examination.Examination`. Tasks that label pixels are read at 16 pixels of
+    each image.
 
     Args:
-        images: size of the reference batch of the interchange, kept from the validation data.
+        cues: your own: name -> path or callable into the batch that gives one number an image, such as a scanner's
+            index, a staining batch or an acquisition date; bins of at most 16.
+        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Where they are
+            standardised, the total absorbance is then unknown, which is said once.
+        wavelengths: place of each channel on the axis of the pictures; (b).
+        images: size of the reference batch, over all ranks.
         budget: share of the run's time that extra forward passes may take.
-        every_n_epochs: cadence of the interchange.
+        every_n_epochs: cadence of them.
         options: see :class:`~lightning_failures.callbacks.monitor.Monitor`.
     """
 
     noun = "simplicity"
 
     def __init__(
-        self, *, images: int = 256, budget: float = 0.05, every_n_epochs: int = 1, **options: Unpack[MonitorOptions]
+        self,
+        cues: Mapping[str, Field] | None = None,
+        *,
+        denormalize: Change | None = None,
+        wavelengths: Sequence[float] | Tensor | None = None,
+        images: int = 128,
+        budget: float = 0.05,
+        every_n_epochs: int = 1,
+        **options: Unpack[MonitorOptions],
     ) -> None:
-        super().__init__(images=images, budget=budget, every_n_epochs=every_n_epochs, **options)
-        self.moments: LinearReference | None = None
-        self.reference: Discriminant | None = None
-        self.directions: Tensor | None = None
-        self.chance = torch.tensor(torch.nan)
+        super().__init__(cues, denormalize, images=images, budget=budget, every_n_epochs=every_n_epochs, **options)
         self.untapped = UntappedInformation()
-        self.dimension = DecisionDimension(ranks=(1,))
+        self.examination: Examination | None = None
+        self.ladder: LadderWatch | None = None
+        self.cues: CueWatch | None = None
+        self.pictures = SimplicityPictures(wavelengths)
+        self._waited: dict[str, Any] | None = None
 
-    # -- training: moments of the mean spectra
+    @property
+    def reference(self) -> Discriminant | None:
+        """The linear model of the mean spectrum; None before it is fixed."""
+        return None if self.fixed is None else self.fixed.linear
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to the first training batch, where no sanity check has shown the module yet."""
-        if not self._idle and not self.probe.discovered:
-            with self.guarded():
-                self.probe.attach(pl_module, self)
+    @property
+    def directions(self) -> Tensor | None:
+        """Principal directions of the mean spectra as columns; (b r), None before they are fixed."""
+        return None if self.fixed is None else self.fixed.image
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Forget the calls of the last step."""
-        if not self.probe.discovered:
-            self.probe.new_batch()
+    @property
+    def lowest_rung(self) -> str | None:
+        """The lowest rung that explains the model; None where none does."""
+        return None if self.ladder is None else self.ladder.lowest
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Add the batch's mean spectra, until the reference is fixed."""
-        if self._idle or self.reference is not None:
-            return
-        with self.guarded():
-            if not self.probe.discovered:
-                self.probe.observe(pl_module, outputs, batch)
-                self.probe.detach(self)
-            seen = self.probe.read_batch(batch)
-            spectra = mean_spectra(inputs_of(seen, _WHERE))
-            self._stream(spectra.shape[1]).to(spectra.device).update(spectra, _labels(seen))
-
-    def _stream(self, channels: int) -> LinearReference:
-        if self.moments is None:
-            if self.probe.classes is None:
-                raise self.probe.no_logits(_WHERE)
-            self.moments = LinearReference(self.probe.classes, channels)
-        return self.moments
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clocks."""
+        super().on_fit_start(trainer, pl_module)
+        self.pictures.budget.restart()
 
     # -- an evaluation
 
     @property
     def ready(self) -> bool:
-        """Whether the directions are fixed."""
-        return self.directions is not None
+        """Whether there are directions."""
+        return self.fixed is not None and self.fixed.defined
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
-        """Fix the linear reference and the directions at the first evaluation that has training moments."""
-        for metric in (self.untapped, self.dimension):
-            metric.to(module.device).reset()
-        if self.reference is None:
-            shape = self.together(self.moments and (self.moments.num_classes, self.moments.num_features))
+        """Fix the simple models at the first evaluation that has training sums, and plan the examination."""
+        if self.fixed is None:
+            shape = self.together(self._stream and self._stream.shape)
             if shape is not None and not self._retired:
-                self._fix((self.moments or LinearReference(*shape)).to(module.device))
-        if self.reference is not None and self.reference.weight.device != module.device:  # after a resume
-            self.reference = Discriminant(*(part.to(module.device) for part in self.reference))
+                self.fixed = (self._stream or SimpleStream(shape)).fix(
+                    module.device, tuple(self.reader.cues), self.denormalize is not None
+                )
+                self._stream = None
+                self._say(self.fixed.left_out)
+        if self.fixed is not None:
+            self.fixed = self.fixed.to(module.device)
+            if self.examination is None:
+                self._watch(self.fixed, -(-self.images // trainer.world_size))
         super().begin(trainer, module)
         if not self.ready:
-            self.why_not = "no training batch was seen before this evaluation"
+            self.why_not = _NO_TRAINING if self.fixed is None else _TOO_FEW
+        self.untapped.to(module.device).reset()
+        for part in (self.ladder, self.cues, self.examination):
+            if part is not None:
+                part.begin(module.device)
+        self.pictures.begin(trainer)
+        if self._due and self.examination is not None:
+            self.examination.follow(self.together(self.examination.fits(self.budget.left)) or ())
 
-    def _fix(self, moments: LinearReference) -> None:
-        self.reference, self.directions, self.chance = moments.fit(), moments.directions()[:, :1], moments.chance()
-        self.moments = None
+    def _say(self, left_out: Mapping[str, str]) -> None:
+        for name, why in left_out.items():
+            text = f"{_WHERE}: the cue {name!r} is left out: {why}"
+            if name in self.reader.cues:
+                rank_zero_warn(text, category=FailuresWarning)
+            else:
+                rank_zero_info(text)
+
+    def _watch(self, fixed: SimpleReference, images: int) -> None:
+        self.ladder = LadderWatch(fixed.names, len(fixed.linear.bias))
+        self.cues = CueWatch(fixed.bins, fixed.logits)
+        self.examination = Examination(fixed, images)
+        if self._waited is not None:
+            self.examination.load_state_dict(self._waited)
 
     def update(self, seen: Observation, batch_idx: int) -> None:
-        """Compare the network and the reference on one batch, and keep images for the interchange."""
-        logits, target = self.probe.require_logits(seen, _WHERE), _labels(seen)
-        if self.reference is not None:
+        """Compare the network and the simple models on one batch, and keep images for the examination."""
+        rows = self.rows_of(seen, self.probe.require_logits(seen, _WHERE), batch_idx)
+        assert rows.logits is not None
+        if self.fixed is not None and self.ladder is not None and self.cues is not None:
+            own, simple = as_labels(rows.logits), self.fixed.predict(rows)
             # logits that are not finite make no prediction: a class that there is not, and so wrong
-            own = torch.where(logits.isfinite().all(1), logits.argmax(1), logits.shape[1])
-            self.untapped.update(own, self.reference.predict(mean_spectra(inputs_of(seen, _WHERE))), target)
+            finite = rows.logits.isfinite().flatten(1).all(1)
+            own = torch.where(finite, own, len(self.fixed.linear.bias))
+            self.ladder.update(own, simple, rows.target)
+            self.untapped.update(own, simple[self.fixed.linear_name], rows.target)
+            self.cues.update(rows.logits, rows.cues, rows.target)
+            self.pictures.keep(rows)
         self.keep(seen, _WHERE)
 
     def examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
-        """Interchange: one forward pass of the reference batch, and one of the swapped images."""
-        assert self.directions is not None
-        own = model(inputs).argmax(1)
-        donors = donor_rows(own)
-        swapped = interchange(model, inputs, inputs[donors], self.directions.to(inputs.device))
-        self.dimension.update(own, own[donors], swapped)
+        """The parts that are planned."""
+        targets = None if self._batch is None else self._batch.targets
+        if self.examination is not None and targets is not None:
+            self.examination.run(model, inputs, targets.to(inputs.device))
 
     def describe(self) -> Any:
-        """Nothing to agree on: the metrics do not depend on the batches."""
+        """Nothing to agree on: what the metrics need was agreed on when the simple models were fixed."""
         return ()
 
     def build(self, description: Any) -> None:
         """Nothing to make."""
 
     def compute(self) -> dict[str, Tensor]:
-        """Accuracies of network and reference, and shares of the interchange."""
-        shares = self.dimension.compute()
-        values = self.untapped.compute() | shares | {"chance": self.chance}
-        del values["decision_dimension"]  # of one rank it says no more than own/1
-        undefined = self.untapped.undefined
-        if self.reference is not None and bool(self.reference.weight.isnan().any()):
-            undefined = dict.fromkeys(undefined, "too few training images for a linear reference")
-        undefined |= self.reasons(self.dimension.undefined)
+        """The ladder, the cues, and what the examination found."""
+        values = self.untapped.compute()
+        undefined = dict(self.untapped.undefined)
+        if self.fixed is not None and bool(self.fixed.linear.weight.isnan().any()):
+            undefined = dict.fromkeys(undefined, _TOO_FEW)
+        values |= {"chance": torch.tensor(torch.nan) if self.fixed is None else self.fixed.chance}
+        for part in (self.ladder, self.cues):
+            if part is not None:
+                values |= part.compute()
+                undefined |= part.undefined
+        if self.examination is None:
+            nothing = DecisionDimension((1,))
+            values |= {key: value for key, value in nothing.compute().items() if key != "decision_dimension"}
+            undefined |= self.reasons(nothing.undefined)
+        else:
+            found, why = self.examination.compute()
+            values |= found
+            undefined |= self.reasons(why)
+        if self.fixed is not None:
+            values |= reliance(values, tuple(self.fixed.bins))
+            undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
+
+    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
+        """Draw, while pictures take less than a hundredth of the run."""
+        if self.fixed is not None and self.fixed.defined and trainer.state.fn == "fit":
+            self.pictures.draw(trainer, {key: float(value) for key, value in values.items()}, self.fixed)
 
     # -- resume
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments so far, or the reference and directions once they are fixed; plain tensors."""
-        if self.reference is not None:
-            fixed = {"reference": tuple(self.reference), "directions": self.directions, "chance": self.chance}
-            return {"fixed": fixed}
-        return {} if self.moments is None else {"sums": tuple(self.moments.sums)}
+        """The sums so far, or the simple models once they are fixed; plain containers."""
+        if self.fixed is not None:
+            waited = self._waited if self.examination is None else self.examination.state_dict()
+            return {"fixed": self.fixed.state_dict(), "waited": waited, "course": self.pictures.course.state_dict()}
+        return {} if self._stream is None else {"stream": self._stream.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the checkpoint stood; the first rank alone takes its moments, which would count once a rank."""
+        """Go on where the checkpoint stood; the first rank alone takes its sums, which would count once a rank."""
         if "fixed" in state_dict:
-            fixed = state_dict["fixed"]
-            self.reference = Discriminant(*fixed["reference"])
-            self.directions, self.chance = fixed["directions"], fixed["chance"]
-        elif "sums" in state_dict and not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
-            sums = ClassMoments(*state_dict["sums"])
-            self.moments = LinearReference(*sums.totals.shape)
-            self.moments.add(sums)
-
-
-def _labels(seen: Observation) -> Tensor:
-    if seen.targets is None:
-        raise no_targets(_WHERE)
-    if seen.targets.ndim != 1:
-        given = str(tuple(seen.targets.shape))
-        raise InputError(_WHERE, "targets are not one label an image", given, "Use it on classification tasks.")
-    return seen.targets
+            self.fixed = SimpleReference.from_state(state_dict["fixed"])
+            self._waited = state_dict["waited"]
+            self.pictures.course.load_state_dict(state_dict["course"])
+        elif "stream" in state_dict and not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
+            self._stream = SimpleStream.from_state(state_dict["stream"], self._share)

@@ -60,10 +60,14 @@ class Ladder(LinearReference):
 
     def spectra(self) -> ClassMoments:
         """The moments of the mean spectra alone, of all ranks."""
+        return self.block("mean_spectrum")
+
+    def block(self, name: str) -> ClassMoments:
+        """The moments of one rung's features alone, of all ranks."""
         sums, start = self._all_sums(), 0
-        for name, width in self.widths.items():
-            if name == "mean_spectrum":
+        for other, width in self.widths.items():
+            if other == name:
                 break
             start += width
-        columns = slice(start, start + self.widths["mean_spectrum"])
+        columns = slice(start, start + self.widths[name])
         return ClassMoments(sums.counts, sums.totals[:, columns], sums.squares, sums.outer[columns, columns])

@@ -1,0 +1,67 @@
+"""The pictures of the simplicity monitor: what they need of each evaluation, drawn while drawing is cheap."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.simple_reference import SimpleReference
+from lightning_failures.callbacks.simple_rows import SimpleRows
+from lightning_failures.reporting.loggers import log_figure
+from lightning_failures.reporting.simplicity_figures import FIGURES, SimplicityCourse
+
+__all__ = ["SimplicityPictures"]
+
+POINTS, A_BATCH = 600, 32  # rows of an evaluation that the scatter shows, and of one batch
+
+
+class SimplicityPictures:
+    """Keeps a few rows of an evaluation on rank zero, and logs one picture after the other.
+
+    Args:
+        wavelengths: place of each channel on the axis; (b). None: the channels' numbers.
+    """
+
+    def __init__(self, wavelengths: Sequence[float] | Tensor | None = None) -> None:
+        self.course = SimplicityCourse(None if wavelengths is None else torch.as_tensor(wavelengths).double().tolist())
+        self.budget = Budget(0.01)
+        self._rows: list[tuple[dict[str, Tensor], Tensor, Tensor]] = []
+        self._kept = POINTS
+        self._next = 0
+
+    def begin(self, trainer: Trainer) -> None:
+        """Forget the rows of the last evaluation."""
+        drawn = trainer.is_global_zero and trainer.loggers and trainer.state.fn == "fit"
+        self._rows, self._kept = [], 0 if drawn else POINTS
+
+    def keep(self, rows: SimpleRows) -> None:
+        """Keep some rows of one batch, where pictures are drawn; no device synchronisation."""
+        count = min(A_BATCH, POINTS - self._kept)
+        if count > 0 and rows.logits is not None and rows.cues:
+            cues = {name: values[:count] for name, values in rows.cues.items()}
+            self._rows.append((cues, rows.logits[:count].detach(), rows.target[:count]))
+            self._kept += len(self._rows[-1][1])
+
+    def draw(self, trainer: Trainer, values: Mapping[str, float], fixed: SimpleReference) -> None:
+        """Add an evaluation, and log what there is time for: the five pictures in turn."""
+        self.course.add(trainer.current_epoch, values, fixed.names, fixed.image[:, :4].T.tolist())
+        self.course.rings = [] if fixed.rings is None else fixed.rings.tolist()
+        worst = self.course.worst_cue
+        if self._rows and worst is not None:
+            cue = torch.cat([cues[worst] for cues, _, _ in self._rows]).cpu()
+            logits, labels = (torch.cat([part[k] for part in self._rows]).cpu() for k in (1, 2))  # type: ignore[misc]
+            self.course.points = {"cue": cue.tolist(), "logits": logits.double().tolist(), "labels": labels.tolist()}
+        if not trainer.loggers or find_spec("matplotlib") is None:
+            return
+        names = list(FIGURES)
+        for name in names[self._next :] + names[: self._next]:
+            if not self.budget.allows:
+                return
+            with self.budget.spend():
+                figure = FIGURES[name](self.course)
+                if figure is not None:
+                    log_figure(trainer.loggers, f"failures/simplicity/{name}", figure, trainer.global_step)
+            self._next = (names.index(name) + 1) % len(names)
