@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
+    "callbacks.checkpoint": ("GatedCheckpoint",),
     "callbacks.collapse": ("CollapseMonitor",),
     "callbacks.diagnosis": ("FailureDiagnosis",),
     "callbacks.factors": ("FactorErrorMonitor",),

@@ -11,8 +11,9 @@ from lightning_failures.errors import InputError
 __all__ = ["Condition"]
 
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
-_FORM = re.compile(r"^\s*(?P<key>[^<>=\s][^<>=]*?)\s*(?P<comparison><=|>=|<|>)\s*(?P<bound>[^<>=]+?)\s*$")
-_BOUND = re.compile(r"^(?P<key>.+?)(?:\s+(?P<sign>[+-])\s+(?P<offset>\S+))?$")
+_OPERATORS = re.compile(r"[<>=]+|!=+")
+_BOUND = re.compile(r"(?P<key>.+?)(?:\s+(?P<sign>[+-])\s+(?P<offset>\S+))?")
+_FORM = "Write KEY <= BOUND with one of <, <=, >, >=; a bound is a number, a key, or a key + or - a number."
 
 
 @dataclass(frozen=True)
@@ -37,27 +38,50 @@ class Condition:
     bound: float
 
     @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """Read a condition; an error says what its form is."""
-        found = _FORM.match(text)
-        if found is None:
-            raise InputError(
-                "Condition",
-                "this is not a condition",
-                repr(text),
-                "Write KEY < BOUND with one of <, <=, >, >=; a bound is a number, a key, or a key + or - a number.",
-            )
-        bound = _BOUND.match(found["bound"])
-        assert bound is not None
-        number = _number(found["bound"])
+    def parse(cls, text: str, where: str = "Condition") -> "Condition":
+        """Read a condition.
+
+        Args:
+            text: ``KEY <= BOUND``.
+            where: the public name that was called, for the error.
+
+        Raises:
+            InputError: it cannot be read; the error says at which position, counted from 1, and what the form is.
+        """
+
+        def refuse(wrong: str, position: int) -> InputError:
+            return InputError(where, f"{wrong} at position {position + 1}", repr(text), _FORM)
+
+        if not isinstance(text, str):
+            raise InputError(where, f"a condition is a text, not a {type(text).__name__}", repr(text), _FORM)
+        found = list(_OPERATORS.finditer(text))
+        for operators in found:
+            if operators[0] not in _COMPARISONS:
+                raise refuse(f"{operators[0]!r} is no comparison", operators.start())
+        if not found:
+            raise refuse("no comparison", len(text.rstrip()))
+        if len(found) > 1:
+            raise refuse(f"a second comparison {found[1][0]!r}", found[1].start())
+        (comparison,) = found
+        key, bound = text[: comparison.start()].strip(), text[comparison.end() :].strip()
+        if not key:
+            raise refuse("no key", comparison.start())
+        if _number(key) is not None:
+            raise refuse(f"a number, {key}, where the key belongs,", text.index(key))
+        if not bound:
+            raise refuse("no bound", len(text))
+        at = text.index(bound, comparison.end())
+        number = _number(bound)
+        if number is not None and not math.isfinite(number):
+            raise refuse(f"a bound that is not finite, {bound},", at)
         if number is not None:
-            return cls(found["key"], found["comparison"], None, number)
-        offset = _number(bound["offset"]) if bound["offset"] else 0.0
-        if offset is None:
-            raise InputError(
-                "Condition", f"the bound's offset {bound['offset']!r} is not a number", repr(text), "Write KEY + 0.1."
-            )
-        return cls(found["key"], found["comparison"], bound["key"], -offset if bound["sign"] == "-" else offset)
+            return cls(key, comparison[0], None, number)
+        parts = _BOUND.fullmatch(bound)
+        assert parts is not None
+        offset = _number(parts["offset"]) if parts["offset"] else 0.0
+        if offset is None or not math.isfinite(offset):
+            raise refuse(f"an offset that is no number, {parts['offset']},", at + parts.start("offset"))
+        return cls(key, comparison[0], parts["key"], -offset if parts["sign"] == "-" else offset)
 
     def __str__(self) -> str:
         if self.bound_key is None:
@@ -83,10 +107,17 @@ class Condition:
             return self.bound
         return values.get(self.bound_key.replace("*", subject), math.nan) + self.bound
 
+    def keys(self, subject: str = "") -> list[str]:
+        """The logged keys that it looks at."""
+        return [key.replace("*", subject) for key in (self.key, self.bound_key) if key is not None]
+
+    def compare(self, value: float, limit: float) -> bool:
+        """Whether a value and a bound compare so; never where one is nan."""
+        return bool(_COMPARISONS[self.comparison](value, limit))
+
     def holds(self, values: Mapping[str, float], subject: str = "") -> bool:
         """Whether the value and the bound are there and compare so."""
-        compare = _COMPARISONS[self.comparison]
-        return bool(compare(self.value(values, subject), self.limit(values, subject)))
+        return self.compare(self.value(values, subject), self.limit(values, subject))
 
 
 def _number(text: str) -> float | None:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypedDict
 
-import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.guest import Guest
+from lightning_failures.callbacks.processes import gather
 from lightning_failures.probes.fields import Field
 from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.probe import Probe
@@ -215,7 +215,7 @@ class Monitor(Guest, Callback):
 
     def together(self, mine: Any) -> Any:
         """What the first rank that has something says; every rank takes part, and one that failed retires them all."""
-        said = _gather((self.failure, mine))
+        said = gather((self.failure, mine))
         failures = [failure for failure, _ in said if failure]
         if failures and not self._retired:
             self._retired = True
@@ -236,11 +236,3 @@ class Monitor(Guest, Callback):
     @property
     def _idle(self) -> bool:
         return self._retired or self.failure is not None
-
-
-def _gather(mine: Any) -> list[Any]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    said: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(said, mine)
-    return said

@@ -17,10 +17,17 @@ from lightning_failures.reporting.findings import Finding
 from lightning_failures.reporting.record import RunRecord
 from lightning_failures.reporting.words import headline, status, tally, title, when
 
-__all__ = ["print_finding", "print_verdict"]
+__all__ = ["print_finding", "print_notice", "print_verdict"]
 
 # Colours that can be read on light and on dark terminals; the words say the same without them.
-STYLES = {"failure": "bold red", "warning": "bold magenta", "cleared": "green"}
+STYLES = {
+    "failure": "bold red",
+    "warning": "bold magenta",
+    "cleared": "green",
+    "rejected": "bold magenta",
+    "stand-in": "bold magenta",
+    "stopped": "bold red",
+}
 STATUSES = {"failing": "bold red", "warned": "bold magenta", "clear": "bold green", "unknown": "bold"}
 
 
@@ -67,6 +74,19 @@ def print_finding(finding: Finding, console: Console | None = None, run: str = "
             out.print(line, no_wrap=True, overflow="ellipsis")
         else:  # a log file keeps the whole sentence
             out.print(line, soft_wrap=True)
+
+
+def print_notice(epoch: int, word: str, text: str, console: Console | None = None) -> None:
+    """Say what was decided at an evaluation, in full, which leaves a progress bar whole.
+
+    Args:
+        epoch: Lightning's epoch, counted from 0.
+        word: what was decided, for example ``"rejected"``.
+        text: what and why.
+        console: where to print; by default the terminal, above a progress bar where one is running.
+    """
+    with _terminal(console) as out:
+        out.print(Text.assemble(f"epoch {epoch} ", (word, STYLES[word]), f" {text}"), soft_wrap=not out.is_terminal)
 
 
 @contextmanager

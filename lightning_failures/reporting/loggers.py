@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,7 @@ from lightning_failures.reporting.findings import Evidence, strict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["log_alert", "log_figure", "log_summary", "log_table"]
+__all__ = ["annotate_models", "log_alert", "log_figure", "log_summary", "log_table"]
 
 Rows = Sequence[Sequence[Evidence]]
 
@@ -92,6 +92,20 @@ def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             wandb.log_summary(logger, values)
+
+
+@rank_zero_only
+def annotate_models(loggers: Sequence[Logger], key: str, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give the artifact of each checkpoint, where the logger keeps such, what is known of its file; W&B alone does.
+
+    Args:
+        loggers: those of the trainer.
+        key: name in the artifact's metadata.
+        values: by name of the file; read when an artifact is logged, so it may grow.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            wandb.annotate_models(logger, key, values)
 
 
 class _Sink(Protocol):

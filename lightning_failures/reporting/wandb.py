@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from lightning_failures.reporting.findings import Evidence, strict
 
-__all__ = ["log_alert", "log_image", "log_summary", "log_table"]
+__all__ = ["annotate_models", "log_alert", "log_image", "log_summary", "log_table"]
 
 LEVELS = {"info": "INFO", "warning": "WARN", "failure": "ERROR"}
 
@@ -44,6 +44,28 @@ def log_image(logger: WandbLogger, key: str, image: Any, step: int) -> None:
 def log_alert(logger: WandbLogger, title: str, text: str, level: str) -> None:
     """Send an alert: mail or Slack, as the user has set up; an offline run sends it when it is synced."""
     logger.experiment.alert(title=title[:63], text=text, level=LEVELS[level])
+
+
+def annotate_models(logger: WandbLogger, key: str, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add to the metadata of a checkpoint's artifact what is known of its file.
+
+    Lightning makes these artifacts, some of them after all callbacks are done, and leaves no other place to add to
+    them than the run that they are handed to.
+    """
+    run = logger.experiment
+    if any(known is values for known in getattr(run.log_artifact, "annotations", ())):
+        return
+    log_artifact = run.log_artifact
+
+    def annotated(artifact: Any, *args: Any, **options: Any) -> Any:
+        metadata = getattr(artifact, "metadata", None) or {}
+        name = str(metadata.get("original_filename"))
+        if name in values:
+            artifact.metadata = {**metadata, key: dict(values[name])}
+        return log_artifact(artifact, *args, **options)
+
+    annotated.annotations = (*getattr(log_artifact, "annotations", ()), values)  # type: ignore[attr-defined]
+    run.log_artifact = annotated
 
 
 def log_summary(logger: WandbLogger, values: Mapping[str, Evidence]) -> None:
