@@ -13,6 +13,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.checkpoint": ("GatedCheckpoint",),
     "callbacks.collapse": ("CollapseMonitor",),
     "callbacks.diagnosis": ("FailureDiagnosis",),
+    "callbacks.early_stopping": ("GatedEarlyStopping",),
     "callbacks.factors": ("FactorErrorMonitor",),
     "callbacks.perturbations": ("PerturbationMonitor",),
     "callbacks.rules": ("Rule",),
