@@ -77,7 +77,7 @@ class CueBins:
         """Cut a sample: a cue of at most 16 different values, such as a scanner's index, at each of them.
 
         Args:
-            values: the cue; (n), float64.
+            values: the cue; (n), in the precision that it was computed in.
             target: classes; (n), int64.
             num_classes: number of classes c.
 
@@ -90,6 +90,7 @@ class CueBins:
             ([5.0], [0, 1, -1])
         """
         edges = cue_edges(values, BINS)
+        values = values.double().contiguous()  # a column of a sample is not
         kinds = values.unique()
         if len(kinds) <= BINS:
             edges = (kinds[1:] + kinds[:-1]) / 2

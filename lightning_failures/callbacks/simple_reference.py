@@ -194,8 +194,9 @@ class SimpleStream:
             if blind and name not in user_cues:
                 left_out[name] = BLIND
                 continue
+            sample = column if name in user_cues else column.float()  # so that rounding is no variation
             try:
-                bins[name] = CueBins.fit(column, target, self.shape.classes)
+                bins[name] = CueBins.fit(sample, target, self.shape.classes)
             except InputError as error:
                 left_out[name] = str(error)
         if blind:

@@ -59,6 +59,44 @@ def standard_rules() -> tuple[Rule, ...]:
             source="measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05",
         ),
         Rule(
+            kind="simple_cue_reliance",
+            when=[
+                "failures/simplicity/reliance/* >= 0.6",
+                "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
+            ],
+            clear=["failures/simplicity/reliance/* < 0.4"],
+            evidence={
+                "reliance": "failures/simplicity/reliance/*",
+                "swap_own": "failures/simplicity/swap_own/*",
+                "swap_donor": "failures/simplicity/swap_donor/*",
+                "eta2": "failures/simplicity/eta2/*",
+                "eta2_within": "failures/simplicity/eta2_within/*",
+                "explained": "failures/simplicity/explained_adjusted/*",
+                "reach": "failures/simplicity/reach/*",
+                "best_reach": "failures/simplicity/best_reach",
+                "model_accuracy": "failures/simplicity/model_accuracy",
+                "chance": "failures/simplicity/chance",
+            },
+            message=(
+                "The predictions rest on one simple cue, {subject}: {reliance:.0%} of them follow it, by exchanging it "
+                "between images where that is possible, else by what it explains of the logits within the labels. A "
+                "model of nothing but this cue reaches an accuracy of {reach:.3f} and the best simple model "
+                "{best_reach:.3f} on the images where the network reaches {model_accuracy:.3f}."
+            ),
+            advice=(
+                "Take the cue out of the inputs (total absorbance: divide each pixel's spectrum by its total), or add "
+                "images in which it does not go with the label, and train again."
+            ),
+            warmup=2,
+            persistence=3,
+            source=(
+                "measured on planted scenes, networks past chance: exchanged, .85 to 1.00 where the network leans on "
+                "the cue and .00 to .25 where it does not; within the labels, .75 to .89 and .00 to .16; the variance "
+                "explained over all labels (.93 in a network that never sees the cue) and the information shared with "
+                "a simple model are large wherever cue and label go together, and decide nothing"
+            ),
+        ),
+        Rule(
             kind="representation_collapse",
             when=["failures/collapse/kept/* < 0.125"],
             clear=["failures/collapse/kept/* > 0.2"],

@@ -1,6 +1,6 @@
 """All monitors that fit, in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.factors import FactorErrorMonitor
 from lightning_failures.callbacks.monitor import MonitorOptions
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures.probes.changes import Change
 from lightning_failures.probes.factors import FactorSource
 from lightning_failures.probes.fields import Field
 from lightning_failures.probes.probe import Probe
@@ -22,6 +23,8 @@ def failure_monitors(
     *,
     factors: FactorSource | None = None,
     layers: str | Sequence[str] | None = None,
+    cues: Mapping[str, Field] | None = None,
+    denormalize: Change | None = None,
     inputs: Field | None = None,
     targets: Field | None = None,
     logits: Field | None = None,
@@ -36,6 +39,9 @@ def failure_monitors(
     Args:
         factors: see :class:`~lightning_failures.callbacks.factors.FactorErrorMonitor`; None: no factors.
         layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
+        cues: simple cues of your own, such as a scanner's index; see
+            :class:`~lightning_failures.callbacks.simplicity.SimplicityBiasMonitor`.
+        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
@@ -55,6 +61,6 @@ def failure_monitors(
     return [
         *([] if factors is None else [FactorErrorMonitor(factors, **options)]),
         CollapseMonitor(layers, **options),
-        SimplicityBiasMonitor(budget=budget, **options),
+        SimplicityBiasMonitor(cues, denormalize=denormalize, budget=budget, **options),
         FailureDiagnosis(report_dir=report_dir),
     ]
