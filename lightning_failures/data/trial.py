@@ -1,0 +1,136 @@
+"""A small network, trained for a fixed number of steps: what a first attempt would reach on these images."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["SmallNetwork", "Trial", "Views", "image_views", "run_trial"]
+
+BATCH = 64
+WIDTH = 32
+ROUNDING = 1e-5  # of a channel's root mean square; what float32 leaves of a difference, with room
+
+#: Name -> training images and held-out images.
+Views = Mapping[str, tuple[Tensor, Tensor]]
+
+
+class SmallNetwork(nn.Sequential):
+    """A 1 x 1 convolution and two of 3 x 3 with stride 2, each with batch norm and ReLU, an average pool and a head.
+
+    Args:
+        channels: of the images.
+        classes: number of classes.
+
+    Example:
+        >>> SmallNetwork(5, 3)(torch.zeros(2, 5, 9, 9)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        layers: list[nn.Module] = []
+        for before, after, size, stride in ((channels, WIDTH, 1, 1), (WIDTH, WIDTH, 3, 2), (WIDTH, 2 * WIDTH, 3, 2)):
+            conv = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
+            layers += [conv, nn.BatchNorm2d(after), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * WIDTH, classes))
+
+
+class Trial(NamedTuple):
+    """Which held-out images a small network gets right; each (m), bool."""
+
+    right: Tensor  # as networks predict: with the running statistics of batch norm
+    batch_right: Tensor  # with the statistics of each batch of held-out images
+
+
+def run_trial(
+    train: Tensor, target: Tensor, held: Tensor, held_target: Tensor, classes: int, steps: int, seed: int = 0
+) -> Trial:
+    """Train a :class:`SmallNetwork` with AdamW as it comes, batches of 64, and predict the held-out images.
+
+    The same arguments give the same result; torch's own random state stays as it is.
+
+    Args:
+        train: training images; (n b h w).
+        target: their classes; (n).
+        held: held-out images; (m b h w).
+        held_target: their classes; (m).
+        classes: number of classes.
+        steps: of training.
+        seed: of weights and order.
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        network = SmallNetwork(train.shape[1], classes)
+        optimizer = torch.optim.AdamW(network.parameters())
+        size, order = min(BATCH, len(train)), torch.empty(0, dtype=torch.int64)
+        for _ in range(steps):
+            if len(order) < size:
+                order = torch.randperm(len(train))  # what an epoch leaves over is skipped
+            chosen, order = order[:size], order[size:]
+            loss = F.cross_entropy(network(train[chosen]), target[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        preds = []
+        for evaluating in (True, False):
+            network.train(not evaluating)
+            # in batch mode the network looks at all held-out images at once
+            parts = held.split(4 * BATCH) if evaluating else (held,)
+            preds.append(torch.cat([network(part) for part in parts]).argmax(1))
+    return Trial(preds[0] == held_target, preds[1] == held_target)
+
+
+def image_views(
+    train: Tensor, held: Tensor, raw: tuple[Tensor, Tensor] | None, first: Tensor | None
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The images as given, and with one part of their information alone or taken away.
+
+    ``as_given``; ``standardised``: each channel to mean 0 and deviation 1, as all that follow; ``spectra_only``: the
+    mean spectrum of each image; ``shapes_only``: a grey image, the mean over the channels, less its mean;
+    ``without_mean_spectrum``: each image less its mean spectrum; ``without_first_component``: less its coordinate on
+    the first principal direction, at each pixel; ``without_total``: each pixel divided by its total over the channels.
+    Of images of one pixel and of one channel, those that leave nothing are left out.
+
+    Args:
+        train: training images; (n b h w).
+        held: held-out images; (m b h w).
+        raw: both in raw units, where every pixel has a positive total; None: no view without the total.
+        first: the first principal direction of the mean spectra; (b).
+    """
+    given, spatial, spectral = (train, held), train[0, 0].numel() > 1, train.shape[1] > 1
+    scale = train.square().mean((0, 2, 3)).sqrt()
+    views = {"as_given": given, "standardised": _standardised(given, scale)}
+    standard = views["standardised"]
+    if spatial:
+        views["spectra_only"] = _each(standard, lambda images: images.mean((2, 3), keepdim=True))
+        views["shapes_only"] = _each(standard, lambda images: _less_mean(images.mean(1, keepdim=True)))
+        if spectral:
+            views["without_mean_spectrum"] = _each(standard, _less_mean)
+    if spectral and first is not None:
+        along = first.to(train)[:, None, None]
+        rest = _each(given, lambda images: images - (images * along).sum(1, keepdim=True) * along)
+        views["without_first_component"] = _standardised(rest, scale)
+    if spectral and raw is not None:
+        shares = _each(raw, lambda images: images / images.sum(1, keepdim=True))
+        views["without_total"] = _standardised(shares, shares[0].square().mean((0, 2, 3)).sqrt())
+    return views
+
+
+def _each(pair: tuple[Tensor, Tensor], change: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    return change(pair[0]), change(pair[1])
+
+
+def _less_mean(images: Tensor) -> Tensor:
+    return images - images.mean((2, 3), keepdim=True)
+
+
+def _standardised(pair: tuple[Tensor, Tensor], scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Each channel to mean 0 and deviation 1 over the training images; to 0 where only rounding of its scale is left."""
+    train, held = pair
+    mean = train.mean((0, 2, 3))[:, None, None]
+    deviation = (train - mean).square().mean((0, 2, 3)).sqrt()
+    factor = torch.where(deviation > ROUNDING * scale, 1 / deviation, 0.0)[:, None, None]
+    return (train - mean) * factor, (held - mean) * factor
