@@ -67,7 +67,8 @@ def ring_edges(sums: RingEnergy, rings: int = 8) -> Tensor:
     cumulated = sums.energy.cumsum(0) / sums.energy.sum()
     levels = torch.arange(1, rings, dtype=torch.float64, device=cumulated.device) / rings
     # the edge that leaves the energy below it closest to its level
-    inner = (cumulated[None] - levels[:, None]).abs().argmin(1) + 1
+    closest = (cumulated[None] - levels[:, None]).abs().argmin(1)
+    inner = torch.where(cumulated[closest] > 0, closest + 1, 0)  # below the lowest frequency there is nothing
     edges = torch.cat([inner.new_tensor([0]), inner, inner.new_tensor([_BINS + 1])]).double() * (_LARGEST / _BINS)
     return torch.where(sums.energy.sum() > 0, edges, torch.nan)
 

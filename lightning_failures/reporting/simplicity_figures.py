@@ -120,13 +120,7 @@ def ladder_figure(course: SimplicityCourse) -> "Figure | None":
             axes.set(xlim=(0, 1), xlabel=label)
             axes.grid(axis="x")
             for place, value in zip(places, values, strict=True):
-                inside = value > 0.85
-                text = "undefined" if math.isnan(value) else f"{value:.2f}"
-                where = 0.0 if math.isnan(value) else value
-                axes.text(
-                    where + (-0.015 if inside else 0.015), place, text, va="center", fontsize=7,
-                    ha="right" if inside else "left", color=COLOURS["paper" if inside else "ink"],
-                )  # fmt: skip
+                _figure(axes, place, value, "undefined" if math.isnan(value) else f"{value:.2f}", 0.16)
     return figure
 
 
@@ -185,14 +179,11 @@ def retention_figure(course: SimplicityCourse) -> "Figure | None":
         axes.barh(range(len(names)), values, height=0.6, color=COLOURS["first"], alpha=0.85)
         for place, (name, value) in enumerate(zip(names, values, strict=True)):
             kept = course.get(f"retained/{name}")
-            text = f"{value:.2f}" + ("" if math.isnan(kept) else f", keeps {kept:.0%}")
-            inside = value > 0.6
-            axes.text(
-                value + (-0.01 if inside else 0.01), place, text, va="center", fontsize=7,
-                ha="right" if inside else "left", color=COLOURS["paper" if inside else "ink"],
-            )  # fmt: skip
-        mean = {"mean_spectrum": "mean spectrum at every pixel"}
-        axes.set_yticks(range(len(names)), [(mean | WORDS)[n] if n not in mean else mean[n] for n in names])
+            _figure(axes, place, value, f"{value:.2f}", 0.16)
+            text = "" if math.isnan(kept) else f"keeps {kept:.0%}"
+            axes.text(1.02, place, text, va="center", fontsize=7, color=COLOURS["soft"])
+        words = WORDS | {"mean_spectrum": "mean spectrum at every pixel"}
+        axes.set_yticks(range(len(names)), [words[name] for name in names])
         _level(axes, course.get("model_accuracy"), "as they are", "-")
         _level(axes, course.get("chance"), "chance", ":")
         axes.set(xlim=(0, 1), xlabel="accuracy", ylim=(len(names) - 0.4, -0.6))
@@ -262,6 +253,14 @@ def _level(axes: "Axes", value: float, name: str, style: str) -> None:
             name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3), textcoords="offset points",
             ha="center", fontsize=7, color=COLOURS["soft"],
         )  # fmt: skip
+
+
+def _figure(axes: "Axes", place: int, value: float, text: str, room: float) -> None:
+    """A figure at the foot of its bar, or beside a bar that is too short for it."""
+    inside = value > room
+    beside = 0.0 if math.isnan(value) or inside else max(value, 0.0)
+    colour = COLOURS["paper" if inside else "ink"]
+    axes.text(beside + 0.015, place, text, va="center", fontsize=7, color=colour, zorder=4)
 
 
 def _spread(values: Sequence[float]) -> float:
