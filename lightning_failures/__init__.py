@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.checkpoint": ("GatedCheckpoint",),
+    "callbacks.channels": ("ChannelAttributionMonitor",),
     "callbacks.collapse": ("CollapseMonitor",),
     "callbacks.diagnosis": ("FailureDiagnosis",),
     "callbacks.early_stopping": ("GatedEarlyStopping",),

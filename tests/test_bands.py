@@ -56,6 +56,9 @@ def test_a_width_cuts_the_spectrum_into_tiles() -> None:
     assert bands.names == ("channels 0-2", "channels 3-5", "channels 6")
     assert bands.members.sum(0).tolist() == [1] * 7
     assert tiles(4, 2, spectral_axis([1800, 1700, 1600, 1500], "cm-1")).names == ("1700-1800 cm-1", "1500-1600 cm-1")
+    fine = tiles(4, 2, spectral_axis([0.4002, 0.41, 0.5003, 0.5101], "um"))
+    assert fine.names == ("0.400-0.410 um", "0.500-0.510 um")
+    assert tiles(3, 2, spectral_axis([400.02, 409.82, 419.62], "nm")).names == ("400-410 nm", "420 nm")
 
 
 def test_a_window_stands_around_each_channel() -> None:

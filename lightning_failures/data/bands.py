@@ -7,6 +7,7 @@ short-wave infrared: the bands of Landsat's Thematic Mapper; red edge: Horler, D
 "Remote sensing of foliar chemistry" (1989).
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -220,9 +221,12 @@ def _members(name: str, value: Any, num_channels: int, axis: Axis | None, where:
 def _range_names(members: Tensor, axis: Axis | None) -> tuple[str, ...]:
     if axis is None:
         return tuple(f"channels {_span(row.nonzero().flatten().tolist())}" for row in members)
-    ends = [(float(axis.values[row][0]), float(axis.values[row][-1])) for row in members]
+    ends = [(float(axis.values[row].min()), float(axis.values[row].max())) for row in members]
     unit = f" {axis.unit}" if axis.unit else ""
-    return tuple((f"{a:g}" if a == b else f"{min(a, b):g}-{max(a, b):g}") + unit for a, b in ends)
+    steps = torch.tensor(ends).flatten().sort().values.diff()
+    step = min(steps[steps > 0].tolist(), default=1.0)
+    digits = max(0, math.ceil(-math.log10(step)))  # what tells the ends apart, and no more
+    return tuple((f"{a:.{digits}f}" if a == b else f"{a:.{digits}f}-{b:.{digits}f}") + unit for a, b in ends)
 
 
 def _check_width(width: int, num_channels: int, where: str) -> None:
