@@ -19,6 +19,7 @@ FINDING_KINDS = (
     "single_band_reliance",
     "factor_failure",
     "factor_spillover",
+    "own_rule",
     "monitor_error",
 )
 
@@ -53,6 +54,10 @@ class Finding:
         evidence: the figures that it rests on, by name; never empty.
         message: what happens, in plain words with the figures.
         advice: what to try next.
+        rule: name of the rule that raised it.
+        criterion: the indicators with their figures and what they were compared with.
+        metric: the run's own validation metric, by which a failure would show otherwise; empty where there is none.
+        lead: epochs by which it was raised before that metric turned, negative for after; None: it has not turned.
 
     Raises:
         UnknownNameError: the kind or the severity does not exist.
@@ -80,6 +85,10 @@ class Finding:
     evidence: Mapping[str, Evidence]
     message: str
     advice: str = ""
+    rule: str = ""
+    criterion: str = ""
+    metric: str = ""
+    lead: int | None = None
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, FINDING_KINDS)

@@ -9,6 +9,7 @@ __all__ = [
     "KIND_TITLES",
     "accuracy_key",
     "headline",
+    "lead",
     "number",
     "p_value",
     "reference",
@@ -27,6 +28,7 @@ KIND_TITLES = {
     "single_band_reliance": "Reliance on a single band",
     "factor_failure": "Failure on one kind of image",
     "factor_spillover": "Spill-over onto one kind of image",
+    "own_rule": "A rule of your own",
     "monitor_error": "A monitor stepped aside",
 }
 
@@ -71,14 +73,27 @@ def p_value(value: float) -> str:
 
 def title(finding: Finding) -> str:
     """What fails, with its subject."""
-    name = KIND_TITLES[finding.kind]
+    name = finding.rule if finding.kind == "own_rule" and finding.rule else KIND_TITLES[finding.kind]
     return f"{name}: {finding.subject}" if finding.subject else name
 
 
 def when(finding: Finding) -> str:
-    """When a finding was raised, and whether it still stands."""
+    """When a finding was raised, whether it still stands, and how long before the validation metric turned."""
     since = f"epoch {finding.epoch} (step {finding.step:,})"
-    return f"since {since}" if finding.standing else f"from {since}, cleared at epoch {finding.cleared}"
+    spans = f"since {since}" if finding.standing else f"from {since}, cleared at epoch {finding.cleared}"
+    return f"{spans}, {lead(finding)}" if finding.metric else spans
+
+
+def lead(finding: Finding) -> str:
+    """How long it was raised before the run's own validation metric turned; empty where there is no such metric."""
+    if not finding.metric:
+        return ""
+    if finding.lead is None:
+        return f"{finding.metric} has not turned"
+    epochs = _count(abs(finding.lead), "epoch")
+    if finding.lead == 0:
+        return f"at the epoch at which {finding.metric} turned"
+    return f"{epochs} {'before' if finding.lead > 0 else 'after'} {finding.metric} turned"
 
 
 def accuracy_key(record: RunRecord) -> str | None:

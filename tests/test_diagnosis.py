@@ -1,0 +1,195 @@
+"""FailureDiagnosis on real, tiny Lightning runs whose logged values are scripted."""
+
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.rules import Rule
+from lightning_failures.errors import FailuresWarning, InputError
+from lightning_failures.reporting.record import Evaluation
+from tests.killed_run import CUTS
+from tests.test_checkpoint import Scripted, loaders, trainer
+
+RULE = {"kind": "own_rule", "name": "high", "when": "a > 1", "clear": "a < 0.5", "message": "a is {a:.1f}."}
+FAST = {"warmup": 0, "persistence": 2}
+
+
+def run(tmp_path, values, *callbacks, **options):
+    """One evaluation an epoch, each of which logs a."""
+    lines = [value if isinstance(value, dict) else {"a": value} for value in values]
+    defaults = {"max_epochs": len(lines), "enable_checkpointing": False}
+    fitted = trainer(list(callbacks), tmp_path, **(defaults | options))
+    fitted.fit(Scripted(lines), *loaders())
+    return fitted
+
+
+def diagnosis(rule=RULE, **options):
+    return FailureDiagnosis([rule | FAST], on_error="raise", **options)
+
+
+def test_findings_are_raised_and_cleared_in_words(tmp_path, capsys):
+    callback = diagnosis()
+    run(tmp_path, [2.0, 2.0, 0.8, 0.0, 0.0, 1.5], callback)
+    assert [(f.epoch, f.step, f.cleared) for f in callback.history] == [(1, 8, 4)]
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert said == ["epoch 1 failure high. a is 2.0.", "epoch 4 cleared high. Raised at epoch 1."]
+
+
+def test_nothing_is_raised_without_its_evidence_and_that_is_said_once(tmp_path):
+    rule = RULE | {"message": "a is {a} and b {b}.", "evidence": {"a": "a", "b": "b"}}
+    callback = diagnosis(rule)
+    with pytest.warns(FailuresWarning) as caught:
+        run(tmp_path, [2.0, 2.0, 2.0, 2.0, {"a": 2.0, "b": 1.0}], callback)
+    assert [str(each.message) for each in caught if each.category is FailuresWarning] == [
+        "Rule(high): it holds, but its evidence was not logged, so nothing is raised; missing b. "
+        "Log it, or leave it out of the message."
+    ]
+    (finding,) = callback.findings
+    assert (finding.epoch, dict(finding.evidence)) == (4, {"a": 2.0, "b": 1.0})
+
+
+def test_a_stale_value_raises_nothing(tmp_path):
+    callback = diagnosis()
+    run(tmp_path, [2.0, {"b": 1.0}, {"b": 1.0}], callback)
+    assert callback.history == []
+
+
+def test_two_rules_of_one_kind_do_not_clear_each_others_findings():
+    one, two = RULE | FAST, RULE | FAST | {"name": "higher", "when": "a > 3", "clear": "a < 2"}
+    callback = FailureDiagnosis([one, two])
+    for epoch, value in enumerate([4.0, 4.0, 1.5, 1.5]):
+        callback.evaluate(Evaluation(epoch, epoch, {"a": value}))
+    assert [(f.rule, f.cleared) for f in callback.history] == [("high", None), ("higher", 3)]
+
+
+@pytest.mark.parametrize("options", [{"action": "stop"}, {}])
+def test_a_hopeless_run_is_ended_after_its_evaluation(tmp_path, capsys, options):
+    rule = RULE if options else RULE | {"action": "stop"}
+    callback = diagnosis(rule, **options)
+    fitted = run(tmp_path, [0.0, 2.0, 2.0, 2.0, 2.0], callback)
+    assert fitted.current_epoch == 3
+    assert "epoch 2 stopped The run stops: high." in capsys.readouterr().out.splitlines()
+
+
+def test_a_warning_does_not_end_the_run(tmp_path):
+    fitted = run(tmp_path, [2.0] * 4, diagnosis(RULE | {"severity": "warning"}, action="stop"))
+    assert fitted.current_epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"action": "halt"},
+            "Rule: there is no action 'halt'; given halt. Use one of report, stop.",
+        ),
+        (
+            {"when": []},
+            "Rule(high): no condition; given when=[]. Pass one such as 'failures/factors/low/* > 1.5'.",
+        ),
+        (
+            {"persistence": 0},
+            "Rule(high): a persistence below 1; given 0. Count evaluations in a row.",
+        ),
+        (
+            {"message": "{a:.1q}"},
+            "Rule(high): the message cannot be formatted; given '{a:.1q}': Unknown format code 'q' for object of type "
+            "'float'. Write it as for str.format.",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_refused_at_construction(change, text):
+    with pytest.raises(InputError) as error:
+        Rule(**RULE | change)
+    assert str(error.value) == text
+
+
+def test_an_action_that_does_not_exist_is_refused():
+    with pytest.raises(InputError) as error:
+        FailureDiagnosis(action="halt")
+    assert str(error.value) == ("FailureDiagnosis: there is no such action; given 'halt'. Use 'report' or 'stop'.")
+
+
+# -- the progress bar
+
+
+FACTORS = {"failures/factors/error_ratio/dark": 1.25, "failures/factors/error_ratio/blurred view of it all": 1.932}
+
+
+def redrawn(text):
+    """What the bar of the training showed, one entry a redraw, after the first evaluation."""
+    drawn = [line for line in text.replace("\r", "\n").split("\n") if line.startswith(("Epoch 1", "Epoch 2"))]
+    assert drawn, text
+    return drawn
+
+
+def test_the_tqdm_bar_shows_the_worst_factor_and_the_newest_finding_at_every_redraw(tmp_path, capsys):
+    bar = TQDMProgressBar(refresh_rate=1)
+    run(tmp_path, [FACTORS | {"a": value} for value in (2.0, 2.0, 2.0)], diagnosis(), bar, enable_progress_bar=True)
+    drawn = redrawn(capsys.readouterr().out)
+    assert all(
+        "worst=blurred view of it all 1.93" in line for line in drawn if "4/4" not in line or "?it/s" not in line
+    )
+    second = [line for line in drawn if line.startswith("Epoch 2")]
+    assert all("finding=high" in line for line in second)
+    assert "get_metrics" not in vars(bar)
+
+
+def test_the_rich_bar_shows_them_too(tmp_path, monkeypatch):
+    import rich
+
+    screen = StringIO()
+    monkeypatch.setattr(rich, "_console", None)
+    bar = RichProgressBar(refresh_rate=1, console_kwargs={"file": screen, "force_terminal": True, "width": 160})
+    run(tmp_path, [FACTORS | {"a": value} for value in (2.0, 2.0, 2.0)], diagnosis(), bar, enable_progress_bar=True)
+    shown = screen.getvalue()
+    assert "worst: blurred view of it all" in shown
+    assert "finding: high" in shown
+    assert "get_metrics" not in vars(bar)
+
+
+def test_without_a_bar_and_after_an_exception_nothing_stays(tmp_path):
+    class Broken(Scripted):
+        def on_train_epoch_end(self):
+            raise ArithmeticError("the user's own")
+
+    bar = TQDMProgressBar()
+    fitted = trainer([diagnosis(), bar], tmp_path, enable_progress_bar=True, enable_checkpointing=False)
+    with pytest.raises(ArithmeticError):
+        fitted.fit(Broken([{"a": 1.0}]), *loaders())
+    assert "get_metrics" not in vars(bar)
+
+
+# -- resume
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_in_the_middle_of_an_epoch_raises_the_same_findings_at_the_same_steps(tmp_path):
+    script = Path(__file__).resolve().parent / "killed_run.py"
+    command = [sys.executable, "-W", "error", "-W", "ignore::FutureWarning", "-W", "ignore::UserWarning"]
+    done = subprocess.run(
+        [*command, "-m", f"tests.{script.stem}", str(tmp_path)],
+        cwd=script.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    whole = torch.load(tmp_path / "whole.pt")
+    assert [(finding["rule"], finding["step"]) for finding in whole["findings"]] == [("spread", 9), ("accuracy", 24)]
+    for killed, found in CUTS.items():
+        resumed = torch.load(tmp_path / f"resumed{killed}.pt")
+        assert resumed["began"] == int(found.split("-")[0])
+        assert resumed["findings"] == whole["findings"], killed
+        assert figures(resumed) == figures(whole), killed
+        assert torch.equal(resumed["weight"], whole["weight"])
+
+
+def figures(outcome):
+    return [(each["epoch"], each["step"], each["values"]["val_loss"]) for each in outcome["evaluations"]]
