@@ -1,13 +1,14 @@
 """What the monitor finds in runs whose truth is planted: detections and false alarms, with their epochs.
 
     python benchmarks/planted_findings.py --out planted [--seeds 0 1 2 3 4] [--architectures cnn resnet10t vit]
-        [--cases complex simple both partial normalised control] [--epochs 8] [--budget 1000]
+        [--cases complex simple both partial normalised control] [--epochs 8] [--budget 0.2]
 
 Each case, architecture and seed is one run of a Lightning Trainer with a SimplicityBiasMonitor and a FailureDiagnosis,
 as a user has them; the true thickness is given as a cue of the user's own. A run that stands in ``--out/runs.jsonl`` is
 not done again, so that the table can be made in parts, and by several processes (``--seeds 0 1`` and ``--seeds 2 3``).
-The table at the end is of all runs in the folder. With the default budget here every evaluation is examined; in such
-short runs the monitor's own default, .05, leaves some out, and findings come later.
+The table at the end is of all runs in the folder. With the default budget here every evaluation gets its
+interchange and its cue swap; in such short runs the monitor's own default, .05, leaves some out, and findings come
+later.
 
 Expected: in *complex* no finding; in *simple*, *both* and *partial* (rho = .9) a ``simple_cue_reliance`` that names the
 total absorbance; in *normalised* (each pixel divided by its mean absorbance) none. What the negative *control* gives is
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--architectures", nargs="+", choices=list(RATES), default=list(RATES))
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--budget", type=float, default=1000.0, help="share of time for extra forward passes")
+    parser.add_argument("--budget", type=float, default=0.2, help="share of time for extra forward passes")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

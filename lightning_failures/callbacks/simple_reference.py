@@ -19,15 +19,16 @@ from lightning_failures.metrics.ladder import Ladder
 from lightning_failures.metrics.retention import SpatialEnergy
 from lightning_failures.metrics.simplicity import LinearReference
 from lightning_failures.probes.changes import RawUnits
-from lightning_failures.probes.pixels import draw_positions, pixel_rows
+from lightning_failures.probes.pixels import pixel_rows
 
 __all__ = ["RANKS", "SimpleReference", "SimpleStream", "StreamShape"]
 
 RANKS = (1, 2, 4, 8)
 RINGS = 8
 SAMPLE = 4096  # values of each cue, of all ranks, from which its bins are cut
-PIXELS = 4  # pixels an image whose spectra give the directions at pixel level
-FOR_RINGS = 8  # images a batch whose energy is summed
+#: Pixels of each image whose spectra give the directions at pixel level; the same ones, however batches are cut.
+PLACES = torch.tensor([[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
+FOR_RINGS = 8  # channels whose spatial energy is summed
 CENTRED = 0.1  # share of totals of either sign from which inputs are standardised: raw units are not negative
 BLIND = (
     "the inputs are standardised and no denormalize was given, so that raw units are unknown: "
@@ -155,18 +156,16 @@ class SimpleStream:
         self.energy = SpatialEnergy(RINGS) if shape.spatial else None
         self._sample: list[tuple[Tensor, Tensor]] = []
         self._room = int(SAMPLE * share)
-        self._batches = 0
 
     def update(self, inputs: Tensor, rows: SimpleRows) -> None:
         """Add one training batch, without a device synchronisation."""
         self.ladder.to(inputs.device).update(rows.features, rows.target)
         if self.pixels is not None and self.energy is not None:
-            places = draw_positions(len(inputs), PIXELS, self._batches)
-            spectra = pixel_rows(as_floats(inputs), places)
+            spectra = pixel_rows(as_floats(inputs), PLACES.expand(len(inputs), -1, -1))
             one = torch.zeros(len(spectra), dtype=torch.int64, device=spectra.device)
             self.pixels.to(inputs.device).update(spectra, one)
-            self.energy.to(inputs.device).update(as_floats(inputs[:FOR_RINGS]))
-        self._batches += 1
+            some = torch.linspace(0, inputs.shape[1] - 1, min(FOR_RINGS, inputs.shape[1])).round().long()
+            self.energy.to(inputs.device).update(as_floats(inputs[:, some.tolist()]))
         if self._room > 0 and self.shape.cues:
             values = torch.stack([rows.cues[name] for name in self.shape.cues], 1)[: self._room]
             self._sample.append((values, rows.target[: self._room]))
