@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures.callbacks.channels import ChannelAttributionMonitor
 from lightning_failures.callbacks.reference import TOO_LONG
+from lightning_failures.callbacks.suite import failure_monitors
 from lightning_failures.errors import FailuresWarning, InputError, UnknownNameError
 from lightning_failures.functional.channels import jensen_shannon, spearman
 from lightning_failures.probes.attribution import attribute_channels
@@ -463,3 +464,15 @@ def test_no_text_calls_a_band_more_than_what_the_model_depends_on():
     word = "bio" + "marker"
     assert len(texts) > 100
     assert [path.name for path in texts if word in path.read_text(encoding="utf-8").lower()] == []
+
+
+# -- beside the others
+
+
+def test_all_monitors_together_share_the_budget_and_the_axis():
+    monitors = failure_monitors(wavelengths=AXIS, unit="cm-1", bands=BANDS, budget=0.04, on_error="raise")
+    (watch,) = (callback for callback in monitors if isinstance(callback, ChannelAttributionMonitor))
+    assert sum(callback.budget.share for callback in monitors if hasattr(callback, "budget")) == pytest.approx(0.04)
+    run, _ = fit(monitors)
+    assert "change/Low" in channels(run.callback_metrics)
+    assert watch.course.unit == "cm-1"

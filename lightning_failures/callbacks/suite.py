@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch import Callback
 
+from lightning_failures.callbacks.channels import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.factors import FactorErrorMonitor
 from lightning_failures.callbacks.monitor import MonitorOptions
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures.data.bands import BandsLike
 from lightning_failures.probes.changes import Change
 from lightning_failures.probes.factors import FactorSource
 from lightning_failures.probes.fields import Field
@@ -22,6 +24,9 @@ __all__ = ["failure_monitors"]
 def failure_monitors(
     *,
     factors: FactorSource | None = None,
+    wavelengths: Any = None,
+    unit: str | None = None,
+    bands: BandsLike = None,
     layers: str | Sequence[str] | None = None,
     cues: Mapping[str, Field] | None = None,
     denormalize: Change | None = None,
@@ -38,6 +43,10 @@ def failure_monitors(
 
     Args:
         factors: see :class:`~lightning_failures.callbacks.factors.FactorErrorMonitor`; None: no factors.
+        wavelengths: place of each channel on the axis; (b). None: channels by number.
+        unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
+        bands: groups of channels whose part in the decisions is watched; see
+            :class:`~lightning_failures.callbacks.channels.ChannelAttributionMonitor`.
         layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
         cues: simple cues of your own, such as a scanner's index; see
             :class:`~lightning_failures.callbacks.simplicity.SimplicityBiasMonitor`.
@@ -46,7 +55,8 @@ def failure_monitors(
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
         report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
-        budget: share of the run's time that extra forward passes may take.
+        budget: share of the run's time that extra forward passes may take; half of it is for channels, half for
+            simplicity bias. Each has its first examination free.
         on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run.
 
     Returns:
@@ -54,13 +64,14 @@ def failure_monitors(
 
     Example:
         >>> [type(callback).__name__ for callback in failure_monitors()]
-        ['CollapseMonitor', 'SimplicityBiasMonitor', 'FailureDiagnosis']
+        ['CollapseMonitor', 'SimplicityBiasMonitor', 'ChannelAttributionMonitor', 'FailureDiagnosis']
     """
     probe = Probe(inputs=inputs, targets=targets, logits=logits)
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
     return [
         *([] if factors is None else [FactorErrorMonitor(factors, **options)]),
         CollapseMonitor(layers, **options),
-        SimplicityBiasMonitor(cues, denormalize=denormalize, budget=budget, **options),
+        SimplicityBiasMonitor(cues, denormalize=denormalize, wavelengths=wavelengths, budget=budget / 2, **options),
+        ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 2, **options),
         FailureDiagnosis(report_dir=report_dir),
     ]
