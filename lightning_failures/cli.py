@@ -19,6 +19,8 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "demo": "train a network on a real scene that makes it fail, and see it found out",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",
+    "report": "say the verdict on a run again, and fail where it does not satisfy constraints",
+    "rules": "print every rule that raises a finding, with its thresholds and their sources",
 }
 
 

@@ -48,6 +48,8 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
             continue
         if parameter.default is not None and parameter.default is not False:
             text = f"{text} (default: %(default)s)"
+        if parameter.default is None and settings.get("nargs") == "+":
+            settings["action"] = "extend"  # an option that is given twice must not lose its first values
         flag = "--" + name.replace("_", "-")
         parser.add_argument(flag, dest=name, default=parameter.default, help=text, **settings)
 

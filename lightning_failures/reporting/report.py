@@ -1,4 +1,4 @@
-"""The report of one or more runs: ``findings.json`` for machines and ``report.html``, one file, for people."""
+"""The report of one or more runs: two JSON files for machines and ``report.html``, one file, for people."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from lightning_failures.reporting.canvas import close, to_svg
 from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, factor_figure, interchange_figure
 from lightning_failures.reporting.findings import strict
 from lightning_failures.reporting.glossary import glossary
-from lightning_failures.reporting.record import RunRecord, factor_rows
+from lightning_failures.reporting.record import RunRecord, factor_rows, write_records
 from lightning_failures.reporting.summary import comparison, tiles
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ TITLE = "Failure report"
 
 
 def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = TITLE) -> Path:
-    """Write ``findings.json`` and ``report.html`` into a folder, which is made if need be.
+    """Write ``findings.json``, ``records.json`` and ``report.html`` into a folder, which is made if need be.
 
     The page needs nothing but itself: no script, no font, no picture from elsewhere. It follows the reader's light or
     dark theme and prints on paper.
 
     Args:
-        folder: where both files go.
+        folder: where they go; ``records.json`` holds all that was logged, so that the page can be written again.
         records: the runs; two or three stand side by side.
         title: heading of the page.
 
@@ -40,9 +40,10 @@ def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = 
 
     Raises:
         InputError: no run was given, or two have one name.
-        MissingPackageError: jinja2 or matplotlib is not installed; ``findings.json`` is written all the same.
+        MissingPackageError: jinja2 or matplotlib is not installed; the other two are written all the same.
     """
     write_findings(folder, records)
+    write_records(Path(folder) / "records.json", records)
     try:
         import jinja2
     except ImportError as error:

@@ -1,0 +1,137 @@
+"""The report of a run that is done, written again, and held against constraints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_failures.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from lightning_failures.callbacks.constraints import Reading
+    from lightning_failures.reporting.record import RunRecord
+
+__all__ = ["report"]
+
+WHERE = "report"
+RECORDS = "records.json"
+
+
+def report(
+    run: Path,
+    require: list[str] | None = None,
+    name: str | None = None,
+    epoch: int = -1,
+    out: Path | None = None,
+    json: Path | None = None,
+) -> int:
+    """Say the verdict on a run again, write its report anew, and fail where it does not satisfy constraints.
+
+    A constraint is held against the last evaluation of every run of the folder, unless told otherwise; a value that is
+    nan or was not logged at that evaluation does not satisfy it. In a pipeline:
+    lightning-failures report out --require "failures/factors/high/dark <= 2".
+
+    Args:
+        run: folder that FailureDiagnosis(report_dir=...) or the demo wrote, or its records.json.
+        require: constraints, such as "failures/factors/error_ratio/worst <= 1.5"; a star stands for every name.
+        name: the one run to look at, where the folder holds several.
+        epoch: the evaluation to hold the constraints against, by its epoch; -1 is the last.
+        out: folder for findings.json and report.html; without it the run's own.
+        json: file for the readings that programs can read.
+
+    Returns:
+        The exit code: 0; 1 where a constraint is not satisfied.
+
+    Raises:
+        InputError: the folder holds no records, a constraint cannot be read, or a file cannot be written.
+        UnknownNameError: no run has that name, or no evaluation that epoch.
+    """
+    from lightning_failures.callbacks.constraints import read_constraints
+
+    constraints = [] if require is None else read_constraints(WHERE, require)
+    folder, everything = _read(run, name)
+    records = [record for record in everything if name in (None, record.name)]
+    from lightning_failures.reporting.console import print_verdict
+    from lightning_failures.reporting.report import write_report
+
+    try:
+        page = write_report(out or folder, everything)
+    except OSError as error:
+        given = f"{out or folder}: {error.strerror}"
+        raise InputError(WHERE, "the report cannot be written", given, "Name another folder with --out.") from error
+    print_verdict(records, report=page)
+    readings = {record.name: _measure(record, constraints, epoch) for record in records}
+    if json is not None:
+        _write(json, readings)
+    if constraints:
+        _print(readings)
+    return int(any(reading.state != "holds" for each in readings.values() for reading in each))
+
+
+def _read(run: Path, name: str | None) -> "tuple[Path, list[RunRecord]]":
+    from lightning_failures.reporting.record import read_records
+
+    path = run if run.is_file() else run / RECORDS
+    try:
+        records = read_records(path)
+    except OSError as error:
+        fix = "Name a folder that FailureDiagnosis(report_dir=...) wrote."
+        raise InputError(WHERE, "no records of a run", f"{path}: {error.strerror}", fix) from error
+    except (ValueError, KeyError, TypeError) as error:
+        given = f"{path}: {type(error).__name__} {error}"
+        raise InputError(WHERE, "these are no records of a run", given, f"Name a folder with {RECORDS}.") from error
+    names = [record.name for record in records]
+    if name is not None and name not in names:
+        raise UnknownNameError(WHERE, "no run has this name", repr(name), f"Use one of {', '.join(names)}.")
+    return path.parent, records
+
+
+def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "list[Reading]":
+    from lightning_failures.callbacks.constraints import measure
+
+    at = [evaluation for evaluation in record.evaluations if epoch in (-1, evaluation.epoch)]
+    if epoch != -1 and not at:
+        known = ", ".join(dict.fromkeys(str(evaluation.epoch) for evaluation in record.evaluations))
+        raise UnknownNameError(
+            WHERE, f"run {record.name!r} has no evaluation at this epoch", str(epoch), f"Use {known}."
+        )
+    values = at[-1].values if at else {}
+    return measure(constraints, record.last_values() | values, values)
+
+
+def _print(readings: "dict[str, list[Reading]]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, each in readings.items():
+        for reading in each:
+            passed = reading.state == "holds"
+            word = Text("passed" if passed else "failed", style="green" if passed else "bold red")
+            said = f"{reading.key} = {reading.value:.4g}, {reading.bound}" if passed else reading.why
+            if console.is_terminal:
+                table.add_row(word, Text(name, style="bold"), Text(said))
+            else:  # a log file keeps whole lines
+                console.print(Text.assemble(word, f" {name} {said}"), soft_wrap=True)
+    if console.is_terminal:
+        console.print(table, width=min(console.width, 110))
+
+
+def _write(path: Path, readings: "dict[str, list[Reading]]") -> None:
+    import json
+
+    from lightning_failures.reporting.findings import strict
+
+    plain = {
+        name: [{key: strict(value) for key, value in reading._asdict().items()} for reading in each]
+        for name, each in readings.items()
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(WHERE, "a file cannot be written", f"{path}: {error.strerror}", "Name another.") from error

@@ -1,0 +1,50 @@
+"""The rules that raise findings, as a table."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_failures.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_failures.callbacks.rules import Rule
+
+__all__ = ["rules"]
+
+WHERE = "rules"
+
+
+def rules(rules: str = "standard", json: Path | None = None) -> int:
+    """Print every rule that raises a finding: its thresholds, when it is raised and cleared, and where they come from.
+
+    Args:
+        rules: standard for those that come with the package, or a YAML file, as FailureDiagnosis takes it.
+        json: file for the same that programs can read.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InputError: a file that cannot be read or written, or rules that cannot be used.
+        UnknownNameError: the file names a standard rule that does not exist.
+    """
+    from lightning_failures.callbacks.rulebook import read_rules
+    from lightning_failures.reporting.rule_table import print_rules
+
+    book = read_rules(None if rules == "standard" else rules, WHERE)
+    if json is not None:
+        _write(json, book)
+    print_rules([asdict(rule) for rule in book])
+    return 0
+
+
+def _write(path: Path, book: "tuple[Rule, ...]") -> None:
+    import json
+
+    fields = ("conditions", "endings")
+    plain = [{key: value for key, value in asdict(rule).items() if key not in fields} for rule in book]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(WHERE, "a file cannot be written", f"{path}: {error.strerror}", "Name another.") from error
