@@ -86,7 +86,9 @@ def train_arm(
         train = DataLoader(scene.train, batch_size=64, shuffle=True)
         validation = DataLoader(scene.validation, batch_size=256)
         module = SceneClassifier(len(scene.wavelengths), len(scene.class_names))
-        monitors = failure_monitors(factors=scene.factors, report_dir=out / name)
+        monitors = failure_monitors(
+            factors=scene.factors, wavelengths=scene.wavelengths, unit="nm", report_dir=out / name
+        )
         (diagnosis,) = (monitor for monitor in monitors if isinstance(monitor, FailureDiagnosis))
         diagnosis.record.name = name
         diagnosis.announce = "findings"  # the verdict on all arms stands at the end
