@@ -149,6 +149,40 @@ def standard_rules() -> tuple[Rule, ...]:
             source="measured on the 8 x 8 digits: collapsed runs .00, healthy runs .36 and more from the third epoch",
         ),
         Rule(
+            kind="single_band_reliance",
+            when=[
+                "failures/channels/share/* > 0.7",
+                "failures/channels/change/* > 0.1",
+                "failures/channels/bands >= 8",
+            ],
+            clear=["failures/channels/share/* <= 0.6"],
+            evidence={
+                "change": "failures/channels/change/*",
+                "error": "failures/channels/error/*",
+                "share": "failures/channels/share/*",
+                "floor": "failures/channels/floor",
+                "effective_bands": "failures/channels/effective_channels",
+                "bands": "failures/channels/bands",
+            },
+            message=(
+                "The model depends on one band: without {subject} its cross-entropy rises by {change:.2f} nats "
+                "(standard error {error:.2f}), {share:.0%} of what all {bands:.0f} bands, replaced one at a time, "
+                "amount to; the null floor is {floor:.2f}."
+            ),
+            advice=(
+                "Ask whether that band can carry the task. Look there for an artefact of the instrument or the "
+                "preparation; train again with the band left out or varied."
+            ),
+            severity="warning",
+            warmup=2,
+            persistence=2,
+            source=(
+                "measured on planted scenes in 16 bands (benchmarks/single_band.py), the largest share: .65 to .91 "
+                "where one band is all there is to learn, .53 to .60 where it lies across two; .68 at most elsewhere. "
+                "With fewer than 8 bands a large share is no news"
+            ),
+        ),
+        Rule(
             kind="factor_failure",
             when=["failures/factors/odds_low/* > 2", "failures/factors/p_value/* < 0.01"],
             clear=["failures/factors/odds_low/* <= 1.5"],
