@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 
 #: Command -> what it does.
 COMMANDS = {
+    "audit": "say, before any training, what images invite a network to do wrong",
     "demo": "train a network on a real scene that makes it fail, and see it found out",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",
     "report": "say the verdict on a run again, and fail where it does not satisfy constraints",

@@ -47,7 +47,8 @@ class DataAudit:
 
     name: str
     images: int  # read
-    train: int  # images, or pixels where each has a label, that sums were made of
+    unit: str  # "images"; "pixels" where each has a label
+    train: int  # that sums were made of
     held: int  # that accuracies are measured on
     classes: int  # with training images
     shape: tuple[int, ...]  # (b h w) or (b)
@@ -93,6 +94,7 @@ class DataAudit:
         return {
             "name": self.name,
             "images": self.images,
+            "unit": self.unit,
             "train": self.train,
             "held": self.held,
             "classes": self.classes,
@@ -205,6 +207,7 @@ def audit_data(
     return DataAudit(
         name=name,
         images=survey.images,
+        unit="pixels" if survey.by_pixel else "images",
         train=int(sums.counts.sum()),
         held=len(known),
         classes=int((sums.counts > 0).sum()),

@@ -128,7 +128,7 @@ def _less_mean(images: Tensor) -> Tensor:
 
 
 def _standardised(pair: tuple[Tensor, Tensor], scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Each channel to mean 0 and deviation 1 over the training images; to 0 where only rounding of its scale is left."""
+    """Each channel to mean 0 and deviation 1 over the training images; all 0 where rounding alone is left."""
     train, held = pair
     mean = train.mean((0, 2, 3))[:, None, None]
     deviation = (train - mean).square().mean((0, 2, 3)).sqrt()

@@ -1,0 +1,153 @@
+"""What data invite a network to do, before any is trained."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning_failures.errors import InputError, MissingPackageError
+
+if TYPE_CHECKING:
+    from lightning_failures.commands.sources import Source
+    from lightning_failures.data.audit import DataAudit
+
+__all__ = ["audit"]
+
+WHERE = "audit"
+_Preprocessing = Literal["raw", "standardised"]
+
+
+def audit(
+    data: list[str],
+    preprocessing: Sequence[_Preprocessing] = ("raw",),
+    wavelengths: Path | None = None,
+    unit: Literal["nm", "um", "cm-1"] | None = None,
+    steps: int = 200,
+    seed: int = 0,
+    json: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Say, before any training, what images invite a network to do wrong.
+
+    Without a network, and in seconds: how much all images share, along how many directions they differ and where the
+    labels can be read, and what each of a ladder of simple models reaches. Then a small network is trained for some
+    seconds on the images as given, standardised, and with a part of their information alone or taken away. Several data
+    sets, or preprocessings, stand side by side.
+
+    Args:
+        data: indian-pines; planted-CASE; a file .npz of arrays images (n b h w) and labels (n), and validation_images
+            and validation_labels where there are some; or module:function that gives a DataLoader, or a pair of them
+            for training and validation. Several are compared.
+        preprocessing: the images as they are, or each channel to mean 0 and deviation 1, or both.
+        wavelengths: text file of one number a channel.
+        unit: of the wavelengths.
+        steps: of training of the small network; 0 trains none.
+        seed: of splits, samples and the network.
+        json: file for a summary that programs can read.
+        out: folder for a page and a figure, audit.html and audit.png.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InputError: data that cannot be read or used.
+        UnknownNameError: data that are not there.
+        MissingPackageError: a package that is needed is not installed.
+    """
+    if steps < 0 or not 0 <= seed < 2**32:
+        given = f"--steps {steps} --seed {seed}"
+        raise InputError(WHERE, "steps or seed is out of range", given, "Pass 0 or more of each.")
+    if out is not None:
+        _make(out)
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.status("Loading"):
+        from lightning_failures.commands.sources import read_source
+        from lightning_failures.reporting.audit_tables import print_audits
+    places = _read_wavelengths(wavelengths)
+    audits = []
+    for name in data:
+        for scaling in dict.fromkeys(preprocessing):
+            with console.status(f"Auditing {name}, {scaling}"):
+                source = read_source(WHERE, name, scaling, seed)
+                audits.append(_audit(source, places, unit, steps, seed))
+    _rename(audits)
+    print_audits(console, audits)
+    if json is not None:
+        _write(json, _text(audits, seed))
+    if out is not None:
+        from lightning_failures.reporting.audit_page import write_audit
+
+        page = write_audit(out, audits)
+        console.print(f"[bold]Page:[/bold] {page}", soft_wrap=True)
+    return 0
+
+
+def _audit(source: "Source", places: list[float] | None, unit: str | None, steps: int, seed: int) -> "DataAudit":
+    from lightning_failures.data.audit import audit_data
+
+    return audit_data(
+        source.train,
+        0.3 if source.validation is None else source.validation,
+        wavelengths=source.wavelengths if places is None else places,
+        unit=unit or source.unit,
+        inputs=source.inputs,
+        steps=steps,
+        seed=seed,
+        name=source.name,
+    )
+
+
+def _read_wavelengths(path: Path | None) -> list[float] | None:
+    if path is None:
+        return None
+    try:
+        return [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
+    except (OSError, ValueError) as error:
+        given = f"{path}: {getattr(error, 'strerror', None) or error}"
+        raise InputError(WHERE, "the wavelengths cannot be read", given, "Write one number a channel.") from error
+
+
+def _rename(audits: "list[DataAudit]") -> None:
+    """Number data of one name."""
+    from dataclasses import replace
+
+    names = [audit.name for audit in audits]
+    for place, name in enumerate(names):
+        if names.count(name) > 1:
+            audits[place] = replace(audits[place], name=f"{name} {names[: place + 1].count(name)}")
+
+
+def _text(audits: "Sequence[DataAudit]", seed: int) -> str:
+    import json
+
+    from lightning_failures.reporting.audit_words import compare, facts
+
+    summary: dict[str, Any] = {
+        "seed": seed,
+        "audits": [audit.to_dict() | {"facts": facts(audit)} for audit in audits],
+        "comparison": compare(audits) if len(audits) > 1 else [],
+    }
+    return json.dumps(summary, indent=2, allow_nan=False) + "\n"
+
+
+def _make(folder: Path) -> None:
+    """The folder of the page, before anything that takes time."""
+    if missing := [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]:
+        fix = 'Run pip install "lightning-failures[report]", or leave --out away.'
+        raise MissingPackageError(WHERE, "the page needs packages", f"no {', '.join(missing)}", fix)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        given = f"--out {folder}: {error.strerror}"
+        raise InputError(WHERE, "the folder cannot be made", given, "Name another.") from error
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        given = f"{path}: {error.strerror}"
+        raise InputError(WHERE, "a file cannot be written", given, "Name another.") from error
