@@ -1,0 +1,101 @@
+import math
+
+import pytest
+
+from lightning_failures.reporting.canvas import to_png
+from lightning_failures.reporting.glossary import glossary
+from lightning_failures.reporting.simplicity_figures import (
+    FIGURES,
+    SimplicityCourse,
+    cue_figure,
+    dimension_figure,
+    ladder_figure,
+    retention_figure,
+    ring_figure,
+)
+
+pytest.importorskip("matplotlib")
+
+RUNGS = ["total_absorbance", "scanner", "first_component", "mean_spectrum", "low_frequencies"]
+
+
+def course(wavelengths=None):
+    found = SimplicityCourse(wavelengths)
+    values = {"model_accuracy": 0.91, "chance": 0.26, "reliance/total_absorbance": 0.9, "reliance/scanner": 0.1}
+    values |= {"eta2/total_absorbance": 0.94, "eta2_within/total_absorbance": 0.8, "lost/ring_1": math.nan}
+    values |= {f"reach/{name}": 0.2 * place for place, name in enumerate(RUNGS)}
+    values |= {f"explained_adjusted/{name}": 1.1 - 0.4 * place for place, name in enumerate(RUNGS)}
+    values["reach/scanner"] = math.nan
+    for key in ("own", "pixel_own"):
+        values |= {f"{key}/{rank}": 0.9 - 0.05 * rank for rank in (1, 2, 4, 8)}
+        values |= {f"{key}_{end}/{rank}": 0.9 - 0.05 * rank for rank in (1, 2, 4, 8) for end in ("low", "high")}
+    for name in ("shuffled_pixels", "mean_spectrum", "unit_total"):
+        values |= {f"changed_accuracy/{name}": 0.5, f"retained/{name}": 0.3}
+    values |= {f"{key}/ring_{k}": 0.1 * k for key in ("lost", "lost_low", "lost_high") for k in (0, 2)}
+    found.add(3, values, RUNGS, [[0.1 * k, 0.5, -0.2] for k in range(4)])
+    found.rings = [0.0, 0.1, 0.2, 0.73]
+    found.points = {"cue": [1.0, 2.0, 3.0], "logits": [[1.0, 0.0], [0.0, 1.0], [2.0, 0.5]], "labels": [0, 1, 0]}
+    return found
+
+
+def texts(figure):
+    return {text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text"))}
+
+
+def test_the_ladder_names_every_rung_its_reach_and_what_it_explains():
+    said = texts(ladder_figure(course()))
+    assert {"total absorbance", "scanner", "linear in the mean spectrum", "network", "chance", "undefined"} <= said
+    assert {"0.60", "1.10", "0.70"} <= said
+
+
+def test_directions_are_drawn_over_the_wavelengths_where_these_fit():
+    known, other, none = (dimension_figure(course(axis)) for axis in ([400.0, 500.0, 900.0], [1.0, 2.0], None))
+    assert list(known.axes[1].lines[-1].get_xdata()) == [400.0, 500.0, 900.0]
+    assert known.axes[1].get_xlabel() == "wavelength or wavenumber"
+    assert [list(figure.axes[1].lines[-1].get_xdata()) for figure in (other, none)] == [[0, 1, 2]] * 2
+    assert list(known.axes[0].lines[0].get_ydata()) == pytest.approx([0.85, 0.8, 0.7, 0.5])
+
+
+def test_retention_says_what_is_kept_and_leaves_out_what_was_not_measured():
+    said = texts(retention_figure(course()))
+    assert {"pixels shuffled", "mean spectrum at every pixel", "intensity removed", "keeps 30%"} <= said
+    assert "Gaussian clones" not in said
+
+
+def test_rings_that_were_not_measured_have_no_bar():
+    figure = ring_figure(course())
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.0, 0.2]
+    assert {"0.00\nto 0.10", "0.20\nto 0.71"} <= texts(figure)
+
+
+def test_the_scatter_is_of_the_cue_on_which_predictions_rest_most():
+    found = course()
+    assert found.worst_cue == "total_absorbance"
+    figure = cue_figure(found)
+    assert figure.axes[0].get_xlabel() == "total absorbance"
+    assert "rests on it 0.90, eta2 0.94, within labels 0.80" in texts(figure)
+    assert sorted(figure.axes[0].lines[0].get_ydata()) == [-0.5, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_picture_draws_and_is_nothing_before_there_is_anything(name):
+    assert to_png(FIGURES[name](course()), dpi=40).startswith(b"\x89PNG")
+    assert FIGURES[name](SimplicityCourse()) is None
+
+
+def test_a_course_keeps_what_was_last_known_and_goes_on_from_its_state():
+    found = course()
+    found.add(4, {"own/1": math.nan, "model_accuracy": 0.95}, RUNGS, [])
+    assert found.by_rank("own") == ([1, 2, 4, 8], pytest.approx([0.85, 0.8, 0.7, 0.5]))
+    again = SimplicityCourse()
+    again.load_state_dict(found.state_dict())
+    assert (again.epoch, again.get("model_accuracy")) == (4, 0.95)
+
+
+def test_every_figure_of_simplicity_has_a_term():
+    keys = [
+        f"failures/simplicity/{key}" for key in course().latest if not key.startswith(("lost_", "own_", "pixel_own_"))
+    ]
+    for key in [*keys, "failures/simplicity/swap_own/total_absorbance", "failures/simplicity/lowest_rung"]:
+        if not key.endswith("model_accuracy"):
+            assert glossary([key]), key

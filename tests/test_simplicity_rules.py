@@ -1,0 +1,60 @@
+"""When the findings of simplicity are raised, stay and clear."""
+
+import math
+
+import pytest
+
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.reporting.record import Evaluation
+
+KEY = "failures/simplicity/"
+CUE = {"swap_own": 0.9, "swap_donor": 0.05, "eta2": 0.95, "eta2_within": 0.8, "explained_adjusted": 0.99, "reach": 0.92}
+SCALARS = {"model_accuracy": 0.91, "chance": 0.26, "best_reach": 0.95, "low": -0.1}
+
+
+def findings(course, **changes):
+    """What is raised and cleared over values of one cue's reliance, one an epoch."""
+    diagnosis = FailureDiagnosis(announce="nothing")
+    for epoch, reliance in enumerate(course):
+        values = {f"{KEY}{name}": value for name, value in (SCALARS | changes).items()}
+        values |= {f"{KEY}{name}/total_absorbance": value for name, value in CUE.items()}
+        values[f"{KEY}reliance/total_absorbance"] = reliance
+        diagnosis.evaluate(Evaluation(epoch, 10 * epoch, values))
+    return [(found.kind, found.subject, found.epoch, found.cleared) for found in diagnosis.history]
+
+
+RELIANCE = ("simple_cue_reliance", "total_absorbance")
+
+
+@pytest.mark.parametrize(
+    ("course", "expected"),
+    [
+        ([0.9] * 4, []),
+        ([0.9] * 5, [(*RELIANCE, 4, None)]),
+        ([0.9, 0.9, 0.9, 0.5, 0.9, 0.9], []),
+        ([0.9] * 5 + [0.5] * 9, [(*RELIANCE, 4, None)]),
+        ([0.9] * 5 + [0.3] * 2 + [0.5] + [0.3] * 2, [(*RELIANCE, 4, None)]),
+        ([0.9] * 5 + [0.3] * 3, [(*RELIANCE, 4, 7)]),
+        ([0.9, 0.9, 0.9, math.nan, math.nan, 0.9, math.nan, 0.9], [(*RELIANCE, 7, None)]),
+        ([0.25] * 9, []),
+    ],
+)
+def test_reliance_needs_three_evaluations_from_the_third_epoch_on_and_as_many_to_clear(course, expected):
+    assert findings(course) == expected
+
+
+def test_at_chance_nothing_is_said_since_an_untrained_network_hangs_on_the_dominant_direction():
+    assert findings([1.0] * 9, model_accuracy=0.3) == []
+    course = {"own/1": 1.0, "own_low/1": 0.9, "own_high/1": 1.0, "donor/1": 0.0, "pairs": 128.0}
+    assert findings([0.0] * 9, model_accuracy=0.3, **course) == []
+    assert findings([0.0] * 9, **course) == [("one_dimensional_predictions", "", 4, None)]
+
+
+def test_what_goes_with_the_labels_alone_decides_nothing():
+    assert findings([0.1] * 9) == []  # though eta2 is .95 and the cue explains .99 of the information
+
+
+def test_untapped_information_needs_a_difference_that_is_sure():
+    evidence = {"reference_accuracy": 0.9, "difference": 0.3, "high": 0.4, "p_value": 1e-9, "images": 500.0}
+    assert findings([0.0] * 6, low=0.04, **evidence) == []
+    assert findings([0.0] * 6, low=0.2, **evidence) == [("untapped_information", "", 3, None)]
