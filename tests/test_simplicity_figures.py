@@ -19,8 +19,8 @@ pytest.importorskip("matplotlib")
 RUNGS = ["total_absorbance", "scanner", "first_component", "mean_spectrum", "low_frequencies"]
 
 
-def course(wavelengths=None):
-    found = SimplicityCourse(wavelengths)
+def course(wavelengths=None, unit=None):
+    found = SimplicityCourse(wavelengths, unit)
     values = {"model_accuracy": 0.91, "chance": 0.26, "reliance/total_absorbance": 0.9, "reliance/scanner": 0.1}
     values |= {"eta2/total_absorbance": 0.94, "eta2_within/total_absorbance": 0.8, "lost/ring_1": math.nan}
     values |= {f"reach/{name}": 0.2 * place for place, name in enumerate(RUNGS)}
@@ -52,6 +52,9 @@ def test_directions_are_drawn_over_the_wavelengths_where_these_fit():
     known, other, none = (dimension_figure(course(axis)) for axis in ([400.0, 500.0, 900.0], [1.0, 2.0], None))
     assert list(known.axes[1].lines[-1].get_xdata()) == [400.0, 500.0, 900.0]
     assert known.axes[1].get_xlabel() == "wavelength or wavenumber"
+    infrared = dimension_figure(course([900.0, 1200.0, 1800.0], "cm-1")).axes[1]
+    assert infrared.get_xlabel() == "wavenumber (cm⁻¹)"
+    assert infrared.get_xlim()[0] > infrared.get_xlim()[1]
     assert [list(figure.axes[1].lines[-1].get_xdata()) for figure in (other, none)] == [[0, 1, 2]] * 2
     assert list(known.axes[0].lines[0].get_ydata()) == pytest.approx([0.85, 0.8, 0.7, 0.5])
 

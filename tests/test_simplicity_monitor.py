@@ -478,3 +478,12 @@ def test_a_denormalize_that_is_no_scale_and_shift_says_what_to_pass():
         "raw_units: denormalize is not one scale and shift a channel; given inputs (8, 6, 5, 5) to (8, 6, 5, 5). "
         "Pass the inverse of the standardisation: lambda x: x * std + mean."
     )
+
+
+def test_wavelengths_that_are_not_monotone_are_refused_at_construction():
+    with pytest.raises(InputError) as error:
+        SimplicityBiasMonitor(wavelengths=[400.0, 410.0, 405.0], unit="nm")
+    assert str(error.value) == (
+        "SimplicityBiasMonitor: wavelengths are not strictly monotone; given 410 then 405 at channel 1. "
+        "Sort the channels along the axis, and leave out repeated ones."
+    )

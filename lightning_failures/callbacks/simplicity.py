@@ -1,6 +1,6 @@
 """Whether a model leans on a simple cue although more is there to be had, live."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 import torch
@@ -61,7 +61,8 @@ class SimplicityBiasMonitor(SimpleTraining):
             index, a staining batch or an acquisition date; bins of at most 16.
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Where they are
             standardised, the total absorbance is then unknown, which is said once.
-        wavelengths: place of each channel on the axis of the pictures; (b).
+        wavelengths: place of each channel on the axis of the pictures; (b). None: channels by number.
+        unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         images: size of the reference batch, over all ranks.
         budget: share of the run's time that extra forward passes may take.
         every_n_epochs: cadence of them.
@@ -75,7 +76,8 @@ class SimplicityBiasMonitor(SimpleTraining):
         cues: Mapping[str, Field] | None = None,
         *,
         denormalize: Change | None = None,
-        wavelengths: Sequence[float] | Tensor | None = None,
+        wavelengths: Any = None,
+        unit: str | None = None,
         images: int = 128,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -86,7 +88,7 @@ class SimplicityBiasMonitor(SimpleTraining):
         self.examination: Examination | None = None
         self.ladder: LadderWatch | None = None
         self.cues: CueWatch | None = None
-        self.pictures = SimplicityPictures(wavelengths)
+        self.pictures = SimplicityPictures(wavelengths, unit, _WHERE)
         self._waited: dict[str, Any] | None = None
 
     @property

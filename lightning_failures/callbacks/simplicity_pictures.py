@@ -1,7 +1,8 @@
 """The pictures of the simplicity monitor: what they need of each evaluation, drawn while drawing is cheap."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -10,6 +11,7 @@ from torch import Tensor
 from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.simple_reference import SimpleReference
 from lightning_failures.callbacks.simple_rows import SimpleRows
+from lightning_failures.data.axes import spectral_axis
 from lightning_failures.reporting.loggers import log_figure
 from lightning_failures.reporting.simplicity_figures import FIGURES, SimplicityCourse
 
@@ -23,10 +25,13 @@ class SimplicityPictures:
 
     Args:
         wavelengths: place of each channel on the axis; (b). None: the channels' numbers.
+        unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
+        where: the public name to put into an error.
     """
 
-    def __init__(self, wavelengths: Sequence[float] | Tensor | None = None) -> None:
-        self.course = SimplicityCourse(None if wavelengths is None else torch.as_tensor(wavelengths).double().tolist())
+    def __init__(self, wavelengths: Any, unit: str | None, where: str) -> None:
+        axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=where)
+        self.course = SimplicityCourse(None if axis is None else axis.values.tolist(), axis and axis.unit)
         self.budget = Budget(0.01)
         self._rows: list[tuple[dict[str, Tensor], Tensor, Tensor]] = []
         self._kept = POINTS

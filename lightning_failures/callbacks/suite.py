@@ -71,7 +71,9 @@ def failure_monitors(
     return [
         *([] if factors is None else [FactorErrorMonitor(factors, **options)]),
         CollapseMonitor(layers, **options),
-        SimplicityBiasMonitor(cues, denormalize=denormalize, wavelengths=wavelengths, budget=budget / 2, **options),
+        SimplicityBiasMonitor(
+            cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 2, **options
+        ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 2, **options),
         FailureDiagnosis(report_dir=report_dir),
     ]

@@ -35,6 +35,12 @@ WORDS = {
     "gaussian_clones": "Gaussian clones",
 }
 KEPT = ("shuffled_pixels", "mean_spectrum", "mean_shape", "unit_total", "gaussian_clones")
+AXES = {
+    "nm": "wavelength (nm)",
+    "um": "wavelength (µm)",
+    "cm-1": "wavenumber (cm⁻¹)",
+    None: "wavelength or wavenumber",
+}
 SHADES = ("first", "second", "third")
 
 
@@ -43,10 +49,12 @@ class SimplicityCourse:
 
     Args:
         wavelengths: place of each channel; None: its number.
+        unit: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
     """
 
-    def __init__(self, wavelengths: Sequence[float] | None = None) -> None:
+    def __init__(self, wavelengths: Sequence[float] | None = None, unit: str | None = None) -> None:
         self.wavelengths = None if wavelengths is None else list(wavelengths)
+        self.unit = unit
         self.epoch = 0
         self.latest: dict[str, float] = {}
         self.names: list[str] = []
@@ -164,7 +172,9 @@ def _directions(axes: "Axes", course: SimplicityCourse) -> None:
     axes.axhline(0, color=COLOURS["line"], linewidth=0.8)
     for number, (row, (colour, style, width)) in enumerate(rows, start=1):
         axes.plot(x, row, style, color=COLOURS[colour], linewidth=width, label=str(number), zorder=5 - number)
-    axes.set(xlabel="wavelength or wavenumber" if known else "channel", ylabel="direction")
+    axes.set(xlabel=AXES[course.unit] if known else "channel", ylabel="direction")
+    if known and course.unit == "cm-1":  # as is the custom for wavenumbers
+        axes.invert_xaxis()
     axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handlelength=1.6)
 
 
