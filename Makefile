@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint matrix clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -16,6 +16,26 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The oldest and the newest Lightning that are supported, each in an environment of its own above the packages of .venv.
+LIGHTNING ?= 2.5.0 2.6.6
+MATRIX_TESTS ?= tests/test_checkpoint.py tests/test_checkpoint_processes.py tests/test_checkpoint_wandb.py \
+	tests/test_early_stopping.py tests/test_diagnosis.py tests/test_command_line_config.py tests/test_monitor.py
+
+matrix: $(LIGHTNING:%=matrix-%)
+
+matrix-%: .venv/lightning-%/installed
+	.venv/lightning-$*/bin/python -c "import lightning; assert lightning.__version__ == '$*', lightning.__version__"
+	.venv/lightning-$*/bin/python -m pytest -q -p no:cacheprovider $(MATRIX_TESTS)
+
+.venv/lightning-%/installed: .venv/test
+	$(BIN)/python -m venv $(@D)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
+		> "$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(@D)/bin/python -m pip install -q "lightning==$*"
+	touch $@
+
+.PRECIOUS: .venv/lightning-%/installed
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -133,9 +133,7 @@ def test_the_tqdm_bar_shows_the_worst_factor_and_the_newest_finding_at_every_red
     bar = TQDMProgressBar(refresh_rate=1)
     run(tmp_path, [FACTORS | {"a": value} for value in (2.0, 2.0, 2.0)], diagnosis(), bar, enable_progress_bar=True)
     drawn = redrawn(capsys.readouterr().out)
-    assert all(
-        "worst=blurred view of it all 1.93" in line for line in drawn if "4/4" not in line or "?it/s" not in line
-    )
+    assert all("worst=blurred view … 1.93" in line for line in drawn if "4/4" not in line or "?it/s" not in line)
     second = [line for line in drawn if line.startswith("Epoch 2")]
     assert all("finding=high" in line for line in second)
     assert "get_metrics" not in vars(bar)
@@ -149,7 +147,7 @@ def test_the_rich_bar_shows_them_too(tmp_path, monkeypatch):
     bar = RichProgressBar(refresh_rate=1, console_kwargs={"file": screen, "force_terminal": True, "width": 160})
     run(tmp_path, [FACTORS | {"a": value} for value in (2.0, 2.0, 2.0)], diagnosis(), bar, enable_progress_bar=True)
     shown = screen.getvalue()
-    assert "worst: blurred view of it all" in shown
+    assert "worst: blurred view … 1.93" in shown
     assert "finding: high" in shown
     assert "get_metrics" not in vars(bar)
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_failures.reporting.findings import Finding
 from lightning_failures.reporting.record import RunRecord, factor_rows
-from lightning_failures.reporting.words import title
 
 __all__ = ["ProgressNotes"]
 
-WIDTH = 24
+WIDTH = 14  # Lightning's rich bar breaks the line after each item that does not fit beside the bar
 
 
 class ProgressNotes:
@@ -47,7 +47,21 @@ class ProgressNotes:
         if rows:
             self.items["worst"] = f"{_short(rows[0].name)} {rows[0].ratio:.2f}"
         standing = [finding for finding in record.findings if finding.standing]
-        self.items["finding"] = _short(title(standing[-1]).lower()) if standing else "none"
+        self.items["finding"] = _short(_word(standing[-1])) if standing else "none"
+
+
+def _word(finding: Finding) -> str:
+    """What is found, in two words at most."""
+    match finding.kind:
+        case "factor_failure" | "factor_spillover":
+            return finding.subject
+        case "own_rule":
+            return finding.rule
+        case "one_dimensional_predictions":
+            return "one direction"
+        case kind:  # "representation_collapse": collapse; "class_collapse": class collapse
+            words = kind.removesuffix("_reliance").removesuffix("_information").removeprefix("representation_")
+            return words.replace("_", " ")
 
 
 def _short(text: str) -> str:
