@@ -19,7 +19,7 @@ _Preprocessing = Literal["raw", "standardised"]
 
 def audit(
     data: list[str],
-    preprocessing: Sequence[_Preprocessing] = ("raw",),
+    preprocessing: Sequence[_Preprocessing] | None = None,
     wavelengths: Path | None = None,
     unit: Literal["nm", "um", "cm-1"] | None = None,
     steps: int = 200,
@@ -38,7 +38,7 @@ def audit(
         data: indian-pines; planted-CASE; a file .npz of arrays images (n b h w) and labels (n), and validation_images
             and validation_labels where there are some; or module:function that gives a DataLoader, or a pair of them
             for training and validation. Several are compared.
-        preprocessing: the images as they are, or each channel to mean 0 and deviation 1, or both.
+        preprocessing: the images as they are, which is the default, or each channel to mean 0 and deviation 1, or both.
         wavelengths: text file of one number a channel.
         unit: of the wavelengths.
         steps: of training of the small network; 0 trains none.
@@ -68,7 +68,7 @@ def audit(
     places = _read_wavelengths(wavelengths)
     audits = []
     for name in data:
-        for scaling in dict.fromkeys(preprocessing):
+        for scaling in dict.fromkeys(preprocessing or ("raw",)):
             with console.status(f"Auditing {name}, {scaling}"):
                 source = read_source(WHERE, name, scaling, seed)
                 audits.append(_audit(source, places, unit, steps, seed))

@@ -79,7 +79,7 @@ class Sample:
         """Add the rows of a batch, each (m ...), with a priority each (m)."""
         room = self.limit - len(self)
         if room and len(priority):
-            self._priority = torch.cat([self._priority, priority[:room]])
+            self._priority = torch.cat([self._priority, priority[:room].double()])
             self._rows = {n: torch.cat([self._rows.get(n, v[:0]), v[:room]]) for n, v in rows.items()}
         later = priority[room:]
         if not len(later):
@@ -88,7 +88,7 @@ class Sample:
         new = chosen[chosen >= self.limit] - self.limit
         stays = torch.zeros(self.limit, dtype=torch.bool).index_fill_(0, chosen[chosen < self.limit], True)
         place = (~stays).nonzero().squeeze(1)  # of the rows that give way
-        self._priority[place] = later[new]
+        self._priority[place] = later[new].double()
         for name, value in rows.items():
             self._rows[name][place] = value[room:][new]
 

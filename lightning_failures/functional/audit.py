@@ -167,7 +167,7 @@ def jackknife(statistic: Callable[[S], Tensor], groups: Sequence[S]) -> Estimate
 
     Convention:
         Student's interval on the logarithm, with one degree of freedom fewer than groups. Rows are taken as
-        independent. The interval is ``nan`` where a group lacks what the statistic needs.
+        independent. ``nan`` where the rows of all other groups lack what the statistic needs.
 
     Args:
         statistic: of sums.
@@ -177,7 +177,7 @@ def jackknife(statistic: Callable[[S], Tensor], groups: Sequence[S]) -> Estimate
         >>> from lightning_failures.functional.moments import moments
         >>> rows = 5 + torch.randn(8, 100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         >>> jackknife(offset_ratio, [moments(group) for group in rows]).value.__round__(2)
-        4.97
+        5.1
     """
     together = add_sums(groups)
     value = statistic(together).double()
