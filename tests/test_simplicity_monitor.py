@@ -404,6 +404,22 @@ def test_rows_without_pixels_are_watched_too():
     assert not [key for key in values if key.startswith("pixel_") or "ring" in key]
 
 
+def test_a_linear_model_of_the_penultimate_layer_says_what_its_head_wastes():
+    class Wasted(Classifier):
+        """Its head never learns to look at more than nothing."""
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[:-1].parameters(), lr=0.0)
+
+    data = DataLoader(dataset(400), batch_size=40), DataLoader(dataset(400, seed=1), batch_size=40)
+    monitor = SimplicityBiasMonitor(**EAGER)
+    run, _ = fit([monitor], Wasted(), epochs=1, data=data)
+    values = values_of(run)
+    assert values["layer_reach/penultimate"] > values["model_accuracy"] + 0.15
+    expected = values["layer_reach/penultimate"] - values["model_accuracy"]
+    assert values["layer_difference/penultimate"] == pytest.approx(expected, abs=1e-6)
+
+
 # -- bad input
 
 

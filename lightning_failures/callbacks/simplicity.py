@@ -16,6 +16,7 @@ from lightning_failures.callbacks.monitor import MonitorOptions
 from lightning_failures.callbacks.simple_reference import SimpleReference, SimpleStream
 from lightning_failures.callbacks.simple_training import SimpleTraining
 from lightning_failures.callbacks.simplicity_pictures import SimplicityPictures
+from lightning_failures.callbacks.untapped_layers import UntappedLayers
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
@@ -48,6 +49,8 @@ class SimplicityBiasMonitor(SimpleTraining):
     *Cues*: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``; ``swap_own/<cue>``, the share of predictions
     that follow when an image is scaled to another's value. ``reliance/<cue>``, which the rule ``simple_cue_reliance``
     looks at, is the latter, and for your own cues, which cannot be exchanged, the smaller of both ``eta2``.
+
+    *Layers*: ``layer_difference/<layer>``, accuracy of a linear model of a layer's features minus the network's.
 
     *Retention*: accuracy on images with pixels shuffled, spectra averaged, intensities alone or removed, without one
     ring of spatial frequencies, with one patch as noise, and on Gaussian clones.
@@ -88,8 +91,10 @@ class SimplicityBiasMonitor(SimpleTraining):
         self.examination: Examination | None = None
         self.ladder: LadderWatch | None = None
         self.cues: CueWatch | None = None
+        self.layers: UntappedLayers | None = None
         self.pictures = SimplicityPictures(wavelengths, unit, _WHERE)
         self._waited: dict[str, Any] | None = None
+        self._batches = 0
 
     @property
     def reference(self) -> Discriminant | None:
@@ -139,7 +144,10 @@ class SimplicityBiasMonitor(SimpleTraining):
         for part in (self.ladder, self.cues, self.examination):
             if part is not None:
                 part.begin(module.device)
+        if self.layers is not None:
+            self.layers.begin()
         self.pictures.begin(trainer)
+        self._batches = 0
         if self._due and self.examination is not None:
             self.examination.follow(self.together(self.examination.fits(self.budget.left)) or ())
 
@@ -154,12 +162,14 @@ class SimplicityBiasMonitor(SimpleTraining):
     def _watch(self, fixed: SimpleReference, images: int) -> None:
         self.ladder = LadderWatch(fixed.names, len(fixed.linear.bias))
         self.cues = CueWatch(fixed.bins, fixed.logits)
+        self.layers = UntappedLayers(len(fixed.linear.bias))
         self.examination = Examination(fixed, images)
         if self._waited is not None:
             self.examination.load_state_dict(self._waited)
 
     def update(self, seen: Observation, batch_idx: int) -> None:
         """Compare the network and the simple models on one batch, and keep images for the examination."""
+        self._batches += 1
         rows = self.rows_of(seen, self.probe.require_logits(seen, _WHERE), batch_idx)
         assert rows.logits is not None
         if self.fixed is not None and self.ladder is not None and self.cues is not None:
@@ -171,6 +181,9 @@ class SimplicityBiasMonitor(SimpleTraining):
             self.untapped.update(own, simple[self.fixed.linear_name], rows.target)
             self.cues.update(rows.logits, rows.cues, rows.target)
             self.pictures.keep(rows)
+        if self._due and self.layers is not None and seen.targets is not None and seen.targets.ndim == 1:
+            with self.budget.spend():
+                self.layers.update(seen.features, seen.targets, self.places(seen, batch_idx))
         self.keep(seen, _WHERE)
 
     def examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
@@ -180,11 +193,14 @@ class SimplicityBiasMonitor(SimpleTraining):
             self.examination.run(model, inputs, targets.to(inputs.device))
 
     def describe(self) -> Any:
-        """Nothing to agree on: what the metrics need was agreed on when the simple models were fixed."""
-        return ()
+        """Sizes of the layers; what else the metrics need was agreed on when the simple models were fixed."""
+        widths = None if self.layers is None else self.layers.widths
+        return widths or ({} if self._batches else None)
 
     def build(self, description: Any) -> None:
-        """Nothing to make."""
+        """Make the sums of the layers."""
+        if self.layers is not None:
+            self.layers.build(description)
 
     def compute(self) -> dict[str, Tensor]:
         """The ladder, the cues, and what the examination found."""
@@ -205,6 +221,10 @@ class SimplicityBiasMonitor(SimpleTraining):
             found, why = self.examination.compute()
             values |= found
             undefined |= self.reasons(why)
+        if self.layers is not None:
+            with self.budget.spend():
+                values |= self.layers.compute(values["model_accuracy"])
+            undefined |= self.reasons(self.layers.undefined)
         if self.fixed is not None:
             values |= reliance(values, tuple(self.fixed.bins))
             undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))

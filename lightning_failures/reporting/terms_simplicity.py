@@ -183,4 +183,19 @@ SIMPLICITY = (
         "0 to 1",
         "describes; low where no single place matters",
     ),
+    Term(
+        _HERE + "layer_reach/*",
+        "Reach of a layer",
+        "Accuracy of a closed-form linear model of the layer's features, fitted on every other validation image and "
+        "tested on the rest.",
+        "0 to 1",
+        "above the network: what comes after the layer wastes what is there",
+    ),
+    Term(
+        _HERE + "layer_difference/*",
+        "Difference of a layer from the network",
+        "The same minus the network's accuracy.",
+        "-1 to 1",
+        "above 0: what comes after the layer wastes what is there",
+    ),
 )
