@@ -11,6 +11,7 @@ from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.factors import FactorErrorMonitor
 from lightning_failures.callbacks.monitor import MonitorOptions
+from lightning_failures.callbacks.rulebook import RuleSource
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
 from lightning_failures.data.bands import BandsLike
 from lightning_failures.probes.changes import Change
@@ -33,6 +34,7 @@ def failure_monitors(
     inputs: Field | None = None,
     targets: Field | None = None,
     logits: Field | None = None,
+    rules: RuleSource | None = None,
     report_dir: str | Path | None = None,
     budget: float = 0.05,
     on_error: Literal["warn", "raise"] = "warn",
@@ -54,6 +56,7 @@ def failure_monitors(
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
+        rules: what counts as a failure; see :class:`FailureDiagnosis`.
         report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
         budget: share of the run's time that extra forward passes may take; half of it is for channels, half for
             simplicity bias. Each has its first examination free.
@@ -75,5 +78,5 @@ def failure_monitors(
             cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 2, **options
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 2, **options),
-        FailureDiagnosis(report_dir=report_dir),
+        FailureDiagnosis(rules, report_dir),
     ]

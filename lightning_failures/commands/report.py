@@ -118,6 +118,7 @@ def _print(readings: "dict[str, list[Reading]]") -> None:
             else:  # a log file keeps whole lines
                 console.print(Text.assemble(word, f" {name} {said}"), soft_wrap=True)
     if console.is_terminal:
+        console.print()
         console.print(table, width=min(console.width, 110))
 
 
