@@ -193,3 +193,10 @@ def test_other_features_than_the_ladders_are_refused() -> None:
         "Ladder.update: the features are others; given {'mean_spectrum': 3} for {'mean_spectrum': 4}. "
         "Pass every rung's features, in the order in which the ladder was made."
     )
+
+
+def test_deciles_of_a_large_image_are_those_of_pixels_all_over_it() -> None:
+    image = (torch.arange(512) / 512).expand(1, 1, 512, 512).transpose(2, 3)
+    for turned in (image, image.transpose(2, 3)):
+        found = ladder_features(turned)["pixel_intensity"]
+        torch.testing.assert_close(found[0], torch.arange(1, 10) / 10, rtol=0, atol=0.01)

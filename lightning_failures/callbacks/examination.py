@@ -152,7 +152,7 @@ class Examination:
 
     def _headline(self, parts: Parts) -> None:
         model, inputs, donors, own = parts.model, parts.inputs, parts.donors, parts.own
-        swapped = interchange(model, inputs, inputs[donors], self.reference.image[:, :1].to(inputs.device))
+        swapped = interchange(model, inputs, inputs[donors], self.reference.image[:, :1])
         self.metrics["headline"].update(own, own[donors], swapped)
         if self.swaps:
             swapped = predict_swapped(model, inputs, inputs[donors], self.swaps)
@@ -168,7 +168,7 @@ class Examination:
     def _ranks(self, name: str, directions: Tensor, parts: Parts) -> None:
         inputs, given = parts.inputs, parts.inputs[parts.donors]
         level: Level = "pixel" if name == "pixel_ranks" else "image"
-        swapped = interchange(parts.model, inputs, given, directions.to(inputs.device), level, self.ranks)
+        swapped = interchange(parts.model, inputs, given, directions, level, self.ranks)
         self.metrics[name].update(parts.own, parts.own[parts.donors], swapped)
 
     def _retention(self, parts: Parts) -> None:

@@ -159,13 +159,14 @@ class SimpleStream:
 
     def update(self, inputs: Tensor, rows: SimpleRows) -> None:
         """Add one training batch, without a device synchronisation."""
-        self.ladder.to(inputs.device).update(rows.features, rows.target)
+        home = rows.target.device
+        self.ladder.to(home).update(rows.features, rows.target)
         if self.pixels is not None and self.energy is not None:
-            spectra = pixel_rows(as_floats(inputs), PLACES.expand(len(inputs), -1, -1))
-            one = torch.zeros(len(spectra), dtype=torch.int64, device=spectra.device)
-            self.pixels.to(inputs.device).update(spectra, one)
+            spectra = pixel_rows(as_floats(inputs), PLACES.expand(len(inputs), -1, -1)).to(home)
+            one = torch.zeros(len(spectra), dtype=torch.int64, device=home)
+            self.pixels.to(home).update(spectra, one)
             some = torch.linspace(0, inputs.shape[1] - 1, min(FOR_RINGS, inputs.shape[1])).round().long()
-            self.energy.to(inputs.device).update(as_floats(inputs[:, some.tolist()]))
+            self.energy.to(home).update(as_floats(inputs[:, some.tolist()]))
         if self._room > 0 and self.shape.cues:
             values = torch.stack([rows.cues[name] for name in self.shape.cues], 1)[: self._room]
             self._sample.append((values, rows.target[: self._room]))

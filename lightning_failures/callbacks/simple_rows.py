@@ -8,10 +8,11 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
+from lightning_failures.metrics.base import NO_FLOAT64
 from lightning_failures.probes.changes import RawUnits
 from lightning_failures.probes.pixels import draw_positions, pixel_rows
 
-__all__ = ["SimpleRows", "as_floats", "simple_rows"]
+__all__ = ["SimpleRows", "as_floats", "home_of", "simple_rows"]
 
 PIXELS = 16  # rows an image, where pixels are labelled
 
@@ -78,5 +79,12 @@ def simple_rows(
         given = f"labels {tuple(target.shape)} for inputs {tuple(inputs.shape)}"
         fix = "Use it on classification, or on segmentation with a label a pixel."
         raise InputError("SimplicityBiasMonitor", "targets are labels of neither images nor pixels", given, fix)
+    home = home_of(images.device)
+    features = {name: rows.to(home) for name, rows in features.items()}
     found = {name: features[name][:, 0].double() for name in standard if name in features}
-    return SimpleRows(features, found | named, target, logits)
+    return SimpleRows(features, found | named, target.to(home), None if logits is None else logits.to(home))
+
+
+def home_of(device: torch.device) -> torch.device:
+    """Where rows and their sums live: on the device itself, or on the CPU for one without float64."""
+    return torch.device("cpu") if device.type in NO_FLOAT64 else device

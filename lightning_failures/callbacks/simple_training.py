@@ -11,7 +11,7 @@ from lightning_failures.callbacks.factors import no_targets
 from lightning_failures.callbacks.monitor import MonitorOptions
 from lightning_failures.callbacks.reference import ReferenceMonitor, inputs_of
 from lightning_failures.callbacks.simple_reference import SimpleReference, SimpleStream, StreamShape
-from lightning_failures.callbacks.simple_rows import SimpleRows, as_floats, simple_rows
+from lightning_failures.callbacks.simple_rows import SimpleRows, as_floats, home_of, simple_rows
 from lightning_failures.probes.changes import Change, RawUnits, raw_units
 from lightning_failures.probes.fields import Field
 from lightning_failures.probes.observe import Observation
@@ -99,6 +99,6 @@ class SimpleTraining(ReferenceMonitor):
             raise no_targets(type(self).__name__)
         if self._units is None:
             self._units = raw_units(self.denormalize, as_floats(inputs))
-        cues = self.reader.read(seen, inputs.device)
+        cues = self.reader.read(seen, home_of(inputs.device))
         standard = STANDARD_CUES if inputs.shape[1] == 3 else STANDARD_CUES[:1]
         return simple_rows(inputs, seen.targets, logits, cues, self._units, standard, seed)

@@ -14,6 +14,7 @@ from lightning_failures.callbacks.examination import Examination
 from lightning_failures.callbacks.ladder import LadderWatch
 from lightning_failures.callbacks.monitor import MonitorOptions
 from lightning_failures.callbacks.simple_reference import SimpleReference, SimpleStream
+from lightning_failures.callbacks.simple_rows import home_of
 from lightning_failures.callbacks.simple_training import SimpleTraining
 from lightning_failures.callbacks.simplicity_pictures import SimplicityPictures
 from lightning_failures.callbacks.untapped_layers import UntappedLayers
@@ -125,25 +126,26 @@ class SimplicityBiasMonitor(SimpleTraining):
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
         """Fix the simple models at the first evaluation that has training sums, and plan the examination."""
+        device = home_of(module.device)
         if self.fixed is None:
             shape = self.together(self._stream and self._stream.shape)
             if shape is not None and not self._retired:
                 self.fixed = (self._stream or SimpleStream(shape)).fix(
-                    module.device, tuple(self.reader.cues), self.denormalize is not None
+                    device, tuple(self.reader.cues), self.denormalize is not None
                 )
                 self._stream = None
                 self._say(self.fixed.left_out)
         if self.fixed is not None:
-            self.fixed = self.fixed.to(module.device)
+            self.fixed = self.fixed.to(device)
             if self.examination is None:
                 self._watch(self.fixed, -(-self.images // trainer.world_size))
         super().begin(trainer, module)
         if not self.ready:
             self.why_not = _NO_TRAINING if self.fixed is None else _TOO_FEW
-        self.untapped.to(module.device).reset()
+        self.untapped.to(device).reset()
         for part in (self.ladder, self.cues, self.examination):
             if part is not None:
-                part.begin(module.device)
+                part.begin(device)
         if self.layers is not None:
             self.layers.begin()
         self.pictures.begin(trainer)
