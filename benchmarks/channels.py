@@ -1,10 +1,15 @@
 """What attributing channels costs: ratios to one no-grad forward and to captum, peak memory, and cost against C.
 
-    python benchmarks/channels.py [--channels 64 200] [--scaling 3 16 64 200 500 1000] [--json FILE]
+    python benchmarks/channels.py [--channels 64 200] [--scaling 3 16 64 200 500 1000] [--monitor 3 64 200]
+        [--json FILE]
 
 timm's resnet10t on 16 images of 64 x 64, one thread. Everything is timed in one run, in seconds of the processor rather
 than of the clock, so that other work on the machine weighs little; the forward is timed before and after each of them.
 Peak memory is the resident set while a contender runs, above what was there before it.
+
+The monitor: one examination by the default ChannelAttributionMonitor (128 images, at most 20 bands, the null floor) in
+training steps of 64 images, the share that it would take of an epoch of 50,000 images if it came every epoch, and the
+share that its budget of 5% leaves it of a short run through a Lightning Trainer, the first and free one included.
 """
 
 import argparse
@@ -18,11 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import timm
 import torch
 from captum.attr import FeatureAblation, FeaturePermutation, IntegratedGradients, ShapleyValueSampling
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_failures.callbacks.channels import ChannelAttributionMonitor
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.shapley import shapley_plan, shapley_values
 from lightning_failures.probes.attribution import attribute_channels
@@ -210,20 +219,79 @@ def shapley_error(repeats: int = 200) -> dict[str, float]:
     return said
 
 
+class Trained(L.LightningModule):
+    """An ordinary classifier."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = timm.create_model("resnet10t", pretrained=False, in_chans=channels, num_classes=10)
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        """The loss of a batch."""
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    validation_step = training_step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Plain."""
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+def monitored(channels: int, epochs: int = 20, steps: int = 16, pixels: int = 16) -> dict[str, Any]:
+    """What the default monitor takes of a training."""
+    torch.manual_seed(0)
+    images = TensorDataset(torch.randn(64 * steps, channels, pixels, pixels), torch.randint(0, 10, (64 * steps,)))
+    train, valid = DataLoader(images, batch_size=64), DataLoader(images, batch_size=64)
+    watch = ChannelAttributionMonitor(on_error="raise")
+    spent: list[float] = []
+    examine = watch.examine
+
+    def timed(*args: Any) -> None:
+        spent.append(seconds(lambda: examine(*args)))
+
+    watch.examine = timed  # type: ignore[method-assign]
+    module = Trained(channels)
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, callbacks=[watch], num_sanity_val_steps=0, **quiet
+    )
+    whole = seconds(lambda: trainer.fit(module, train, valid))
+    few = images[:64]
+    step = statistics.median(seconds(training_step(module.net.train(), *few)) for _ in range(5))
+    once = statistics.median(spent)
+    found = {
+        "channels": channels,
+        "steps": once / step,
+        "share_of_epoch": once / (step * 50_000 / 64),
+        "examinations": len(spent),
+        "share_of_run": sum(spent) / (whole - sum(spent)),
+    }
+    print(
+        f"C = {channels:4d}  one examination {once / step:6.1f} training steps, {found['share_of_epoch']:.1%} of an "
+        f"epoch of 50,000 images; {len(spent)} examinations in {epochs} epochs of {steps} steps, "
+        f"{found['share_of_run']:.1%} of the run",
+        flush=True,
+    )
+    return found
+
+
 def main() -> None:
     """Run and print; with ``--json`` write as well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, nargs="*", default=[64, 200])
     parser.add_argument("--scaling", type=int, nargs="*", default=[3, 16, 64, 200, 500, 1000])
+    parser.add_argument("--monitor", type=int, nargs="*", default=[3, 64, 200])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", FailuresWarning)  # 8 points are few, which is their point here
+    warnings.simplefilter("ignore", PossibleUserWarning)
     found = {
         "machine": f"{platform.machine()}, torch {torch.__version__}, one thread",
         "costs": [row for channels in options.channels for row in measure(channels)],
-        "shapley_error": shapley_error(),
+        "shapley_error": shapley_error() if options.channels else {},
         "scaling": [scaling(channels) for channels in options.scaling],
+        "monitor": [monitored(channels) for channels in options.monitor],
     }
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))

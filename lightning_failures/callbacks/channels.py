@@ -31,7 +31,7 @@ class ChannelAttributionMonitor(ReferenceMonitor):
     """Logs, under ``failures/channels/``, what the model loses on a fixed batch without each band of channels.
 
     ``change/<band>`` is the rise of the cross-entropy in nats, ``error/<band>`` its standard error, ``share/<band>``
-    its size over the sum of sizes: read the share beside the change. ``floor`` is the largest change of a model that
+    its size over the sum of sizes: read the share beside the change. ``floor`` is the largest rise of a model that
     knows nothing, the same with its last layer's weights shuffled; where no change passes it, shares and their
     summaries are nan. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32 bands have
     no scalars of their own, but all are in the table ``failures/channels/table``, in the heat map

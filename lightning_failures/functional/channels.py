@@ -68,7 +68,7 @@ class ChannelProfile(NamedTuple):
     sampling: Tensor  # (g) float64, variance of the values by random orders or shuffles; 0 for exact methods
     positions: Tensor | None  # (g) float64, centre of each band on the axis
     total: Tensor  # () float64, the change with all bands replaced; nan where the method does not give it
-    floor: Tensor  # () float64, size that a null model's change reaches, or rounding where that was not asked for
+    floor: Tensor  # () float64, the largest rise of a null model, or rounding where that was not asked for
     method: str
     output: str
     baseline: str

@@ -85,7 +85,7 @@ def attribute_channels(
         output: the score: ``"cross_entropy"`` or the target's ``"logit"``.
         draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
             default from 8 up, until what they miss is below a thousandth.
-        null: a model or inputs that know nothing, whose largest change becomes the profile's floor, which is otherwise
+        null: a model or inputs that know nothing, whose largest rise becomes the profile's floor, which is otherwise
             what rounding gives: ``"head"``: the last layer's weights shuffled, at next to no cost where bands are
             replaced; ``"channels"``: the channels of the inputs shuffled, at twice the cost.
         channel_axis: axis of the channels.
@@ -148,13 +148,13 @@ def attribute_channels(
 
 
 def _with_floor(task: Task, method: Callable[[Task], Changes], null: Null | None) -> tuple[Changes, Tensor]:
-    """What a method finds, and the largest change that a null gives."""
+    """What a method finds, and the largest rise that a null gives: without a band, what knows nothing errs less."""
     floor = torch.zeros((), dtype=torch.float64)
     own = torch.Generator().manual_seed(task.generator.initial_seed() + 1)  # values are the same with and without
     if null == "channels":
         order = torch.randperm(task.inputs.shape[task.axis], generator=own).to(task.inputs.device)
         inputs, base = (part.index_select(task.axis, order) for part in (task.inputs, task.baseline))
-        return method(task), method(task._replace(inputs=inputs, baseline=base)).changes.nanmean(0).abs().max()
+        return method(task), method(task._replace(inputs=inputs, baseline=base)).changes.nanmean(0).max()
     if null is None:
         return method(task), floor
     heads = null_heads(task.model, task.inputs, own)
@@ -163,12 +163,12 @@ def _with_floor(task: Task, method: Callable[[Task], Changes], null: Null | None
             if together:
                 found = method(task._replace(null_heads=NULL_HEADS))
                 assert found.null is not None
-                return found, found.null.abs().max()
+                return found, found.null.max()
     found = method(task)
     task = task._replace(draws=task.draws or NULL_POINTS)
     for which in range(NULL_HEADS):
         with shuffled_head(heads, which):
-            floor = floor.maximum(method(task).changes.nanmean(0).abs().max().cpu())
+            floor = floor.maximum(method(task).changes.nanmean(0).max().cpu())
     return found, floor
 
 
