@@ -241,7 +241,7 @@ def monitored(channels: int, epochs: int = 20, steps: int = 16, pixels: int = 16
     """What the default monitor takes of a training."""
     torch.manual_seed(0)
     images = TensorDataset(torch.randn(64 * steps, channels, pixels, pixels), torch.randint(0, 10, (64 * steps,)))
-    train, valid = DataLoader(images, batch_size=64), DataLoader(images, batch_size=64)
+    loader = DataLoader(images, batch_size=64)
     watch = ChannelAttributionMonitor(on_error="raise")
     spent: list[float] = []
     examine = watch.examine
@@ -255,9 +255,8 @@ def monitored(channels: int, epochs: int = 20, steps: int = 16, pixels: int = 16
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, callbacks=[watch], num_sanity_val_steps=0, **quiet
     )
-    whole = seconds(lambda: trainer.fit(module, train, valid))
-    few = images[:64]
-    step = statistics.median(seconds(training_step(module.net.train(), *few)) for _ in range(5))
+    whole = seconds(lambda: trainer.fit(module, loader, loader))
+    step = statistics.median(seconds(training_step(module.net.train(), *images[:64])) for _ in range(5))
     once = statistics.median(spent)
     found = {
         "channels": channels,

@@ -34,8 +34,8 @@ CHANNELS: tuple[Term, ...] = (
     Term(
         _HERE + "floor",
         "Null floor",
-        "The largest rise that a model shows which knows nothing: the same with the weights of its last layer shuffled, "
-        "eight times.",
+        "The largest rise of a model that knows nothing: the same with the weights of its last layer shuffled, eight "
+        "times.",
         "0 upwards, in nats",
         "a change below it means nothing",
     ),
