@@ -17,6 +17,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.early_stopping": ("GatedEarlyStopping",),
     "callbacks.factors": ("FactorErrorMonitor",),
     "callbacks.perturbations": ("PerturbationMonitor",),
+    "callbacks.rulebook": ("read_rules",),
     "callbacks.rules": ("Rule",),
     "callbacks.simplicity": ("SimplicityBiasMonitor",),
     "callbacks.standard_rules": ("standard_rules",),

@@ -274,9 +274,11 @@ def test_nothing_feasible_saves_nothing_and_says_so_at_the_end(tmp_path, capsys)
 
 def test_the_least_violation_stands_in_until_one_passes(tmp_path):
     callback = gate(tmp_path, on_infeasible="least_violation", filename="{epoch}")
-    fit(callback, tmp_path, script([1, 2, 3, 4], [4, 2, 3, 9]))
+    run, module = fit(callback, tmp_path, script([1, 2, 3, 4], [4, 2, 3, 9]))
     assert names(tmp_path) == ["infeasible-epoch=1.ckpt"]
     assert load(callback.best_model_path)["failures_verdict"]["feasible"] is False
+    run.validate(module, loaders()[1], ckpt_path="best", verbose=False)
+    assert module.weight.item() == 8
     passing = gate(tmp_path / "passing", on_infeasible="least_violation", filename="{epoch}")
     fit(passing, tmp_path / "passing", script([1, 2, 3], [4, 1.2, 1.6]))
     assert names(tmp_path / "passing") == ["epoch=1.ckpt"]
@@ -302,6 +304,21 @@ def test_a_resumed_run_keeps_what_an_uninterrupted_one_keeps(tmp_path, options):
         assert names(folder) == names(tmp_path / "whole"), stop
         assert written(folder) == written(tmp_path / "whole"), stop
         assert again.best_model_score == whole.best_model_score
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize("max_steps", [3, 6])
+def test_a_run_resumed_in_the_middle_of_an_epoch_keeps_what_an_uninterrupted_one_keeps(tmp_path, max_steps):
+    lines = script([5, 1, 4, 2, 3, 0.5], [3.0, 1.2, 1.6, 1.0, 1.0, 2.0])
+    options = {"save_last": True, "filename": "{step}", "save_top_k": 2, "on_infeasible": "least_violation"}
+    common = {"max_epochs": 3, "val_check_interval": 2}
+    whole = gate(tmp_path / "whole", **options)
+    fit(whole, tmp_path / "whole", lines, **common)
+    assert names(tmp_path / "whole") == ["last.ckpt", "step=4.ckpt", "step=8.ckpt"]
+    fit(gate(tmp_path / "cut", **options), tmp_path / "cut", lines, **common, max_steps=max_steps)
+    fit(gate(tmp_path / "cut", **options), tmp_path / "cut", lines, tmp_path / "cut" / "kept" / "last.ckpt", **common)
+    assert names(tmp_path / "cut") == names(tmp_path / "whole")
+    assert written(tmp_path / "cut") == written(tmp_path / "whole")
 
 
 def test_other_constraints_do_not_go_on_with_what_was_kept_under_these(tmp_path):

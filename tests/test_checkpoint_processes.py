@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures.callbacks.checkpoint import GatedCheckpoint
+from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.early_stopping import GatedEarlyStopping
 from tests.test_checkpoint import WORST, Scripted, names, script
 
@@ -46,6 +47,21 @@ class Outcome(L.Callback):
         )
 
 
+def on_two(callbacks, folder, epochs):
+    return L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_spawn",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=any(isinstance(callback, GatedCheckpoint) for callback in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
 @pytest.mark.filterwarnings("ignore:It is recommended to use")
 def test_a_violation_that_one_rank_sees_rejects_on_all_and_stops_all(tmp_path):
     lines = script([6, 5, 1, 4, 3, 2, 1, 1], [1] * 8)
@@ -53,17 +69,7 @@ def test_a_violation_that_one_rank_sees_rejects_on_all_and_stops_all(tmp_path):
         f"{WORST} <= 1.5", monitor="val_loss", dirpath=tmp_path / "kept", filename="{epoch}", save_top_k=2,
         save_last=True,
     )  # fmt: skip
-    run = L.Trainer(
-        max_epochs=8,
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp_spawn",
-        callbacks=[GatedEarlyStopping(f"{WORST} <= 1.5", 2), Outcome(tmp_path), gate],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    run = on_two([GatedEarlyStopping(f"{WORST} <= 1.5", 2), Outcome(tmp_path), gate], tmp_path, 8)
     data = TensorDataset(torch.zeros(4, 1))
     run.fit(ByRank(lines), DataLoader(data, batch_size=1), DataLoader(data, batch_size=2))
     one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
@@ -79,3 +85,25 @@ def test_a_violation_that_one_rank_sees_rejects_on_all_and_stops_all(tmp_path):
         f"{WORST} = 2 violates <= 1.5 by 0.5 on rank 1",
         f"{WORST} = 2 violates <= 1.5 by 0.5 on rank 1",
     ]
+
+
+class Hopeless(L.Callback):
+    """How many epochs each process ran, and what it found."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_end(self, trainer, pl_module):
+        (diagnosis,) = (callback for callback in trainer.callbacks if isinstance(callback, FailureDiagnosis))
+        found = [finding.epoch for finding in diagnosis.history]
+        torch.save((trainer.current_epoch, found), self.folder / f"rank{trainer.global_rank}.pt")
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use")
+def test_a_run_that_one_rank_finds_hopeless_ends_on_all(tmp_path):
+    rule = {"kind": "own_rule", "when": f"{WORST} > 1.5", "message": "High.", "warmup": 0, "persistence": 1}
+    diagnosis = FailureDiagnosis([rule], action="stop", on_error="raise")
+    run = on_two([diagnosis, Hopeless(tmp_path)], tmp_path, 6)
+    data = TensorDataset(torch.zeros(4, 1))
+    run.fit(ByRank(script([1] * 6, [1] * 6)), DataLoader(data, batch_size=1), DataLoader(data, batch_size=2))
+    assert [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)] == [(3, []), (3, [2])]
