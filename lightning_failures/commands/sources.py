@@ -144,7 +144,8 @@ def _standardiser(where: str, loader: Iterable[Any]) -> Callable[[Any], Tensor]:
             sums = more if sums is None else add_sums([sums, more])
     if sums is None:
         raise InputError(where, "there is no data", "a loader without batches", "Give one with images and labels.")
-    centre, deviation = mean(sums), covariance(sums).diagonal().clamp(min=0).sqrt()
+    variance = covariance(sums).diagonal().clamp(min=0) * (sums.count - 1) / sums.count  # of pixels, n below
+    centre, deviation = mean(sums), variance.sqrt()
     scale = torch.where(deviation > 0, 1 / deviation, 0.0)
 
     def standardised(batch: Any) -> Tensor:

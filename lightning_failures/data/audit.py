@@ -156,7 +156,7 @@ def audit_data(
 
     Convention:
         Accuracies are of held-out images, with Wilson's interval; differences are paired; intervals of the other
-        figures are jackknifed over 8 random groups of images. All take images as independent.
+        figures are jackknifed over 8 random groups of images. All take images (or pixels) as independent.
 
     Raises:
         InputError: inputs or labels that cannot be used, one class only, constant images, or too few.

@@ -27,12 +27,12 @@ def audit_figure(audits: Sequence[DataAudit]) -> "Figure":
     names = max(len(audit.rungs) + len(audit.trials) for audit in audits)
     with canvas(9.6, len(audits) * max(2.3, 0.55 + 0.16 * names)) as figure:
         parts = figure.subfigures(len(audits), 1, squeeze=False)[:, 0]
-        for place, (audit, part) in enumerate(zip(audits, parts, strict=True)):
+        for audit, part in zip(audits, parts, strict=True):
             part.set_facecolor("none")
             part.suptitle(short(audit.name, 60), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
             left, middle, right = part.subplots(1, 3, width_ratios=[1, 1.05, 1])
             _draw_channels(left, audit)
-            _draw_directions(middle, audit, legend=place == 0)
+            _draw_directions(middle, audit)
             _draw_reached(right, audit)
     return figure
 
@@ -66,7 +66,7 @@ def _draw_channels(axes: "Axes", audit: DataAudit) -> None:
     axes.set_ylim(bottom, top + 0.18 * (top - bottom))
 
 
-def _draw_directions(axes: "Axes", audit: DataAudit, *, legend: bool) -> None:
+def _draw_directions(axes: "Axes", audit: DataAudit) -> None:
     """Variance and label information collected, and accuracy, by number of directions."""
     axes.set_title("where the labels can be read", fontsize=8.5, loc="left")
     variance, collected = audit.directions.variance, audit.directions.collected
@@ -91,13 +91,10 @@ def _draw_directions(axes: "Axes", audit: DataAudit, *, legend: bool) -> None:
         axes.minorticks_off()
     ticks = [number for number in (1, 2, 3, 10, 30, 100, 300, 1000) if number <= len(numbers)]
     axes.set_xticks(ticks, [str(number) for number in ticks])
-    axes.set_ylim(0, 1.04)
+    axes.set_ylim(0, 0.04 + max(1.0, float(collected.nan_to_num().max())))  # unbiased shares may exceed 1
     axes.set_xlabel("number of principal directions")
     axes.set_ylabel("share")
-    if legend:
-        axes.legend(
-            fontsize=7, loc="best", handlelength=1.6, facecolor=COLOURS["paper"], edgecolor="none", framealpha=1
-        )
+    axes.legend(fontsize=7, loc="best", handlelength=1.6, facecolor=COLOURS["paper"], edgecolor="none", framealpha=1)
 
 
 def _draw_reached(axes: "Axes", audit: DataAudit) -> None:
