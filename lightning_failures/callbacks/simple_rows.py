@@ -36,7 +36,7 @@ def simple_rows(
     target: Tensor,
     logits: Tensor | None,
     cues: Mapping[str, Tensor],
-    units: RawUnits,
+    units: RawUnits | None,
     standard: tuple[str, ...],
     seed: int = 0,
 ) -> SimpleRows:
@@ -47,7 +47,7 @@ def simple_rows(
         target: (n), or (n h w) for pixels; int64.
         logits: (n c), or (n c h w); None in training.
         cues: the user's; name -> (n) or (n h w).
-        units: raw units of the inputs.
+        units: raw units of the inputs; None: the inputs are raw.
         standard: names of rungs of one number that are cues too.
         seed: of the places of pixels.
 
@@ -55,7 +55,7 @@ def simple_rows(
         InputError: labels of neither one an image nor one a pixel.
     """
     images = as_floats(inputs)
-    raw = units.to_raw(images)
+    raw = images if units is None else units.to_raw(images)
     if target.ndim == 1:
         features = ladder_features(images, raw=raw)
         for name, values in cues.items():

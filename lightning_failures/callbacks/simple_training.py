@@ -101,4 +101,5 @@ class SimpleTraining(ReferenceMonitor):
             self._units = raw_units(self.denormalize, as_floats(inputs))
         cues = self.reader.read(seen, home_of(inputs.device))
         standard = STANDARD_CUES if inputs.shape[1] == 3 else STANDARD_CUES[:1]
-        return simple_rows(inputs, seen.targets, logits, cues, self._units, standard, seed)
+        units = None if self.denormalize is None else self._units
+        return simple_rows(inputs, seen.targets, logits, cues, units, standard, seed)
