@@ -1,0 +1,123 @@
+"""Pictures of channels: what is drawn where, on which axis, and what a course keeps."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from lightning_failures.errors import InputError
+from lightning_failures.reporting.canvas import close, to_png
+from lightning_failures.reporting.channel_course import ChannelCourse, Profile
+from lightning_failures.reporting.channel_figures import band_bars, course_figure, profile_figure, record_bars
+from lightning_failures.reporting.record import Evaluation, RunRecord
+
+
+def course(unit="cm-1", named=True, evaluations=3, positions=(1000.0, 1010.0, 1020.0, 1200.0, 1210.0, 1220.0)):
+    profiles = [
+        Profile(epoch, 10 * epoch, [0.5 + epoch, 0.1], [0.1, math.nan], [0.8, 0.2], 0.2) for epoch in range(evaluations)
+    ]
+    return ChannelCourse(
+        ["Phosphate", "Amide III"], [[0, 1, 2], [3, 4]], list(positions), unit, named=named, profiles=profiles,
+        mean=[0.1, 0.2, 0.3, 0.2, 0.2, 0.1], deviation=[0.1] * 6, pattern=[0.5, 0.4, 0.3, math.nan, 0.2, 0.1],
+    )  # fmt: skip
+
+
+def test_cells_end_half_way_to_their_neighbours_and_do_not_cross_a_gap():
+    cells = course().cells
+    assert cells[0] == (995.0, 1005.0)
+    assert cells[2] == (1015.0, 1027.5)
+    assert cells[3] == (1192.5, 1205.0)
+    assert course(positions=(6.0, 5.0, 4.0, 3.0, 2.0, 1.0)).cells[0] == (5.5, 6.5)
+    assert ChannelCourse(["a"], [[0]], [3.0]).cells == [(2.5, 3.5)]
+
+
+def test_an_uneven_axis_leaves_no_gaps_between_its_regions():
+    cells = ChannelCourse(["a"], [[0]], [1.0, 2.0, 3.0, 8.0, 13.0, 18.0]).cells
+    assert all(high == pytest.approx(low) for (_, high), (low, _) in pairwise(cells))
+
+
+def test_a_channel_shows_the_band_whose_middle_is_nearest():
+    windows = ChannelCourse(list("abcd"), [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]], [1.0, 2.0, 3.0, 4.0])
+    assert windows.owners == [0, 1, 2, 3]
+    assert course().owners == [0, 0, 0, 1, 1, None]
+
+
+def test_a_course_comes_back_from_plain_containers():
+    again = ChannelCourse.from_state(course().state_dict())
+    assert repr(again) == repr(course())
+    assert [profile.change for profile in again.profiles] == [[0.5, 0.1], [1.5, 0.1], [2.5, 0.1]]
+    assert again.extents == course().extents
+
+
+@pytest.mark.parametrize(("unit", "descends"), [("cm-1", True), ("nm", False), (None, False)])
+def test_wavenumbers_descend_and_wavelengths_ascend(unit, descends):
+    for draw in (profile_figure, course_figure):
+        figure = draw(course(unit))
+        axes = figure.axes[-1 if draw is profile_figure else 0]
+        axes = next(part for part in figure.axes if part.get_xlabel().startswith(("wave", "axis")))
+        left, right = axes.get_xlim()
+        assert (left > right) == descends
+        assert to_png(figure, 50).startswith(b"\x89PNG")
+        close(figure)
+
+
+def test_the_profile_is_filled_above_the_floor_and_says_where_none_passes():
+    shown = course()
+    figure = profile_figure(shown)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["Phosphate", "Amide III"]
+    assert figure.axes[0].get_title(loc="left") == "without each band, epoch 2"
+    close(figure)
+    shown.profiles[-1].share = [math.nan, math.nan]
+    figure = profile_figure(shown)
+    assert "none passes the null floor" in figure.axes[0].get_title(loc="left")
+    close(figure)
+
+
+def test_the_heat_map_has_a_row_an_evaluation_on_both_scales():
+    figure = course_figure(course())
+    left, right = (axes.collections[0].get_array() for axes in figure.axes[:2])
+    assert left.shape == right.shape == (3, 7)  # six channels and a gap
+    assert float(left[2, 0]) == 2.5
+    assert float(right[2, 0]) == 0.8
+    close(figure)
+
+
+def test_bars_under_the_floor_are_hollow():
+    figure = band_bars(["a", "b"], [0.5, 0.1], [0.1, 0.1], floor=0.2, total=0.7)
+    colours = {patch.get_facecolor()[3] for patch in figure.axes[0].patches[:2]}
+    assert colours == {0.0, 1.0}
+    assert figure.axes[0].get_title(loc="left") == "all bands together 0.7"
+    close(figure)
+
+
+def test_bars_of_a_record_are_those_of_its_last_evaluation():
+    values = {"failures/channels/change/a": 0.5, "failures/channels/error/a": 0.1, "failures/channels/floor": 0.2}
+    figure = record_bars(RunRecord("run", [Evaluation(0, 1, values)]))
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a"]
+    close(figure)
+
+
+@pytest.mark.parametrize("many", [1, 3, 1000])
+def test_one_channel_and_a_thousand_windows_are_drawn(many):
+    positions = [float(channel) for channel in range(many)]
+    profiles = [Profile(epoch, epoch, [0.1] * many, [0.0] * many, [1 / many] * many, 0.0) for epoch in range(2)]
+    drawn = ChannelCourse(
+        [str(channel) for channel in range(many)], [[channel] for channel in range(many)], positions, axis=False,
+        profiles=profiles, mean=[0.0] * many, deviation=[1.0] * many, pattern=[math.nan] * many,
+    )  # fmt: skip
+    for draw in (profile_figure, course_figure):
+        figure = draw(drawn)
+        assert to_png(figure, 40)
+        close(figure)
+
+
+@pytest.mark.parametrize("draw", [profile_figure, course_figure])
+def test_nothing_to_draw_is_said(draw):
+    with pytest.raises(InputError) as error:
+        draw(course(evaluations=0))
+    assert str(error.value) == f"{draw.__name__}: there is nothing to draw; given no evaluation. Add a profile first."
+    with pytest.raises(InputError, match="there is nothing to draw; given no band"):
+        band_bars([], [], [])
