@@ -33,7 +33,8 @@ def keep(artifact, *args, **options):
     logged.append(artifact.metadata)
     return log_artifact(artifact, *args, **options)
 run.log_artifact = keep
-rule = {"kind": "own_rule", "when": f"{WORST} > 1.9", "message": "Too high.", "warmup": 0, "persistence": 1}
+words = {"message": "Too high.", "advice": "Rest."}
+rule = {"kind": "own_rule", "when": f"{WORST} > 1.9", "warmup": 0, "persistence": 1} | words
 fit(gate(folder, filename="{epoch}"), folder, script([3, 2, 1], [1.0, 1.2, 2.0]), logger=logger,
     callbacks=[FailureDiagnosis([rule], on_error="raise")])
 run.finish()
@@ -67,7 +68,8 @@ def test_the_verdict_is_in_the_summary_and_in_each_artifact_and_a_finding_is_an_
     assert summary["failures/gate/best"] == "epoch=1.ckpt"
     records = [json.loads(line) for line in inspect(run).splitlines()]
     (alert,) = (record["alert"] for record in records if record["type"] == "alert")
-    assert (alert["title"], alert["text"], alert["level"]) == ("own_rule", "Too high.", "ERROR")
+    assert (alert["title"], alert["level"]) == ("own_rule", "ERROR")
+    assert alert["text"] == "Epoch 2, step 12. Too high. Try: Rest."
 
 
 @pytest.mark.slow

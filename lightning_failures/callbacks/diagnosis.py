@@ -24,7 +24,7 @@ from lightning_failures.reporting.lead import ValidationMetric, find_metric, wit
 from lightning_failures.reporting.loggers import log_alert, log_figure
 from lightning_failures.reporting.record import Evaluation, RunRecord
 from lightning_failures.reporting.report import write_report
-from lightning_failures.reporting.words import REFERENCE_KEY
+from lightning_failures.reporting.words import REFERENCE_KEY, alert
 
 __all__ = ["FailureDiagnosis"]
 
@@ -274,7 +274,7 @@ class FailureDiagnosis(Guest, Callback):
                 print_finding(finding)
             if finding.standing:
                 name = f"{finding.kind} {finding.subject}".strip()
-                log_alert(trainer.loggers, name, finding.message, finding.severity)
+                log_alert(trainer.loggers, name, alert(finding), finding.severity)
         if changed:
             self._log_figures(trainer)
         self._said = [finding.standing for finding in self.history]

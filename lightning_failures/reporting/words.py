@@ -8,6 +8,7 @@ from lightning_failures.reporting.record import RunRecord
 __all__ = [
     "KIND_TITLES",
     "accuracy_key",
+    "alert",
     "headline",
     "lead",
     "number",
@@ -94,6 +95,12 @@ def lead(finding: Finding) -> str:
     if finding.lead == 0:
         return f"at the epoch at which {finding.metric} turned"
     return f"{epochs} {'before' if finding.lead > 0 else 'after'} {finding.metric} turned"
+
+
+def alert(finding: Finding) -> str:
+    """A finding for somebody who does not see the terminal: when, what, and what to try."""
+    advice = f" Try: {finding.advice}" if finding.advice else ""
+    return f"Epoch {finding.epoch}, step {finding.step:,}. {' '.join(finding.message.split())}{advice}"
 
 
 def accuracy_key(record: RunRecord) -> str | None:
