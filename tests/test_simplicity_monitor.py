@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_failures.callbacks.cues import CueReader
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures.callbacks.suite import failure_monitors
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.functional.cues import cue_edges, cue_explained_variance, cue_sums, total_absorbance
 from lightning_failures.functional.ladder import fit_ladder, ladder_features
@@ -503,3 +504,13 @@ def test_wavelengths_that_are_not_monotone_are_refused_at_construction():
         "SimplicityBiasMonitor: wavelengths are not strictly monotone; given 410 then 405 at channel 1. "
         "Sort the channels along the axis, and leave out repeated ones."
     )
+
+
+def test_the_suite_passes_cues_raw_units_and_the_axis_on():
+    monitors = failure_monitors(
+        cues={"scanner": "2"}, denormalize=lambda x: 2 * x, wavelengths=[900.0, 1000.0], unit="cm-1"
+    )
+    (monitor,) = (one for one in monitors if isinstance(one, SimplicityBiasMonitor))
+    assert set(monitor.reader.cues) == {"scanner"}
+    assert monitor.denormalize(3) == 6
+    assert (monitor.pictures.course.wavelengths, monitor.pictures.course.unit) == ([900.0, 1000.0], "cm-1")

@@ -32,7 +32,7 @@ from lightning_failures.probes.interventions import (
 )
 from lightning_failures.probes.reference import donor_rows
 
-__all__ = ["Examination", "Parts"]
+__all__ = ["Examination", "Outputs"]
 
 GRID = 4  # patches along each side
 PATIENCE = 5  # evaluations that a part waits before it goes ahead of the headline
@@ -42,7 +42,7 @@ LATER = "left to a later evaluation by the time budget"
 Model = Callable[[Tensor], Tensor]
 
 
-class Parts(NamedTuple):
+class Outputs(NamedTuple):
     """The model's own outputs on the reference batch, and the labels."""
 
     model: Model
@@ -136,9 +136,9 @@ class Examination:
         logits = model(inputs)
         own = as_labels(logits)
         donors = donor_rows(own) if own.ndim == 1 else torch.arange(len(own), device=own.device).roll(len(own) // 2)
-        parts = Parts(model, inputs, logits, own, donors, target)
+        seen = Outputs(model, inputs, logits, own, donors, target)
         for name in self.plan:
-            getattr(self, f"_{name}")(parts)
+            getattr(self, f"_{name}")(seen)
             now = time.perf_counter()
             self._seconds[name], began = now - began, now
 
@@ -150,43 +150,43 @@ class Examination:
 
     # -- the parts
 
-    def _headline(self, parts: Parts) -> None:
-        model, inputs, donors, own = parts.model, parts.inputs, parts.donors, parts.own
+    def _headline(self, seen: Outputs) -> None:
+        model, inputs, donors, own = seen.model, seen.inputs, seen.donors, seen.own
         swapped = interchange(model, inputs, inputs[donors], self.reference.image[:, :1])
         self.metrics["headline"].update(own, own[donors], swapped)
         if self.swaps:
             swapped = predict_swapped(model, inputs, inputs[donors], self.swaps)
             self.swap.update(own, own[donors], swapped)
 
-    def _image_ranks(self, parts: Parts) -> None:
-        self._ranks("image_ranks", self.reference.image, parts)
+    def _image_ranks(self, seen: Outputs) -> None:
+        self._ranks("image_ranks", self.reference.image, seen)
 
-    def _pixel_ranks(self, parts: Parts) -> None:
+    def _pixel_ranks(self, seen: Outputs) -> None:
         assert self.reference.by_pixel is not None
-        self._ranks("pixel_ranks", self.reference.by_pixel, parts)
+        self._ranks("pixel_ranks", self.reference.by_pixel, seen)
 
-    def _ranks(self, name: str, directions: Tensor, parts: Parts) -> None:
-        inputs, given = parts.inputs, parts.inputs[parts.donors]
+    def _ranks(self, name: str, directions: Tensor, seen: Outputs) -> None:
+        inputs, given = seen.inputs, seen.inputs[seen.donors]
         level: Level = "pixel" if name == "pixel_ranks" else "image"
-        swapped = interchange(parts.model, inputs, given, directions, level, self.ranks)
-        self.metrics[name].update(parts.own, parts.own[parts.donors], swapped)
+        swapped = interchange(seen.model, inputs, given, directions, level, self.ranks)
+        self.metrics[name].update(seen.own, seen.own[seen.donors], swapped)
 
-    def _retention(self, parts: Parts) -> None:
-        self._changed("retention", self.changes, parts, 1)
+    def _retention(self, seen: Outputs) -> None:
+        self._changed("retention", self.changes, seen, 1)
 
-    def _rings(self, parts: Parts) -> None:
-        self._changed("rings", self.rings, parts, 2)
+    def _rings(self, seen: Outputs) -> None:
+        self._changed("rings", self.rings, seen, 2)
 
-    def _changed(self, name: str, changes: Mapping[str, Change], parts: Parts, every: int) -> None:
-        changed = predict_changed(parts.model, parts.inputs[::every], changes)
-        self.metrics[name].update(parts.own[::every], changed, parts.target[::every])
+    def _changed(self, name: str, changes: Mapping[str, Change], seen: Outputs, every: int) -> None:
+        changed = predict_changed(seen.model, seen.inputs[::every], changes)
+        self.metrics[name].update(seen.own[::every], changed, seen.target[::every])
 
-    def _patches(self, parts: Parts) -> None:
-        self.metrics["patches"].update(parts.logits[::4], patch_logits(parts.model, parts.inputs[::4], GRID))
+    def _patches(self, seen: Outputs) -> None:
+        self.metrics["patches"].update(seen.logits[::4], patch_logits(seen.model, seen.inputs[::4], GRID))
 
-    def _clones(self, parts: Parts) -> None:
-        clones = predict_clones(parts.model, parts.inputs, parts.target)
-        self.metrics["clones"].update(parts.own, clones[:, None], parts.target)
+    def _clones(self, seen: Outputs) -> None:
+        clones = predict_clones(seen.model, seen.inputs, seen.target)
+        self.metrics["clones"].update(seen.own, clones[:, None], seen.target)
 
     # -- what came out
 
