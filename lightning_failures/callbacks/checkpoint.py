@@ -29,7 +29,7 @@ class GatedCheckpoint(ModelCheckpoint):
     constraint holds on every process; a value that an earlier evaluation left behind does not pass. Why an evaluation
     was rejected, and by how much, is printed, written to ``gate.json`` beside the checkpoints and to the summary of a
     W&B run; each checkpoint bears its verdict under ``"failures_verdict"``, and so does its W&B artifact.
-    ``last.ckpt`` is no promise: it is refreshed at every save point, rejected or not, so that a run can be resumed.
+    ``last.ckpt`` is no promise: it is refreshed at every evaluation, rejected or not, so that a run can be resumed.
 
     Args:
         constraints: such as ``"failures/factors/error_ratio/worst <= 1.5"``, with ``<``, ``<=``, ``>``, ``>=``; a bound
@@ -135,8 +135,9 @@ class GatedCheckpoint(ModelCheckpoint):
         if parent is not None and not _is_dry(trainer):
             parent(trainer, pl_module)
         if trainer.is_global_zero and self.verdict is not None and not self.best_model_path:
+            times = len(self.verdicts.verdicts)
             text = (
-                f"Nothing passed the gate in {len(self.verdicts.verdicts)} evaluations, so no best one was saved. "
+                f"Nothing passed the gate in {times} evaluation{'s' * (times != 1)}, so no best one was saved. "
                 "on_infeasible='least_violation' keeps the one that violates least."
             )
             print_notice(self.verdict.epoch, "rejected", text)
