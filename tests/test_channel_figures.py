@@ -12,6 +12,7 @@ from lightning_failures.reporting.canvas import close, to_png
 from lightning_failures.reporting.channel_course import ChannelCourse, Profile
 from lightning_failures.reporting.channel_figures import band_bars, course_figure, profile_figure, record_bars
 from lightning_failures.reporting.record import Evaluation, RunRecord
+from lightning_failures.reporting.report import write_report
 
 
 def course(unit="cm-1", named=True, evaluations=3, positions=(1000.0, 1010.0, 1020.0, 1200.0, 1210.0, 1220.0)):
@@ -121,3 +122,11 @@ def test_nothing_to_draw_is_said(draw):
     assert str(error.value) == f"{draw.__name__}: there is nothing to draw; given no evaluation. Add a profile first."
     with pytest.raises(InputError, match="there is nothing to draw; given no band"):
         band_bars([], [], [])
+
+
+def test_the_report_shows_the_bands_of_a_run(tmp_path):
+    pytest.importorskip("jinja2")
+    values = {f"failures/channels/change/{name}": change for name, change in (("400-490 nm", 0.5), ("500-590 nm", 0.1))}
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(0, 1, values)])]).read_text(encoding="utf-8")
+    assert 'aria-label="What run loses without each band of channels, most without 400-490 nm."' in page
+    assert "What the model depends on: rise of its cross-entropy without each band of channels" in page

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_failures.errors import InputError, MissingPackageError
 from lightning_failures.reporting import words
 from lightning_failures.reporting.canvas import close, to_svg
+from lightning_failures.reporting.channel_figures import record_bars
 from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, factor_figure, interchange_figure
 from lightning_failures.reporting.findings import strict
 from lightning_failures.reporting.glossary import glossary
@@ -107,6 +108,11 @@ def _run(record: RunRecord, place: int, limits: tuple[float, float]) -> dict[str
     if "failures/simplicity/own/1" in last:
         label = f"Interchange of {record.name} by epoch. At the end one direction decides {words.number(own)} of pairs."
         figures.append((_draw(lambda: interchange_figure(record), f"interchange{place}", label), "interchange"))
+    channels = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
+    if channels:
+        most = max(channels, key=lambda name: channels[name])
+        label = f"What {record.name} loses without each band of channels, most without {most}."
+        figures.append((_draw(lambda: record_bars(record), f"channels{place}", label), "channels"))
     undefined = {key: why for key, why in record.undefined.items() if math.isnan(record.last(key))}
     findings = [*record.standing, *(finding for finding in record.findings if not finding.standing)]
     reasons: dict[str, list[str]] = {}
