@@ -22,6 +22,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.simplicity": ("SimplicityBiasMonitor",),
     "callbacks.standard_rules": ("standard_rules",),
     "callbacks.suite": ("failure_monitors",),
+    "data.audit": ("audit_data",),
     "data.factor_dataset": ("FactorDataset",),
     "data.imagenet_x": ("load_imagenet_x",),
     "data.indian_pines": ("load_indian_pines",),

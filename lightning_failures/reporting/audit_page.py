@@ -10,7 +10,6 @@ from lightning_failures.errors import MissingPackageError
 from lightning_failures.reporting import audit_words
 from lightning_failures.reporting.audit_figures import audit_figure
 from lightning_failures.reporting.canvas import close, to_png, to_svg
-from lightning_failures.reporting.words import number
 
 __all__ = ["write_audit"]
 
@@ -50,7 +49,6 @@ def write_audit(folder: str | Path, audits: Sequence[DataAudit], title: str = TI
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["number"] = number
     page = environment.from_string(_read("audit.html")).render(
         title=title,
         version=_version(),

@@ -12,8 +12,7 @@ from rich.text import Text
 from lightning_failures.data.audit import DataAudit
 from lightning_failures.data.risks import Risk
 from lightning_failures.functional.audit import Estimate
-from lightning_failures.reporting.audit_words import compare, describe, facts, rows
-from lightning_failures.reporting.words import number
+from lightning_failures.reporting.audit_words import compare, describe, facts, in_digits, rows
 
 __all__ = ["print_audits"]
 
@@ -38,14 +37,14 @@ def print_audits(console: Console, audits: Sequence[DataAudit]) -> None:
     console.print(Padding(Text(EXPLAINED, style="dim"), (0, 0, 1, 0)), width=width)
     for audit in audits:
         console.print(Text.assemble((audit.name, "bold"), f": {describe(audit)}"), width=width)
-        for line in facts(audit):
-            console.print(Padding(Text(line), (0, 0, 0, 2)), width=width)
-        for name, why in audit.notes.items():
-            console.print(Padding(Text(f"{name.replace('_', ' ')}: {why}.", style="dim"), (0, 0, 0, 2)), width=width)
         for risk in audit.risks:
             console.print(_entry(risk), width=width)
         if not audit.risks:
             console.print(Padding(Text("No risk was found.", style="bold green"), (0, 0, 0, 2)))
+        for line in facts(audit):
+            console.print(Padding(Text(line), (0, 0, 0, 2)), width=width)
+        for name, why in audit.notes.items():
+            console.print(Padding(Text(f"{name.replace('_', ' ')}: {why}.", style="dim"), (0, 0, 0, 2)), width=width)
         console.print()
     if len(audits) > 1:
         for line in compare(audits):
@@ -75,8 +74,8 @@ def _cell(cell: Estimate | str | None, intervals: bool) -> Text:
         return Text(cell)
     if isnan(cell.value):
         return Text("undefined", style="dim")
-    figures = [number(value) if cell.value >= 10 else f"{value:.2f}" for value in cell]
-    return Text.assemble(figures[0], (f" ({figures[1]}-{figures[2]})" if intervals else "", "dim"))
+    value, low, high = in_digits(cell)
+    return Text.assemble(value, (f" ({low}-{high})" if intervals else "", "dim"))
 
 
 def _entry(risk: Risk) -> Padding:

@@ -7,7 +7,7 @@ from lightning_failures.data.audit import DataAudit
 from lightning_failures.functional.audit import Estimate
 from lightning_failures.reporting.words import number
 
-__all__ = ["RUNGS", "SECTIONS", "VIEWS", "accuracy", "compare", "describe", "facts", "rows"]
+__all__ = ["RUNGS", "SECTIONS", "VIEWS", "accuracy", "compare", "describe", "facts", "in_digits", "rows"]
 
 SECTIONS = ("The inputs", "Simple models, in closed form", "A small network, briefly trained")
 
@@ -111,7 +111,7 @@ def compare(audits: Sequence[DataAudit]) -> list[str]:
             found = [cell for cell in cells if isinstance(cell, Estimate) and isfinite(cell.value)]
             if len(found) < len(audits) or name not in _COMPARED:
                 continue
-            values = " and ".join(_short(cell) for cell in found)
+            values = " and ".join(in_digits(cell)[0] for cell in found)
             apart = max(cell.low for cell in found) > min(cell.high for cell in found)
             (differs if apart else alike).append(f"{name} ({values})")
     names = " and ".join(audit.name for audit in audits)
@@ -124,8 +124,15 @@ def accuracy(estimate: Estimate) -> str:
     return "undefined" if isnan(estimate.value) else f"{estimate.value:.2f}"
 
 
-def _short(estimate: Estimate) -> str:
-    return number(estimate.value) if estimate.value > 10 else f"{estimate.value:.2f}"
+def in_digits(estimate: Estimate) -> tuple[str, str, str]:
+    """A value and the ends of its interval, with as many digits each.
+
+    Example:
+        >>> in_digits(Estimate(0.841, 0.8, 0.9)), in_digits(Estimate(1886.2, 1720.0, 2069.0))
+        (('0.84', '0.80', '0.90'), ('1,886', '1,720', '2,069'))
+    """
+    value, low, high = (number(part) if estimate.value >= 10 else f"{part:.2f}" for part in estimate)
+    return value, low, high
 
 
 def _table(
