@@ -244,7 +244,8 @@ def test_grey_digits_repeated_to_colour_are_healthy_at_image_level():
     assert values["pixel_own/1"] > 0.9
     assert values["pixel_decision_dimension"] == 1
     assert values["reliance/grey_level"] < 0.1
-    assert {"grey_level", "mean_color"} <= set(monitor.fixed.names)
+    assert {"total_absorbance", "grey_level", "mean_color"} <= set(monitor.fixed.names)
+    assert "reliance/total_absorbance" not in values
     assert not [f for f in diagnosis.history if f.kind in ("one_dimensional_predictions", "simple_cue_reliance")]
 
 

@@ -186,7 +186,7 @@ class SimpleStream:
         rungs, spectra, chance = self.ladder.rungs(), self.ladder.spectra(), self.ladder.chance()
         level = mean(self.ladder.block("total_absorbance").all)[0]
         values, target = self._gather()
-        totals = dict(zip(self.shape.cues, values.T, strict=True)).get("total_absorbance", values.new_zeros(0))
+        totals = values[:, 0]  # of the standard cue, which stands first
         negative = float((totals < 0).double().mean()) if len(totals) else 0.0
         blind = not denormalized and min(negative, 1 - negative) > CENTRED
         bins, left_out = {}, {}

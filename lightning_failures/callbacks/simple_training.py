@@ -100,6 +100,6 @@ class SimpleTraining(ReferenceMonitor):
         if self._units is None:
             self._units = raw_units(self.denormalize, as_floats(inputs))
         cues = self.reader.read(seen, home_of(inputs.device))
-        standard = STANDARD_CUES if inputs.shape[1] == 3 else STANDARD_CUES[:1]
+        standard = STANDARD_CUES[1:] if inputs.shape[1] == 3 else STANDARD_CUES[:1]  # of three channels they agree
         units = None if self.denormalize is None else self._units
         return simple_rows(inputs, seen.targets, logits, cues, units, standard, seed)

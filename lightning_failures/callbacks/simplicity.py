@@ -96,6 +96,7 @@ class SimplicityBiasMonitor(SimpleTraining):
         self.pictures = SimplicityPictures(wavelengths, unit, _WHERE)
         self._waited: dict[str, Any] | None = None
         self._batches = 0
+        self._unsaid: dict[str, str] = {}
 
     @property
     def reference(self) -> Discriminant | None:
@@ -133,8 +134,7 @@ class SimplicityBiasMonitor(SimpleTraining):
                 self.fixed = (self._stream or SimpleStream(shape)).fix(
                     device, tuple(self.reader.cues), self.denormalize is not None
                 )
-                self._stream = None
-                self._say(self.fixed.left_out)
+                self._stream, self._unsaid = None, self.fixed.left_out
         if self.fixed is not None:
             self.fixed = self.fixed.to(device)
             if self.examination is None:
@@ -152,9 +152,11 @@ class SimplicityBiasMonitor(SimpleTraining):
         self._batches = 0
         if self._due and self.examination is not None:
             self.examination.follow(self.together(self.examination.fits(self.budget.left)) or ())
+        self._say()  # last: a warning that is an error on one rank must not keep the others waiting
 
-    def _say(self, left_out: Mapping[str, str]) -> None:
-        for name, why in left_out.items():
+    def _say(self) -> None:
+        unsaid, self._unsaid = self._unsaid, {}
+        for name, why in unsaid.items():
             text = f"{_WHERE}: the cue {name!r} is left out: {why}"
             if name in self.reader.cues:
                 rank_zero_warn(text, category=FailuresWarning)
