@@ -160,13 +160,14 @@ class SimpleStream:
     def update(self, inputs: Tensor, rows: SimpleRows) -> None:
         """Add one training batch, without a device synchronisation."""
         home = rows.target.device
-        self.ladder.to(home).update(rows.features, rows.target)
+        self._go(home)
+        self.ladder.update(rows.features, rows.target)
         if self.pixels is not None and self.energy is not None:
             spectra = pixel_rows(as_floats(inputs), PLACES.expand(len(inputs), -1, -1)).to(home)
             one = torch.zeros(len(spectra), dtype=torch.int64, device=home)
-            self.pixels.to(home).update(spectra, one)
+            self.pixels.update(spectra, one)
             some = torch.linspace(0, inputs.shape[1] - 1, min(FOR_RINGS, inputs.shape[1])).round().long()
-            self.energy.to(home).update(as_floats(inputs[:, some.tolist()]))
+            self.energy.update(as_floats(inputs[:, some.tolist()]))
         if self._room > 0 and self.shape.cues:
             values = torch.stack([rows.cues[name] for name in self.shape.cues], 1)[: self._room]
             self._sample.append((values, rows.target[: self._room]))
@@ -180,9 +181,7 @@ class SimpleStream:
             user_cues: those of the cues that are the user's.
             denormalized: whether raw units were given.
         """
-        for metric in (self.ladder, self.pixels, self.energy):
-            if metric is not None:
-                metric.to(device)
+        self._go(device)
         rungs, spectra, chance = self.ladder.rungs(), self.ladder.spectra(), self.ladder.chance()
         level = mean(self.ladder.block("total_absorbance").all)[0]
         values, target = self._gather()
@@ -216,6 +215,12 @@ class SimpleStream:
             left_out,
         )
         return reference.to(device)
+
+    def _go(self, device: torch.device) -> None:
+        """Move the sums, where they are elsewhere: asking takes much less time than moving."""
+        for metric in (self.ladder, self.pixels, self.energy):
+            if metric is not None and metric.where != device:
+                metric.to(device)
 
     def _gather(self) -> tuple[Tensor, Tensor]:
         """The samples of all ranks, on the CPU."""
