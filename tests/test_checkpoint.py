@@ -331,6 +331,17 @@ def test_other_constraints_do_not_go_on_with_what_was_kept_under_these(tmp_path)
     assert len(stricter.best_k_models) == 1
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_a_run_that_goes_on_in_another_folder_keeps_its_own_there(tmp_path):
+    lines = script([3, 2, 1], [3.0, 2.0, 2.5])
+    fit(gate(tmp_path, save_last=True, on_infeasible="least_violation"), tmp_path, lines, max_epochs=1)
+    moved = gate(tmp_path, save_last=True, on_infeasible="least_violation", dirpath=tmp_path / "moved" / "kept")
+    fit(moved, tmp_path, lines, ckpt_path=tmp_path / "kept" / "last.ckpt")
+    assert names(tmp_path) == ["infeasible-epoch=0-step=4.ckpt", "last.ckpt"]
+    assert names(tmp_path / "moved") == ["infeasible-epoch=1-step=8.ckpt", "last.ckpt"]
+    assert len(written(tmp_path / "moved")["evaluations"]) == 3
+
+
 def test_early_stopping_beside_it_stops_as_ever(tmp_path):
     callback = gate(tmp_path)
     stopping = EarlyStopping("val_loss", patience=2)

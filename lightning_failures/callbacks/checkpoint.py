@@ -70,6 +70,7 @@ class GatedCheckpoint(ModelCheckpoint):
         self._gate = Gate(WHERE, self.constraints, [order.key for order in self.orders])
         self._rank: list[float] = []
         self._ranks: dict[str, list[float]] = {}
+        self._passed = False
         self._stand_in = ""
         self._stand_in_rank: list[float] = []
         self._due = False
@@ -146,6 +147,7 @@ class GatedCheckpoint(ModelCheckpoint):
         """Plain containers and tensors, which a resume loads with ``weights_only=True``."""
         ours = {
             "ranks": dict(self._ranks),
+            "passed": self._passed,
             "stand_in": self._stand_in,
             "stand_in_rank": list(self._stand_in_rank),
             "verdicts": list(self.verdicts.verdicts),
@@ -161,7 +163,7 @@ class GatedCheckpoint(ModelCheckpoint):
         self._due = ours["due"]
         self._ranks = {path: ours["ranks"][path] for path in self.best_k_models}
         if self.dirpath == state_dict.get("dirpath"):
-            self._stand_in, self._stand_in_rank = ours["stand_in"], ours["stand_in_rank"]
+            self._passed, self._stand_in, self._stand_in_rank = ours["passed"], ours["stand_in"], ours["stand_in_rank"]
 
     # -- the gate: every save but that of last.ckpt passes here
 
@@ -173,7 +175,7 @@ class GatedCheckpoint(ModelCheckpoint):
         self.verdict = verdict
         self.verdicts.add(verdict)
         if verdict.feasible:
-            self._rank = rank(self.orders, values)
+            self._rank, self._passed = rank(self.orders, values), True
             super()._save_topk_checkpoint(trainer, monitor_candidates)
             self._drop_stand_in(trainer)
         else:
@@ -213,9 +215,7 @@ class GatedCheckpoint(ModelCheckpoint):
         self, trainer: Trainer, candidates: dict[str, Tensor], verdict: Verdict, values: dict[str, float]
     ) -> bool:
         """Keep one checkpoint that violates least while none passes; whether this is it."""
-        if self.on_infeasible == "skip" or not verdict.comparable:
-            return False
-        if self.best_model_path and self.best_model_path != self._stand_in:
+        if self.on_infeasible == "skip" or self._passed or not verdict.comparable:
             return False
         standing = [verdict.violation, *rank(self.orders, values)]
         if self._stand_in and not standing < self._stand_in_rank:
