@@ -190,6 +190,16 @@ def test_the_same_words_stand_in_the_table_and_in_the_comparison() -> None:
     assert facts(audits[0])[-1].startswith("Of the 0.")
 
 
+def test_two_modalities_of_unlike_channels_stand_side_by_side() -> None:
+    audits = [one("infrared", steps=0), one("rgb", steps=0, channels=3)]
+    table = dict(rows(audits)["Simple models, in closed form"])
+    assert table["linear in the mean spectrum"] == [audits[0].rungs["mean_spectrum"], audits[1].rungs["mean_color"]]
+    assert table["grey level"] == [None, audits[1].rungs["grey_level"]]
+    assert "linear in the mean color" not in table
+    assert "linear in the mean color" in dict(rows(audits[1:])["Simple models, in closed form"])
+    assert "infrared" in text(audits)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_the_figure_has_three_panels_an_audit(channels: int) -> None:
     pytest.importorskip("matplotlib")

@@ -66,8 +66,7 @@ def test_labels_in_small_directions_are_a_risk_and_the_whitened_twin_is_not() ->
     ("case", "kinds", "says"),
     [
         ("complex", [], ""),
-        ("simple", ["one_number_cue"], "One number an image, the total absorbance, gives "),
-        ("both", ["one_number_cue"], "more is there, which a network may never look for."),
+        ("both", ["one_number_cue"], "One number an image, the total absorbance, gives "),
     ],
 )
 def test_the_planted_thickness_is_named_and_its_twin_without_it_is_clean(
@@ -81,6 +80,7 @@ def test_the_planted_thickness_is_named_and_its_twin_without_it_is_clean(
     assert list(risks) == kinds
     if kinds:
         assert says in risks["one_number_cue"]
+        assert risks["one_number_cue"].endswith("more is there, which a network may never look for.")
         assert audit.rungs["total_absorbance"].low > 0.9
     else:
         assert offset is None

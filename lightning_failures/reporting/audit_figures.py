@@ -57,7 +57,7 @@ def _draw_channels(axes: "Axes", audit: DataAudit) -> None:
     if audit.axis is not None and audit.axis.descending:
         axes.invert_xaxis()
     offset = audit.figures["offset_ratio"].value
-    axes.set_ylabel("mean, and deviation of pixels")
+    axes.set_ylabel("mean and deviation")
     axes.annotate(
         f"mean {offset:.2g} times the deviation", (0.98, 1.0), xycoords="axes fraction", ha="right", va="bottom",
         fontsize=7.5, xytext=(0, -9), textcoords="offset points",
@@ -73,11 +73,9 @@ def _draw_directions(axes: "Axes", audit: DataAudit) -> None:
     numbers = list(range(1, len(variance) + 1))
     held = (variance.cumsum(0) / variance.sum()).tolist()
     alone = "o" if len(numbers) == 1 else None
-    axes.plot(numbers, held, color=COLOURS["soft"], linestyle="--", marker=alone, label="variance held")
+    axes.plot(numbers, held, color=COLOURS["soft"], linestyle="--", marker=alone, label="variance")
     if bool(collected.isfinite().all()):
-        axes.plot(
-            numbers, collected.tolist(), color=COLOURS["first"], marker=alone, label="label information collected"
-        )
+        axes.plot(numbers, collected.tolist(), color=COLOURS["first"], marker=alone, label="label information")
     tried = sorted(audit.first)
     values = [audit.first[number] for number in tried]
     axes.errorbar(
@@ -94,7 +92,10 @@ def _draw_directions(axes: "Axes", audit: DataAudit) -> None:
     axes.set_ylim(0, 0.04 + max(1.0, float(collected.nan_to_num().max())))  # unbiased shares may exceed 1
     axes.set_xlabel("number of principal directions")
     axes.set_ylabel("share")
-    axes.legend(fontsize=7, loc="best", handlelength=1.6, facecolor=COLOURS["paper"], edgecolor="none", framealpha=1)
+    axes.legend(
+        fontsize=6.8, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, frameon=False, borderpad=0,
+        handlelength=1.3, handletextpad=0.4, columnspacing=0.9,
+    )  # fmt: skip
 
 
 def _draw_reached(axes: "Axes", audit: DataAudit) -> None:

@@ -55,7 +55,12 @@ def rows(audits: Sequence[DataAudit]) -> dict[str, list[tuple[str, list[Estimate
     if trials:
         batch = [audit.batch_trials.get("as_given") for audit in audits]
         trials.insert(1, ("  by each batch's statistics", list(batch)))
-    ladder = _table(audits, RUNGS, lambda audit: audit.rungs)
+    mixed = len({audit.linear for audit in audits}) > 1  # a mean color beside a mean spectrum
+
+    def called(audit: DataAudit) -> Mapping[str, Estimate]:
+        return {"mean_spectrum" if mixed and name == audit.linear else name: v for name, v in audit.rungs.items()}
+
+    ladder = _table(audits, RUNGS, called)
     return dict(zip(SECTIONS, (inputs, [*rungs, *ladder], trials), strict=True))  # type: ignore[list-item]
 
 
