@@ -418,6 +418,31 @@ def test_channels_last_are_named_or_the_error_says_so():
         fit([ChannelAttributionMonitor(AXIS, "cm-1", BANDS)], Last(), data=(data, data))
 
 
+def test_flattened_images_are_no_spectra_and_the_error_says_so():
+    class Flat(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(5000, CLASSES)
+
+    inputs, labels = torch.zeros(8, 5000), torch.zeros(8, dtype=torch.int64)
+    data = DataLoader(TensorDataset(inputs, labels), batch_size=8)
+    with pytest.warns(FailuresWarning) as caught:
+        fit([ChannelAttributionMonitor()], Flat(), epochs=1, data=(data, data))
+    (said,) = (str(warning.message) for warning in caught if issubclass(warning.category, FailuresWarning))
+    assert said == (
+        "ChannelAttributionMonitor stepped aside, training goes on. ChannelAttributionMonitor: there are more channels "
+        "than a spectrum has; given 5000 on axis 1 of inputs (8, 5000), at most 4096. "
+        "Name the axis of the channels, channel_axis=..., or leave this monitor out."
+    )
+
+
+def test_large_images_are_kept_in_smaller_number(monkeypatch):
+    monkeypatch.setattr("lightning_failures.callbacks.channels.MOST_VALUES", 10 * (CHANNELS * 25 + CLASSES))
+    watch = monitor()
+    fit([watch], epochs=1)
+    assert len(watch._batch.inputs) == 10
+
+
 def test_one_image_cannot_be_shuffled_and_the_error_says_what_can_be_done():
     inputs, labels = dataset(1).tensors
     one = DataLoader(TensorDataset(inputs, labels), batch_size=1)

@@ -18,6 +18,7 @@ from lightning_failures.reporting.channel_course import ChannelCourse, Profile
 __all__ = ["BY_BAND", "MOST_KEYS", "ChannelExamination", "How", "empty_course"]
 
 MOST_KEYS = 32  #: bands with scalars of their own
+MOST_LOGITS = 1024  # whose correlations with the channels are kept
 BY_BAND = ("change", "error", "share")
 
 
@@ -42,7 +43,7 @@ class ChannelExamination:
     def __init__(self, layout: Layout, classes: int, how: How) -> None:
         self.layout, self.how = layout, how
         self.dependence = ChannelDependence(layout.names, layout.bands.positions)
-        self.signal = ChannelSignal(layout.num_channels, classes)
+        self.signal = ChannelSignal(layout.num_channels, min(classes, MOST_LOGITS))
 
     def reset(self, device: torch.device) -> None:
         """Forget all images."""
@@ -88,7 +89,8 @@ class ChannelExamination:
         with undisturbed(model, images.device, precision), torch.no_grad():
             logits = torch.cat([logits_of(model(part.clone())).float() for part in images.split(how.chunk)])
         self.dependence.to(images.device).update(profile)
-        self.signal.to(images.device).update(images, logits, how.channel_axis)
+        few = logits if logits.ndim == 1 else logits[:, :MOST_LOGITS]
+        self.signal.to(images.device).update(images, few, how.channel_axis)
 
     def compute(self, course: ChannelCourse, before: Profile | None) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Statistic -> value, of all ranks, and why those that are nan are; fills the last profile of a course.

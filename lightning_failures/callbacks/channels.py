@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Unpack, get_args
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -25,6 +26,7 @@ __all__ = ["ChannelAttributionMonitor"]
 
 _WHERE = "ChannelAttributionMonitor"
 MOST_VALUES = 2**27  # of the reference batch on a rank: half a GiB in float32
+MOST_CHANNELS = 4096  # the table of their covariance then takes an eighth of a GiB
 
 
 class ChannelAttributionMonitor(ReferenceMonitor):
@@ -149,6 +151,10 @@ class ChannelAttributionMonitor(ReferenceMonitor):
     def _look(self, inputs: Tensor) -> None:
         axis = check_inputs(inputs[:1].float(), self.how.channel_axis, "ablation", None, 1)
         channels = inputs.shape[axis]
+        if channels > MOST_CHANNELS:
+            given = f"{channels} on axis {axis} of inputs {tuple(inputs.shape)}, at most {MOST_CHANNELS}"
+            fix = "Name the axis of the channels, channel_axis=..., or leave this monitor out."
+            raise InputError(_WHERE, "there are more channels than a spectrum has", given, fix)
         if self.layout is None or self.layout.num_channels != channels:
             self.layout = self._lay_out(channels, tuple(inputs.shape))
 
@@ -172,10 +178,9 @@ class ChannelAttributionMonitor(ReferenceMonitor):
             return
         self._agreed = True
         with self.guarded():
-            layout, classes = description
-            signal = ChannelSignal(layout.num_channels, classes).to(module.device)
-            if kept is not None and self._batch.logits is not None:
-                signal.update(kept, self._batch.logits, self.how.channel_axis)
+            signal = ChannelSignal(description[0].num_channels, 1).to(module.device)
+            if kept is not None:
+                signal.update(kept, torch.zeros(len(kept), 1), self.how.channel_axis)
             self._base = signal.spectra().mean
 
     def conclude(self, trainer: Trainer, module: LightningModule) -> None:

@@ -58,8 +58,7 @@ class ChannelProfile(NamedTuple):
     Convention:
         ``values`` are in nats (cross-entropy) or in units of the logit; 0: the model does not depend on the band, above
         0: it does worse without. ``share`` is dimensionless, at least 0, and sums to 1; ``nan`` throughout where
-            nothing changes
-        or where no band passes ``floor``: then the profile is ``blank``, and its shape means nothing.
+        nothing changes, or where no band passes ``floor``: then the profile is ``blank``, and its shape means nothing.
     """
 
     names: tuple[str, ...]  # bands, in the order of the axis (g)
