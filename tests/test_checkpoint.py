@@ -227,6 +227,19 @@ def test_a_checkpoint_due_at_a_training_step_is_decided_at_the_next_evaluation(t
     assert names(tmp_path) == ["last.ckpt", "step=12.ckpt", "step=16.ckpt", "step=4.ckpt"]
 
 
+def test_what_the_training_logs_can_be_constrained_without_any_validation(tmp_path):
+    class Training(Scripted):
+        def training_step(self, batch, batch_idx):
+            self.log("train_loss", self.script[self.trainer.current_epoch]["train_loss"], on_step=False, on_epoch=True)
+            return super().training_step(batch, batch_idx)
+
+    callback = gate(tmp_path, "train_loss <= 2", monitor="train_loss", filename="{epoch}")
+    module = Training([{"train_loss": value} for value in (3.0, 1.0, 1.5)])
+    trainer([callback], tmp_path, max_epochs=3).fit(module, loaders()[0])
+    assert names(tmp_path) == ["epoch=1.ckpt"]
+    assert [each["feasible"] for each in written(tmp_path)["evaluations"]] == [False, True, True]
+
+
 def test_last_stays_fresh_although_the_gate_rejects(tmp_path):
     callback = gate(tmp_path, save_last=True)
     fit(callback, tmp_path, script([3, 2, 1], [1, 2, 2]))
