@@ -227,6 +227,7 @@ def test_a_checkpoint_due_at_a_training_step_is_decided_at_the_next_evaluation(t
     assert names(tmp_path) == ["last.ckpt", "step=12.ckpt", "step=16.ckpt", "step=4.ckpt"]
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 def test_what_the_training_logs_can_be_constrained_without_any_validation(tmp_path):
     class Training(Scripted):
         def training_step(self, batch, batch_idx):
