@@ -1,0 +1,186 @@
+"""The simplicity monitor in a run: its turns, resuming, tasks and shapes of inputs."""
+
+import math
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures.callbacks.suite import failure_monitors
+from lightning_failures.functional.cues import total_absorbance
+from tests.test_monitor import Classifier, dataset, fit, hooks_on, loaders, trainer
+from tests.test_simplicity_monitor import EAGER, nearest, scene, thick, values_of, watch
+
+
+def test_trained_weights_are_bitwise_the_same_and_no_hook_stays(tmp_path):
+    _, alone = fit([])
+    logger = CSVLogger(tmp_path, name="", version="")
+    monitor = SimplicityBiasMonitor({"first": lambda batch: batch[0][:, 0, 0, 0]}, **EAGER)
+    _, watched = fit([monitor], logger=logger)
+    for (name, plain), (_, with_us) in zip(alone.state_dict().items(), watched.state_dict().items(), strict=True):
+        assert torch.equal(plain, with_us), name
+    assert hooks_on(watched) == 0
+    assert list((tmp_path / "failures" / "simplicity").glob("ladder-*.png"))
+
+
+def test_the_parts_are_dealt_out_within_the_budget_the_headline_first():
+    images, labels, _ = scene(80)
+    monitor = SimplicityBiasMonitor(**EAGER)
+    watch(thick, images, labels, monitor=monitor)
+    examination = monitor.examination
+    parts = {"headline", "image_ranks", "pixel_ranks", "retention", "rings", "patches", "clones"}
+    assert set(examination.fits(1e9)) == parts
+    examination._seconds = dict.fromkeys(parts, 1.0)
+    examination._waits = dict.fromkeys(parts, 1) | {"rings": 3, "clones": 2}
+    assert examination.fits(2.5) == ("headline", "rings")
+    assert examination.fits(0.0) == ("headline",)
+    examination._waits["rings"] = 6
+    assert examination.fits(1.5) == ("rings",)
+    examination.follow(("rings",))
+    assert (examination._waits["rings"], examination._waits["clones"]) == (1, 3)
+
+
+def test_what_is_left_to_a_later_evaluation_is_nan_and_says_why():
+    images, labels, _ = scene(80)
+    values, monitor, _ = watch(thick, images, labels, epochs=1)
+    assert math.isnan(values["retained/mean_spectrum"])
+    assert monitor.undefined["retained/mean_spectrum"] == "left to a later evaluation by the time budget"
+    assert values["own/1"] > 0.9
+
+
+def test_a_resumed_run_keeps_its_simple_models_its_cues_and_its_turns(tmp_path):
+    cues = {"first": lambda batch: batch[0][:, 0, 0, 0]}
+    monitor = SimplicityBiasMonitor(cues, **EAGER)
+    run, _ = fit([monitor], epochs=2)
+    run.save_checkpoint(tmp_path / "run.ckpt")
+    again = SimplicityBiasMonitor(cues, **EAGER)
+    whole = trainer([again], epochs=3)
+    whole.fit(Classifier(), *loaders(), ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    for name, rung in monitor.fixed.rungs.items():
+        assert torch.equal(again.fixed.rungs[name].model.weight, rung.model.weight), name
+    assert torch.equal(again.fixed.bins["first"].labels, monitor.fixed.bins["first"].labels)
+    assert math.isfinite(values_of(whole)["patch_sensitivity"])
+
+
+def test_a_run_resumed_before_the_first_evaluation_keeps_its_sums(tmp_path):
+    class Saves(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if batch_idx == 3:
+                trainer.save_checkpoint(tmp_path / "early.ckpt")
+
+    monitor = SimplicityBiasMonitor(**EAGER)
+    fit([monitor, Saves()], epochs=1)
+    state = torch.load(tmp_path / "early.ckpt", weights_only=True)["callbacks"][monitor.state_key]
+    again = SimplicityBiasMonitor(**EAGER)
+    again.load_state_dict(state)
+    assert again._stream.ladder.compute()["rows"] == 3 * 8 + 8
+
+
+class Segmenter(Classifier):
+    """Labels every pixel, at half the resolution of the inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, stride=2), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+    def forward(self, images):
+        return nn.functional.interpolate(self.net(images), scale_factor=2.0)
+
+    def training_step(self, batch, _):
+        logits = self(batch[0])
+        return {"loss": nn.functional.cross_entropy(logits, batch[1]), "logits": logits}
+
+    validation_step = training_step
+
+
+def test_pixels_are_labelled_by_the_same_ladder_and_interchange():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(40, 4, 8, 8, generator=generator) + torch.rand(40, 1, 8, 8, generator=generator)
+    labels = (images.sum(1) > 4).long()
+    data = DataLoader(TensorDataset(images, labels), batch_size=8)
+    monitor = SimplicityBiasMonitor({"depth": lambda batch: batch[0][:, 0]}, **EAGER)
+    run, _ = fit([monitor], Segmenter(), epochs=3, data=(data, data))
+    values = values_of(run)
+    assert values["images"] == 40 * 16
+    assert values["reach/total_absorbance"] > 0.95
+    for key in ("own/1", "pixel_own/2", "retained/mean_shape", "patch_sensitivity", "eta2/depth", "reliance/depth"):
+        assert math.isfinite(values[key]), (key, monitor.undefined.get(key))
+    assert "retained/shuffled_pixels" not in values
+    assert "retained/gaussian_clones" not in values
+
+
+def test_a_binary_problem_of_one_logit_is_watched():
+    images, labels, _ = scene(200, classes=2)
+
+    def model(x):
+        return 4 * (total_absorbance(x) / 4.8 - 1.5)[:, None]
+
+    values, monitor, diagnosis = watch(model, images, labels, epochs=6, logits="logits")
+    assert values["model_accuracy"] > 0.9
+    assert values["reliance/total_absorbance"] == 1
+    assert values["eta2/total_absorbance"] > 0.8
+    assert monitor.lowest_rung == "total_absorbance"
+    assert ("simple_cue_reliance", "total_absorbance") in {(f.kind, f.subject) for f in diagnosis.findings}
+
+
+def test_rows_without_pixels_are_watched_too():
+    images, labels, _ = scene()
+    rows = images.mean((2, 3))
+    values, monitor, _ = watch(lambda x: nearest(x.sum(1) / 4.8 - 1), rows, labels)
+    assert values["reliance/total_absorbance"] == 1
+    assert monitor.fixed.names == ["total_absorbance", "first_component", "best_channel", "mean_spectrum"]
+    assert not [key for key in values if key.startswith("pixel_") or "ring" in key]
+
+
+def test_a_linear_model_of_the_penultimate_layer_says_what_its_head_wastes():
+    class Wasted(Classifier):
+        """Its head never learns to look at more than nothing."""
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[:-1].parameters(), lr=0.0)
+
+    data = DataLoader(dataset(400), batch_size=40), DataLoader(dataset(400, seed=1), batch_size=40)
+    monitor = SimplicityBiasMonitor(**EAGER)
+    run, _ = fit([monitor], Wasted(), epochs=1, data=data)
+    values = values_of(run)
+    assert values["layer_reach/penultimate"] > values["model_accuracy"] + 0.15
+    expected = values["layer_reach/penultimate"] - values["model_accuracy"]
+    assert values["layer_difference/penultimate"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_suite_passes_cues_raw_units_and_the_axis_on():
+    monitors = failure_monitors(
+        cues={"scanner": "2"}, denormalize=lambda x: 2 * x, wavelengths=[900.0, 1000.0], unit="cm-1"
+    )
+    (monitor,) = (one for one in monitors if isinstance(one, SimplicityBiasMonitor))
+    assert set(monitor.reader.cues) == {"scanner"}
+    assert monitor.denormalize(3) == 6
+    assert (monitor.pictures.course.wavelengths, monitor.pictures.course.unit) == ([900.0, 1000.0], "cm-1")
+
+
+def test_validate_and_test_after_training_are_examined_too():
+    run, module = fit([SimplicityBiasMonitor(**EAGER)], epochs=2)
+    for verb in (run.validate, run.test):
+        logged = verb(module, loaders()[1], verbose=False)[0]
+        for key in ("reach/mean_spectrum", "patch_sensitivity", "layer_reach/penultimate"):
+            assert math.isfinite(logged[f"failures/simplicity/{key}"]), key
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16-mixed"}, {"val_check_interval": 0.5}])
+def test_mixed_precision_and_several_evaluations_an_epoch_are_watched(options):
+    run, _ = fit([SimplicityBiasMonitor(**EAGER)], epochs=3, **options)
+    assert math.isfinite(values_of(run)["patch_sensitivity"])
+
+
+def test_one_channel_sequences_single_pixels_and_doubles_are_watched():
+    images, labels, _ = scene(channels=1)
+    values, _, _ = watch(lambda x: nearest(x.mean((1, 2, 3)) / 0.5 - 1), images, labels)
+    assert values["own/1"] == values["pixel_own/1"] == 1
+    images, labels, _ = scene()
+    for some in (images.double(), images[:, :, :1, :1].clone(), images.flatten(2)):
+        values, _, _ = watch(lambda x: nearest(x.flatten(2).mean(2).sum(1) / 4.8 - 1), some, labels)
+        assert values["reliance/total_absorbance"] == 1
