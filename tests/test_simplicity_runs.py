@@ -184,3 +184,14 @@ def test_one_channel_sequences_single_pixels_and_doubles_are_watched():
     for some in (images.double(), images[:, :, :1, :1].clone(), images.flatten(2)):
         values, _, _ = watch(lambda x: nearest(x.flatten(2).mean(2).sum(1) / 4.8 - 1), some, labels)
         assert values["reliance/total_absorbance"] == 1
+
+
+def test_many_classes_leave_out_what_would_fill_the_memory():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(300, 5, 4, 4, generator=generator) + torch.arange(300)[:, None, None, None] / 30
+    labels = torch.arange(300) // 2  # 150 classes
+    values, monitor, _ = watch(lambda x: nearest((x.mean((1, 2, 3)) - 0.5) * 15, 150), images, labels)
+    assert not [key for key in values if key.startswith(("eta2", "explained", "lowest"))]
+    assert values["reliance/total_absorbance"] > 0.9
+    assert values["reach/total_absorbance"] > 0.02
+    assert monitor.lowest_rung is None

@@ -17,6 +17,7 @@ __all__ = ["STANDARD_CUES", "CueBins", "CueReader", "CueWatch", "reliance", "why
 #: Rungs of the ladder that are one number an image and can be exchanged by scaling it, in raw units.
 STANDARD_CUES = ("total_absorbance", "grey_level")
 BINS = 16
+MOST_CLASSES = 128  # whose logits are summed by label and bin: 16 MB a cue
 _WHERE = "SimplicityBiasMonitor(cues=...)"
 
 
@@ -111,6 +112,7 @@ class CueWatch:
     """What each cue explains of the logits over an evaluation.
 
     ``compute`` returns ``eta2/<cue>``, ``eta2_null/<cue>``, ``eta2_within/<cue>`` and ``eta2_within_null/<cue>``.
+    Nothing above 128 classes, whose sums by label and class would fill the memory.
 
     Args:
         bins: name -> the cue's bins.
@@ -118,7 +120,8 @@ class CueWatch:
     """
 
     def __init__(self, bins: Mapping[str, CueBins], num_classes: int) -> None:
-        self.metrics = {name: CueExplainedVariance(cut.edges.cpu(), num_classes) for name, cut in bins.items()}
+        some = bins if num_classes <= MOST_CLASSES else {}
+        self.metrics = {name: CueExplainedVariance(cut.edges.cpu(), num_classes) for name, cut in some.items()}
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:
@@ -156,10 +159,10 @@ def reliance(values: Mapping[str, Tensor], cues: Sequence[str]) -> dict[str, Ten
     """
     found = {}
     for cue in cues:
-        swapped = values.get(f"swap_own/{cue}")
-        found[f"reliance/{cue}"] = (
-            torch.minimum(values[f"eta2/{cue}"], values[f"eta2_within/{cue}"]) if swapped is None else swapped
-        )
+        if f"swap_own/{cue}" in values:
+            found[f"reliance/{cue}"] = values[f"swap_own/{cue}"]
+        elif f"eta2/{cue}" in values:
+            found[f"reliance/{cue}"] = torch.minimum(values[f"eta2/{cue}"], values[f"eta2_within/{cue}"])
     return found
 
 
