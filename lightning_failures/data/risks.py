@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ONE_NUMBER", "Risk", "find_risks"]
 
-OFFSET = 3.0  # mean over deviation; images in [0, 1] have about 2
+OFFSET, NAMED = 3.0, 1.5  # mean over deviation, from which it is a risk untried, and the cause of one that was seen
 MEASURED = 0.05  # of accuracy, that a trial must show beyond its interval
 GAP = 0.1  # of accuracy, that directions of small variance must add beyond their interval
 MOST, HALF = 0.75, 0.5  # of what can be reached above chance
@@ -47,7 +47,20 @@ def find_risks(audit: "DataAudit") -> tuple[Risk, ...]:
 
 
 def _offset(audit: "DataAudit") -> Risk | None:
-    """Inputs on which batch norm's running statistics, or the optimiser, fail though standardised ones work."""
+    """Inputs on which batch norm's running statistics, or the optimiser, fail though standardised ones work.
+
+    On raw radiance of Indian Pines whose mean spectrum alone was multiplied, 200 steps of the small network, two seeds:
+
+    =======================  ===  ===  ===  ===  ===  ===  ===
+    mean over deviation        0    1    2    3    4    5    7
+    =======================  ===  ===  ===  ===  ===  ===  ===
+    accuracy                 .77  .75  .59  .52  .31  .25  .27
+    with batch statistics    .78  .82  .80  .82  .81  .80  .80
+    =======================  ===  ===  ===  ===  ===  ===  ===
+
+    A resnet10t, four epochs of 2,000 such patches: .34 on raw radiance (.68 with batch statistics), .70 with nothing
+    but the mean spectrum subtracted, .73 standardised.
+    """
     offset, gain = audit.figures["offset_ratio"], audit.differences.get("standardised - as given")
     shared = offset.value**2 / (1 + offset.value**2)
     told = (
@@ -77,7 +90,7 @@ def _offset(audit: "DataAudit") -> Risk | None:
         )
     linear = audit.rungs[audit.linear]
     trial += f" A linear model of the mean spectra, in closed form, has {_said(linear)} either way."
-    if offset.value > OFFSET:
+    if offset.value > NAMED:
         return Risk("offset_inputs", "high", f"{told} {trial}", advice, {"offset_ratio": offset, **evidence})
     return Risk("unscaled_inputs", "high", f"The channels differ in mean or scale. {trial}", advice, evidence)
 

@@ -93,7 +93,7 @@ def facts(audit: DataAudit) -> list[str]:
                 f"{number(slow.value)} times smaller than along the main direction"
             )
             short = audit.differences.get("linear - standardised")
-            if short is not None and short.low <= 0.05:
+            if short is not None and short.value <= 0.05:
                 sentence += "; a small network gets there all the same"
             told.append(sentence + ".")
     elif len(audit.channels) > 1:
