@@ -34,8 +34,9 @@ def test_cells_end_half_way_to_their_neighbours_and_do_not_cross_a_gap():
     assert ChannelCourse(["a"], [[0]], [3.0]).cells == [(2.5, 3.5)]
 
 
-def test_an_uneven_axis_leaves_no_gaps_between_its_regions():
-    cells = ChannelCourse(["a"], [[0]], [1.0, 2.0, 3.0, 8.0, 13.0, 18.0]).cells
+@pytest.mark.parametrize("positions", [[1.0, 2.0, 3.0, 8.0, 13.0, 18.0], [1.0, 2.0, 2.1, 3.0, 3.1, 4.0, 4.1, 5.0, 6.0]])
+def test_uneven_axes_and_interleaved_spectrometers_leave_no_gaps(positions):
+    cells = ChannelCourse(["a"], [[0]], positions).cells
     assert all(high == pytest.approx(low) for (_, high), (low, _) in pairwise(cells))
 
 

@@ -100,7 +100,7 @@ class ChannelCourse:
         steps = [abs(b - a) for a, b in zip(self.positions, self.positions[1:], strict=False)]
         if not steps:
             return [(self.positions[0] - 0.5, self.positions[0] + 0.5)]
-        around = [max(steps[max(0, i - 1) : i] + steps[i + 1 : i + 2], default=step) for i, step in enumerate(steps)]
+        around = [max(steps[max(0, i - 3) : i] + steps[i + 1 : i + 4], default=step) for i, step in enumerate(steps)]
         halves = [min(step, 1.5 * usual) / 2 for step, usual in zip(steps, around, strict=True)]
         before, after = [halves[0], *halves], [*halves, halves[-1]]
         if self.positions[0] > self.positions[-1]:
