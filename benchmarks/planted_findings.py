@@ -172,8 +172,8 @@ def _as_expected(case: str, one: Mapping[str, Any]) -> bool:
 
 
 def _range(runs: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = [one["course"][name][-1] for one in runs]
-    known = [float(value) for value in values if value is not None]
+    courses = [[float(value) for value in one["course"][name] if value is not None] for one in runs]
+    known = [course[-1] for course in courses if course]  # not every evaluation was examined
     return f"{min(known):.2f} to {max(known):.2f}" if known else "undefined"
 
 
