@@ -1,5 +1,6 @@
 """The simplicity monitor in a run: its turns, resuming, tasks and shapes of inputs."""
 
+import json
 import math
 
 import lightning as L
@@ -24,7 +25,11 @@ def test_trained_weights_are_bitwise_the_same_and_no_hook_stays(tmp_path):
     for (name, plain), (_, with_us) in zip(alone.state_dict().items(), watched.state_dict().items(), strict=True):
         assert torch.equal(plain, with_us), name
     assert hooks_on(watched) == 0
-    assert list((tmp_path / "failures" / "simplicity").glob("ladder-*.png"))
+    folder = tmp_path / "failures" / "simplicity"
+    assert list(folder.glob("ladder-*.png"))
+    rows = [json.loads(line) for line in (folder / "table.jsonl").read_text().splitlines()]
+    assert [row["rung"] for row in rows] == 2 * monitor.fixed.names
+    assert rows[-1]["reach"] == pytest.approx(float(monitor.values["reach/low_frequencies"]))
 
 
 def test_the_parts_are_dealt_out_within_the_budget_the_headline_first():

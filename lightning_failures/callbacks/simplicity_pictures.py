@@ -1,5 +1,6 @@
 """The pictures of the simplicity monitor: what they need of each evaluation, drawn while drawing is cheap."""
 
+import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -12,11 +13,13 @@ from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.simple_reference import SimpleReference
 from lightning_failures.callbacks.simple_rows import SimpleRows
 from lightning_failures.data.axes import spectral_axis
-from lightning_failures.reporting.loggers import log_figure
+from lightning_failures.reporting.findings import Evidence
+from lightning_failures.reporting.loggers import log_figure, log_table
 from lightning_failures.reporting.simplicity_figures import FIGURES, SimplicityCourse
 
 __all__ = ["SimplicityPictures"]
 
+COLUMNS = ("reach", "explained", "explained_adjusted")
 POINTS, A_BATCH = 600, 32  # rows of an evaluation that the scatter shows, and of one batch
 
 
@@ -51,7 +54,13 @@ class SimplicityPictures:
             self._kept += len(self._rows[-1][1])
 
     def draw(self, trainer: Trainer, values: Mapping[str, float], fixed: SimpleReference) -> None:
-        """Add an evaluation, and log what there is time for: the five pictures in turn."""
+        """Add an evaluation, log the ladder as a table, a row a rung, and the five pictures in turn as time allows."""
+        rows: list[list[Evidence]] = [
+            [trainer.current_epoch, name, *(values.get(f"{key}/{name}", math.nan) for key in COLUMNS)]
+            for name in fixed.names
+        ]
+        step = trainer.global_step
+        log_table(trainer.loggers, "failures/simplicity/table", ["epoch", "rung", *COLUMNS], rows, step)
         self.course.add(trainer.current_epoch, values, fixed.names, fixed.image[:, :4].T.tolist())
         self.course.rings = [] if fixed.rings is None else fixed.rings.tolist()
         worst = self.course.worst_cue
@@ -68,5 +77,5 @@ class SimplicityPictures:
             with self.budget.spend():
                 figure = FIGURES[name](self.course)
                 if figure is not None:
-                    log_figure(trainer.loggers, f"failures/simplicity/{name}", figure, trainer.global_step)
+                    log_figure(trainer.loggers, f"failures/simplicity/{name}", figure, step)
             self._next = (names.index(name) + 1) % len(names)
