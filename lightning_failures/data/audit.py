@@ -136,8 +136,8 @@ def audit_data(
     bounded sample. Then: how much all images share against how they differ; variance and label information along each
     principal direction of the mean spectra; the accuracy of each rung; and that of a small network with batch norm,
     trained for some seconds on the images as given, standardised, and with a part of their information alone or taken
-    away. A risk is named only where such a trial shows it. Torch's random state stays as it is, and the same data in
-    other batches give the same figures.
+    away. What may go wrong in training is named only where such a trial shows it. Torch's random state stays as it is,
+    and the same data in other batches give the same figures.
 
     Args:
         loader: training batches in any form that a step takes: tuples, mappings, dataclasses.
@@ -148,7 +148,8 @@ def audit_data(
         inputs: path of the images (n b h w), or spectra (n b), in a batch, or a callable; None: found.
         targets: path of the class labels, one an image (n) or a pixel (n h w), negative where unknown; None: found.
         denormalize: gives raw units back, for the total absorbance of normalised inputs.
-        cues: name -> path of further cues in the batch, one number an image (n) or several (n k).
+        cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
+            one-hot.
         ignore_index: a label that is left out.
         steps: of training of the small network; 0: none is trained.
         seed: of the split, the sample, and the network.

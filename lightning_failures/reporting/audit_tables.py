@@ -21,7 +21,8 @@ SEVERITIES = {"high": "bold red", "moderate": "bold magenta"}
 WIDEST = 110  # longer lines are hard to read
 EXPLAINED = (
     "In brackets: 95% intervals; accuracies are of held-out images. Variance ratio: the largest variance along a "
-    "direction of the mean spectra over that at which half of what they say of the labels is collected."
+    "direction of the mean spectra over that at which half of what they say of the labels is collected. Directions: "
+    "the share of the variance and of the label information that the first of them hold, and a linear model of them."
 )
 
 

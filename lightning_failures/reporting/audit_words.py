@@ -9,7 +9,14 @@ from lightning_failures.reporting.words import number
 
 __all__ = ["RUNGS", "SECTIONS", "VIEWS", "accuracy", "compare", "describe", "facts", "in_digits", "rows"]
 
-SECTIONS = ("The inputs", "Simple models, in closed form", "A small network, briefly trained")
+SECTIONS = (
+    "The inputs",
+    "Directions: variance, labels, accuracy",
+    "Simple models, in closed form",
+    "A small network, briefly trained",
+)
+
+FIRST = (1, 2, 4, 8, 16, 32, 64)  # directions that are told of
 
 RUNGS = {
     "total_absorbance": "total over the channels",
@@ -61,7 +68,7 @@ def rows(audits: Sequence[DataAudit]) -> dict[str, list[tuple[str, list[Estimate
         return {"mean_spectrum" if mixed and name == audit.linear else name: v for name, v in audit.rungs.items()}
 
     ladder = _table(audits, RUNGS, called)
-    return dict(zip(SECTIONS, (inputs, [*rungs, *ladder], trials), strict=True))  # type: ignore[list-item]
+    return dict(zip(SECTIONS, (inputs, _directions(audits), [*rungs, *ladder], trials), strict=True))  # type: ignore[list-item]
 
 
 def describe(audit: DataAudit) -> str:
@@ -138,6 +145,25 @@ def in_digits(estimate: Estimate) -> tuple[str, str, str]:
     """
     value, low, high = (number(part) if estimate.value >= 10 else f"{part:.2f}" for part in estimate)
     return value, low, high
+
+
+def _directions(audits: Sequence[DataAudit]) -> list[tuple[str, list[Estimate | str | None]]]:
+    """Of the first so many directions: share of the variance, share of the label information, linear accuracy."""
+    table: list[tuple[str, list[Estimate | str | None]]] = []
+    for number_of in FIRST:
+        if not any(number_of in audit.first and len(audit.first) > 1 for audit in audits):
+            continue
+        cells: list[Estimate | str | None] = []
+        for audit in audits:
+            if number_of not in audit.first:
+                cells.append(None)
+                continue
+            variance, collected = audit.directions.variance, float(audit.directions.collected[number_of - 1])
+            held = float(variance[:number_of].sum() / variance.sum())
+            told = "-" if isnan(collected) else f"{collected:.0%}"
+            cells.append(f"{held:.1%}  {told:>4}  {accuracy(audit.first[number_of])}")
+        table.append((f"the first {number_of}" if number_of > 1 else "the first", cells))
+    return table
 
 
 def _table(
