@@ -200,3 +200,12 @@ def test_many_classes_leave_out_what_would_fill_the_memory():
     assert values["reliance/total_absorbance"] > 0.9
     assert values["reach/total_absorbance"] > 0.02
     assert monitor.lowest_rung is None
+
+
+def test_without_a_budget_the_first_examination_is_the_only_one_and_the_ladder_goes_on():
+    images, labels, _ = scene(80)
+    values, monitor, _ = watch(thick, images, labels, epochs=3, budget=0.0)
+    assert math.isnan(values["own/1"])
+    assert monitor.undefined["own/1"] == monitor.undefined["reliance/total_absorbance"] == "the time budget was spent"
+    assert values["reach/total_absorbance"] > 0.9
+    assert values["explained_adjusted/total_absorbance"] > 0.9
