@@ -44,9 +44,8 @@ def ladder_features(
     """The features of every rung, one row an image.
 
     ``total_absorbance``, from raw units alone, one number; the user's cues, in their order; for three channels
-    ``grey_level``; ``pixel_intensity``, nine deciles of an image's pixel totals (raw ones, where they are known; of some
-    4,096 pixels of a larger image);
-    ``mean_spectrum``; and ``low_frequencies``, the mean spectrum of each cell of a coarse grid, adjacent channels
+    ``grey_level``; ``pixel_intensity``, nine deciles of an image's pixel totals (raw ones, where they are known; some
+    4,096 of a larger image); ``mean_spectrum``; and ``low_frequencies``, the mean spectrum of each cell of a coarse grid, adjacent channels
     averaged where there would be more than 512 numbers.
 
     Args:
