@@ -240,7 +240,7 @@ def test_trained_weights_are_bitwise_the_same_with_steps_pictures_and_shapley(tm
         assert torch.equal(one, other)
     assert hooks_on(watched) == 0
     drawn = {path.name.split("-")[0] for path in (tmp_path / "failures" / "channels").glob("*.png")}
-    assert drawn == {"profile", "course", "bands"}
+    assert drawn == {"profile", "course", "shapley"}
 
 
 def test_gradients_modes_and_random_state_are_left_as_they_were_within_training():

@@ -54,7 +54,7 @@ class ChannelPictures:
             if course.method == "shapley":
                 last = course.profiles[-1]
                 bars = band_bars(course.names, last.change, last.error, last.floor, last.total)
-                log_figure(loggers, "failures/channels/bands", bars, step)
+                log_figure(loggers, "failures/channels/shapley", bars, step)
 
 
 def rows(course: ChannelCourse) -> list[list[Evidence]]:

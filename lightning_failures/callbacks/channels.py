@@ -38,7 +38,7 @@ class ChannelAttributionMonitor(ReferenceMonitor):
     summaries are nan. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32 bands have
     no scalars of their own, but all are in the table ``failures/channels/table``, in the heat map
     ``failures/channels/course`` (evaluation by axis) and in the profile over the mean spectrum
-    ``failures/channels/profile``.
+    ``failures/channels/profile``; Shapley values as bars in ``failures/channels/shapley``.
 
     The reference batch is kept from the first evaluation and is the same ever after, as is what the bands are replaced
     by; of large images fewer are kept. Under distributed training each rank works on its own images, and the sums are
