@@ -45,8 +45,8 @@ def ladder_features(
 
     ``total_absorbance``, from raw units alone, one number; the user's cues, in their order; for three channels
     ``grey_level``; ``pixel_intensity``, nine deciles of an image's pixel totals (raw ones, where they are known; some
-    4,096 of a larger image); ``mean_spectrum``; and ``low_frequencies``, the mean spectrum of each cell of a coarse grid, adjacent channels
-    averaged where there would be more than 512 numbers.
+    4,096 of a larger image); ``mean_spectrum``; and ``low_frequencies``, the mean spectrum of each cell of a coarse
+    grid, adjacent channels averaged where there would be more than 512 numbers.
 
     Args:
         images: as the model sees them; (n b h w), or (n b) without the last.
