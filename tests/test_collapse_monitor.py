@@ -230,6 +230,7 @@ def test_a_resumed_run_keeps_its_reference_and_its_course(tmp_path):
     again = CollapseMonitor(on_error="raise")
     whole = trainer([again], epochs=2)
     whole.fit(Classifier(), *loaders(), ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    assert 0 < whole.callback_metrics[KEY + "subspace_overlap/penultimate"] <= 1  # with the epoch before the resume
     assert again.reference.initial == monitor.reference.initial
     assert again.course.epochs == [0, 1]
     assert again.reference.best["dimensions/penultimate"] >= monitor.reference.best["dimensions/penultimate"]
@@ -255,6 +256,21 @@ def test_a_classifier_may_give_up_what_its_labels_do_not_need():
     collapsed = {"effective_rank/a": 9.0, "mean_cosine/a": 0.1}
     assert reference.kept("a", collapsed)["kept/a"] == pytest.approx(0.15)
     assert reference.kept("a", collapsed, label_rank=9.0)["kept/a"] == 1
+
+
+def test_with_labels_a_layer_has_lost_nothing_that_a_later_one_still_has():
+    reference = CollapseReference()
+    start = {"effective_rank/a": 8.0, "mean_cosine/a": 0.2, "effective_rank/b": 8.0, "mean_cosine/b": 0.2}
+    reference.start(start)
+    narrow = start | {"mean_cosine/a": 0.95}
+    assert reference.compare(["a", "b"], narrow)["kept/a"] == pytest.approx(
+        0.0625
+    )  # unlabelled: nothing vouches for it
+    assert reference.compare(["a", "b"], narrow, label_rank=3.0)["kept/a"] == 1
+    assert reference.compare(["a", "b"], narrow, label_rank=3.0)["spread_kept/a"] == pytest.approx(0.0625)
+    dead = narrow | {"effective_rank/b": 0.0}
+    assert reference.compare(["a", "b"], dead, label_rank=3.0)["kept/a"] == pytest.approx(0.0625)
+    assert reference.compare(["a", "b"], dead, label_rank=3.0)["kept/b"] == 0
 
 
 def test_the_overlap_of_subspaces_from_the_sums_of_neural_collapse_is_that_of_its_own_metric():

@@ -167,7 +167,8 @@ class ChannelAttributionMonitor(ReferenceMonitor):
 
     def _agree(self, module: LightningModule) -> None:
         """One baseline for all ranks: the mean over the reference images of all."""
-        if not self._due or self._agreed or self.baseline != "mean" or self._batch is None:
+        means = isinstance(self.baseline, str) and self.baseline == "mean"
+        if not (self._due and means) or self._agreed or self._batch is None:
             return
         with self.guarded():
             if self.failure is None:

@@ -24,12 +24,13 @@ class ClassGeometry:
     Args:
         num_classes: number of classes c.
         num_features: number of features d.
+        previous: subspace of an evaluation before a resume; (d k).
     """
 
-    def __init__(self, num_classes: int, num_features: int) -> None:
+    def __init__(self, num_classes: int, num_features: int, previous: Tensor | None = None) -> None:
         self.collapse = NeuralCollapse(num_classes, num_features)
         self.undefined: dict[str, str] = {}
-        self._previous: Tensor | None = None
+        self.previous = previous
 
     def reset(self) -> None:
         """Begin an evaluation."""
@@ -46,7 +47,7 @@ class ClassGeometry:
             head: weight of the classifier's last layer; one that is no linear map of the features is left out.
         """
         shape = (self.collapse.num_classes, self.collapse.num_features)
-        flat = None if head is None or head.ndim < 2 else head.detach().flatten(1)
+        flat = head.detach().flatten(1) if isinstance(head, Tensor) and head.ndim > 1 else None
         self.collapse.head = flat if flat is not None and tuple(flat.shape) == shape else None
         found = {key: value for key, value in self.collapse.compute().items() if key not in NOT_LOGGED}
         reasons = self.collapse.undefined
@@ -62,7 +63,7 @@ class ClassGeometry:
         k = min(DIRECTIONS, width)
         moments = self.collapse.moments
         now = None if moments is None else leading_directions(moments, k)
-        before, self._previous = self._previous, now
+        before, self.previous = self.previous, now
         overlap = torch.tensor(torch.nan, dtype=torch.float64)
         if now is not None and before is not None:
             overlap = subspace_overlap(now, before.to(now))

@@ -95,11 +95,11 @@ class CollapseMonitor(Monitor):
         self.alignment: CrossLayerCKA | None = None
         self.by_class, self.similarity = by_class, similarity
         self._factors = None if factors is None else FactorReader(factors)
-        self.reference = CollapseReference()
-        self.course = LayerCourse()
+        self.reference, self.course = CollapseReference(), LayerCourse()
         self.train_values: dict[str, Tensor] = {}
         self._labelled: bool | None = None
         self._classes: int | None = None
+        self._previous: Tensor | None = None
         self._head: str | None = None
         self._fitting = self._first = self._knows_untrained = False
         self._epoch = 0
@@ -240,7 +240,7 @@ class CollapseMonitor(Monitor):
         pixels = any(shape.pixels for shape in shapes.values())  # labels are of pixels then
         widths = {name: shape.width for name, shape in shapes.items() if shape.pixels == pixels}
         if PENULTIMATE in widths:
-            self.geometry = ClassGeometry(classes, widths[PENULTIMATE])
+            self.geometry = ClassGeometry(classes, widths[PENULTIMATE], self._previous)
         if len(widths) > 1:
             self.probes = LayerProbes(widths, classes)
 
@@ -255,8 +255,7 @@ class CollapseMonitor(Monitor):
             values |= found
             self.undefined |= {key: why for key, why in self.predictions.undefined.items() if key in found}
         if self.geometry is not None:
-            weight = getattr(self._module.get_submodule(self._head), "weight", None) if self._head else None
-            values |= self.geometry.compute(weight if isinstance(weight, Tensor) else None)
+            values |= self.geometry.compute(getattr(self._module.get_submodule(self._head or ""), "weight", None))
             self.undefined |= self.geometry.undefined
         for part in (self.probes, self.groups, self.alignment):
             if part is not None:
@@ -266,13 +265,12 @@ class CollapseMonitor(Monitor):
 
     def _compare(self, values: Mapping[str, Tensor], label_rank: float) -> dict[str, Tensor]:
         plain = {key: float(value) for key, value in values.items()}
-        compared: dict[str, float] = {}
-        for layer in self.layers.shapes:
-            kept = self.reference.kept(layer, plain, label_rank)
-            self.undefined |= {key: self.reference.why(layer) for key, value in kept.items() if math.isnan(value)}
-            if self._fitting:
-                self.reference.remember(layer, plain)
-            compared |= kept
+        layers = list(self.layers.shapes)
+        compared = self.reference.compare(layers, plain, label_rank)
+        undefined = {key: key.split("/", 1)[1] for key, value in compared.items() if math.isnan(value)}
+        self.undefined |= {key: self.reference.why(layer) for key, layer in undefined.items()}
+        for layer in layers if self._fitting else ():
+            self.reference.remember(layer, plain)
         compared |= {f"initial/{key}": value for key, value in self.reference.initial.items()}
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in compared.items()}
 
@@ -291,10 +289,12 @@ class CollapseMonitor(Monitor):
 
     def state_dict(self) -> dict[str, Any]:
         """The reference, and the course of the layers; plain containers."""
-        return {"reference": self.reference.state_dict(), "course": self.course.state_dict()}
+        previous = self._previous if self.geometry is None else self.geometry.previous
+        return {"reference": self.reference.state_dict(), "course": self.course.state_dict(), "previous": previous}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stood."""
         self.reference.load_state_dict(state_dict["reference"])
         self.course = LayerCourse.from_state(state_dict["course"])
+        self._previous = state_dict["previous"]
         self._knows_untrained = True

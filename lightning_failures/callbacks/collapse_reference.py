@@ -1,7 +1,7 @@
 """What a run's layers had at its start and at their best: what collapse is measured against."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["CollapseReference"]
@@ -18,9 +18,10 @@ class CollapseReference:
     ``dimensions_kept``: effective rank over the most that the layer had; for labelled data that is at most the
     effective rank of the labels, since a good classifier may give up all other dimensions (neural collapse).
     ``spread_kept``: 1 minus the mean cosine between features, over the most that the layer had. Both are at most 1 and
-    do not change with the scale of the features. ``kept`` is the smaller of the two. The untrained network is seen on
-    few images, on which its effective rank reads too low, never too high: what is kept then reads too high, which is
-    the silent side.
+    do not change with the scale of the features. ``kept`` is the smaller of the two; with labels, what a layer lost but
+    a later one still has was not lost, since rectified maps crowd into a narrow cone in healthy networks too. The
+    untrained network is seen on few images, on which its effective rank reads too low, never too high: what is kept
+    then reads too high, which is the silent side.
 
     Example:
         >>> reference = CollapseReference()
@@ -69,6 +70,25 @@ class CollapseReference:
             f"spread_kept/{layer}": kept[1],
             f"kept/{layer}": min(known, default=math.nan),
         }
+
+    def compare(
+        self, layers: Sequence[str], values: Mapping[str, float], label_rank: float = math.nan
+    ) -> dict[str, float]:
+        """What each layer kept, and with labels at least what a later one kept.
+
+        Args:
+            layers: their names, in the order of the network.
+            values: the statistics of an evaluation.
+            label_rank: effective rank of the labels; nan without labels.
+        """
+        found: dict[str, float] = {}
+        later = 0.0
+        for layer in reversed(layers):
+            found |= self.kept(layer, values, label_rank)
+            own = found[f"kept/{layer}"]
+            if label_rank > 0 and not math.isnan(own):
+                later = found[f"kept/{layer}"] = max(own, later)
+        return found
 
     def why(self, layer: str) -> str:
         """Why a comparison is nan."""
