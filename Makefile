@@ -19,7 +19,7 @@ lint: .venv/test
 
 # The oldest and the newest Lightning that are supported, each in an environment of its own above the packages of .venv.
 LIGHTNING ?= 2.5.0 2.6.6
-MATRIX_TESTS ?= tests/test_checkpoint.py tests/test_checkpoint_processes.py tests/test_checkpoint_wandb.py \
+MATRIX_TESTS ?= tests/test_checkpoint.py tests/test_checkpoint_resume.py tests/test_checkpoint_input.py tests/test_checkpoint_processes.py tests/test_checkpoint_wandb.py \
 	tests/test_early_stopping.py tests/test_diagnosis.py tests/test_command_line_config.py tests/test_monitor.py
 
 matrix: $(LIGHTNING:%=matrix-%)

@@ -18,7 +18,7 @@ from lightning_failures.errors import FailuresWarning, InputError, UnknownNameEr
 from lightning_failures.functional.channels import jensen_shannon, spearman
 from lightning_failures.probes.attribution import attribute_channels
 from lightning_failures.reporting.glossary import glossary
-from tests.test_monitor import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
+from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
 
 KEY = "failures/channels/"
 AXIS = [1000.0, 1100.0, 1200.0, 1300.0, 1400.0, 1500.0]

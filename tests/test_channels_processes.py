@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from lightning_failures.callbacks.channels import ChannelAttributionMonitor
 from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
 from tests.processes import run_on_processes
+from tests.runs import Classifier, dataset
 from tests.test_distributed import Outcome, trainer
-from tests.test_monitor import Classifier, dataset
 
 
 def shard(rank: int, world: int, changes: Tensor, cuts: list[int]) -> dict[str, Tensor]:

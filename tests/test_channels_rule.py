@@ -10,7 +10,7 @@ from lightning_failures.callbacks.channels import ChannelAttributionMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.standard_rules import standard_rules
 from lightning_failures.reporting.record import Evaluation
-from tests.test_monitor import trainer
+from tests.runs import trainer
 
 KEY = "failures/channels/"
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_failures.callbacks.checkpoint import GatedCheckpoint
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.early_stopping import GatedEarlyStopping
-from tests.test_checkpoint import WORST, Scripted, names, script
+from tests.gates import WORST, Scripted, names, script
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import WandbLogger
 
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from tests.test_checkpoint import CONSTRAINT, WORST, fit, gate, script
+from tests.gates import CONSTRAINT, WORST, fit, gate, script
 
 folder, uploads = Path(sys.argv[1]), sys.argv[2]
 logger = WandbLogger(project="test", offline=True, save_dir=folder)

@@ -9,7 +9,7 @@ import torch
 from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.data.tables import FactorTable
 from lightning_failures.metrics.grouped_dimension import GroupedDimension
-from tests.test_monitor import CLASSES, fit, table
+from tests.runs import CLASSES, fit, table
 
 KEY = "failures/collapse/"
 

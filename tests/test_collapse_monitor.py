@@ -16,7 +16,7 @@ from lightning_failures.callbacks.collapse_reference import CollapseReference
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.functional.collapse import feature_statistics, feature_sums
 from lightning_failures.metrics.similarity import SubspaceOverlap
-from tests.test_monitor import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
+from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
 
 KEY = "failures/collapse/"
 

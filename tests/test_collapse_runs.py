@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from tests.test_monitor import trainer
+from tests.runs import trainer
 
 pytestmark = pytest.mark.slow
 

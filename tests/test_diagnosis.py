@@ -13,8 +13,8 @@ from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.rules import Rule
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.reporting.record import Evaluation
+from tests.gates import Scripted, loaders, trainer
 from tests.killed_run import CUTS
-from tests.test_checkpoint import Scripted, loaders, trainer
 
 RULE = {"kind": "own_rule", "name": "high", "when": "a > 1", "clear": "a < 0.5", "message": "a is {a:.1f}."}
 FAST = {"warmup": 0, "persistence": 2}

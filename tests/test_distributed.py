@@ -9,7 +9,7 @@ from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.factors import FactorErrorMonitor
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
-from tests.test_monitor import Classifier, dataset, table
+from tests.runs import Classifier, dataset, table
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_failures.callbacks.early_stopping import GatedEarlyStopping
 from lightning_failures.errors import FailuresWarning, InputError
-from tests.test_checkpoint import WORST, fit, gate, load, names, script
+from tests.gates import WORST, fit, gate, load, names, script
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 

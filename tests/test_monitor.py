@@ -12,87 +12,11 @@ from lightning_failures.callbacks.collapse import CollapseMonitor
 from lightning_failures.callbacks.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.factors import FactorErrorMonitor
 from lightning_failures.callbacks.monitor import Monitor
-from lightning_failures.callbacks.perturbations import PerturbationMonitor
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
 from lightning_failures.callbacks.suite import failure_monitors
 from lightning_failures.data.tables import FactorTable
 from lightning_failures.errors import FailuresWarning
-
-CLASSES, CHANNELS = 3, 6
-
-
-def dataset(images=48, seed=0):
-    """Images whose class is the strongest of the first three channels' means."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.rand(images, CHANNELS, 5, 5, generator=generator)
-    return TensorDataset(inputs, inputs[:, :CLASSES].mean((2, 3)).argmax(1))
-
-
-class Classifier(L.LightningModule):
-    """An ordinary module with dropout and batch norm; nothing in it knows of the monitors."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(CHANNELS, 8, 3),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Dropout(0.3),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(8, CLASSES),
-        )
-
-    def training_step(self, batch, _):
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-    def validation_step(self, batch, _):
-        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-        self.log("val_loss", loss)
-        return loss
-
-    test_step = validation_step
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def loaders(shuffle=True):
-    return (
-        DataLoader(dataset(), batch_size=8, shuffle=shuffle),
-        DataLoader(dataset(30, seed=1), batch_size=8),
-    )
-
-
-def trainer(callbacks, epochs=2, **options):
-    defaults = {
-        "max_epochs": epochs,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return L.Trainer(callbacks=callbacks, **(defaults | options))
-
-
-def fit(callbacks, module=None, seed=7, data=None, **options):
-    L.seed_everything(seed, verbose=False)
-    module = module or Classifier()
-    run = trainer(callbacks, **options)
-    run.fit(module, *(data or loaders()))
-    return run, module
-
-
-def table(images=30):
-    inputs = dataset(images, seed=1).tensors[0]
-    return FactorTable(
-        ("bright", "dark"), torch.stack([inputs.mean((1, 2, 3)) > 0.5, inputs.mean((1, 2, 3)) <= 0.5], 1)
-    )
-
-
-def hooks_on(module):
-    return sum(len(child._forward_hooks) + len(child._forward_pre_hooks) for child in module.modules())
+from tests.runs import Classifier, dataset, fit, hooks_on, loaders, table
 
 
 def test_the_monitors_log_under_one_prefix_and_leave_the_users_values_alone():
@@ -310,31 +234,6 @@ def test_a_module_that_cannot_be_run_again_gets_no_interchange_and_the_reason():
     run, _ = fit([monitor], Apart())
     assert run.callback_metrics["failures/simplicity/own/1"].isnan()
     assert "Give the module a forward(inputs) that returns its logits" in monitor.undefined["own/1"]
-
-
-@pytest.mark.parametrize("images", [None, 30])
-def test_perturbations_are_compared_with_the_clean_images_one_by_one(images):
-    monitor = PerturbationMonitor(["darker", "blur"], images=images, budget=1e9, on_error="raise")
-    run, module = fit([monitor], epochs=3)
-    clean, labels = dataset(30, seed=1).tensors
-    with torch.no_grad():
-        before = module.eval().net(clean).argmax(1) != labels
-        after = module.net(0.5 * clean).argmax(1) != labels
-    expected = after.sum() / before.sum()
-    assert float(run.callback_metrics["failures/factors/perturbed_ratio/darker"]) == pytest.approx(float(expected))
-    assert "failures/factors/perturbed_low/blur" in run.callback_metrics
-
-
-def test_perturbations_leave_the_trained_weights_bitwise_the_same():
-    _, alone = fit([])
-    _, watched = fit([PerturbationMonitor(on_error="raise")])
-    for (name, plain), (_, with_us) in zip(alone.state_dict().items(), watched.state_dict().items(), strict=True):
-        assert torch.equal(plain, with_us), name
-
-
-def test_an_unknown_perturbation_is_an_error_at_construction():
-    with pytest.raises(LookupError, match="there is no such perturbation; given fog"):
-        PerturbationMonitor(["fog"])
 
 
 def test_what_was_found_is_said_once_where_lightning_speaks(caplog):

@@ -5,7 +5,7 @@ import lightning as L
 import pytest
 import torch
 
-from tests.test_monitor import Classifier, loaders
+from tests.runs import Classifier, loaders
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).resolve().parents[1] / "README.md").read_text(), re.DOTALL)
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from lightning_failures.callbacks.cues import CueReader
 from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
 from lightning_failures.errors import FailuresWarning, InputError
-from tests.test_monitor import dataset, fit
+from tests.runs import dataset, fit
 from tests.test_simplicity_monitor import scene, thick, values_of, watch
 
 

@@ -12,7 +12,7 @@ from lightning_failures.functional.cues import cue_edges, cue_explained_variance
 from lightning_failures.functional.ladder import fit_ladder, ladder_features
 from lightning_failures.functional.moments import class_moments
 from lightning_failures.functional.simplicity import count_explained, explained_by_simple
-from tests.test_monitor import fit
+from tests.runs import fit
 
 KEY = "failures/simplicity/"
 
