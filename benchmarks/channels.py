@@ -5,7 +5,7 @@
 
 timm's resnet10t on 16 images of 64 x 64, one thread. Everything is timed in one run, in seconds of the processor rather
 than of the clock, so that other work on the machine weighs little; the forward is timed before and after each of them.
-Peak memory is the resident set while a contender runs, above what was there before it.
+Peak memory is the resident set while a contender runs, above what was there before it, with freed memory handed back.
 
 The monitor: one examination by the default ChannelAttributionMonitor (128 images, at most 20 bands, the null floor) in
 training steps of 64 images, the share that it would take of an epoch of 50,000 images if it came every epoch, and the
@@ -13,6 +13,7 @@ share that its budget of 5% leaves it of a short run through a Lightning Trainer
 """
 
 import argparse
+import ctypes
 import json
 import platform
 import statistics
@@ -47,6 +48,8 @@ class Peak:
     """The largest resident set while inside, above that at the start; MiB."""
 
     def __enter__(self) -> "Peak":
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
         self.start = self.most = self._resident()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -258,20 +261,14 @@ def monitored(channels: int, epochs: int = 20, steps: int = 16, pixels: int = 16
     whole = seconds(lambda: trainer.fit(module, loader, loader))
     step = statistics.median(seconds(training_step(module.net.train(), *images[:64])) for _ in range(5))
     once = statistics.median(spent)
-    found = {
-        "channels": channels,
-        "steps": once / step,
-        "share_of_epoch": once / (step * 50_000 / 64),
-        "examinations": len(spent),
-        "share_of_run": sum(spent) / (whole - sum(spent)),
-    }
+    share, of_run = once / (step * 50_000 / 64), sum(spent) / (whole - sum(spent))
+    found = {"steps": once / step, "share_of_epoch": share, "examinations": len(spent), "share_of_run": of_run}
     print(
-        f"C = {channels:4d}  one examination {once / step:6.1f} training steps, {found['share_of_epoch']:.1%} of an "
-        f"epoch of 50,000 images; {len(spent)} examinations in {epochs} epochs of {steps} steps, "
-        f"{found['share_of_run']:.1%} of the run",
+        f"C = {channels:4d}  one examination {once / step:6.1f} training steps, {share:.1%} of an epoch of 50,000 "
+        f"images; {len(spent)} examinations in {epochs} epochs of {steps} steps, {of_run:.1%} of the run",
         flush=True,
     )
-    return found
+    return {"channels": channels, **found}
 
 
 def main() -> None:
