@@ -154,7 +154,7 @@ def _verdict(case: str, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     agree = "" if EXPECTED.get(case) is None else f"{right} of {len(runs)}"
     found = "; ".join(f"{name}: {' '.join(epochs)}" for name, epochs in sorted(named.items())) or "none"
     figures = (_range(runs, name) for name in ("model_accuracy", "reliance/total_absorbance", "own/1"))
-    beyond = sum(one["course"]["model_accuracy"][-1] >= _reach(one) + 0.03 for one in runs)
+    beyond = sum(accuracy >= _reach(one) + 0.03 for one in runs for accuracy in _course(one, "model_accuracy")[-1:])
     return (expected, agree, str(beyond), *figures, found)
 
 
@@ -171,9 +171,13 @@ def _as_expected(case: str, one: Mapping[str, Any]) -> bool:
     return not one["findings"]
 
 
+def _course(one: Mapping[str, Any], name: str) -> list[float]:
+    """A figure of those evaluations at which it was examined."""
+    return [float(value) for value in one["course"][name] if value is not None]
+
+
 def _range(runs: Sequence[Mapping[str, Any]], name: str) -> str:
-    courses = [[float(value) for value in one["course"][name] if value is not None] for one in runs]
-    known = [course[-1] for course in courses if course]  # not every evaluation was examined
+    known = [value for one in runs for value in _course(one, name)[-1:]]
     return f"{min(known):.2f} to {max(known):.2f}" if known else "undefined"
 
 
@@ -192,10 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--architectures", nargs="+", choices=list(RATES), default=list(RATES))
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--budget", type=float, default=0.2, help="share of time for extra forward passes")
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "runs.jsonl"
     for seed in options.seeds:
@@ -217,4 +218,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     main()

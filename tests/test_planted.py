@@ -1,5 +1,6 @@
 """The planted scenes: every cue shows what it is said to show, and nothing else."""
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -172,3 +173,29 @@ def test_the_benchmark_names_what_a_model_leans_on(capsys: pytest.CaptureFixture
     assert run["image_own/1"] > 0.9
     assert run["lowest_rung"] == "total_absorbance"
     assert capsys.readouterr().out.splitlines()[1].startswith("simple     cnn")
+
+
+def test_the_table_of_findings_counts_detections_and_false_alarms_and_goes_on_where_it_stood(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(__file__).resolve().parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    benchmark = importlib.import_module("planted_findings")
+    finding = {"kind": "simple_cue_reliance", "subject": "total_absorbance", "epoch": 4, "cleared": None}
+    course = {name: [1.0, None] for name in benchmark.COURSE}
+    last = {"failures/simplicity/reach/total_absorbance": 0.93, "failures/simplicity/chance": 0.26}
+    runs = [
+        {"case": case, "architecture": "cnn", "seed": seed, "findings": found, "course": course, "last": last}
+        for seed in (0, 1)
+        for case, found in (("complex", []), ("simple", [finding] * (1 - seed)), ("normalised", [finding] * seed))
+    ]
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    benchmark.main(
+        ["--out", str(tmp_path), "--seeds", "0", "1", "--architectures", "cnn", "--cases", "complex", "simple"]
+    )
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = {row[0].strip(): [cell.strip() for cell in row if cell.strip()] for row in rows}
+    assert cells["complex"][3:5] == ["none", "2 of 2"]
+    assert cells["simple"][3:5] == ["total absorbance", "1 of 2"]
+    assert cells["normalised"][3:5] == ["none", "1 of 2"]
+    assert cells["simple"][-1] == "simple_cue_reliance total_absorbance: 4"
