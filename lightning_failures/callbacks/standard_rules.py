@@ -95,8 +95,8 @@ def standard_rules() -> tuple[Rule, ...]:
             persistence=3,
             source=(
                 "measured on planted scenes with three architectures past chance (benchmarks/planted_findings.py): by "
-                "exchange, .79 to 1.00 where the network leans on the cue and .00 to .33 where it does not (once .60 at "
-                "one evaluation, on the way down); within the labels, .37 to .88 and up to .41, so that a cue that "
+                "exchange, .79 to 1.00 where the network leans on the cue and .00 to .33 where it does not (once .60 "
+                "at one evaluation, on the way down); within the labels, .37 to .88 and up to .41, so that a cue that "
                 "cannot be exchanged is named only where it is plain; the variance explained over all labels (.93 in a "
                 "network that never sees the cue) and the information shared with a simple model are large wherever "
                 "cue and label agree, and decide nothing"
