@@ -6,7 +6,10 @@ from contextlib import contextmanager
 
 from lightning_failures.errors import InputError
 
-__all__ = ["Budget"]
+__all__ = ["DRAWING", "Budget"]
+
+#: Share of the run that one monitor may draw for, so that four of them stay within a hundredth.
+DRAWING = 0.0025
 
 
 class Budget:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from lightning.pytorch.loggers import Logger
 
-from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.budget import DRAWING, Budget
 from lightning_failures.reporting.channel_course import ChannelCourse
 from lightning_failures.reporting.channel_figures import band_bars, course_figure, profile_figure
 from lightning_failures.reporting.findings import Evidence
@@ -20,7 +20,7 @@ class ChannelPictures:
     """Logs a row a band at every evaluation; and the profile, the heat map, and for Shapley values their bars."""
 
     def __init__(self) -> None:
-        self._drawing = Budget(0.01)
+        self._drawing = Budget(DRAWING)
         self._drawn = True
 
     def restart(self) -> None:

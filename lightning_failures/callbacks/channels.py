@@ -267,7 +267,7 @@ class ChannelAttributionMonitor(ReferenceMonitor):
         return values
 
     def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Log the table and, while pictures take less than a hundredth of the run, the pictures."""
+        """Log the table and, as time allows, the pictures."""
         self.pictures.log(trainer.loggers, self._shown, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, Unpack
 
 import torch
@@ -10,12 +9,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.class_geometry import ClassGeometry
 from lightning_failures.callbacks.collapse_reference import CollapseReference
 from lightning_failures.callbacks.group_dimensions import GroupDimensions
 from lightning_failures.callbacks.layer_probes import LayerProbes
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.pictures import Picture
 from lightning_failures.callbacks.training_window import TrainingWindow
 from lightning_failures.callbacks.watched_layer import Shape, WatchedLayers, alike
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
@@ -25,7 +24,6 @@ from lightning_failures.probes.layers import PENULTIMATE
 from lightning_failures.probes.observe import Observation
 from lightning_failures.probes.pixels import rows_of
 from lightning_failures.reporting.collapse_figures import LayerCourse, layer_figure
-from lightning_failures.reporting.loggers import log_figure
 
 __all__ = ["CollapseMonitor"]
 
@@ -103,7 +101,7 @@ class CollapseMonitor(Monitor):
         self._head: str | None = None
         self._fitting = self._first = self._knows_untrained = False
         self._epoch = 0
-        self._drawing = Budget(0.01)
+        self.picture = Picture("failures/collapse/layers")
 
     @property
     def information_lost(self) -> str | None:
@@ -114,7 +112,7 @@ class CollapseMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the pictures."""
-        self._drawing.restart()
+        self.picture.restart()
 
     def glance(self, seen: Observation) -> None:
         """Add a batch of the sanity check to the untrained network's."""
@@ -275,15 +273,17 @@ class CollapseMonitor(Monitor):
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in compared.items()}
 
     def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Draw the layers over the evaluations, while pictures take less than a hundredth of the run."""
+        """Draw the layers over the evaluations."""
         if not self._fitting:
             return
         plain = {key: float(value) for key, value in values.items()}
         self.course.add(self._epoch, plain, self.layers.eigenvalues, self.information_lost)
-        if trainer.loggers and find_spec("matplotlib") is not None and self._drawing.allows:
-            with self._drawing.spend():
-                figure = layer_figure(self.course)
-                log_figure(trainer.loggers, "failures/collapse/layers", figure, trainer.global_step)
+        self.picture.draw(trainer, lambda: layer_figure(self.course))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last evaluation, where there was no time for it before."""
+        with self.guarded():
+            self.picture.finish(trainer)
 
     # -- resume
 

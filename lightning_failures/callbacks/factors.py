@@ -1,14 +1,13 @@
 """Which kinds of image a model fails on, live."""
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, Unpack
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.pictures import Picture
 from lightning_failures.callbacks.spillover import Spillover
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.metrics.checks import find_mistakes
@@ -17,7 +16,7 @@ from lightning_failures.probes.factors import FactorReader, FactorSource
 from lightning_failures.probes.fields import Field
 from lightning_failures.probes.observe import Observation
 from lightning_failures.reporting.figures import factor_figure
-from lightning_failures.reporting.loggers import log_figure, log_table
+from lightning_failures.reporting.loggers import log_table
 from lightning_failures.reporting.record import factor_rows
 
 __all__ = ["FactorErrorMonitor"]
@@ -55,11 +54,11 @@ class FactorErrorMonitor(Monitor):
         self.metric: FactorErrorRatio | None = None
         self.spillover: Spillover | None = None
         self._epoch = 0
-        self._drawing = Budget(0.01)
+        self.picture = Picture("failures/factors/error_ratios")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the pictures."""
-        self._drawing.restart()
+        self.picture.restart()
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
         """Reset the counts."""
@@ -107,17 +106,19 @@ class FactorErrorMonitor(Monitor):
         return values
 
     def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Log one table, a row a factor, and its picture while pictures take less than a hundredth of the run."""
+        """Log one table, a row a factor, and its picture."""
         rows: list[list[float | int | str | None]] = [
             [trainer.current_epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
             for name in self.reader.names or ()
         ]
         log_table(trainer.loggers, "failures/factors/table", ["epoch", "factor", *COLUMNS], rows, trainer.global_step)
-        if trainer.loggers and find_spec("matplotlib") is not None and self._drawing.allows:
-            with self._drawing.spend():
-                logged = {f"failures/factors/{key}": float(value) for key, value in values.items()}
-                figure = factor_figure(factor_rows(logged))
-                log_figure(trainer.loggers, "failures/factors/error_ratios", figure, trainer.global_step)
+        logged = {f"failures/factors/{key}": float(value) for key, value in values.items()}
+        self.picture.draw(trainer, lambda: factor_figure(factor_rows(logged)))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last evaluation, where there was no time for it before."""
+        with self.guarded():
+            self.picture.finish(trainer)
 
 
 def no_targets(where: str) -> DiscoveryError:

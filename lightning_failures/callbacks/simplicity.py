@@ -236,9 +236,14 @@ class SimplicityBiasMonitor(SimpleTraining):
         return values
 
     def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Draw, while pictures take less than a hundredth of the run."""
+        """Draw, as time allows."""
         if self.fixed is not None and self.fixed.defined and trainer.state.fn == "fit":
             self.pictures.draw(trainer, {key: float(value) for key, value in values.items()}, self.fixed)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last evaluation, where there was no time for it before."""
+        with self.guarded():
+            self.pictures.finish(trainer)
 
     # -- resume
 

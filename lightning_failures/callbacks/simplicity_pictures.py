@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.budget import DRAWING, Budget
 from lightning_failures.callbacks.simple_reference import SimpleReference
 from lightning_failures.callbacks.simple_rows import SimpleRows
 from lightning_failures.data.axes import spectral_axis
@@ -35,10 +35,11 @@ class SimplicityPictures:
     def __init__(self, wavelengths: Any, unit: str | None, where: str) -> None:
         axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=where)
         self.course = SimplicityCourse(None if axis is None else axis.values.tolist(), axis and axis.unit)
-        self.budget = Budget(0.01)
+        self.budget = Budget(DRAWING)
         self._rows: list[tuple[dict[str, Tensor], Tensor, Tensor]] = []
         self._kept = POINTS
         self._next = 0
+        self._stale: list[str] = []
 
     def begin(self, trainer: Trainer) -> None:
         """Forget the rows of the last evaluation."""
@@ -71,11 +72,18 @@ class SimplicityPictures:
         if not trainer.loggers or find_spec("matplotlib") is None:
             return
         names = list(FIGURES)
-        for name in names[self._next :] + names[: self._next]:
-            if not self.budget.allows:
-                return
-            with self.budget.spend():
-                figure = FIGURES[name](self.course)
-                if figure is not None:
-                    log_figure(trainer.loggers, f"failures/simplicity/{name}", figure, step)
-            self._next = (names.index(name) + 1) % len(names)
+        self._stale = names[self._next :] + names[: self._next]
+        while self._stale and self.budget.allows:
+            self._next = (names.index(self._stale[0]) + 1) % len(names)
+            self._draw(trainer, self._stale.pop(0))
+
+    def finish(self, trainer: Trainer) -> None:
+        """Draw of the last evaluation what there was no time for before."""
+        while self._stale:
+            self._draw(trainer, self._stale.pop(0))
+
+    def _draw(self, trainer: Trainer, name: str) -> None:
+        with self.budget.spend():
+            figure = FIGURES[name](self.course)
+            if figure is not None:
+                log_figure(trainer.loggers, f"failures/simplicity/{name}", figure, trainer.global_step)
