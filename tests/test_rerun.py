@@ -69,6 +69,15 @@ def test_a_loader_of_unknown_length_gives_its_first_images():
     assert len(batch.inputs) == 4
 
 
+def test_with_more_batches_than_images_the_batches_are_spread_too():
+    batch = ReferenceBatch(4)
+    batch.begin(10)
+    for value in range(10):
+        batch.add(torch.full((3, 2), float(value)), torch.zeros(3, 2))
+    assert batch.fix()
+    assert batch.inputs[:, 0].tolist() == [0, 2, 5, 7]
+
+
 def test_donors_predict_something_else_where_anything_does():
     predictions = torch.randint(0, 3, (50,))
     donors = donor_rows(predictions)

@@ -55,7 +55,8 @@ class ReferenceBatch:
         self.logits: Tensor | None = None
         self.targets: Tensor | None = None
         self._kept: list[tuple[Tensor, Tensor, Tensor | None]] = []
-        self._each = images
+        self._batches = math.inf
+        self._seen = 0
 
     @property
     def complete(self) -> bool:
@@ -65,17 +66,19 @@ class ReferenceBatch:
     def begin(self, batches: float) -> None:
         """Start to keep: ``batches`` are to come, infinitely many if unknown."""
         self._kept = []
-        self._each = math.ceil(self.images / batches) if math.isfinite(batches) and batches > 0 else self.images
+        self._batches, self._seen = batches, 0
 
     def restrict(self, images: int) -> None:
         """Keep no more than so many images, where it is found that they are large."""
         if images < self.images and not self.complete:
-            self._each, self.images = math.ceil(self._each * images / self.images), images
+            self.images = images
 
     def add(self, inputs: Tensor, logits: Tensor, targets: Tensor | None = None) -> None:
         """Keep some rows of one batch with the logits that the model gave; no device synchronisation."""
-        missing = self.images - sum(len(rows) for rows, _, _ in self._kept)
-        count = min(self._each, missing, len(inputs))
+        self._seen += 1
+        known = math.isfinite(self._batches) and self._batches > 0
+        due = min(math.ceil(self._seen * self.images / self._batches), self.images) if known else self.images
+        count = min(due - sum(len(rows) for rows, _, _ in self._kept), len(inputs))
         if not self.complete and count > 0:
             rows = torch.linspace(0, len(inputs) - 1, count, device=inputs.device).round().long()
             kept = None if targets is None else targets[rows]
