@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed
 from torch import Tensor
 
 from lightning_failures.callbacks.cues import CueBins
+from lightning_failures.callbacks.processes import gather
 from lightning_failures.callbacks.simple_rows import SimpleRows, as_floats
 from lightning_failures.errors import InputError
 from lightning_failures.functional.discriminant import Discriminant
@@ -226,10 +226,7 @@ class SimpleStream:
         """The samples of all ranks, on the CPU."""
         values = [part.cpu() for part, _ in self._sample] or [torch.zeros(0, len(self.shape.cues), dtype=torch.float64)]
         mine = torch.cat(values), torch.cat([torch.zeros(0, dtype=torch.int64), *(t.cpu() for _, t in self._sample)])
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return mine
-        said: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(said, mine)
+        said = gather(mine)
         return torch.cat([one for one, _ in said]), torch.cat([other for _, other in said])
 
     # -- resume
