@@ -32,13 +32,10 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
+from lightning_failures import ChannelAttributionMonitor, attribute_channels
+from lightning_failures.attribution import open_task, resolve_groups, score_sets, screen_channels
 from lightning_failures.errors import FailuresWarning
-from lightning_failures.functional.shapley import shapley_plan, shapley_values
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.channel_task import open_task, resolve_groups
-from lightning_failures.probes.replaced import score_sets
-from lightning_failures.probes.screening import screen_channels
+from lightning_failures.functional import shapley_plan, shapley_values
 
 IMAGES, SIZE, BANDS, ORDERS = 16, 64, 10, 8
 PAGE = 4096

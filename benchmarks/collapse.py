@@ -27,9 +27,8 @@ import torch.multiprocessing as mp
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_failures.functional.moments import spectrum
-from lightning_failures.functional.spectra import rankme
-from lightning_failures.metrics.collapse import FeatureSpectrum
+from lightning_failures import FeatureSpectrum
+from lightning_failures.functional import rankme, spectrum
 
 BATCH = 256
 

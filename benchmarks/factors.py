@@ -27,11 +27,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_failures import FactorErrorRatio
 from lightning_failures.data.imagenet_x import FACTORS, read_imagenet_x
 from lightning_failures.data.predictions import read_predictions
-from lightning_failures.functional.factors import count_factor_errors, error_ratio
-from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm
-from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.functional import count_factor_errors, error_ratio, error_ratio_interval, factor_p_value, holm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenetx" / "model_predictions"
 

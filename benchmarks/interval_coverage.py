@@ -16,8 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.factors import FactorCounts, error_ratio
-from lightning_failures.functional.intervals import error_ratio_interval, log_ratio_error, normal_quantile
+from lightning_failures.functional import (
+    FactorCounts,
+    error_ratio,
+    error_ratio_interval,
+    log_ratio_error,
+    normal_quantile,
+)
 
 IMAGES = 46_000
 ELSEWHERE = 0.25

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
+from lightning_failures import CollapseMonitor
 
 
 class Noise(Dataset[tuple[torch.Tensor, int]]):

@@ -19,18 +19,26 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.data.planted import PlantedCase, PlantedScene, planted_scene
-from lightning_failures.functional.cues import cue_edges
-from lightning_failures.functional.ladder import ladder_features
-from lightning_failures.functional.moments import covariance, moments, principal_directions
-from lightning_failures.functional.simplicity import lowest_rung
-from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
-from lightning_failures.metrics.ladder import Ladder
-from lightning_failures.metrics.retention import Retention
-from lightning_failures.metrics.simplicity import DecisionDimension, ExplainedBySimple
-from lightning_failures.probes.changes import raw_units, retention_changes, total_absorbance_swap
-from lightning_failures.probes.interventions import interchange, predict_changed, predict_swapped, undisturbed
-from lightning_failures.probes.reference import donor_rows
+from lightning_failures import CueExplainedVariance, DecisionDimension, ExplainedBySimple, interchange, planted_scene
+from lightning_failures.data.planted import PlantedCase, PlantedScene
+from lightning_failures.functional import (
+    covariance,
+    cue_edges,
+    ladder_features,
+    lowest_rung,
+    moments,
+    principal_directions,
+)
+from lightning_failures.interventions import (
+    predict_changed,
+    predict_swapped,
+    raw_units,
+    retention_changes,
+    total_absorbance_swap,
+    undisturbed,
+)
+from lightning_failures.metrics import CueSwap, Ladder, Retention
+from lightning_failures.observe import donor_rows
 
 RANKS = (1, 2, 4, 8)
 

@@ -35,10 +35,9 @@ from planted import Standardise, make
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
-from lightning_failures.data.planted import PlantedCase, PlantedImages, PlantedScene, planted_scene
-from lightning_failures.reporting.findings import strict
+from lightning_failures import FailureDiagnosis, SimplicityBiasMonitor, planted_scene
+from lightning_failures.data.planted import PlantedCase, PlantedImages, PlantedScene
+from lightning_failures.records import strict
 
 HERE = "failures/simplicity/"
 COURSE = (

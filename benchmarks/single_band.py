@@ -18,13 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.standard_rules import standard_rules
-from lightning_failures.data.layout import channel_layout
-from lightning_failures.data.planted import planted_scene
-from lightning_failures.metrics.channels import ChannelDependence
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.reporting.record import Evaluation
+from lightning_failures import FailureDiagnosis, attribute_channels, planted_scene, standard_rules
+from lightning_failures.metrics import ChannelDependence
+from lightning_failures.records import Evaluation
+from lightning_failures.spectrum import channel_layout
 
 BANDS = (1030.0, 1080.0, 1240.0, 1545.0, 1740.0)
 CASES = ("complex", "simple", "both", "partial", "normalised", "control")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.checkpoint import GatedCheckpoint
+from lightning_failures import GatedCheckpoint
 
 CONSTRAINT = "failures/factors/error_ratio/worst <= 1.5"
 WORST = "failures/factors/error_ratio/worst"

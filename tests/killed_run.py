@@ -11,8 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures import CollapseMonitor, FailureDiagnosis
 
 EPOCHS, SAVED_EVERY = 4, 2
 #: Where it is killed, and the checkpoint that is there then; an epoch has six steps, and a validation comes after the

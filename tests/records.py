@@ -2,8 +2,8 @@
 
 import math
 
-from lightning_failures.reporting.findings import Finding
-from lightning_failures.reporting.record import Evaluation, RunRecord
+from lightning_failures import Finding
+from lightning_failures.records import Evaluation, RunRecord
 
 FACTORS = {
     # error ratio, low, high, p, images, errors

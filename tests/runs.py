@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.data.tables import FactorTable
+from lightning_failures import FactorTable
 
 CLASSES, CHANNELS = 3, 6
 

@@ -8,9 +8,9 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_failures import attribute_channels
+from lightning_failures.attribution import Conditional, donors
 from lightning_failures.errors import FailuresWarning
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.replacement import Conditional, donors
 from tests.networks import Bent, Mean, batch
 
 REPLACING = ["ablation", "shapley", "permutation", "conditional_permutation", "window_conditional_permutation"]

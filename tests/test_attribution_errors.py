@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_failures import attribute_channels
+from lightning_failures.attribution import donors
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.replacement import donors
 
 REPLACING = ["ablation", "shapley", "permutation", "conditional_permutation", "window_conditional_permutation"]
 GRADIENTS = ["gradient_x_input", "integrated_gradients", "expected_gradients"]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_failures import attribute_channels
 from lightning_failures.errors import UnknownNameError
-from lightning_failures.probes.attribution import attribute_channels
 from tests.networks import Bent, batch
 
 REPLACING = ["ablation", "shapley", "permutation", "conditional_permutation", "window_conditional_permutation"]

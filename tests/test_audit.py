@@ -8,17 +8,20 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lightning_failures.functional.audit import (
+from lightning_failures.functional import (
+    ClassMoments,
     LabelDirections,
+    Moments,
     add_sums,
+    class_moments,
     directions_for_variance,
     half_slowdown,
     jackknife,
     label_directions,
+    moments,
     offset_ratio,
     widen_classes,
 )
-from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
 
 
 def draw(seed: int, n: int = 200, d: int = 5, classes: int = 3) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from rich.console import Console
 
+from lightning_failures import audit_data
+from lightning_failures.audit.audit import DataAudit
+from lightning_failures.audit.figures import audit_figure
+from lightning_failures.audit.sentences import compare, facts, rows
+from lightning_failures.audit.tables import print_audits
 from lightning_failures.cli import main
 from lightning_failures.commands.sources import read_source
-from lightning_failures.data.audit import DataAudit, audit_data
 from lightning_failures.errors import FailuresError
-from lightning_failures.reporting.audit_figures import audit_figure
-from lightning_failures.reporting.audit_tables import print_audits
-from lightning_failures.reporting.audit_words import compare, facts, rows
 
 
 def arrays(n: int = 300, channels: int = 5, offset: float = 0.0) -> dict[str, np.ndarray]:

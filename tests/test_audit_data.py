@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.data import survey as surveying
-from lightning_failures.data.audit import DataAudit, audit_data
-from lightning_failures.data.survey import Reading, Sample, Survey
-from lightning_failures.data.trial import image_views, run_trial
+from lightning_failures import audit_data
+from lightning_failures.audit import data_sums as surveying
+from lightning_failures.audit.audit import DataAudit
+from lightning_failures.audit.data_sums import Reading, Sample, Survey
+from lightning_failures.audit.small_network import image_views, run_trial
 from lightning_failures.errors import FailuresError
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_failures.data.audit import DataAudit, audit_data
-from lightning_failures.data.planted import PlantedCase, planted_scene
+from lightning_failures import audit_data, planted_scene
+from lightning_failures.audit.audit import DataAudit
+from lightning_failures.data.planted import PlantedCase
 
 
 def audit_rows(rows: Tensor, target: Tensor, steps: int = 150) -> DataAudit:

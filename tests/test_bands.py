@@ -6,9 +6,17 @@ from itertools import pairwise
 import pytest
 import torch
 
-from lightning_failures.data.axes import Axis, channel_names, convert, spectral_axis
-from lightning_failures.data.bands import BAND_SETS, resolve_bands, tiles, windows
 from lightning_failures.errors import FailuresWarning, InputError, UnknownNameError
+from lightning_failures.spectrum import (
+    BAND_SETS,
+    Axis,
+    channel_names,
+    convert,
+    resolve_bands,
+    spectral_axis,
+    tiles,
+    windows,
+)
 
 CM = spectral_axis(torch.linspace(900, 1800, 64), "cm-1")
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.metrics import base
-from lightning_failures.metrics.base import SumMetric, check_rows, check_target
+from lightning_failures.metrics import SumMetric, base, check_rows, check_target
 from tests.processes import run_on_processes
 
 

@@ -7,11 +7,17 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from lightning_failures.callbacks.channels import (
+    ChannelCourse,
+    Profile,
+    band_bars,
+    course_figure,
+    profile_figure,
+    record_bars,
+)
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.canvas import close, to_png
-from lightning_failures.reporting.channel_course import ChannelCourse, Profile
-from lightning_failures.reporting.channel_figures import band_bars, course_figure, profile_figure, record_bars
-from lightning_failures.reporting.record import Evaluation, RunRecord
+from lightning_failures.records import Evaluation, RunRecord
+from lightning_failures.reporting.figure_style import close, to_png
 from lightning_failures.reporting.report import write_report
 
 

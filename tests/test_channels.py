@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.channels import (
+from lightning_failures.functional import (
     ChannelProfile,
     ChannelSums,
+    Moments,
     channel_sums,
     haufe_pattern,
     jensen_shannon,
     mean_change,
+    moments,
     pearson,
     share,
     signal_moments,
@@ -26,7 +28,6 @@ from lightning_failures.functional.channels import (
     standard_error,
     target_scores,
 )
-from lightning_failures.functional.moments import Moments, moments
 
 
 def profile(changes: Tensor, floor: float = 0.0, sampling: Tensor | None = None) -> ChannelProfile:

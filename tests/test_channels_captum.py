@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.replacement import donors
+from lightning_failures import attribute_channels
+from lightning_failures.attribution import donors
 
 attr = pytest.importorskip("captum.attr")
 timm = pytest.importorskip("timm")

@@ -6,8 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
-from lightning_failures.probes.attribution import attribute_channels
+from lightning_failures import ChannelAttributionMonitor, attribute_channels
 from tests.runs import Classifier, dataset, fit, hooks_on, loaders, trainer
 from tests.test_channels_monitor import channels, monitor
 

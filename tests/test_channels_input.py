@@ -7,10 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
-from lightning_failures.callbacks.suite import failure_monitors
+from lightning_failures import ChannelAttributionMonitor, attribute_channels, failure_monitors
 from lightning_failures.errors import FailuresWarning, InputError, UnknownNameError
-from lightning_failures.probes.attribution import attribute_channels
 from lightning_failures.reporting.glossary import glossary
 from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, loaders
 from tests.test_channels_monitor import AXIS, BANDS, KEY, channels, monitor
@@ -145,7 +143,7 @@ def test_flattened_images_are_no_spectra_and_the_error_says_so():
 
 
 def test_large_images_are_kept_in_smaller_number(monkeypatch):
-    monkeypatch.setattr("lightning_failures.callbacks.channels.MOST_VALUES", 10 * (CHANNELS * 25 + CLASSES))
+    monkeypatch.setattr("lightning_failures.callbacks.channels.monitor.MOST_VALUES", 10 * (CHANNELS * 25 + CLASSES))
     watch = monitor()
     fit([watch], epochs=1)
     assert len(watch._batch.inputs) == 10

@@ -7,19 +7,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_failures import attribute_channels
 from lightning_failures.errors import InputError
-from lightning_failures.functional.channels import haufe_pattern, signal_moments
-from lightning_failures.functional.concentration import (
+from lightning_failures.functional import (
     centroid,
     concentration,
     density,
     effective_channels,
     entropy_channels,
     gini,
+    haufe_pattern,
+    signal_moments,
     widths,
 )
-from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
-from lightning_failures.probes.attribution import attribute_channels
+from lightning_failures.metrics import ChannelDependence, ChannelSignal
 from tests.networks import Bent, batch
 
 # -- concentration

@@ -10,10 +10,9 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
-from lightning_failures.callbacks.reference import TOO_LONG
-from lightning_failures.functional.channels import jensen_shannon, spearman
-from lightning_failures.probes.attribution import attribute_channels
+from lightning_failures import ChannelAttributionMonitor, attribute_channels
+from lightning_failures.callbacks.reference_monitor import TOO_LONG
+from lightning_failures.functional import jensen_shannon, spearman
 from tests.runs import CLASSES, Classifier, dataset, fit, loaders, trainer
 
 KEY = "failures/channels/"

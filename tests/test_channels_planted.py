@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_failures.data.planted import PlantedCase, planted_scene
-from lightning_failures.probes.attribution import attribute_channels
+from lightning_failures import attribute_channels, planted_scene
+from lightning_failures.data.planted import PlantedCase
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
-from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
+from lightning_failures import ChannelAttributionMonitor
+from lightning_failures.metrics import ChannelDependence, ChannelSignal
 from tests.processes import run_on_processes
 from tests.runs import Classifier, dataset
 from tests.test_distributed import Outcome, trainer

@@ -6,10 +6,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.standard_rules import standard_rules
-from lightning_failures.reporting.record import Evaluation
+from lightning_failures import ChannelAttributionMonitor, FailureDiagnosis, standard_rules
+from lightning_failures.records import Evaluation
 from tests.runs import trainer
 
 KEY = "failures/channels/"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.shapley import ShapleyPlan, shapley_plan, shapley_values
+from lightning_failures.functional import ShapleyPlan, shapley_plan, shapley_values
 
 
 def literal(value: dict[frozenset[int], float], bands: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_failures.callbacks.checkpoint import GatedCheckpoint
+from lightning_failures import GatedCheckpoint
 from lightning_failures.errors import FailuresWarning, InputError
 from tests.gates import CONSTRAINT, WORST, fit, gate, names, script, trainer
 

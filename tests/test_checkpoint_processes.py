@@ -7,9 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.checkpoint import GatedCheckpoint
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.early_stopping import GatedEarlyStopping
+from lightning_failures import FailureDiagnosis, GatedCheckpoint, GatedEarlyStopping
 from tests.gates import WORST, Scripted, names, script
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import WandbLogger
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from tests.gates import CONSTRAINT, WORST, fit, gate, script
 
 folder, uploads = Path(sys.argv[1]), sys.argv[2]

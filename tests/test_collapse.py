@@ -4,10 +4,10 @@ import math
 import pytest
 import torch
 
+from lightning_failures import FeatureSpectrum
 from lightning_failures.errors import InputError
 from lightning_failures.functional import collapse as c
-from lightning_failures.functional.moments import power_sums
-from lightning_failures.metrics.collapse import FeatureSpectrum
+from lightning_failures.functional import power_sums
 
 BATCHES = [(200,), (1, 199), (64, 64, 64, 8), (3,) * 66 + (2,)]
 

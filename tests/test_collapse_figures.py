@@ -3,9 +3,10 @@ import math
 
 import pytest
 
+from lightning_failures.callbacks.collapse import LayerCourse, layer_figure
+from lightning_failures.callbacks.collapse.figures import DECADES
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.canvas import to_png
-from lightning_failures.reporting.collapse_figures import DECADES, LayerCourse, layer_figure
+from lightning_failures.reporting.figure_style import to_png
 
 pytest.importorskip("matplotlib")
 

@@ -6,9 +6,7 @@ import lightning as L
 import pytest
 import torch
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.data.tables import FactorTable
-from lightning_failures.metrics.grouped_dimension import GroupedDimension
+from lightning_failures import CollapseMonitor, FactorTable, GroupedDimension
 from tests.runs import CLASSES, fit, table
 
 KEY = "failures/collapse/"

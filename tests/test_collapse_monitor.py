@@ -10,12 +10,10 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.class_geometry import ClassGeometry
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.collapse_reference import CollapseReference
+from lightning_failures import CollapseMonitor, SubspaceOverlap
+from lightning_failures.callbacks.collapse import ClassGeometry, CollapseReference
 from lightning_failures.errors import FailuresWarning, InputError
-from lightning_failures.functional.collapse import feature_statistics, feature_sums
-from lightning_failures.metrics.similarity import SubspaceOverlap
+from lightning_failures.functional import feature_statistics, feature_sums
 from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
 
 KEY = "failures/collapse/"

@@ -4,12 +4,16 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from lightning_failures.metrics.collapse import FeatureSpectrum
-from lightning_failures.metrics.dormant_units import DormantUnits
-from lightning_failures.metrics.grouped_dimension import GroupedDimension
-from lightning_failures.metrics.neural_collapse import NeuralCollapse
-from lightning_failures.metrics.prediction_collapse import PredictionCollapse
-from lightning_failures.metrics.similarity import CrossLayerCKA, LiDAR, SubspaceOverlap
+from lightning_failures import (
+    CrossLayerCKA,
+    DormantUnits,
+    FeatureSpectrum,
+    GroupedDimension,
+    LiDAR,
+    NeuralCollapse,
+    PredictionCollapse,
+    SubspaceOverlap,
+)
 from tests.processes import run_on_processes
 
 N, C, D = 200, 5, 12

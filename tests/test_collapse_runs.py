@@ -7,8 +7,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures import CollapseMonitor, FailureDiagnosis
 from tests.runs import trainer
 
 pytestmark = pytest.mark.slow

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from lightning_failures.callbacks.conditions import Condition
 from lightning_failures.errors import InputError
+from lightning_failures.records import Condition
 
 
 @pytest.mark.parametrize(

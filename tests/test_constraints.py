@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from lightning_failures.callbacks.constraints import measure, read_constraints
+from lightning_failures.callbacks.gate import measure, read_constraints
 from lightning_failures.errors import InputError
 
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.rules import Rule
+from lightning_failures import FailureDiagnosis, Rule
 from lightning_failures.errors import FailuresWarning, InputError
-from lightning_failures.reporting.record import Evaluation
+from lightning_failures.records import Evaluation
 from tests.gates import Scripted, loaders, trainer
 from tests.killed_run import CUTS
 

@@ -10,14 +10,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from statsmodels.stats.contingency_tables import mcnemar
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.discriminant import (
+from lightning_failures.functional import (
+    ClassMoments,
     UntappedCounts,
+    class_moments,
     count_untapped,
     linear_discriminant,
     oas_shrinkage,
     untapped_information,
 )
-from lightning_failures.functional.moments import ClassMoments, class_moments
 
 
 def scene(n: int = 300, d: int = 12, c: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,7 +152,8 @@ def test_an_impossible_shrinkage_is_refused() -> None:
 
 def test_indian_pines_patches_reach_what_the_docstring_says() -> None:
     pytest.importorskip("tensorly")
-    from lightning_failures.data.indian_pines import Patches, load_indian_pines
+    from lightning_failures import load_indian_pines
+    from lightning_failures.data.indian_pines import Patches
 
     def rows(patches: Patches) -> tuple[torch.Tensor, torch.Tensor]:
         spectra = torch.cat([patches.scene[part].mean((1, 2)) for part in patches.pixels.split(500)])

@@ -5,10 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.factors import FactorErrorMonitor
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures import CollapseMonitor, FactorErrorMonitor, FailureDiagnosis, SimplicityBiasMonitor
 from tests.runs import Classifier, dataset, table
 
 pytestmark = pytest.mark.slow

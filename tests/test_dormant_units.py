@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_failures.metrics.dormant_units import DormantUnits
+from lightning_failures import DormantUnits
 
 
 def relu(n, d, dead=0, seed=0):

@@ -3,7 +3,7 @@ import math
 import pytest
 from lightning.pytorch.callbacks import EarlyStopping
 
-from lightning_failures.callbacks.early_stopping import GatedEarlyStopping
+from lightning_failures import GatedEarlyStopping
 from lightning_failures.errors import FailuresWarning, InputError
 from tests.gates import WORST, fit, gate, load, names, script
 

@@ -8,18 +8,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from lightning_failures import FactorErrorRatio
 from lightning_failures.errors import InputError
-from lightning_failures.functional.factors import (
+from lightning_failures.functional import (
     FactorCounts,
     count_factor_errors,
     error_ratio,
+    error_ratio_interval,
+    factor_p_value,
+    holm,
+    misclassification_shift,
     misclassified,
     misclassified_real,
+    odds_ratio,
+    odds_ratio_interval,
+    prevalence,
+    shrunk_error_ratio,
 )
-from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
-from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
-from lightning_failures.functional.prevalence import misclassification_shift, prevalence
-from lightning_failures.metrics.factors import FactorErrorRatio
 
 NAMES = ("blurred", "dark", "rare")
 

@@ -7,20 +7,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lightning_failures import ClassAdjustedErrorRatio
 from lightning_failures.data.imagenet_x import FACTORS
 from lightning_failures.errors import InputError
-from lightning_failures.functional.adjustment import (
+from lightning_failures.functional import (
     StratifiedCounts,
     cochran_mantel_haenszel,
     count_by_class,
+    count_factor_errors,
+    holm,
     mantel_haenszel,
     mantel_haenszel_interval,
     mantel_haenszel_log_error,
     standardised_error_ratio,
 )
-from lightning_failures.functional.factors import count_factor_errors
-from lightning_failures.functional.intervals import holm
-from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
 from tests.published import joined, published
 
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lightning_failures import FactorCalibration
 from lightning_failures.data.imagenet_x import FACTORS
 from lightning_failures.errors import InputError
-from lightning_failures.functional.calibration import calibration_error, count_calibration, overconfidence
-from lightning_failures.metrics.calibration import FactorCalibration
+from lightning_failures.functional import calibration_error, count_calibration, overconfidence
 from tests.published import joined, published
 
 

@@ -3,13 +3,19 @@ import math
 import pytest
 import torch
 
+from lightning_failures import FactorPrevalence, WorstClasses
 from lightning_failures.data.imagenet_x import FACTORS
-from lightning_failures.functional.classes import ClassCounts, count_class_errors, worst_classes, worst_classes_accuracy
-from lightning_failures.functional.factors import FactorCounts
-from lightning_failures.functional.prevalence import misclassification_shift, prevalence
-from lightning_failures.functional.profile import fit_profile, matched_residual
-from lightning_failures.metrics.classes import WorstClasses
-from lightning_failures.metrics.prevalence import FactorPrevalence
+from lightning_failures.functional import (
+    ClassCounts,
+    FactorCounts,
+    count_class_errors,
+    fit_profile,
+    matched_residual,
+    misclassification_shift,
+    prevalence,
+    worst_classes,
+    worst_classes_accuracy,
+)
 from tests.published import DATA, joined, published
 
 # the classes that fare worst

@@ -4,15 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.factors import count_factor_errors, error_ratio
-from lightning_failures.functional.interaction import (
+from lightning_failures import FactorInteraction
+from lightning_failures.functional import (
     InteractionCounts,
+    count_factor_errors,
     count_interactions,
+    error_ratio,
     pair_error_ratio,
     phi,
     risk_difference,
 )
-from lightning_failures.metrics.interaction import FactorInteraction
 
 
 def images(seed: int, count: int = 400) -> tuple[Tensor, Tensor]:

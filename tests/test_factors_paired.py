@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lightning_failures import PairedErrorRatio
 from lightning_failures.data.imagenet_x import FACTORS
 from lightning_failures.errors import InputError
-from lightning_failures.functional.factors import count_factor_errors, error_ratio
-from lightning_failures.functional.paired import (
+from lightning_failures.functional import (
     PairedCounts,
+    count_factor_errors,
     count_paired_errors,
+    error_ratio,
     mcnemar,
     paired_interval,
     paired_log_error,
@@ -22,7 +24,6 @@ from lightning_failures.functional.paired import (
     risk_ratio_interval,
     spillover,
 )
-from lightning_failures.metrics.paired import PairedErrorRatio
 from tests.published import joined, published
 
 

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
-from lightning_failures.metrics.calibration import FactorCalibration
-from lightning_failures.metrics.classes import WorstClasses
-from lightning_failures.metrics.factors import FactorErrorRatio
-from lightning_failures.metrics.interaction import FactorInteraction
-from lightning_failures.metrics.paired import PairedErrorRatio
-from lightning_failures.metrics.prevalence import FactorPrevalence
-from lightning_failures.metrics.trend import FactorTrend
+from lightning_failures import (
+    ClassAdjustedErrorRatio,
+    FactorCalibration,
+    FactorErrorRatio,
+    FactorInteraction,
+    FactorPrevalence,
+    FactorTrend,
+    PairedErrorRatio,
+    WorstClasses,
+)
 from tests.processes import run_on_processes
 
 NAMES = ["blurred", "dark", "rare"]

@@ -6,11 +6,18 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from lightning_failures import FactorTrend
 from lightning_failures.errors import InputError
-from lightning_failures.functional.factors import count_factor_errors, error_ratio
-from lightning_failures.functional.intervals import error_ratio_interval, holm
-from lightning_failures.functional.trend import TrendCounts, cochran_armitage, count_trend, error_auc
-from lightning_failures.metrics.trend import FactorTrend
+from lightning_failures.functional import (
+    TrendCounts,
+    cochran_armitage,
+    count_factor_errors,
+    count_trend,
+    error_auc,
+    error_ratio,
+    error_ratio_interval,
+    holm,
+)
 
 EDGES = torch.tensor([[0.2, 0.4, 0.6, 0.8], [0.5, torch.inf, torch.inf, torch.inf]], dtype=torch.float64)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.probes.fields import discover_inputs, discover_targets, labels_of, read_field
+from lightning_failures.observe import discover_inputs, discover_targets, read_field
+from lightning_failures.observe.batch_fields import labels_of
 
 IMAGES = torch.rand(4, 3, 8, 8)
 LABELS = torch.tensor([0, 1, 2, 0])

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_failures import Finding
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.reporting.findings import FINDING_KINDS, Finding, strict
+from lightning_failures.records import FINDING_KINDS, strict
 from tests.records import UNTAPPED
 
 

@@ -7,8 +7,8 @@ import torch
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.first_layer import ChannelInput, StemInput, find_stem
+from lightning_failures import attribute_channels
+from lightning_failures.attribution import ChannelInput, StemInput, find_stem
 from tests.stems import FAST, PLAIN, C, batch, conv, literal, tail
 
 

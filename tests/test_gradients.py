@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_failures import attribute_channels
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.gradients import input_gradient, logits_of, ordinary, undisturbed, unwrapped
+from lightning_failures.observe import input_gradient, logits_of, ordinary, undisturbed, unwrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore:attribute_channels. integrated gradients miss")  # two points are few
 

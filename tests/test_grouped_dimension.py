@@ -1,9 +1,8 @@
 import pytest
 import torch
 
+from lightning_failures import FeatureSpectrum, GroupedDimension
 from lightning_failures.errors import InputError
-from lightning_failures.metrics.collapse import FeatureSpectrum
-from lightning_failures.metrics.grouped_dimension import GroupedDimension
 
 
 def randn(n, d, seed=0):

@@ -6,19 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_failures import FactorErrorRatio, load_imagenet_x
 from lightning_failures.data import imagenet_x
 from lightning_failures.data.imagenet_x import (
     FACTORS,
     METACLASSES,
     Which,
-    load_imagenet_x,
     load_metaclasses,
     load_real_labels,
     read_imagenet_x,
 )
 from lightning_failures.errors import InputError, MissingPackageError
-from lightning_failures.functional.intervals import log_ratio_error
-from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.functional import log_ratio_error
 from tests.published import installed, joined, published
 
 SEEN = {

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_failures.data.indian_pines import CLASS_NAMES, IndianPines, Patches, load_indian_pines
+from lightning_failures import load_indian_pines
+from lightning_failures.data.indian_pines import CLASS_NAMES, IndianPines, Patches
 from lightning_failures.errors import InputError, MissingPackageError
 
 pytest.importorskip("tensorly")

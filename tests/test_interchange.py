@@ -7,17 +7,19 @@ import torch
 from statsmodels.stats.proportion import proportion_confint
 from torch import Tensor, nn
 
+from lightning_failures import DecisionDimension, interchange
 from lightning_failures.errors import InputError
-from lightning_failures.functional.interchange import (
+from lightning_failures.functional import (
     InterchangeCounts,
     count_interchange,
+    covariance,
     decision_dimension,
     interchange_inputs,
     interchange_shares,
+    moments,
+    principal_directions,
 )
-from lightning_failures.functional.moments import covariance, moments, principal_directions
-from lightning_failures.metrics.simplicity import DecisionDimension
-from lightning_failures.probes.interventions import as_labels, interchange
+from lightning_failures.interventions import as_labels
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lightning_failures.functional.factors import FactorCounts, error_ratio
-from lightning_failures.functional.intervals import (
+from lightning_failures.functional import (
+    FactorCounts,
     benjamini_hochberg,
+    error_ratio,
     error_ratio_interval,
     factor_p_value,
     holm,

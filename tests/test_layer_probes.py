@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from lightning_failures.callbacks.layer_probes import MOST_TESTED, LayerProbes
-from lightning_failures.callbacks.training_window import TrainingWindow
-from lightning_failures.functional.discriminant import linear_discriminant
-from lightning_failures.functional.moments import class_moments
+from lightning_failures.callbacks.collapse import LayerProbes, TrainingWindow
+from lightning_failures.callbacks.collapse.layer_probes import MOST_TESTED
+from lightning_failures.functional import class_moments, linear_discriminant
 
 
 def data(images=600, seed=0):

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from lightning_failures.errors import DiscoveryError, InputError
-from lightning_failures.probes.layers import PENULTIMATE, find_layers, pool, pooling_of
-from lightning_failures.probes.observe import Observation
+from lightning_failures.observe import PENULTIMATE, Observation, find_layers, pool, pooling_of
 from tests.test_probe import IMAGES, LABELS, Module, hooks_on, loss_only, watch
 
 
@@ -100,7 +99,7 @@ def test_what_a_glob_finds_is_left_out_where_the_step_does_not_call_it():
 
 
 def test_only_named_layers_and_the_head_carry_a_hook_after_the_first_batch():
-    from lightning_failures.probes.probe import Probe
+    from lightning_failures import Probe
 
     module, probe, user = Module(), Probe(layers="body"), object()
     probe.attach(module, user)

@@ -2,12 +2,11 @@ import math
 
 import pytest
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.rules import Rule
+from lightning_failures import FailureDiagnosis, Rule
+from lightning_failures.callbacks.findings import ValidationMetric, find_metric, turning_epoch
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.lead import ValidationMetric, find_metric, turning_epoch
-from lightning_failures.reporting.record import Evaluation, RunRecord
-from lightning_failures.reporting.words import lead, when
+from lightning_failures.records import Evaluation, RunRecord
+from lightning_failures.reporting.sentences import lead, when
 
 RULE = Rule(kind="own_rule", name="low", when="a > 1", message="a is {a}", warmup=0, persistence=1)
 

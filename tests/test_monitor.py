@@ -8,13 +8,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.factors import FactorErrorMonitor
+from lightning_failures import (
+    CollapseMonitor,
+    FactorErrorMonitor,
+    FactorTable,
+    FailureDiagnosis,
+    SimplicityBiasMonitor,
+    failure_monitors,
+)
 from lightning_failures.callbacks.monitor import Monitor
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
-from lightning_failures.callbacks.suite import failure_monitors
-from lightning_failures.data.tables import FactorTable
 from lightning_failures.errors import FailuresWarning
 from tests.runs import Classifier, dataset, fit, hooks_on, loaders, table
 

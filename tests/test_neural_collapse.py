@@ -3,9 +3,9 @@ import itertools
 import pytest
 import torch
 
+from lightning_failures import NeuralCollapse
 from lightning_failures.errors import InputError
-from lightning_failures.functional.neural_collapse import NeuralSums
-from lightning_failures.metrics.neural_collapse import NeuralCollapse
+from lightning_failures.functional import NeuralSums
 
 
 def drawn(n=300, c=5, d=12, seed=0, mean=0.0):

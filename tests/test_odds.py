@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_failures.functional.factors import FactorCounts
-from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
+from lightning_failures.functional import FactorCounts, odds_ratio, odds_ratio_interval
 
 
 def counts(a, n, c, m):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_failures.callbacks.perturbations import PerturbationMonitor
+from lightning_failures import PerturbationMonitor
 from tests.runs import dataset, fit
 
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.probes.changes import RawUnits
-from lightning_failures.probes.perturbations import PERTURBATIONS, perturbations
+from lightning_failures.interventions import PERTURBATIONS, RawUnits, perturbations
 
 IMAGES = torch.rand(3, 5, 12, 10, generator=torch.Generator().manual_seed(0)) + 0.1
 

@@ -3,9 +3,8 @@
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.pictures import Picture
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures import CollapseMonitor, SimplicityBiasMonitor
+from lightning_failures.callbacks.picture import Picture
 from tests.runs import fit, trainer
 
 pytest.importorskip("matplotlib")

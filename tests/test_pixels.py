@@ -1,7 +1,6 @@
 import torch
 
-from lightning_failures.probes.observe import Observation
-from lightning_failures.probes.pixels import draw_positions, pixel_rows, rows_of
+from lightning_failures.observe import Observation, draw_positions, pixel_rows, rows_of
 
 
 def test_positions_follow_the_seed_and_leave_the_global_generator_alone():

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_failures.data.planted import PlantedCase, PlantedImages, planted_scene
+from lightning_failures import planted_scene
+from lightning_failures.data.planted import PlantedCase, PlantedImages
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.functional.discriminant import linear_discriminant
-from lightning_failures.functional.moments import class_moments
+from lightning_failures.functional import class_moments, linear_discriminant
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
+from lightning_failures import PredictionCollapse
 from lightning_failures.errors import InputError
 from lightning_failures.functional import prediction_collapse as p
-from lightning_failures.metrics.prediction_collapse import PredictionCollapse
 
 
 def randn(n, c, seed=0):

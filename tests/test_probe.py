@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_failures import Probe
 from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError
-from lightning_failures.probes.observe import PENULTIMATE
-from lightning_failures.probes.probe import Probe
+from lightning_failures.observe import PENULTIMATE
 
 IMAGES, LABELS = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_failures.functional.projection import gaussian_projection, unproject_participation_ratio
+from lightning_failures.functional import gaussian_projection, unproject_participation_ratio
 
 
 def ratio(eigenvalues):

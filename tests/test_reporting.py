@@ -5,11 +5,18 @@ from pathlib import Path
 import pytest
 
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.findings import FINDING_KINDS
-from lightning_failures.reporting.glossary import GLOSSARY, glossary
-from lightning_failures.reporting.record import Evaluation, RunRecord, factor_rows, read_records, write_records
+from lightning_failures.records import (
+    FINDING_KINDS,
+    Evaluation,
+    RunRecord,
+    factor_rows,
+    number,
+    read_records,
+    write_records,
+)
+from lightning_failures.reporting.glossary import every_term, glossary
+from lightning_failures.reporting.sentences import KIND_TITLES, headline, status, tally, title, when
 from lightning_failures.reporting.summary import comparison, sparkline, tiles
-from lightning_failures.reporting.words import KIND_TITLES, headline, number, status, tally, title, when
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
 
 
@@ -149,7 +156,7 @@ def test_numbers_for_people(value: float | str, text: str) -> None:
 def test_the_glossary_explains_what_was_logged_and_no_more() -> None:
     assert {term.name for term in glossary(["failures/factors/error_ratio/dark"])} == {"Error ratio of a factor"}
     assert glossary(["val_loss"]) == []
-    assert glossary([term.pattern.replace("*", "penultimate") for term in GLOSSARY]) == list(GLOSSARY)
+    assert glossary([term.pattern.replace("*", "penultimate") for term in every_term()]) == list(every_term())
 
 
 def test_tiles_show_the_main_figures_that_were_logged() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.console import print_finding, print_verdict
-from lightning_failures.reporting.record import Evaluation, RunRecord
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightning_failures.callbacks.factors import factor_figure
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, factor_figure, interchange_figure
-from lightning_failures.reporting.record import Evaluation, FactorRow, RunRecord
+from lightning_failures.records import Evaluation, FactorRow, RunRecord
+from lightning_failures.reporting.figure_style import COLOURS, close, short, to_png, to_svg
+from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from tests.records import FACTORS, UNTAPPED, failing, healthy, values
 
 mpl = pytest.importorskip("matplotlib")
-
-from lightning_failures.reporting.canvas import COLOURS, close, short, to_png, to_svg  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

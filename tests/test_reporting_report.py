@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lightning_failures import Finding
 from lightning_failures.errors import InputError, MissingPackageError
-from lightning_failures.reporting.findings import Finding
-from lightning_failures.reporting.record import Evaluation, RunRecord
+from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.report import write_findings, write_report
 from tests.records import FACTORS, UNTAPPED, failing, healthy, values
 

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.probes.reference import ReferenceBatch, donor_rows, mean_spectra
-from lightning_failures.probes.rerun import check_rerun, rerun
+from lightning_failures.observe import ReferenceBatch, check_rerun, donor_rows, mean_spectra, rerun
 
 IMAGES = torch.rand(10, 3, 4, 4)
 

@@ -1,7 +1,7 @@
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
-from lightning_failures.probes.rows import LoaderRows
+from lightning_failures.observe import LoaderRows
 
 DATASET = list(range(37))
 

@@ -2,10 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.rulebook import read_rules
-from lightning_failures.callbacks.rules import Rule
-from lightning_failures.callbacks.standard_rules import standard_rules
+from lightning_failures import FailureDiagnosis, Rule, read_rules, standard_rules
 from lightning_failures.errors import InputError, UnknownNameError
 
 STANDARD = {rule.name: rule for rule in standard_rules()}

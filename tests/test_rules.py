@@ -2,11 +2,9 @@ import math
 
 import pytest
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.rules import Rule
-from lightning_failures.callbacks.standard_rules import standard_rules
+from lightning_failures import FailureDiagnosis, Rule, standard_rules
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.record import Evaluation
+from lightning_failures.records import Evaluation
 
 RULE = Rule(
     kind="factor_failure",

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_failures.callbacks.standard_rules import standard_rules
+from lightning_failures import standard_rules
 from lightning_failures.cli import main
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "rules.yaml"

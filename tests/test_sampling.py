@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_failures.functional.sampling import LEVELS, RowSample, drawn_rows, sample_rows
+from lightning_failures.functional import LEVELS, RowSample, drawn_rows, sample_rows
 
 
 def randn(n, d, seed=0):

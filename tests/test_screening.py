@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lightning_failures.probes.attribution import attribute_channels
-from lightning_failures.probes.screening import deletion_curves, screen_channels
+from lightning_failures import attribute_channels
+from lightning_failures.attribution import deletion_curves, screen_channels
 from tests.networks import Bent, Mean, batch
 
 REPLACING = ["ablation", "shapley", "permutation", "conditional_permutation", "window_conditional_permutation"]

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from lightning_failures import CrossLayerCKA, LiDAR, SubspaceOverlap
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.metrics.similarity import CrossLayerCKA, LiDAR, SubspaceOverlap
 
 
 def randn(n, d, seed=0):

@@ -4,19 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_failures.errors import InputError
-from lightning_failures.functional.discriminant import linear_discriminant
-from lightning_failures.functional.ladder import ladder_features
-from lightning_failures.functional.moments import class_moments
-from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
-from lightning_failures.metrics.ladder import Ladder
-from lightning_failures.metrics.retention import PatchSensitivity, Retention, SpatialEnergy
-from lightning_failures.metrics.simplicity import (
+from lightning_failures import (
+    CueExplainedVariance,
     DecisionDimension,
     ExplainedBySimple,
     LinearReference,
     UntappedInformation,
 )
+from lightning_failures.errors import InputError
+from lightning_failures.functional import class_moments, ladder_features, linear_discriminant
+from lightning_failures.metrics import CueSwap, Ladder, PatchSensitivity, Retention, SpatialEnergy
 from tests.processes import run_on_processes
 
 

@@ -6,8 +6,9 @@ import torch
 from scipy.stats import f_oneway
 from torch import Tensor
 
+from lightning_failures import CueExplainedVariance
 from lightning_failures.errors import InputError
-from lightning_failures.functional.cues import (
+from lightning_failures.functional import (
     CueSums,
     cue_edges,
     cue_explained_variance,
@@ -16,7 +17,7 @@ from lightning_failures.functional.cues import (
     rescale_to,
     total_absorbance,
 )
-from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
+from lightning_failures.metrics import CueSwap
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

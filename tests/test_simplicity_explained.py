@@ -9,8 +9,9 @@ from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import expected_mutual_information
 from torch import Tensor
 
+from lightning_failures import ExplainedBySimple
 from lightning_failures.errors import InputError
-from lightning_failures.functional.simplicity import (
+from lightning_failures.functional import (
     ExplainedCounts,
     count_explained,
     expected_information,
@@ -18,7 +19,6 @@ from lightning_failures.functional.simplicity import (
     lowest_rung,
     mutual_information,
 )
-from lightning_failures.metrics.simplicity import ExplainedBySimple
 
 
 def labels(n: int, c: int, seed: int) -> Tensor:

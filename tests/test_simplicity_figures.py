@@ -2,9 +2,7 @@ import math
 
 import pytest
 
-from lightning_failures.reporting.canvas import to_png
-from lightning_failures.reporting.glossary import glossary
-from lightning_failures.reporting.simplicity_figures import (
+from lightning_failures.callbacks.simplicity import (
     FIGURES,
     SimplicityCourse,
     cue_figure,
@@ -13,6 +11,8 @@ from lightning_failures.reporting.simplicity_figures import (
     retention_figure,
     ring_figure,
 )
+from lightning_failures.reporting.figure_style import to_png
+from lightning_failures.reporting.glossary import glossary
 
 pytest.importorskip("matplotlib")
 

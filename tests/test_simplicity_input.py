@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_failures.callbacks.cues import CueReader
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures import SimplicityBiasMonitor
+from lightning_failures.callbacks.simplicity import CueReader
 from lightning_failures.errors import FailuresWarning, InputError
 from tests.runs import dataset, fit
 from tests.test_simplicity_monitor import scene, thick, values_of, watch

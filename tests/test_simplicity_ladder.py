@@ -8,17 +8,17 @@ from sklearn.feature_selection import f_classif
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.discriminant import linear_discriminant
-from lightning_failures.functional.ladder import (
+from lightning_failures.functional import (
     best_channel,
+    class_moments,
     fit_ladder,
     label_share,
     ladder_features,
+    linear_discriminant,
     pixel_ladder_features,
     project,
 )
-from lightning_failures.functional.moments import class_moments
-from lightning_failures.metrics.ladder import Ladder
+from lightning_failures.metrics import Ladder
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

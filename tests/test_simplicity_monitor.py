@@ -6,12 +6,18 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
-from lightning_failures.functional.cues import cue_edges, cue_explained_variance, cue_sums, total_absorbance
-from lightning_failures.functional.ladder import fit_ladder, ladder_features
-from lightning_failures.functional.moments import class_moments
-from lightning_failures.functional.simplicity import count_explained, explained_by_simple
+from lightning_failures import FailureDiagnosis, SimplicityBiasMonitor
+from lightning_failures.functional import (
+    class_moments,
+    count_explained,
+    cue_edges,
+    cue_explained_variance,
+    cue_sums,
+    explained_by_simple,
+    fit_ladder,
+    ladder_features,
+    total_absorbance,
+)
 from tests.runs import fit
 
 KEY = "failures/simplicity/"

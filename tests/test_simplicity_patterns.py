@@ -9,11 +9,17 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.frequencies import RingEnergy, radial_energy, remove_ring, ring_edges
-from lightning_failures.functional.patches import noisy_patch, patch_sensitivity, sensitivity_sums
-from lightning_failures.metrics.retention import PatchSensitivity, SpatialEnergy
-from lightning_failures.probes.changes import ring_changes
-from lightning_failures.probes.interventions import patch_logits
+from lightning_failures.functional import (
+    RingEnergy,
+    noisy_patch,
+    patch_sensitivity,
+    radial_energy,
+    remove_ring,
+    ring_edges,
+    sensitivity_sums,
+)
+from lightning_failures.interventions import patch_logits, ring_changes
+from lightning_failures.metrics import PatchSensitivity, SpatialEnergy
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
+from lightning_failures import SimplicityBiasMonitor
 from tests.test_distributed import trainer
 from tests.test_simplicity_monitor import KEY, Fixed, scene, thick
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.discriminant import UntappedCounts, untapped_information
-from lightning_failures.functional.retention import (
+from lightning_failures.functional import (
+    UntappedCounts,
     count_retention,
     gaussian_clones,
     keep_intensity,
@@ -16,16 +16,18 @@ from lightning_failures.functional.retention import (
     retained,
     shuffle_pixels,
     unit_total,
+    untapped_information,
 )
-from lightning_failures.metrics.cues import CueSwap
-from lightning_failures.metrics.retention import Retention
-from lightning_failures.probes.changes import raw_units, retention_changes, total_absorbance_swap
-from lightning_failures.probes.interventions import (
+from lightning_failures.interventions import (
     as_labels,
     predict_changed,
     predict_clones,
     predict_swapped,
+    raw_units,
+    retention_changes,
+    total_absorbance_swap,
 )
+from lightning_failures.metrics import CueSwap, Retention
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:

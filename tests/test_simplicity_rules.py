@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.reporting.record import Evaluation
+from lightning_failures import FailureDiagnosis
+from lightning_failures.records import Evaluation
 
 KEY = "failures/simplicity/"
 CUE = {"swap_own": 0.9, "swap_donor": 0.05, "eta2": 0.95, "eta2_within": 0.8, "explained_adjusted": 0.99, "reach": 0.92}

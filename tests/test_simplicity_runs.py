@@ -10,9 +10,8 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
-from lightning_failures.callbacks.suite import failure_monitors
-from lightning_failures.functional.cues import total_absorbance
+from lightning_failures import SimplicityBiasMonitor, failure_monitors
+from lightning_failures.functional import total_absorbance
 from tests.runs import Classifier, dataset, fit, hooks_on, loaders, trainer
 from tests.test_simplicity_monitor import EAGER, nearest, scene, thick, values_of, watch
 

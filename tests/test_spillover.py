@@ -2,9 +2,9 @@ import math
 
 import torch
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.spillover import Spillover
-from lightning_failures.reporting.record import Evaluation
+from lightning_failures import FailureDiagnosis
+from lightning_failures.callbacks.factors import Spillover
+from lightning_failures.records import Evaluation
 
 IMAGES = 2000
 TARGET = torch.arange(IMAGES) % 7

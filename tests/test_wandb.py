@@ -25,7 +25,7 @@ def local(self, address):
 socket.socket.connect = local
 
 from lightning.pytorch.loggers import WandbLogger
-from lightning_failures.reporting.figures import factor_figure
+from lightning_failures.callbacks.factors import factor_figure
 from lightning_failures.reporting.loggers import log_alert, log_figure, log_summary, log_table
 from tests.records import failing
 

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal, TypedDict
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.guest import Guest
-from lightning_failures.callbacks.processes import gather
-from lightning_failures.probes.fields import Field
-from lightning_failures.probes.observe import Observation
-from lightning_failures.probes.probe import Probe
-from lightning_failures.probes.rows import LoaderRows
+from lightning_failures.callbacks.error_guard import Guest
+from lightning_failures.callbacks.ranks import gather
+from lightning_failures.observe.batch_fields import Field
+from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.probe import Probe
 
 __all__ = ["Monitor", "MonitorOptions"]
 

@@ -6,18 +6,18 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback
 
-from lightning_failures.callbacks.channels import ChannelAttributionMonitor
-from lightning_failures.callbacks.collapse import CollapseMonitor
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.factors import FactorErrorMonitor
+from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
+from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
+from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
+from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.findings.rulebook import RuleSource
 from lightning_failures.callbacks.monitor import MonitorOptions
-from lightning_failures.callbacks.rulebook import RuleSource
-from lightning_failures.callbacks.simplicity import SimplicityBiasMonitor
-from lightning_failures.data.bands import BandsLike
-from lightning_failures.probes.changes import Change
-from lightning_failures.probes.factors import FactorSource
-from lightning_failures.probes.fields import Field
-from lightning_failures.probes.probe import Probe
+from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
+from lightning_failures.interventions.changes import Change
+from lightning_failures.observe.batch_fields import Field
+from lightning_failures.observe.factor_reader import FactorSource
+from lightning_failures.observe.probe import Probe
+from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
@@ -44,14 +44,14 @@ def failure_monitors(
     Works without arguments on an image classifier; factors are watched where they are given.
 
     Args:
-        factors: see :class:`~lightning_failures.callbacks.factors.FactorErrorMonitor`; None: no factors.
+        factors: see :class:`.FactorErrorMonitor`; None: no factors.
         wavelengths: place of each channel on the axis; (b). None: channels by number.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         bands: groups of channels whose part in the decisions is watched; see
-            :class:`~lightning_failures.callbacks.channels.ChannelAttributionMonitor`.
+            :class:`.ChannelAttributionMonitor`.
         layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
         cues: simple cues of your own, such as a scanner's index; see
-            :class:`~lightning_failures.callbacks.simplicity.SimplicityBiasMonitor`.
+            :class:`.SimplicityBiasMonitor`.
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.

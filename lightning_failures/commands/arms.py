@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_failures.callbacks.diagnosis import FailureDiagnosis
+from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.suite import failure_monitors
 from lightning_failures.data.indian_pines import IndianPines
-from lightning_failures.reporting.record import RunRecord
+from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["SceneClassifier", "train_arm"]
 

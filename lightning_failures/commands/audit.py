@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning_failures.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
+    from lightning_failures.audit.audit import DataAudit
     from lightning_failures.commands.sources import Source
-    from lightning_failures.data.audit import DataAudit
 
 __all__ = ["audit"]
 
@@ -63,8 +63,8 @@ def audit(
 
     console = Console(highlight=False)
     with console.status("Loading"):
+        from lightning_failures.audit.tables import print_audits
         from lightning_failures.commands.sources import read_source
-        from lightning_failures.reporting.audit_tables import print_audits
     places = _read_wavelengths(wavelengths)
     audits = []
     for name in data:
@@ -77,7 +77,7 @@ def audit(
     if json is not None:
         _write(json, _text(audits, seed))
     if out is not None:
-        from lightning_failures.reporting.audit_page import write_audit
+        from lightning_failures.audit.page import write_audit
 
         page = write_audit(out, audits)
         console.print(f"[bold]Page:[/bold] {page}", soft_wrap=True)
@@ -85,7 +85,7 @@ def audit(
 
 
 def _audit(source: "Source", places: list[float] | None, unit: str | None, steps: int, seed: int) -> "DataAudit":
-    from lightning_failures.data.audit import audit_data
+    from lightning_failures.audit.audit import audit_data
 
     return audit_data(
         source.train,
@@ -122,7 +122,7 @@ def _rename(audits: "list[DataAudit]") -> None:
 def _text(audits: "Sequence[DataAudit]", seed: int) -> str:
     import json
 
-    from lightning_failures.reporting.audit_words import compare, facts
+    from lightning_failures.audit.sentences import compare, facts
 
     summary: dict[str, Any] = {
         "seed": seed,

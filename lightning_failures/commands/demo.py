@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lightning_failures.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
-    from lightning_failures.reporting.record import RunRecord
+    from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["demo"]
 
@@ -129,7 +129,7 @@ def _write_summary(path: Path, records: "Sequence[RunRecord]", seed: int) -> Non
     """Accuracies by epoch, time and findings of each arm, as strict JSON."""
     import json
 
-    from lightning_failures.reporting.findings import strict
+    from lightning_failures.records.finding import strict
 
     arms: dict[str, Any] = {}
     for record in records:

@@ -61,10 +61,10 @@ def factors(
 
     console = Console(highlight=False)
     with console.status("Reading"):
+        from lightning_failures.commands.factor_figures import check_figure, compare_models
+        from lightning_failures.commands.factor_tables import print_models, print_pairs
         from lightning_failures.commands.measure import find_errors, measure, measure_pair, place, read_images
         from lightning_failures.data.predictions import read_predictions
-        from lightning_failures.reporting.factor_figures import check_figure, compare_models
-        from lightning_failures.reporting.factor_tables import print_models, print_pairs
 
         if plot is not None:
             check_figure(WHERE, plot.suffix, models)

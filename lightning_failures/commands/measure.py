@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.data.factor_table import FactorTable
 from lightning_failures.data.frames import read_csv
 from lightning_failures.data.imagenet_x import Which, load_metaclasses, load_real_labels, read_imagenet_x
 from lightning_failures.data.predictions import Predictions, whole_numbers
-from lightning_failures.data.profiles import read_profiles
-from lightning_failures.data.tables import FactorTable
+from lightning_failures.data.published_profiles import read_profiles
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
 from lightning_failures.functional.profile import matched_residual

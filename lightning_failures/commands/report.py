@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_failures.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lightning_failures.callbacks.constraints import Reading
-    from lightning_failures.reporting.record import RunRecord
+    from lightning_failures.callbacks.gate.constraints import Reading
+    from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["report"]
 
@@ -45,7 +45,7 @@ def report(
         InputError: the folder holds no records, a constraint cannot be read, or a file cannot be written.
         UnknownNameError: no run has that name, or no evaluation that epoch.
     """
-    from lightning_failures.callbacks.constraints import read_constraints
+    from lightning_failures.callbacks.gate.constraints import read_constraints
 
     constraints = [] if require is None else read_constraints(WHERE, require)
     folder, everything = _read(run, name)
@@ -68,7 +68,7 @@ def report(
 
 
 def _read(run: Path, name: str | None) -> "tuple[Path, list[RunRecord]]":
-    from lightning_failures.reporting.record import read_records
+    from lightning_failures.records.run_record import read_records
 
     path = run if run.is_file() else run / RECORDS
     try:
@@ -86,7 +86,7 @@ def _read(run: Path, name: str | None) -> "tuple[Path, list[RunRecord]]":
 
 
 def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "list[Reading]":
-    from lightning_failures.callbacks.constraints import measure
+    from lightning_failures.callbacks.gate.constraints import measure
 
     at = [evaluation for evaluation in record.evaluations if epoch in (-1, evaluation.epoch)]
     if epoch != -1 and not at:
@@ -125,7 +125,7 @@ def _print(readings: "dict[str, list[Reading]]") -> None:
 def _write(path: Path, readings: "dict[str, list[Reading]]") -> None:
     import json
 
-    from lightning_failures.reporting.findings import strict
+    from lightning_failures.records.finding import strict
 
     plain = {
         name: [{key: strict(value) for key, value in reading._asdict().items()} for reading in each]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lightning_failures.errors import InputError
 
 if TYPE_CHECKING:
-    from lightning_failures.callbacks.rules import Rule
+    from lightning_failures.records.rule import Rule
 
 __all__ = ["rules"]
 
@@ -28,7 +28,7 @@ def rules(rules: str = "standard", json: Path | None = None) -> int:
         InputError: a file that cannot be read or written, or rules that cannot be used.
         UnknownNameError: the file names a standard rule that does not exist.
     """
-    from lightning_failures.callbacks.rulebook import read_rules
+    from lightning_failures.callbacks.findings.rulebook import read_rules
     from lightning_failures.reporting.rule_table import print_rules
 
     book = read_rules(None if rules == "standard" else rules, WHERE)

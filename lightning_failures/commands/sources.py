@@ -125,7 +125,7 @@ def _standardiser(where: str, loader: Iterable[Any]) -> Callable[[Any], Tensor]:
     """A callable that reads the images of a batch, each channel with mean 0 and deviation 1 over the loader's."""
     from lightning_failures.functional.audit import add_sums
     from lightning_failures.functional.moments import Moments, covariance, mean, moments
-    from lightning_failures.probes.fields import discover_inputs, read_field
+    from lightning_failures.observe.batch_fields import discover_inputs, read_field
 
     def images_of(batch: Any) -> Tensor:
         path = discover_inputs(batch)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from lightning_failures.data.tables import FactorTable, missing_rows, shorten
+from lightning_failures.data.factor_table import FactorTable, missing_rows, shorten
 from lightning_failures.errors import InputError
 
 __all__ = ["FactorDataset", "find_rows"]

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.data.tables import FactorTable
+from lightning_failures.data.factor_table import FactorTable
 from lightning_failures.errors import InputError, MissingPackageError
 
 __all__ = [

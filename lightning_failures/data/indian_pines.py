@@ -18,7 +18,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_failures.data.tables import FactorTable
+from lightning_failures.data.factor_table import FactorTable
 from lightning_failures.errors import InputError, MissingPackageError
 
 __all__ = ["CLASS_NAMES", "IndianPines", "Patches", "load_indian_pines"]

@@ -13,7 +13,7 @@ class PlantedDataModule(LightningDataModule):
     """Both parts of a planted scene as loaders of (images, labels); the training images are shuffled.
 
     Args:
-        scene: as :func:`~lightning_failures.data.planted.planted_scene` gives it.
+        scene: as :func:`.planted_scene` gives it.
         batch_size: images a batch.
     """
 

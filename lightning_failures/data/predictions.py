@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.data.factor_table import FactorTable, shorten
 from lightning_failures.data.frames import read_csv
-from lightning_failures.data.tables import FactorTable, shorten
 from lightning_failures.errors import InputError
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ def feature_sums(features: Tensor, projection: Tensor | None = None, how: Numeri
     Args:
         features: one row an image; (n d), any float.
         projection: matrix to multiply the rows by first; (d k), float64.
-        how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
+        how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(features)
     rows = torch.where(keep[:, None], features.detach(), 0.0)

@@ -20,10 +20,10 @@ __all__ = [
     "Discriminant",
     "Untapped",
     "UntappedCounts",
+    "accuracy_difference_interval",
     "count_untapped",
     "linear_discriminant",
     "oas_shrinkage",
-    "paired_interval",
     "untapped_information",
 ]
 
@@ -234,12 +234,12 @@ def untapped_information(counts: UntappedCounts) -> Untapped:
     images = both + model_only + reference_only + neither
     model, reference = (both + model_only) / images, (both + reference_only) / images
     difference = reference - model
-    low, high = paired_interval(both, reference_only, model_only, neither)
+    low, high = accuracy_difference_interval(both, reference_only, model_only, neither)
     p_value = torch.where(images > 0, _exact_mcnemar(counts.model_only, counts.reference_only), torch.nan)
     return Untapped(model, reference, difference, low, high, p_value, images)
 
 
-def paired_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tensor) -> Interval:
+def accuracy_difference_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tensor) -> Interval:
     """95% interval of the difference of two accuracies on the same images, Newcombe's method 10.
 
     Wilson limits of the two dependent proportions, combined by their correlation.
@@ -254,7 +254,7 @@ def paired_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tensor
         Of first minus second, in [-1, 1]; nan without images.
 
     Example:
-        >>> paired_interval(*torch.tensor([1.0, 1, 7, 12], dtype=torch.float64))
+        >>> accuracy_difference_interval(*torch.tensor([1.0, 1, 7, 12], dtype=torch.float64))
         Interval(low=tensor(-0.5069, dtype=torch.float64), high=tensor(-0.0256, dtype=torch.float64))
     """
     images = both + first + second + neither

@@ -1,7 +1,7 @@
 """The ladder of simple models, lowest rung first, each fitted in closed form on streamed moments.
 
 Every rung is a linear discriminant on features of an image, and all features stand side by side in one row, so that one
-:class:`~lightning_failures.functional.moments.ClassMoments` fits the whole ladder. A discriminant with pooled variance
+:class:`.ClassMoments` fits the whole ladder. A discriminant with pooled variance
 also serves the rungs of one number. On eight splits of the Indian Pines scene it reached .32 of the labels from the
 total and .41 from the first component; one normal density a class, .33 and .41; the most frequent class of 16 bins, .35
 and .37.
@@ -87,7 +87,7 @@ def fit_ladder(sums: ClassMoments, widths: Mapping[str, int], shrinkage: float |
     Args:
         sums: moments of the features side by side.
         widths: name -> number of features, in the order of the columns; one is ``mean_spectrum``.
-        shrinkage: as in :func:`~lightning_failures.functional.discriminant.linear_discriminant`.
+        shrinkage: as in :func:`.linear_discriminant`.
 
     Returns:
         Name -> rung, lowest first.

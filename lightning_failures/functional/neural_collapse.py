@@ -52,7 +52,7 @@ def neural_sums(features: Tensor, target: Tensor, num_classes: int, how: Numeric
         features: one row an image; (n d), any float.
         target: class of each row; a class outside [0, c) marks a row without a label; (n), int64.
         num_classes: number of classes c.
-        how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
+        how: how products are formed; by default as :func:`.numerics` says.
     """
     finite, target = finite_rows(features), target.to(features.device)
     labelled = (target >= 0) & (target < num_classes)

@@ -87,7 +87,7 @@ def prediction_sums(
         target: class of each row, None without labels; a class outside [0, c) marks a row without a label; (n), int64.
         slots: slots a level of the sample that :func:`k_agreement` needs; 0 for none.
         seed: another seed draws another sample.
-        how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
+        how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(logits)
     num_classes = logits.shape[1]

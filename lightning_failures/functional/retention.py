@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.discriminant import paired_interval
+from lightning_failures.functional.discriminant import accuracy_difference_interval
 
 __all__ = [
     "Retained",
@@ -165,5 +165,5 @@ def retained(counts: RetentionCounts) -> Retained:
     pairs = both + before_only + after_only + neither
     before, after = (both + before_only) / pairs, (both + after_only) / pairs
     share = torch.where(before > chance, (after - chance) / (before - chance), torch.nan)
-    low, high = paired_interval(both, before_only, after_only, neither)
+    low, high = accuracy_difference_interval(both, before_only, after_only, neither)
     return Retained(counts.right / images, chance, after, share, before - after, low, high)

@@ -73,7 +73,7 @@ def row_sums(features: Tensor, how: Numerics | None = None) -> RowSums:
 
     Args:
         features: one row an image; (n d), any float.
-        how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
+        how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(features)
     return RowSums(*moments(features, keep, how), (~keep).sum())
@@ -85,7 +85,7 @@ def view_sums(first: Tensor, second: Tensor, how: Numerics | None = None) -> Vie
     Args:
         first: features of one view, one row an image; (n d), any float.
         second: features of the other view of the same images; (n d), any float.
-        how: how products are formed; by default as :func:`~lightning_failures.functional.moments.numerics` says.
+        how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(first) & finite_rows(second)
     first, second = (view.cpu().double() if view.device.type == "mps" else view.double() for view in (first, second))

@@ -43,7 +43,7 @@ def participation_ratio(spectrum: Tensor) -> Tensor:
 
     Convention:
         A number of dimensions in [1, d]; k for k equal eigenvalues, 0 for constant features. Biased downwards by few
-        rows: see :func:`~lightning_failures.functional.collapse.participation_ratio_unbiased`.
+        rows: see :func:`.participation_ratio_unbiased`.
 
     Args:
         spectrum: eigenvalues of a covariance; (d), at least 0.

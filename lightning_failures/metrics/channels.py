@@ -151,7 +151,7 @@ class ChannelSignal(SumMetric[Moments]):
         self.channels = channels
 
     def update(self, inputs: Tensor, logits: Tensor, axis: int = 1) -> None:
-        """Add images with their logits; see :func:`~lightning_failures.functional.channels.signal_moments`."""
+        """Add images with their logits; see :func:`.signal_moments`."""
         self.add(signal_moments(inputs, logits, axis))
 
     def compute(self) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ __all__ = ["FeatureSpectrum"]
 class FeatureSpectrum(SumMetric[FeatureSums]):
     """How many dimensions the features of a layer fill.
 
-    ``compute`` returns the keys of :func:`~lightning_failures.functional.collapse.feature_statistics`.
+    ``compute`` returns the keys of :func:`.feature_statistics`.
 
     Args:
         num_features: number of features d.

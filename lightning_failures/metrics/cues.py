@@ -17,11 +17,11 @@ class CueExplainedVariance(SumMetric[CueSums]):
     """How much of the logits' variance one scalar cue explains.
 
     ``compute`` returns ``eta2``, ``null``, ``eta2_within``, ``null_within``, ``rows`` and ``left_out``; see
-    :func:`~lightning_failures.functional.cues.cue_explained_variance`. A single logit (n 1) is a binary problem's.
+    :func:`.cue_explained_variance`. A single logit (n 1) is a binary problem's.
 
     Args:
         edges: inner edges of the cue's bins, ascending, fixed for the run, as
-            :func:`~lightning_failures.functional.cues.cue_edges` gives them; (q - 1).
+            :func:`.cue_edges` gives them; (q - 1).
         num_classes: number of logits c.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 

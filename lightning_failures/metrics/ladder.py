@@ -55,7 +55,7 @@ class Ladder(LinearReference):
         super().update(features, target)
 
     def rungs(self, shrinkage: float | None = None) -> dict[str, Rung]:
-        """Every rung as a fitted model, lowest first; see :func:`~lightning_failures.functional.ladder.fit_ladder`."""
+        """Every rung as a fitted model, lowest first; see :func:`.fit_ladder`."""
         return fit_ladder(self._all_sums(), self.widths, shrinkage)
 
     def spectra(self) -> ClassMoments:

@@ -18,7 +18,7 @@ _FEW = "fewer than two classes have rows"
 class NeuralCollapse(SumMetric[NeuralSums]):
     """How far features have collapsed onto their class means, and the classifier onto these.
 
-    ``compute`` returns the keys of :func:`~lightning_failures.functional.neural_collapse.neural_statistics`. ``nc3``
+    ``compute`` returns the keys of :func:`.neural_statistics`. ``nc3``
     compares with the classifier's weight, which does not add up over batches: set :attr:`head` before ``compute``.
 
     Args:

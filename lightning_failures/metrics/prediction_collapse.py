@@ -18,7 +18,7 @@ _LABELS = "no row has a label"
 class PredictionCollapse(SumMetric[PredictionSums]):
     """Whether predictions collapse: onto few classes, or onto few dimensions of the logits.
 
-    ``compute`` returns the keys of :func:`~lightning_failures.functional.prediction_collapse.prediction_statistics`.
+    ``compute`` returns the keys of :func:`.prediction_statistics`.
 
     Args:
         num_classes: number of classes c, at least 2.

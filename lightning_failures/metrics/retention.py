@@ -23,7 +23,7 @@ class Retention(SumMetric[RetentionCounts]):
 
     ``compute`` returns ``accuracy`` and ``chance``, and for each change ``changed_accuracy/<name>``,
     ``retained/<name>``, ``lost/<name>``, ``lost_low/<name>`` and ``lost_high/<name>``; see
-    :func:`~lightning_failures.functional.retention.retained`. Serves retention tests, frequency rings and Gaussian
+    :func:`.retained`. Serves retention tests, frequency rings and Gaussian
     clones alike.
 
     Args:
@@ -88,7 +88,7 @@ class PatchSensitivity(SumMetric[SensitivitySums]):
     """How much one patch of noise moves the output.
 
     ``compute`` returns ``sensitivity`` and ``flipped``; see
-    :func:`~lightning_failures.functional.patches.patch_sensitivity`.
+    :func:`.patch_sensitivity`.
 
     Example:
         >>> import torch
@@ -123,7 +123,7 @@ class SpatialEnergy(SumMetric[RingEnergy]):
     """Streams the energy of training images by spatial frequency, and cuts it into rings of equal energy.
 
     ``compute`` returns ``edge/<k>`` for k from 0 to R, in cycles a pixel; see
-    :func:`~lightning_failures.functional.frequencies.ring_edges`.
+    :func:`.ring_edges`.
 
     Args:
         rings: number of rings R.

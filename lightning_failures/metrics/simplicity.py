@@ -34,8 +34,8 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
 
     ``compute`` returns, for each rank r, ``own/<r>`` (share of the pairs that predict as the receiver), its 95% limits
     ``own_low/<r>`` and ``own_high/<r>``, and ``donor/<r>``; then ``decision_dimension`` and ``pairs``. See
-    :func:`~lightning_failures.functional.interchange.interchange_shares` and
-    :func:`~lightning_failures.functional.interchange.decision_dimension`.
+    :func:`.interchange_shares` and
+    :func:`.decision_dimension`.
 
     Args:
         ranks: how many directions were swapped, ascending.
@@ -93,7 +93,7 @@ class ExplainedBySimple(SumMetric[ExplainedCounts]):
     """How much of what the model knows about the labels a simple model explains.
 
     ``compute`` returns ``explained``, ``explained_adjusted``, ``information``, ``information_null``, ``conditional``
-    and ``conditional_null``; see :func:`~lightning_failures.functional.simplicity.explained_by_simple`.
+    and ``conditional_null``; see :func:`.explained_by_simple`.
 
     Args:
         num_classes: number of classes c, at most 256.
@@ -143,7 +143,7 @@ class UntappedInformation(SumMetric[UntappedCounts]):
     """What a simple reference reaches above the model, on the same images.
 
     ``compute`` returns ``model_accuracy``, ``reference_accuracy``, ``difference``, ``low``, ``high``, ``p_value`` and
-    ``images``; see :func:`~lightning_failures.functional.discriminant.untapped_information`.
+    ``images``; see :func:`.untapped_information`.
 
     Args:
         ignore_index: a target that is left out, besides the negative ones.
@@ -230,7 +230,7 @@ class LinearReference(SumMetric[ClassMoments]):
         }
 
     def fit(self, shrinkage: float | None = None) -> Discriminant:
-        """The linear model; see :func:`~lightning_failures.functional.discriminant.linear_discriminant`."""
+        """The linear model; see :func:`.linear_discriminant`."""
         return linear_discriminant(self._all_sums(), shrinkage)
 
     def directions(self) -> Tensor:

@@ -13,9 +13,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from lightning_failures.reporting.findings import Finding
-from lightning_failures.reporting.record import RunRecord
-from lightning_failures.reporting.words import headline, status, tally, title, when
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.sentences import headline, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
 

@@ -6,17 +6,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.canvas import COLOURS, canvas, short
-from lightning_failures.reporting.findings import Finding
-from lightning_failures.reporting.forest import factor_figure
-from lightning_failures.reporting.record import RunRecord
-from lightning_failures.reporting.words import KIND_TITLES, REFERENCE_KEY, accuracy_key
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.figure_style import COLOURS, canvas, short
+from lightning_failures.reporting.sentences import KIND_TITLES, REFERENCE_KEY, accuracy_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_figure", "accuracy_limits", "factor_figure", "interchange_figure"]
+__all__ = ["accuracy_figure", "accuracy_limits", "interchange_figure"]
 
 _SIMPLICITY = "failures/simplicity/"
 _CHANCE = _SIMPLICITY + "chance"

@@ -11,9 +11,9 @@ from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorB
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_failures.errors import InputError
+from lightning_failures.records.finding import Evidence, strict
 from lightning_failures.reporting import wandb
-from lightning_failures.reporting.canvas import close, to_png
-from lightning_failures.reporting.findings import Evidence, strict
+from lightning_failures.reporting.figure_style import close, to_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.errors import InputError, MissingPackageError
-from lightning_failures.reporting import words
-from lightning_failures.reporting.canvas import close, to_svg
-from lightning_failures.reporting.channel_figures import record_bars
-from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, factor_figure, interchange_figure
-from lightning_failures.reporting.findings import strict
+from lightning_failures.records.finding import strict
+from lightning_failures.records.numbers import number, p_value
+from lightning_failures.records.run_record import RunRecord, factor_rows, write_records
+from lightning_failures.reporting import sentences
+from lightning_failures.reporting.figure_style import close, to_svg
+from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.reporting.glossary import glossary
-from lightning_failures.reporting.record import RunRecord, factor_rows, write_records
 from lightning_failures.reporting.summary import comparison, tiles
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": words.number, "p_value": words.p_value}
+    environment.filters |= {"number": number, "p_value": p_value}
     page = environment.from_string(source).render(
         title=title,
         version=_version(),
-        words=words,
+        words=sentences,
         runs=[_run(record, place, accuracy_limits(records)) for place, record in enumerate(records)],
         comparison=comparison(records) if len(records) > 1 else [],
         factors=_factors(records),
@@ -99,14 +99,16 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord]) -> Path:
 
 def _run(record: RunRecord, place: int, limits: tuple[float, float]) -> dict[str, Any]:
     """What the page shows of one run."""
+    from lightning_failures.callbacks.channels.figures import record_bars
+
     last = record.last_values()
     figures = []
-    if words.accuracy_key(record):
-        label = f"Accuracy of {record.name} by epoch. {words.headline(record)}"
+    if sentences.accuracy_key(record):
+        label = f"Accuracy of {record.name} by epoch. {sentences.headline(record)}"
         figures.append((_draw(lambda: accuracy_figure(record, limits), f"accuracy{place}", label), "accuracy"))
     own = record.last("failures/simplicity/own/1")
     if "failures/simplicity/own/1" in last:
-        label = f"Interchange of {record.name} by epoch. At the end one direction decides {words.number(own)} of pairs."
+        label = f"Interchange of {record.name} by epoch. At the end one direction decides {number(own)} of pairs."
         figures.append((_draw(lambda: interchange_figure(record), f"interchange{place}", label), "interchange"))
     channels = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
     if channels:
@@ -130,12 +132,14 @@ def _run(record: RunRecord, place: int, limits: tuple[float, float]) -> dict[str
 
 def _factors(records: Sequence[RunRecord]) -> dict[str, Any]:
     """The factor figure of all runs and the rows of each."""
+    from lightning_failures.callbacks.factors.figures import factor_figure
+
     tables = [(record, rows) for record in records if (rows := factor_rows(record.last_values()))]
     figures = []
     for first in range(0, len(tables), 2):  # two runs a figure can still be told apart
         arms = [record for record, _ in tables[first : first + 2]]
         worst = "; ".join(
-            f"{record.name}: worst {rows[0].name}, error ratio {words.number(rows[0].ratio)}" for record, rows in tables
+            f"{record.name}: worst {rows[0].name}, error ratio {number(rows[0].ratio)}" for record, rows in tables
         )
         label = f"Error ratios of the factors with 95% intervals. {worst}."
         figures.append(_draw(lambda arms=arms: factor_figure(*arms), f"factors{first}", label))  # type: ignore[misc]

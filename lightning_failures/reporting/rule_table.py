@@ -19,7 +19,7 @@ def print_rules(rules: Iterable[Mapping[str, Any]], console: Console | None = No
     """Print rules one below the other, each with the same four lines.
 
     Args:
-        rules: the fields of :class:`~lightning_failures.callbacks.rules.Rule`, as plain data.
+        rules: the fields of :class:`.Rule`, as plain data.
         console: where to print; by default the terminal.
     """
     out = console or Console(highlight=False)

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from lightning_failures.reporting.record import RunRecord, factor_rows
-from lightning_failures.reporting.words import REFERENCE_KEY, accuracy_key, number, reference
+from lightning_failures.records.numbers import number
+from lightning_failures.records.run_record import RunRecord, factor_rows
+from lightning_failures.reporting.sentences import REFERENCE_KEY, accuracy_key, reference
 
 __all__ = ["Tile", "comparison", "sparkline", "tiles"]
 

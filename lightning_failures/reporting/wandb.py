@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from lightning.pytorch.loggers import WandbLogger
 
-from lightning_failures.reporting.findings import Evidence, strict
+from lightning_failures.records.finding import Evidence, strict
 
 __all__ = ["annotate_models", "log_alert", "log_image", "log_summary", "log_table"]
 

@@ -1,0 +1,130 @@
+"""Gradients by the input, at one point or along paths to it, gathered by band."""
+
+import torch
+from torch import Tensor
+
+from lightning_failures.attribution.replacement import donors
+from lightning_failures.attribution.task import Changes, Task, spread
+from lightning_failures.observe.undisturbed import input_gradient, logits_of
+
+__all__ = ["expected_gradients", "gradient_x_input", "integrated_gradients"]
+
+
+#: Points of the path at first, and at most, where the caller does not say.
+LEAST, MOST = 8, 648
+#: Share of its size by which the mean total may be missed.
+COMPLETE = 1e-3
+
+
+def gradient_x_input(task: Task) -> Changes:
+    """What replacing each band by the baseline loses, to first order."""
+    parts = []
+    for rows in task.rows:
+        inputs = task.inputs[rows]
+        parts.append(_by_band(task, (inputs - task.baseline[rows]) * _gradient(task, inputs, rows)))
+    changes = torch.cat(parts)
+    nothing = changes.new_full((len(changes),), torch.nan)
+    return Changes(changes, torch.zeros_like(changes[0]), nothing, "one gradient")
+
+
+def integrated_gradients(task: Task) -> Changes:
+    """The mean gradient over midpoints of the straight path from the baseline, kept as a running sum."""
+    runs = [_integrate(task, rows) for rows in task.rows]
+    channels, totals, points = (torch.cat(parts) for parts in zip(*runs, strict=True))
+    changes = channels @ task.members.to(channels).T
+    way = f"{int(points.max())} points of the path"
+    missed, size = _missed(channels, totals)
+    warning = f"integrated gradients miss {float(missed):.2g} of {float(size):.2g}; {way} are too few: pass more draws."
+    found = Changes(changes, torch.zeros_like(changes[0]), totals, way)
+    return found._replace(warning=warning) if bool(missed > COMPLETE * size) else found
+
+
+def _missed(channels: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much the mean total is missed, and its size, at least a tenth of that of the totals where they cancel."""
+    size = totals.nanmean().abs().maximum(totals.abs().nanmean() / 10)
+    return (channels.sum(1) - totals).nanmean().abs(), size
+
+
+def _integrate(task: Task, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Changes by channel and their total for some images, and how many points that took.
+
+    Three times as many midpoints contain the ones before, so that nothing is computed twice.
+    """
+    inputs = task.inputs[rows]
+    step = (inputs - task.baseline[rows]) * _moved(task)
+    origin = inputs - step
+    total = _score(task, inputs, rows) - _score(task, origin, rows)
+    # Ranks that share parameters must run equally often
+    sharded = any(hasattr(parameter, "device_mesh") for parameter in task.model.parameters())
+    points = task.draws or (LEAST * 9 if sharded else LEAST)
+    places = [(point + 0.5) / points for point in range(points)]
+    summed = torch.zeros_like(inputs)
+    while True:
+        for place in places:
+            summed += _gradient(task, origin + place * step, rows)
+        changes = _by_channel(task, step * summed / points)
+        missed, size = _missed(changes, total)
+        if task.draws or sharded or points * 3 > MOST or bool(missed <= COMPLETE * size):
+            return changes, total, torch.tensor([points])
+        places = [(point + part) / points for point in range(points) for part in (1 / 6, 5 / 6)]
+        points *= 3
+
+
+def expected_gradients(task: Task) -> Changes:
+    """Gradients at points between each image and others, one for each draw, the points stratified."""
+    count = len(task.inputs)
+    strata = torch.stack([torch.randperm(task.draws, generator=task.generator) for _ in range(count)], 1)
+    points = ((strata + torch.rand(strata.shape, generator=task.generator, dtype=torch.float64)) / task.draws).to(
+        task.inputs
+    )
+    drawn = torch.stack([donors(count, task.generator) for _ in range(task.draws)]).to(task.inputs.device)
+    parts = []
+    for rows in task.rows:
+        inputs = task.inputs[rows]
+        each = []
+        for donor, point in zip(drawn, points, strict=True):
+            step = (inputs - task.inputs[donor[rows]]) * _moved(task)
+            away = (1 - point[rows]).view(-1, *[1] * (inputs.ndim - 1)) * step
+            each.append(_by_band(task, step * _gradient(task, inputs - away, rows)))
+        parts.append(torch.stack(each))
+    changes = torch.cat(parts, 1)  # (m n g)
+    scores = torch.cat([_score(task, task.inputs[rows], rows) for rows in task.rows])
+    return Changes(changes.mean(0), spread(changes.nanmean(1)), _lost(task, scores, drawn), f"{task.draws} paths")
+
+
+def _lost(task: Task, scores: Tensor, drawn: Tensor) -> Tensor:
+    """Score of each image minus its mean score with the bands of its donors."""
+    total = torch.zeros_like(scores)
+    for donor in drawn:
+        moved = _moved(task)
+        given = task._replace(inputs=task.inputs + (task.inputs[donor] - task.inputs) * moved)
+        total += torch.cat([_score(given, given.inputs[rows], rows) for rows in task.rows])
+    return scores - total / len(drawn)
+
+
+def _gradient(task: Task, inputs: Tensor, rows: slice) -> Tensor:
+    with torch.enable_grad():
+        return input_gradient(task.model, inputs, lambda logits: task.score(logits, rows))[0]
+
+
+def _score(task: Task, inputs: Tensor, rows: slice) -> Tensor:
+    return task.score(logits_of(task.model(inputs.clone())), rows)
+
+
+def _moved(task: Task) -> Tensor:
+    """1 for channels of any band, 0 for the others, which stay as they are; broadcasts over the inputs."""
+    shape = [1] * task.inputs.ndim
+    shape[task.axis] = -1
+    return task.members.any(0).to(task.inputs.dtype).view(shape)
+
+
+def _by_channel(task: Task, values: Tensor) -> Tensor:
+    """Sums over the pixels of each channel; (n C), float64."""
+    values = values.cpu() if values.device.type == "mps" else values  # which has no float64
+    return values.movedim(task.axis, 1).reshape(len(values), values.shape[task.axis], -1).sum(2, dtype=torch.float64)
+
+
+def _by_band(task: Task, values: Tensor) -> Tensor:
+    """Sums over the pixels and channels of each band; (n g), float64."""
+    channels = _by_channel(task, values)
+    return channels @ task.members.to(channels).T

@@ -1,0 +1,1 @@
+"""What data invite a network to do, before any is trained."""

@@ -1,0 +1,298 @@
+"""The audit of data before a model is trained: what they invite a network to do, in figures and in plain words."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_failures.audit.accuracies import (
+    accuracy,
+    difference,
+    reach_by_directions,
+    reach_rungs,
+    reach_trials,
+    spectra_of,
+)
+from lightning_failures.audit.data_sums import Reading, Survey
+from lightning_failures.audit.risks import Risk, find_risks
+from lightning_failures.errors import InputError
+from lightning_failures.functional.audit import (
+    Estimate,
+    LabelDirections,
+    add_sums,
+    directions_for_variance,
+    half_slowdown,
+    jackknife,
+    label_directions,
+    offset_ratio,
+)
+from lightning_failures.functional.ladder import best_channel
+from lightning_failures.functional.moments import ClassMoments, Moments, covariance, mean, spectrum
+from lightning_failures.functional.spectra import effective_rank, top1_share
+from lightning_failures.observe.batch_fields import Field
+from lightning_failures.spectrum.axes import Axis, channel_names, unit_of
+
+__all__ = ["DataAudit", "audit_data"]
+
+FEWEST = 20  # training images, and held-out ones
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """What :func:`audit_data` found; every figure with its 95% interval."""
+
+    name: str
+    images: int  # read
+    unit: str  # "images"; "pixels" where each has a label
+    train: int  # that sums were made of
+    held: int  # that accuracies are measured on
+    classes: int  # with training images
+    shape: tuple[int, ...]  # (b h w) or (b)
+    channels: tuple[str, ...]
+    cues: tuple[str, ...]  # the user's own
+    chance: Estimate  # share of the largest class among those held out
+    figures: dict[str, Estimate]  # offset_ratio, effective_rank, top1_share, half_slowdown, ...
+    rungs: dict[str, Estimate]  # accuracy of each rung of the ladder, lowest first
+    trials: dict[str, Estimate]  # accuracy of a small network by view; see image_views
+    batch_trials: dict[str, Estimate]  # the same with each batch's own statistics in batch norm
+    differences: dict[str, Estimate]  # of accuracies on the same images, paired
+    directions: LabelDirections  # of the mean spectra
+    main: int  # directions that hold 95% of their variance
+    first: dict[int, Estimate]  # accuracy of a linear model of the first 1, 2, 4, ... directions
+    without: dict[int, Estimate]  # of all but these
+    mean: Tensor  # (b) over all pixels
+    deviation: Tensor  # (b)
+    axis: Axis | None
+    best_channel: str
+    notes: dict[str, str]  # what is left out or undefined -> why
+    seconds: float
+
+    @property
+    def risks(self) -> tuple[Risk, ...]:
+        """What a network is likely to do wrong on these data; empty where nothing was found."""
+        return find_risks(self)
+
+    @property
+    def linear(self) -> str:
+        """The rung of the linear model of mean spectra."""
+        return _linear(self.shape[0])
+
+    @property
+    def best(self) -> Estimate:
+        """The highest accuracy that anything reached on images as they are: a rung, or the small network."""
+        tried = [*self.rungs.values(), *(self.trials[name] for name in ("as_given", "standardised") if self.trials)]
+        return max(tried, key=lambda estimate: estimate.value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as strict JSON has them: nan is null."""
+        directions = self.directions
+        tables = ("figures", "rungs", "trials", "batch_trials", "differences", "first", "without")
+        return {
+            "name": self.name,
+            "images": self.images,
+            "unit": self.unit,
+            "train": self.train,
+            "held": self.held,
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "chance": _plain(self.chance),
+            **{table: {str(key): _plain(value) for key, value in getattr(self, table).items()} for table in tables},
+            "directions": {
+                "variance": [_number(value) for value in directions.variance.tolist()],
+                "label": [_number(value) for value in directions.label.tolist()],
+                "collected": [_number(value) for value in directions.collected.tolist()],
+                "null": _number(float(directions.null)),
+                "null_high": _number(float(directions.null_high)),
+                "hold_95_percent": self.main,
+            },
+            "best_channel": self.best_channel,
+            "notes": self.notes,
+            "risks": [risk.to_dict() for risk in self.risks],
+        }
+
+
+def audit_data(
+    loader: Iterable[Any],
+    validation: Iterable[Any] | float = 0.3,
+    *,
+    wavelengths: Any = None,
+    unit: str | None = None,
+    inputs: Field | None = None,
+    targets: Field | None = None,
+    denormalize: Callable[[Tensor], Tensor] | None = None,
+    cues: Mapping[str, Field] | None = None,
+    ignore_index: int | None = None,
+    steps: int = 200,
+    seed: int = 0,
+    name: str = "data",
+) -> DataAudit:
+    """Say, before any training, what images invite a network to do.
+
+    One pass over the data sums their spectra and the features of every rung of the ladder of simple models, and keeps a
+    bounded sample. Then: how much all images share against how they differ; variance and label information along each
+    principal direction of the mean spectra; the accuracy of each rung; and that of a small network with batch norm,
+    trained for some seconds on the images as given, standardised, and with a part of their information alone or taken
+    away. What may go wrong in training is named only where such a trial shows it. Torch's random state stays as it is,
+    and the same data in other batches give the same figures.
+
+    Args:
+        loader: training batches in any form that a step takes: tuples, mappings, dataclasses.
+        validation: held-out batches; or the share of the loader's images to hold out, drawn at random. Images that
+            belong together (of one patient, or patches that overlap) must be on one side: pass batches then.
+        wavelengths: place of each channel; (b), any sequence of numbers.
+        unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
+        inputs: path of the images (n b h w), or spectra (n b), in a batch, or a callable; None: found.
+        targets: path of the class labels, one an image (n) or a pixel (n h w), negative where unknown; None: found.
+        denormalize: gives raw units back, for the total absorbance of normalised inputs.
+        cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
+            one-hot.
+        ignore_index: a label that is left out.
+        steps: of training of the small network; 0: none is trained.
+        seed: of the split, the sample, and the network.
+        name: of the data.
+
+    Convention:
+        Accuracies are of held-out images, with Wilson's interval; differences are paired; intervals of the other
+        figures are jackknifed over 8 random groups of images. All take images (or pixels) as independent.
+
+    Raises:
+        InputError: inputs or labels that cannot be used, one class only, constant images, or too few.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> labels = torch.randint(2, (400,), generator=generator)
+        >>> images = torch.randn(400, 3, 4, 4, generator=generator) + labels[:, None, None, None]
+        >>> audit = audit_data([(images, labels)], steps=0)
+        >>> audit.rungs["mean_color"].value > 0.9, [risk.kind for risk in audit.risks]
+        (True, ['one_number_cue'])
+    """
+    started = time.perf_counter()
+    survey = Survey(Reading(inputs, targets, denormalize, cues or {}, ignore_index, seed))
+    _read(survey, loader, validation)
+    axis = _axis(wavelengths, unit, survey.shape[0])
+    names = channel_names(survey.shape[0], axis)
+    groups = spectra_of(survey)
+    sums, pixels, notes = add_sums(groups), add_sums(survey.pixels), _notes(survey)
+    constant = _check(survey, sums, pixels)
+    if constant:
+        notes["constant channels"] = ", ".join(names[channel] for channel in constant[:8]) + ", ..." * (
+            len(constant) > 8
+        )
+
+    info = label_directions(sums)
+    main = directions_for_variance(info)
+    rungs = reach_rungs(survey, notes)
+    first, without = reach_by_directions(survey, sums, info, main)
+    trials = reach_trials(survey, info.directions[:, 0] if main else None, steps, seed, notes)
+    linear = rungs[_linear(survey.shape[0])]
+    differences = {"linear - main directions": difference(linear, first[main])} if main else {}
+    if trials:
+        given, standard = trials["as_given"].right, trials["standardised"].right
+        differences["standardised - as given"] = difference(standard, given)
+        # both samples of held-out images stand in the order of their priorities
+        differences["linear - standardised"] = difference(linear[: len(standard)], standard)
+    figures = {
+        "offset_ratio": jackknife(offset_ratio, survey.pixels),
+        "effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part))), survey.pixels),
+        "image_effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part.all))), groups),
+        "top1_share": jackknife(lambda part: top1_share(spectrum(covariance(part.all))), groups),
+        "half_slowdown": jackknife(lambda part: half_slowdown(label_directions(part)), groups),
+    }
+    if not isfinite(figures["half_slowdown"].value):
+        notes["half_slowdown"] = "the mean spectra say no more of the labels than of shuffled ones"
+    known = survey.held.rows[""]
+    return DataAudit(
+        name=name,
+        images=survey.images,
+        unit="pixels" if survey.by_pixel else "images",
+        train=int(sums.counts.sum()),
+        held=len(known),
+        classes=int((sums.counts > 0).sum()),
+        shape=survey.shape,
+        channels=names,
+        cues=tuple(cues or ()),
+        chance=accuracy(known == known.bincount().argmax()),
+        figures=figures,
+        rungs={rung: accuracy(right) for rung, right in rungs.items()},
+        trials={view: accuracy(trial.right) for view, trial in trials.items()},
+        batch_trials={view: accuracy(trial.batch_right) for view, trial in trials.items()},
+        differences=differences,
+        directions=info,
+        main=main,
+        first={number: accuracy(right) for number, right in first.items()},
+        without={number: accuracy(right) for number, right in without.items()},
+        mean=mean(pixels),
+        deviation=covariance(pixels).diagonal().clamp(min=0).sqrt(),
+        axis=axis,
+        best_channel=names[int(best_channel(sums))],
+        notes=notes,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _read(survey: Survey, loader: Iterable[Any], validation: Iterable[Any] | float) -> None:
+    where = survey.reading.where
+    if isinstance(validation, float | int):
+        if not 0 < validation < 1:
+            fix = "Pass 0.3, say, or batches of images to hold out."
+            raise InputError(where, "the share to hold out is no share", f"validation={validation}", fix)
+        survey.read(loader, validation)
+    else:
+        survey.read(loader, 0.0)
+        survey.read(validation, 1.0)
+    if not survey.images:
+        raise InputError(
+            where, "there is no data", "a loader without batches", "Pass one that gives images and labels."
+        )
+
+
+def _check(survey: Survey, sums: ClassMoments, pixels: Moments) -> list[int]:
+    """The channels that are constant; an error where nothing can be said."""
+    where, seen, held = survey.reading.where, int(sums.counts.sum()), len(survey.held)
+    left = " and ".join(f"{number:,} {why}" for why, number in survey.left_out.items() if number)
+    said = f"{seen} training and {held} held-out images" + f"; {left}" * bool(left)
+    if min(seen, held) < FEWEST:
+        fix = f"Pass {FEWEST} labelled images of each or more."
+        raise InputError(where, "there are too few images", said, fix)
+    if int((sums.counts > 0).sum()) < 2:
+        fix = "Pass images of two classes or more; batches that are sorted by class need all of them."
+        raise InputError(where, "all training images are of one class", said, fix)
+    deviation = covariance(pixels).diagonal().clamp(min=0).sqrt()
+    constant = deviation <= 1e-6 * mean(pixels).abs()
+    if bool(constant.all()):
+        given, fix = f"{len(constant)} channels", "Check how the images are read."
+        raise InputError(where, "the images are constant", given, fix)
+    return constant.nonzero().flatten().tolist()
+
+
+def _axis(wavelengths: Any, unit: str | None, channels: int) -> Axis | None:
+    """Where the channels lie; unlike for bands, their order is of no account."""
+    if wavelengths is None:
+        return None
+    values = torch.as_tensor(wavelengths, dtype=torch.float64).flatten()
+    if len(values) != channels or not bool(values.isfinite().all()):
+        given, fix = f"{len(values)} wavelengths for {channels} channels", "Give one finite number a channel."
+        raise InputError("audit_data", "wavelengths and channels differ in number", given, fix)
+    return Axis(values, None if unit is None else unit_of(unit, "audit_data"))
+
+
+def _notes(survey: Survey) -> dict[str, str]:
+    reasons = {"not finite": "hold NaN or infinity", "unlabelled": "have no label"}
+    rows = "pixels" if survey.by_pixel else "images"
+    return {why: f"{number:,} {rows} {reasons[why]}" for why, number in survey.left_out.items() if number}
+
+
+def _linear(channels: int) -> str:
+    return {1: "mean_intensity", 3: "mean_color"}.get(channels, "mean_spectrum")
+
+
+def _plain(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in estimate._asdict().items()}
+
+
+def _number(value: float) -> float | None:
+    return value if isfinite(value) else None

@@ -1,0 +1,271 @@
+"""One pass over a loader: sums of its spectra and of the ladder's features, and samples of its images."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.audit import widen_classes
+from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
+from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
+from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
+
+__all__ = ["Reading", "Sample", "Survey"]
+
+GROUPS = 8  # of images, for intervals
+TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
+NUMBERS = 16384  # a kept image has at most as many, and at most 16 pixels a side
+SIDE = 16
+SPECTRA = 16  # pixels of an image whose spectra are summed
+PIXELS = 64  # of an image that are looked at where each pixel has a label
+MOST_CLASSES = 10_000
+
+
+class Reading(NamedTuple):
+    """Where a batch keeps what, as :func:`.audit_data` takes it."""
+
+    inputs: Field | None = None
+    targets: Field | None = None
+    denormalize: Callable[[Tensor], Tensor] | None = None
+    cues: Mapping[str, Field] = {}
+    ignore_index: int | None = None
+    seed: int = 0
+    where: str = "audit_data"
+
+
+class _Rows(NamedTuple):
+    """What is kept of a batch: one row an image, or a pixel."""
+
+    features: dict[str, Tensor]  # of the ladder; (m k) each
+    target: Tensor  # (m)
+    images: Tensor  # (m b h w), averaged down
+    raw: Tensor  # the same in raw units
+    spectra: Tensor  # some of its pixels, as they are; (m p b)
+    kept: Tensor  # (m) bool: labelled and finite
+    image: Tensor  # (m) the image that each row is of
+
+
+class Sample:
+    """Rows of the smallest priorities, in their order, so that however a stream is cut the same rows are kept.
+
+    Args:
+        limit: number of rows.
+
+    Example:
+        >>> sample = Sample(2)
+        >>> sample.add(torch.tensor([0.9, 0.1, 0.5]), {"label": torch.tensor([9, 1, 5])})
+        >>> sample.rows["label"]
+        tensor([1, 5])
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._priority = torch.empty(0, dtype=torch.float64)
+        self._rows: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._priority)
+
+    @property
+    def rows(self) -> dict[str, Tensor]:
+        """What is kept, by name; (m ...), smallest priority first."""
+        order = self._priority.argsort()
+        return {name: value[order] for name, value in self._rows.items()}
+
+    def add(self, priority: Tensor, rows: Mapping[str, Tensor]) -> None:
+        """Add the rows of a batch, each (m ...), with a priority each (m)."""
+        room = self.limit - len(self)
+        if room and len(priority):
+            self._priority = torch.cat([self._priority, priority[:room].double()])
+            self._rows = {n: torch.cat([self._rows.get(n, v[:0]), v[:room]]) for n, v in rows.items()}
+        later = priority[room:]
+        if not len(later):
+            return
+        chosen = torch.cat([self._priority, later]).argsort(stable=True)[: self.limit]
+        new = chosen[chosen >= self.limit] - self.limit
+        stays = torch.zeros(self.limit, dtype=torch.bool).index_fill_(0, chosen[chosen < self.limit], True)
+        place = (~stays).nonzero().squeeze(1)  # of the rows that give way
+        self._priority[place] = later[new].double()
+        for name, value in rows.items():
+            self._rows[name][place] = value[room:][new]
+
+
+class Survey:
+    """All that an audit needs of the data; the same however the batches are cut, and of bounded size.
+
+    Args:
+        reading: where a batch keeps what.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.shape: tuple[int, ...] = ()  # of an image
+        self.by_pixel = False  # whether each pixel has a label
+        self.widths: dict[str, int] = {}
+        self.sums: list[ClassMoments] = []  # of the ladder's features, by group of training images
+        self.pixels: list[Moments] = []  # of their pixels' spectra
+        self.train, self.held, self.held_images = Sample(TRAIN_IMAGES), Sample(HELD_ROWS), Sample(HELD_IMAGES)
+        self.images = 0  # all that were read
+        self.left_out = {"not finite": 0, "unlabelled": 0}
+        self.positive = True  # whether every total over the channels is
+        self._generator = torch.Generator().manual_seed(reading.seed)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, those without training images included."""
+        return len(self.sums[0].counts)
+
+    def read(self, loader: Iterable[Any], held: float) -> None:
+        """Read every batch of a loader.
+
+        Args:
+            loader: of batches in any form that a step takes.
+            held: share of the images that are held out, drawn at random.
+        """
+        with torch.random.fork_rng(devices=[]), torch.no_grad():  # a loader draws a seed even where it does not shuffle
+            for batch in loader:
+                self._add(batch, held)
+
+    def _add(self, batch: Any, held: float) -> None:
+        rows = self._rows(batch)
+        n, per_image = int(rows.image[-1]) + 1, len(rows.target) // (int(rows.image[-1]) + 1)
+        # one row of numbers an image, so that another cut of the data draws the same
+        draws = torch.rand(n, 2 + per_image, generator=self._generator, dtype=torch.float64)
+        out = (draws[:, 0] < held)[rows.image] & rows.kept
+        mine, priority = rows.kept & ~out, draws[:, 2:].flatten()
+        group = (draws[:, 1] * GROUPS).long()[rows.image]
+        self.images += n
+        self._sum(rows, mine, group)
+        kept = {"images": rows.images, "target": rows.target}
+        if rows.raw is not rows.images:
+            kept["raw"] = rows.raw
+        for sample, chosen in ((self.train, mine), (self.held_images, out)):
+            sample.add(priority[chosen], {name: value[chosen] for name, value in kept.items()})
+        self.held.add(
+            priority[out], {name: v[out].float() for name, v in rows.features.items()} | {"": rows.target[out]}
+        )
+
+    def _sum(self, rows: _Rows, mine: Tensor, group: Tensor) -> None:
+        widths = {name: value.shape[1] for name, value in rows.features.items()}
+        side_by_side = torch.cat([value.double() for value in rows.features.values()], 1)
+        if not self.sums:
+            self.widths = widths
+            self.sums = [ClassMoments.zero(2, side_by_side.shape[1])] * GROUPS
+            self.pixels = [Moments.zero(self.shape[0])] * GROUPS
+        largest = int(rows.target[rows.kept].max()) + 1 if bool(rows.kept.any()) else 0
+        if largest > self.classes:
+            self.sums = [widen_classes(own, largest) for own in self.sums]
+        for place in range(GROUPS):
+            some = (mine & (group == place)).nonzero().squeeze(1)
+            if not len(some):
+                continue
+            more = class_moments(side_by_side[some], rows.target[some], self.classes)
+            self.sums[place] = ClassMoments(*(a + b for a, b in zip(self.sums[place], more, strict=True)))
+            also = moments(rows.spectra[some].flatten(0, 1))
+            self.pixels[place] = Moments(*(a + b for a, b in zip(self.pixels[place], also, strict=True)))
+
+    def _rows(self, batch: Any) -> _Rows:
+        """The rows of a batch, checked."""
+        reading = self.reading
+        path = reading.inputs if reading.inputs is not None else discover_inputs(batch)
+        if path is None:
+            given, fix = f"a batch that is a {type(batch).__name__}", "Name the field that holds them: inputs='image'."
+            raise InputError(reading.where, "no images were found", given, fix)
+        images = self._images(read_field(batch, path, reading.where))
+        n = len(images)
+        at = reading.targets if reading.targets is not None else discover_targets(batch, n, str(path))
+        if at is None:
+            given, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."
+            raise InputError(reading.where, "no class labels were found", given, fix)
+        target = labels_of(read_field(batch, at, reading.where), reading.where).cpu()
+        raw = images if reading.denormalize is None else reading.denormalize(images).float().cpu()
+        cues = {name: torch.as_tensor(read_field(batch, cue, reading.where)) for name, cue in reading.cues.items()}
+        cues = {name: cue.cpu().double() for name, cue in cues.items()}
+        self.by_pixel = target.ndim == 3
+        if target.ndim == 3 and images.ndim == 4 and target.shape[1:] == images.shape[2:]:
+            return self._pixel_rows(images, raw, cues, target)
+        if target.shape != (n,):
+            given = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
+            raise InputError(reading.where, "labels and images differ in number", given, "Give one label an image.")
+        small = _smaller(images)
+        parts = small, small if raw is images else _smaller(raw), _some_pixels(images, SPECTRA)
+        return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n))
+
+    def _pixel_rows(self, images: Tensor, raw: Tensor, cues: dict[str, Tensor], target: Tensor) -> _Rows:
+        """Some pixels of each image as rows, always the same ones."""
+        n, pixels = len(images), images[0, 0].numel()
+        some = _spread(pixels, PIXELS)
+        place = (torch.arange(n)[:, None] * pixels + some).flatten()
+        features = {name: rows[place] for name, rows in pixel_ladder_features(images, raw, cues).items()}
+        spectra, raws = (_some_pixels(part, PIXELS).flatten(0, 1) for part in (images, raw))
+        parts = spectra[:, :, None, None], raws[:, :, None, None], spectra[:, None]
+        return self._kept(features, target.flatten()[place], *parts, torch.arange(n).repeat_interleave(len(some)))
+
+    def _kept(
+        self,
+        features: dict[str, Tensor],
+        target: Tensor,
+        images: Tensor,
+        raw: Tensor,
+        spectra: Tensor,
+        image: Tensor,
+    ) -> _Rows:
+        where = self.reading.where
+        finite = torch.stack([part.flatten(1).isfinite().all(1) for part in (*features.values(), images, raw)]).all(0)
+        labelled = (target >= 0) & (target != (-1 if self.reading.ignore_index is None else self.reading.ignore_index))
+        self.left_out["not finite"] += int((labelled & ~finite).sum())
+        self.left_out["unlabelled"] += int((~labelled).sum())
+        kept = finite & labelled
+        if bool(kept.any()) and int(target[kept].max()) >= MOST_CLASSES:
+            given, fix = (
+                f"a label of {int(target[kept].max())}",
+                f"Number the classes from 0, up to {MOST_CLASSES - 1}.",
+            )
+            raise InputError(where, "labels are no class indices", given, fix)
+        totals = features.get("total_absorbance")
+        if totals is not None and self.positive:
+            self.positive = bool((totals[finite] > 0).all())
+        return _Rows(features, torch.where(kept, target, -1), images, raw, spectra, kept, image)
+
+    def _images(self, given: Any) -> Tensor:
+        where = self.reading.where
+        if not isinstance(given, Tensor) or given.is_complex() or given.ndim not in (2, 4) or not len(given):
+            said = f"{tuple(given.shape)} {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
+            fix = "Pass images (n b h w), grey ones as (n 1 h w), or spectra (n b)."
+            raise InputError(where, "the inputs are neither images nor spectra", said, fix)
+        if given.ndim == 4 and given.shape[-1] == 3 and min(given.shape[1:3]) > 3:
+            fix = "Put the channels first: images.movedim(-1, 1)."
+            raise InputError(where, "the channels seem to stand last", str(tuple(given.shape)), fix)
+        if self.shape and tuple(given.shape[1:2]) != self.shape[:1]:
+            said = f"{given.shape[1]} after {self.shape[0]}"
+            raise InputError(where, "batches differ in their number of channels", said, "Audit one kind at a time.")
+        self.shape = self.shape or tuple(given.shape[1:])
+        return given.detach().cpu().float()
+
+
+def _smaller(images: Tensor) -> Tensor:
+    """Images averaged down to few numbers each; spectra as images of one pixel; (n b h w)."""
+    if images.ndim == 2:
+        return images[:, :, None, None]
+    b, h, w = images.shape[1:]
+    side = max(1, min(SIDE, int((NUMBERS / b) ** 0.5)))
+    if h <= side and w <= side:
+        return images
+    return F.adaptive_avg_pool2d(images, (min(h, side), min(w, side)))
+
+
+def _some_pixels(images: Tensor, most: int) -> Tensor:
+    """Spectra of some pixels of each image, always at the same places; (n p b)."""
+    if images.ndim == 2:
+        return images[:, None]
+    pixels = images.flatten(2)
+    return pixels[:, :, _spread(pixels.shape[2], most)].transpose(1, 2)
+
+
+def _spread(pixels: int, most: int) -> Tensor:
+    """Places spread over all pixels."""
+    number = min(pixels, most)
+    return torch.arange(number) * pixels // number

@@ -1,0 +1,163 @@
+"""What a network is likely to do wrong on some data, said only where a figure shows it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from lightning_failures.functional.audit import Estimate
+
+if TYPE_CHECKING:
+    from lightning_failures.audit.audit import DataAudit
+
+__all__ = ["ONE_NUMBER", "Risk", "find_risks"]
+
+OFFSET, NAMED = 3.0, 1.5  # mean over deviation, from which it is a risk untried, and the cause of one that was seen
+MEASURED = 0.05  # of accuracy, that a trial must show beyond its interval
+GAP = 0.1  # of accuracy, that directions of small variance must add beyond their interval
+MOST, HALF = 0.75, 0.5  # of what can be reached above chance
+
+#: Rungs of one number an image.
+ONE_NUMBER = ("grey_level", "total_absorbance", "first_component", "best_channel", "mean_intensity")
+#: Rung -> the view that takes it away.
+WITHOUT = {"total_absorbance": "without_total", "first_component": "without_first_component"}
+
+
+class Risk(NamedTuple):
+    """One thing that the data invite."""
+
+    kind: str
+    severity: Literal["high", "moderate"]
+    message: str
+    advice: str
+    evidence: Mapping[str, Estimate]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As strict JSON has it."""
+        evidence = {name: [_finite(part) for part in value] for name, value in self.evidence.items()}
+        return self._asdict() | {"evidence": evidence}
+
+
+def find_risks(audit: "DataAudit") -> tuple[Risk, ...]:
+    """The risks of audited data, gravest first.
+
+    Args:
+        audit: its figures.
+    """
+    found = [rule(audit) for rule in (_unread, _offset, _small_directions, _one_number)]
+    return tuple(sorted((risk for risk in found if risk), key=lambda risk: risk.severity))
+
+
+def _offset(audit: "DataAudit") -> Risk | None:
+    """Inputs on which batch norm's running statistics, or the optimiser, fail though standardised ones work.
+
+    On raw radiance of Indian Pines whose mean spectrum alone was multiplied, 200 steps of the small network, two seeds:
+
+    =======================  ===  ===  ===  ===  ===  ===  ===
+    mean over deviation        0    1    2    3    4    5    7
+    =======================  ===  ===  ===  ===  ===  ===  ===
+    accuracy                 .77  .75  .59  .52  .31  .25  .27
+    with batch statistics    .78  .82  .80  .82  .81  .80  .80
+    =======================  ===  ===  ===  ===  ===  ===  ===
+
+    A resnet10t, four epochs of 2,000 such patches: .34 on raw radiance (.68 with batch statistics), .70 with nothing
+    but the mean spectrum subtracted, .73 standardised.
+    """
+    offset, gain = audit.figures["offset_ratio"], audit.differences.get("standardised - as given")
+    shared = offset.value**2 / (1 + offset.value**2)
+    told = (
+        f"The mean of all pixels is {offset.value:.2g} times as long as their deviation: {shared:.1%} of what a first "
+        "layer sees is the same in every image."
+    )
+    advice = (
+        "Standardise each channel with the mean and deviation of the training images, or at least subtract the mean."
+    )
+    if gain is None:
+        if not offset.low > OFFSET:
+            return None
+        return Risk(
+            "offset_inputs", "moderate", f"{told} No network was tried on it.", advice, {"offset_ratio": offset}
+        )
+    if not gain.low > MEASURED:
+        return None
+    given, batch, standard = audit.trials["as_given"], audit.batch_trials["as_given"], audit.trials["standardised"]
+    evidence = {"as_given": given, "as_given_batch_statistics": batch, "standardised": standard, "gain": gain}
+    trial = (
+        f"A small network ends at {_said(given)} on these inputs, and at {_said(standard)} on standardised channels."
+    )
+    if batch.low > given.high:
+        trial += (
+            f" With each batch's own statistics it has {_said(batch)}: it learned, but the running statistics of its "
+            "batch norm do not keep up, and it fails in evaluation."
+        )
+    linear = audit.rungs[audit.linear]
+    trial += f" A linear model of the mean spectra, in closed form, has {_said(linear)} either way."
+    if offset.value > NAMED:
+        return Risk("offset_inputs", "high", f"{told} {trial}", advice, {"offset_ratio": offset, **evidence})
+    return Risk("unscaled_inputs", "high", f"The channels differ in mean or scale. {trial}", advice, evidence)
+
+
+def _small_directions(audit: "DataAudit") -> Risk | None:
+    """What labels can be read from lies where variance is small, and a small network does not get there."""
+    gap, short = audit.differences["linear - main directions"], audit.differences.get("linear - standardised")
+    if not gap.low > GAP or (short is not None and not short.low > MEASURED):
+        return None
+    linear, first, slow = audit.rungs[audit.linear], audit.first[audit.main], audit.figures["half_slowdown"]
+    hold = f"{audit.main} of {len(audit.channels)} directions hold" if audit.main > 1 else "One direction holds"
+    message = (
+        f"{hold} 95% of the variance of the mean spectra, and a linear model of these has {_said(first)}; of all "
+        f"directions it has {_said(linear)}. Half of what it uses lies where the variance is {slow.value:,.0f} times "
+        "smaller than along the main direction, and gradient descent learns that as much more slowly."
+    )
+    evidence = {"linear": linear, "main_directions": first, "half_slowdown": slow}
+    if short is not None:
+        message += f" A small network has {_said(audit.trials['standardised'])} after a short training."
+        evidence["small_network"] = audit.trials["standardised"]
+    advice = "Decorrelate the channels (project onto principal directions, and scale each), or train much longer."
+    return Risk("label_in_small_directions", "high" if short else "moderate", message, advice, evidence)
+
+
+def _one_number(audit: "DataAudit") -> Risk | None:
+    """One number an image gives most of what can be reached."""
+    chance, best = audit.chance.value, audit.best
+    most, half = (chance + share * (best.value - chance) for share in (MOST, HALF))
+    if not best.low > audit.chance.high:
+        return None
+    names = (*audit.cues, *ONE_NUMBER)
+    name = next((name for name in names if name in audit.rungs and audit.rungs[name].low > most), None)
+    if name is None:
+        return None
+    cue = audit.rungs[name]
+    called = name.replace("_", " ") + (f" ({audit.best_channel})" if name == "best_channel" else "")
+    message = f"One number an image, the {called}, gives {_said(cue)} of the {_said(best)} that anything tried has."
+    evidence = {name: cue, "best": best}
+    rest = audit.trials.get(WITHOUT.get(name, "without_first_component"))
+    advice = f"Check that the {called} is what you want the model to use; if not, remove it from the images."
+    if rest is None:
+        return Risk("one_number_cue", "moderate", message, advice, evidence)
+    evidence["without"] = rest
+    if rest.low > half:
+        message += (
+            f" Without it a small network still has {_said(rest)}: more is there, which a network may never look for."
+        )
+        return Risk("one_number_cue", "high", message, advice, evidence)
+    message += f" Without it a small network has {_said(rest)}: little else was found."
+    return Risk("one_number_cue", "moderate", message, advice, evidence)
+
+
+def _unread(audit: "DataAudit") -> Risk | None:
+    """Nothing that was tried reads the labels."""
+    if audit.best.low > audit.chance.high:
+        return None
+    message = (
+        f"Nothing that was tried reads the labels: the best has {_said(audit.best)}, and always naming the most "
+        f"frequent class {_said(audit.chance)}."
+    )
+    advice = "Check that labels and images belong together; then train longer, or on larger images."
+    return Risk("nothing_reads_labels", "high", message, advice, {"best": audit.best, "chance": audit.chance})
+
+
+def _said(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None

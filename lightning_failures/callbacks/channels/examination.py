@@ -1,0 +1,143 @@
+"""One examination of a model on the reference batch: what it loses without each band, and what each channel carries."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_failures.attribution.attribution import Method, attribute_channels
+from lightning_failures.attribution.null_models import Null
+from lightning_failures.callbacks.channels.course import ChannelCourse, Profile
+from lightning_failures.functional.channels import jensen_shannon, spearman
+from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
+from lightning_failures.observe.undisturbed import logits_of, ordinary, undisturbed, unwrapped
+from lightning_failures.spectrum.layout import Layout
+
+__all__ = ["BY_BAND", "MOST_KEYS", "ChannelExamination", "How", "empty_course"]
+
+MOST_KEYS = 32  #: bands with scalars of their own
+MOST_LOGITS = 1024  # whose correlations with the channels are kept
+BY_BAND = ("change", "error", "share")
+
+
+class How(NamedTuple):
+    """How the model is attributed; see :func:`.attribute_channels`."""
+
+    method: Method
+    null: Null | None
+    channel_axis: int
+    chunk: int = 64
+
+
+class ChannelExamination:
+    """Sums of one examination, by band, and the figures that they give.
+
+    Args:
+        layout: bands and axis.
+        classes: number of logits.
+        how: how the model is attributed.
+    """
+
+    def __init__(self, layout: Layout, classes: int, how: How) -> None:
+        self.layout, self.how = layout, how
+        self.dependence = ChannelDependence(layout.names, layout.bands.positions)
+        self.signal = ChannelSignal(layout.num_channels, min(classes, MOST_LOGITS))
+
+    def reset(self, device: torch.device) -> None:
+        """Forget all images."""
+        self.dependence.to(device).reset()
+        self.signal.to(device).reset()
+
+    def run(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        targets: Tensor | None,
+        classes: int,
+        baseline: str | float | Tensor,
+        precision: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        """Replace the bands of a batch, and run it once as it is.
+
+        Args:
+            model: gives the logits; in any mode, and left in it.
+            inputs: this rank's images; uint8 ones are made float.
+            targets: their labels; those that are no class do not count. None: what the model predicts.
+            classes: number of classes.
+            baseline: what replaces a band.
+            precision: makes the context of mixed precision.
+        """
+        model = unwrapped(model)
+        images = ordinary(inputs if inputs.is_floating_point() else inputs.float())
+        if targets is not None:
+            targets = torch.where((targets >= 0) & (targets < classes), targets, -100).to(images.device)
+        how = self.how
+        with precision():
+            profile = attribute_channels(
+                model,
+                images,
+                targets,
+                how.method,
+                self.layout.bands,
+                baseline,
+                null=how.null,
+                channel_axis=how.channel_axis,
+                chunk_size=how.chunk,
+            )
+        with undisturbed(model, images.device, precision), torch.no_grad():
+            logits = torch.cat([logits_of(model(part.clone())).float() for part in images.split(how.chunk)])
+        self.dependence.to(images.device).update(profile)
+        few = logits if logits.ndim == 1 else logits[:, :MOST_LOGITS]
+        self.signal.to(images.device).update(images, few, how.channel_axis)
+
+    def compute(self, course: ChannelCourse, before: Profile | None) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Statistic -> value, of all ranks, and why those that are nan are; fills the last profile of a course.
+
+        Args:
+            course: whose last profile has an epoch and a step, and is filled.
+            before: the evaluation to compare with.
+        """
+        found, spectra = self.dependence.compute(), self.signal.spectra()
+        columns = {key: torch.stack([found[f"{key}/{name}"] for name in self.layout.names]).cpu() for key in BY_BAND}
+        last = course.profiles[-1]
+        last.change, last.error, last.share = (columns[key].tolist() for key in BY_BAND)
+        last.floor, last.total = float(found["floor"]), float(found["total"])
+        course.mean, course.deviation, course.pattern = (part.tolist() for part in spectra)
+
+        left_out: set[str] = set() if len(self.layout.names) <= MOST_KEYS else set(BY_BAND)
+        left_out |= {"total"} if bool(found["total"].isnan()) else set()
+        left_out |= {"centroid"} if self.layout.axis is None else set()
+        values = {key: value for key, value in found.items() if key.split("/")[0] not in left_out}
+        undefined = {key: why for key, why in self.dependence.undefined.items() if key in values}
+        stability, why = _stability(columns, before)
+        undefined |= {key: why for key, value in stability.items() if bool(value.isnan())}
+        return values | stability, undefined
+
+
+def empty_course(layout: Layout, method: str) -> ChannelCourse:
+    """A course without an evaluation."""
+    axis = layout.axis
+    return ChannelCourse(
+        names=list(layout.names),
+        members=layout.members,
+        positions=[float(channel) for channel in range(layout.num_channels)] if axis is None else axis.values.tolist(),
+        unit=None if axis is None else axis.unit,
+        axis=axis is not None,
+        named=layout.named,
+        method=method,
+    )
+
+
+def _stability(columns: dict[str, Tensor], before: Profile | None) -> tuple[dict[str, Tensor], str]:
+    """How much of the evaluation before came again, and why that may not be known."""
+    if before is None:
+        nothing = torch.tensor(torch.nan, dtype=torch.float64)
+        return dict.fromkeys(("spearman", "jensen_shannon"), nothing), "there is no earlier evaluation to compare with"
+    change, share = (torch.tensor(part, dtype=torch.float64) for part in (before.change, before.share))
+    values: dict[str, Any] = {
+        "spearman": spearman(change, columns["change"]),
+        "jensen_shannon": jensen_shannon(share, columns["share"]),
+    }
+    return values, "fewer than two bands, changes that are all equal, or a profile under the null floor"

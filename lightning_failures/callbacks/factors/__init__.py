@@ -1,0 +1,7 @@
+"""Factors: which kinds of image a model fails on."""
+
+from lightning_failures.callbacks.factors.figures import *
+from lightning_failures.callbacks.factors.monitor import *
+from lightning_failures.callbacks.factors.perturbation_monitor import *
+from lightning_failures.callbacks.factors.spillover import *
+from lightning_failures.callbacks.factors.terms import *

@@ -1,0 +1,115 @@
+"""How many more errors a model makes on the same images when one thing is changed, live, without any annotation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.factors.monitor import no_targets
+from lightning_failures.callbacks.monitor import MonitorOptions
+from lightning_failures.callbacks.reference_monitor import TOO_LONG, ReferenceMonitor, inputs_of
+from lightning_failures.interventions.changes import Change, raw_units
+from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
+from lightning_failures.metrics.paired import PairedErrorRatio
+from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.rerun import check_rerun, rerun
+
+__all__ = ["PerturbationMonitor"]
+
+#: Statistics of :class:`.PairedErrorRatio` against the clean images, and their names.
+STATISTICS = {
+    "risk_ratio": "perturbed_ratio",
+    "risk_ratio_low": "perturbed_low",
+    "risk_ratio_high": "perturbed_high",
+    "mcnemar_p": "perturbed_mcnemar_p",
+}
+_WHERE = "PerturbationMonitor"
+
+
+class PerturbationMonitor(ReferenceMonitor):
+    """Logs ``failures/factors/perturbed_ratio/<name>``: errors on changed images over those on the clean ones.
+
+    Args:
+        names: some of :data:`.PERTURBATIONS`; None: all.
+        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
+        images: size of the reference batch that is changed; None: all images of the evaluation, which costs one more
+            evaluation a name, whatever the budget.
+        budget: share of the run's time that extra forward passes may take.
+        every_n_epochs: cadence.
+        options: see :class:`.Monitor`.
+    """
+
+    noun = "factors"
+
+    def __init__(
+        self,
+        names: Sequence[str] | None = None,
+        denormalize: Change | None = None,
+        *,
+        images: int | None = 256,
+        budget: float = 0.05,
+        every_n_epochs: int = 1,
+        **options: Unpack[MonitorOptions],
+    ) -> None:
+        super().__init__(images=images or 2, budget=budget, every_n_epochs=every_n_epochs, **options)
+        self.names = tuple(PERTURBATIONS if names is None else names)
+        perturbations(self.names)  # a wrong name is an error here, not at the first evaluation
+        self.denormalize = denormalize
+        self.whole = images is None
+        self.metric = PairedErrorRatio(list(self.names))
+        self._changes: dict[str, Change] | None = None
+        self._again: Callable[[], Callable[[Tensor], Tensor]]
+        self._checked = False
+
+    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+        """Reset the counts."""
+        self.metric.to(module.device).reset()
+        super().begin(trainer, module)
+        self._again = lambda: rerun(module, self.probe.entry, trainer.precision_plugin.forward_context)
+
+    def update(self, seen: Observation, batch_idx: int) -> None:
+        """Keep images for the reference batch, or change the whole batch now."""
+        if seen.targets is None:
+            raise no_targets(_WHERE)
+        if not self.whole:
+            self.keep(seen, _WHERE)
+        elif self.why_not is None or self.why_not == TOO_LONG:
+            inputs, logits = inputs_of(seen, _WHERE), self.probe.require_logits(seen, _WHERE)
+            with self.probe.paused():
+                model = self._again()
+                if not self._checked:
+                    check_rerun(model, inputs, logits)
+                    self._checked = True
+                self._compare(model, inputs, logits, seen.targets)
+
+    def examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+        """One forward pass of the clean images, and one a name."""
+        targets = self._batch.targets if self._batch is not None else None
+        if targets is not None and not self.whole:
+            self._compare(model, inputs, model(inputs), targets.to(inputs.device))
+
+    def _compare(self, model: Callable[[Tensor], Tensor], inputs: Tensor, clean: Tensor, target: Tensor) -> None:
+        if self._changes is None:
+            self._changes = perturbations(self.names, raw_units(self.denormalize, inputs))
+        for column, change in enumerate(self._changes.values()):
+            # each name is a factor that all of its own changed images carry
+            carried = torch.zeros(len(target), len(self.names), dtype=torch.bool, device=target.device)
+            carried[:, column] = True
+            self.metric.update(model(change(inputs)), clean, target, carried)
+
+    def describe(self) -> Any:
+        """Nothing to agree on: the metric does not depend on the batches."""
+        return ()
+
+    def build(self, description: Any) -> None:
+        """Nothing to make."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """Ratios of errors by name."""
+        paired = self.metric.compute()
+        sources = {f"{ours}/{name}": f"{theirs}/{name}" for theirs, ours in STATISTICS.items() for name in self.names}
+        reasons = self.reasons(self.metric.undefined)
+        self.undefined = {key: reasons[source] for key, source in sources.items() if source in reasons}
+        return {key: paired[source] for key, source in sources.items()}

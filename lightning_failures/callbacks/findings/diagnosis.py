@@ -1,0 +1,300 @@
+"""Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
+
+import math
+import time
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.error_guard import Guest
+from lightning_failures.callbacks.findings.progress import ProgressNotes
+from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
+from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
+from lightning_failures.callbacks.monitor import Monitor
+from lightning_failures.errors import FailuresWarning, InputError
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.order import Order
+from lightning_failures.records.rule import Rule
+from lightning_failures.records.run_record import Evaluation, RunRecord
+from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
+from lightning_failures.reporting.figures import accuracy_figure
+from lightning_failures.reporting.loggers import log_alert, log_figure
+from lightning_failures.reporting.report import write_report
+from lightning_failures.reporting.sentences import REFERENCE_KEY, alert
+
+__all__ = ["FailureDiagnosis"]
+
+WHERE = "FailureDiagnosis"
+
+
+class FailureDiagnosis(Guest, Callback):
+    """Raises and clears findings over the values that were logged afresh at each evaluation.
+
+    It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
+    alert where the logger has alerts, and reported at the end of the run; the worst factor and the newest finding stand
+    in the progress bar.
+
+    Args:
+        rules: the rules to apply: a list or a YAML file, see :func:`.read_rules`;
+            None: :func:`.standard_rules`.
+        report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
+        action: ``"stop"``: a finding of severity ``"failure"`` ends the run, on all processes, after its evaluation.
+        metric: the run's own validation metric, ``"min val_loss"`` or ``"max val_acc"``, over which a finding's lead is
+            counted; None: found by its usual names.
+        name: name of the run in the report.
+        announce: what is printed: ``"verdict"``: each finding when it is raised or cleared, and the verdict at the end;
+            ``"findings"``: the findings alone; ``"nothing"``.
+        on_error: see :class:`.Guest`.
+
+    Raises:
+        InputError: rules, an action or a metric that cannot be read.
+        UnknownNameError: no standard rule has the name that was given.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSource | None = None,
+        report_dir: str | Path | None = None,
+        *,
+        action: Literal["report", "stop"] = "report",
+        metric: str | None = None,
+        name: str = "run",
+        announce: Literal["verdict", "findings", "nothing"] = "verdict",
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
+        super().__init__(on_error)
+        self.rules = read_rules(rules, WHERE)
+        if action not in ("report", "stop"):
+            raise InputError(WHERE, "there is no such action", repr(action), "Use 'report' or 'stop'.")
+        order = None if metric is None else Order.parse(metric, WHERE)
+        self.action = action
+        self.metric = None if order is None else ValidationMetric(order.key, order.mode == "min")
+        self.report_dir = report_dir
+        self.announce = announce
+        self.record = RunRecord(name)
+        self._streaks: dict[str, int] = {}
+        self._before: dict[str, Any] = {}
+        self._began = time.perf_counter()
+        self._notes = ProgressNotes()
+        self._said: list[bool] = []
+        self._lacking: set[str] = set()
+        self._resumed = False
+
+    @property
+    def history(self) -> list[Finding]:
+        """All findings, raised and cleared, in the order in which they were raised."""
+        return self.record.findings
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings that stand."""
+        return [finding for finding in self.history if finding.standing]
+
+    # -- Lightning's hooks
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; say so where nothing will ever be evaluated."""
+        self._began = time.perf_counter()
+        monitors = _monitors(trainer)
+        if monitors and not trainer.enable_validation and trainer.is_global_zero:
+            warnings.warn(
+                "lightning-failures: this run has no validation, so nothing is monitored. Give the Trainer a "
+                "validation loader and the module a validation_step.",
+                FailuresWarning,
+                stacklevel=2,
+            )
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember what is logged already, so that only fresh values count."""
+        self._before = dict(trainer.callback_metrics)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is found in the progress bar too."""
+        self._notes.attach(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the progress bar as it was."""
+        self._notes.detach()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the rules to what this evaluation logged."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        hopeless = False
+        if self.failure is None:
+            with self.guarded():
+                hopeless = self._diagnose(trainer)
+        if self.action == "stop" or any(rule.action == "stop" for rule in self.rules):
+            self._stop(trainer, hopeless)
+
+    def _diagnose(self, trainer: Trainer) -> bool:
+        """Whether something was found that should end the run."""
+        resumed, self._resumed = self._resumed, False
+        last = self.record.evaluations[-1:]
+        if resumed and [(e.epoch, e.step) for e in last] == [(trainer.current_epoch, trainer.global_step)]:
+            return False  # this evaluation is in the checkpoint that the run went on from
+        fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
+        values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}
+        raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
+        for monitor in _monitors(trainer):
+            self.record.undefined |= {f"failures/{monitor.noun}/{key}": why for key, why in monitor.undefined.items()}
+            if monitor.failure is not None:
+                self._report_failure(monitor, trainer)
+        self.record.monitor_seconds = sum(monitor.seconds for monitor in _monitors(trainer))
+        if trainer.is_global_zero:
+            self._announce(trainer)
+        self._notes.update(self.record)
+        stopping = {rule.name for rule in self.rules if rule.action == "stop"}
+        return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
+
+    def _stop(self, trainer: Trainer, hopeless: bool) -> None:
+        """End the run on all processes where one of them found it hopeless; every process must call it."""
+        if trainer.strategy.reduce_boolean_decision(hopeless, all=False):
+            trainer.should_stop = True
+            if trainer.is_global_zero and self.announce != "nothing":
+                names = ", ".join(f"{f.rule} {f.subject}".strip() for f in self.findings) or "another process"
+                print_notice(trainer.current_epoch, "stopped", f"The run stops: {names}.")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say the verdict and write the report."""
+        with self.guarded():
+            self._close(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what is known of a run that was broken off."""
+        self._notes.detach()
+        with self.guarded():
+            self._close(trainer)
+
+    @property
+    def state_key(self) -> str:
+        """One a name: two diagnoses of one run need two names."""
+        return self._generate_state_key(name=self.record.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
+        return {"record": self.record.to_dict(), "streaks": dict(self._streaks)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint stood."""
+        self.record = RunRecord.from_dict(state_dict["record"])
+        self._streaks = dict(state_dict["streaks"])
+        self._said = [finding.standing for finding in self.history]
+        self._resumed = True
+
+    # -- rules
+
+    def evaluate(self, evaluation: Evaluation) -> list[Finding]:
+        """Apply every rule to one evaluation; returns the findings that it raised.
+
+        Args:
+            evaluation: epoch, step and the values logged at it.
+        """
+        self.record.evaluations.append(evaluation)
+        before = len(self.history)
+        for rule in self.rules:
+            standing = {f.subject for f in self.findings if f.rule == rule.name}
+            for subject in dict.fromkeys([*rule.subjects(evaluation.values), *sorted(standing)]):
+                if rule.speaks(evaluation.values, subject):
+                    self._apply(rule, subject, evaluation)
+        metric = self.metric or find_metric(self.record.last_values())
+        self.record.findings = [with_lead(finding, self.record, metric) for finding in self.history]
+        return self.history[before:]
+
+    def _apply(self, rule: Rule, subject: str, evaluation: Evaluation) -> None:
+        values = evaluation.values
+        at = next(
+            (i for i, f in enumerate(self.history) if f.standing and (f.rule, f.subject) == (rule.name, subject)), None
+        )
+        counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
+        name = f"{rule.name}:{subject}"
+        self._streaks[name] = self._streaks.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
+        if self._streaks[name] < rule.persistence:
+            return
+        if at is not None:
+            self._streaks[name] = 0
+            self.history[at] = self.history[at].with_cleared(evaluation.epoch)
+            return
+        if lacking := rule.lacking(values, subject):
+            self._say_lacking(rule, lacking)
+            return
+        self._streaks[name] = 0
+        figures = rule.figures(values, subject)
+        self.history.append(
+            Finding(
+                kind=rule.kind,
+                subject=subject,
+                epoch=evaluation.epoch,
+                step=evaluation.step,
+                severity=rule.severity,
+                evidence=figures,
+                message=rule.message.format(subject=subject, **figures),
+                advice=rule.advice,
+                rule=rule.name,
+                criterion=rule.criterion(values, subject),
+            )
+        )
+
+    def _say_lacking(self, rule: Rule, keys: list[str]) -> None:
+        if rule.name not in self._lacking:
+            self._lacking.add(rule.name)
+            warnings.warn(
+                f"Rule({rule.name}): it holds, but its evidence was not logged, so nothing is raised; "
+                f"missing {', '.join(keys)}. Log it, or leave it out of the message.",
+                FailuresWarning,
+                stacklevel=2,
+            )
+
+    def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
+        name = type(monitor).__name__
+        if any(finding.kind == "monitor_error" and finding.subject == name for finding in self.history):
+            return
+        self.history.append(
+            Finding(
+                kind="monitor_error",
+                subject=name,
+                epoch=trainer.current_epoch,
+                step=trainer.global_step,
+                evidence={"cause": monitor.failure},
+                message=str(monitor.failure),
+                advice="The training is not touched by it. Mend the cause, or leave this monitor out.",
+            )
+        )
+
+    # -- what people see
+
+    def _announce(self, trainer: Trainer) -> None:
+        known = [*self._said, *[None] * (len(self.history) - len(self._said))]
+        for finding in (changed := [f for f, said in zip(self.history, known, strict=True) if f.standing is not said]):
+            if self.announce != "nothing":
+                print_finding(finding)
+            if finding.standing:
+                name = f"{finding.kind} {finding.subject}".strip()
+                log_alert(trainer.loggers, name, alert(finding), finding.severity)
+        if changed:
+            self._log_figures(trainer)
+        self._said = [finding.standing for finding in self.history]
+
+    def _log_figures(self, trainer: Trainer) -> None:
+        if not trainer.loggers or find_spec("matplotlib") is None:
+            return
+        if not math.isnan(self.record.last(REFERENCE_KEY)):
+            figure = accuracy_figure(self.record)
+            log_figure(trainer.loggers, "failures/simplicity/accuracy", figure, trainer.global_step)
+
+    def _close(self, trainer: Trainer) -> None:
+        self.record.seconds = time.perf_counter() - self._began
+        if not trainer.is_global_zero or not self.record.evaluations:
+            return
+        self._log_figures(trainer)
+        report = None if self.report_dir is None else write_report(self.report_dir, [self.record])
+        if self.announce == "verdict":
+            print_verdict([self.record], report=report)
+
+
+def _monitors(trainer: Trainer) -> list[Monitor]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]  # type: ignore[attr-defined]

@@ -1,0 +1,68 @@
+"""The worst factor and the newest finding in whatever progress bar the Trainer has."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.run_record import RunRecord, factor_rows
+
+__all__ = ["ProgressNotes"]
+
+WIDTH = 14  # Lightning's rich bar breaks the line after each item that does not fit beside the bar
+
+
+class ProgressNotes:
+    """Adds two items to the bar's own; they change at evaluations alone, so that nothing flickers in between.
+
+    Lightning asks its bar for what it shows at every refresh, and takes text from nobody else: ``self.log`` knows
+    numbers only. The bar's ``get_metrics`` is therefore asked through this while the run lasts.
+    """
+
+    def __init__(self) -> None:
+        self.items: dict[str, str] = {}
+        self._bar: Any = None
+
+    def attach(self, trainer: Trainer) -> None:
+        """Stand between the trainer's bar and what it shows; without a bar, do nothing."""
+        self._bar = trainer.progress_bar_callback
+        if self._bar is None:
+            return
+        ask = self._bar.get_metrics
+
+        def get_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+            return {**ask(trainer, pl_module), **self.items}
+
+        self._bar.get_metrics = get_metrics
+
+    def detach(self) -> None:
+        """Leave the bar as it was."""
+        if self._bar is not None:
+            vars(self._bar).pop("get_metrics", None)
+        self._bar = None
+
+    def update(self, record: RunRecord) -> None:
+        """Say what holds after an evaluation."""
+        rows = [row for row in factor_rows(record.evaluations[-1].values) if row.ratio == row.ratio]
+        if rows:
+            self.items["worst"] = f"{_short(rows[0].name)} {rows[0].ratio:.2f}"
+        standing = [finding for finding in record.findings if finding.standing]
+        self.items["finding"] = _short(_word(standing[-1])) if standing else "none"
+
+
+def _word(finding: Finding) -> str:
+    """What is found, in two words at most."""
+    match finding.kind:
+        case "factor_failure" | "factor_spillover":
+            return finding.subject
+        case "own_rule":
+            return finding.rule
+        case "one_dimensional_predictions":
+            return "one direction"
+        case kind:  # "representation_collapse": collapse; "class_collapse": class collapse
+            words = kind.removesuffix("_reliance").removesuffix("_information").removeprefix("representation_")
+            return words.replace("_", " ")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -1,0 +1,122 @@
+"""Rules from Python, from dictionaries and from YAML files: added, changed, silenced."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lightning_failures.callbacks.findings.standard_rules import standard_rules
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.records.rule import Rule
+
+__all__ = ["RuleSource", "read_rules"]
+
+RuleSource = str | Path | Sequence[str | Mapping[str, Any] | Rule]
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Rule) if field.init)
+
+
+def read_rules(rules: RuleSource | None = None, where: str = "FailureDiagnosis") -> tuple[Rule, ...]:
+    """Rules in the order in which they were given; of two with one name the later counts.
+
+    Args:
+        rules: None: the standard rules. A path: a YAML file that holds a list. A list of
+
+            - ``"standard"``: all standard rules, or the name of one of them;
+            - a dict with ``name``: changes the rule of that name, given before or standard, field by field;
+              ``silence: true`` leaves it out; with a new name and ``kind``, ``when`` and ``message`` it is a new rule;
+            - a :class:`.Rule`.
+        where: the public name that was called, for errors.
+
+    Raises:
+        InputError: a file that cannot be read or holds no list, an unknown field, a new rule that lacks one, a value
+            that :class:`.Rule` refuses.
+        UnknownNameError: no standard rule has that name.
+
+    Example:
+        >>> rules = read_rules(["standard", {"name": "factor_spillover", "silence": True}])
+        >>> "factor_spillover" in {rule.name for rule in rules}, "factor_failure" in {rule.name for rule in rules}
+        (False, True)
+        >>> read_rules([{"name": "class_collapse", "persistence": 5}])[0].persistence
+        5
+    """
+    standard = {rule.name: rule for rule in standard_rules()}
+    if rules is None:
+        return tuple(standard.values())
+    if isinstance(rules, str | Path):
+        where, rules = f"{where}(rules={str(rules)!r})", _read_file(where, Path(rules))
+    book: dict[str, Rule] = {}
+    for entry in rules:
+        match entry:
+            case Rule():
+                book[entry.name] = entry
+            case "standard":
+                book |= standard
+            case str():
+                book[entry] = _standard(where, entry, standard)
+            case Mapping():
+                _change(where, dict(entry), book, standard)
+            case _:
+                given = f"{entry!r} of type {type(entry).__name__}"
+                raise InputError(where, "this is no rule", given, "Pass 'standard', a name, a dict or a Rule.")
+    return tuple(book.values())
+
+
+def _change(where: str, fields: dict[str, Any], book: dict[str, Rule], standard: Mapping[str, Rule]) -> None:
+    """Change, silence or add the rule that a dict describes."""
+    name = fields.get("name") or fields.get("kind")
+    if not isinstance(name, str):
+        raise InputError(where, "a rule without a name", str(fields), "Name a standard rule, or yours.")
+    base = book.get(name) or standard.get(name)
+    if fields.pop("silence", False):
+        if base is None:
+            _standard(where, name, standard)
+        book.pop(name, None)
+        return
+    for field in fields:
+        if field not in FIELDS:
+            near = get_close_matches(field, FIELDS, n=1)
+            meant = f"; {near[0]!r} may be meant" if near else ""
+            fix = f"Use {', '.join(FIELDS)}, or silence."
+            raise InputError(where, f"rule {name!r} has no field {field!r}{meant}", repr(fields[field]), fix)
+    if base is not None:
+        fields = {field: getattr(base, field) for field in FIELDS} | fields
+    missing = [field for field in ("kind", "when", "message") if field not in fields]
+    if missing:
+        known = _nearest(name, standard)
+        fix = f"Pass {', '.join(missing)}, or name a standard rule{known}."
+        raise InputError(where, f"a new rule {name!r} without {', '.join(missing)}", ", ".join(fields), fix)
+    try:
+        book[name] = Rule(**fields | {"name": name})
+    except TypeError as error:
+        raise InputError(where, f"rule {name!r} cannot be made", str(error), "Give each field its own type.") from error
+
+
+def _standard(where: str, name: str, standard: Mapping[str, Rule]) -> Rule:
+    if name not in standard:
+        fix = f"Use one of {', '.join(standard)}, or 'standard' for all."
+        raise UnknownNameError(where, f"no standard rule has this name{_nearest(name, standard)}", repr(name), fix)
+    return standard[name]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; {near[0]!r} may be meant" if near else ""
+
+
+def _read_file(where: str, path: Path) -> Sequence[Any]:
+    import yaml
+
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        given = f"{path}: {error.strerror}"
+        raise InputError(where, "the rules cannot be read", given, "Name a YAML file.") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        given = f"{path}: {' '.join(str(error).split())}"
+        raise InputError(where, "the rules are no YAML", given, "Mend the file.") from error
+    if not isinstance(read, list):
+        given = f"{path} with a {type(read).__name__}"
+        raise InputError(where, "the file holds no list of rules", given, "Begin each rule with '- '.")
+    return read

@@ -1,0 +1,67 @@
+"""When a run's own validation metric turns, and how long before a finding was raised."""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.run_record import RunRecord
+
+__all__ = ["ValidationMetric", "find_metric", "turning_epoch", "with_lead"]
+
+#: Evaluations without a new best after which a metric has turned; one alone is noise.
+TURNED = 2
+
+_LOSSES = ("val_loss", "val/loss", "valid_loss", "valid/loss", "validation_loss", "validation/loss")
+_ACCURACIES = ("val_acc", "val/acc", "val_accuracy", "val/accuracy", "valid_acc", "valid/acc")
+_OURS = ("failures/collapse/accuracy", "failures/simplicity/model_accuracy")
+
+
+class ValidationMetric(NamedTuple):
+    """A logged key, and which of its values is better."""
+
+    key: str
+    lower_is_better: bool
+
+
+def find_metric(keys: Iterable[str]) -> ValidationMetric | None:
+    """The validation metric among logged keys: a loss, else an accuracy, by their usual names.
+
+    Example:
+        >>> find_metric(["val_acc", "val/loss"])
+        ValidationMetric(key='val/loss', lower_is_better=True)
+    """
+    known = set(keys)
+    found = next((key for key in (*_LOSSES, *_ACCURACIES, *_OURS) if key in known), None)
+    return None if found is None else ValidationMetric(found, found in _LOSSES)
+
+
+def turning_epoch(record: RunRecord, metric: ValidationMetric) -> int | None:
+    """The epoch of the first evaluation after the best; None while two evaluations have not passed since.
+
+    Example:
+        >>> from lightning_failures.records.run_record import Evaluation
+        >>> losses = [3.0, 2.0, 2.5, 2.2]
+        >>> run = RunRecord("raw", [Evaluation(i, 10 * i, {"val_loss": loss}) for i, loss in enumerate(losses)])
+        >>> turning_epoch(run, ValidationMetric("val_loss", True))
+        2
+    """
+    epochs, values = record.series(metric.key)
+    signed = [value if metric.lower_is_better else -value for value in values]
+    known = [place for place, value in enumerate(signed) if not math.isnan(value)]
+    if not known:
+        return None
+    best = min(known, key=lambda place: signed[place])
+    return epochs[best + 1] if len(values) - best > TURNED else None
+
+
+def with_lead(finding: Finding, record: RunRecord, metric: ValidationMetric | None) -> Finding:
+    """The same finding with its lead over the metric, as far as it is known."""
+    if metric is None or finding.kind == "monitor_error":
+        return finding
+    turned = turning_epoch(record, metric)
+    lead = None if turned is None else turned - finding.epoch
+    if (finding.metric, finding.lead) == (metric.key, lead):
+        return finding
+    return dataclasses.replace(finding, metric=metric.key, lead=lead)

@@ -1,0 +1,279 @@
+"""Pictures of what a model leans on: the ladder, the decision dimension, what it retains, and its worst cue."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning_failures.reporting.figure_style import COLOURS, canvas, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "FIGURES",
+    "SimplicityCourse",
+    "cue_figure",
+    "dimension_figure",
+    "ladder_figure",
+    "retention_figure",
+    "ring_figure",
+]
+
+WORDS = {
+    "total_absorbance": "total absorbance",
+    "pixel_intensity": "pixel intensity",
+    "first_component": "first principal component",
+    "best_channel": "best single channel",
+    "mean_spectrum": "linear in the mean spectrum",
+    "mean_color": "linear in the mean colour",
+    "grey_level": "grey level",
+    "low_frequencies": "low spatial frequencies",
+    "shuffled_pixels": "pixels shuffled",
+    "mean_shape": "intensity alone",
+    "unit_total": "intensity removed",
+    "gaussian_clones": "Gaussian clones",
+}
+KEPT = ("shuffled_pixels", "mean_spectrum", "mean_shape", "unit_total", "gaussian_clones")
+AXES = {
+    "nm": "wavelength (nm)",
+    "um": "wavelength (µm)",
+    "cm-1": "wavenumber (cm⁻¹)",
+    None: "wavelength or wavenumber",
+}
+SHADES = ("first", "second", "third")
+
+
+class SimplicityCourse:
+    """The last known value of every statistic, since not all are measured at every evaluation.
+
+    Args:
+        wavelengths: place of each channel; None: its number.
+        unit: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
+    """
+
+    def __init__(self, wavelengths: Sequence[float] | None = None, unit: str | None = None) -> None:
+        self.wavelengths = None if wavelengths is None else list(wavelengths)
+        self.unit = unit
+        self.epoch = 0
+        self.latest: dict[str, float] = {}
+        self.names: list[str] = []
+        self.directions: list[list[float]] = []
+        self.rings: list[float] = []
+        self.points: dict[str, list[Any]] = {}
+
+    def add(
+        self, epoch: int, values: Mapping[str, float], names: Sequence[str], directions: Sequence[Sequence[float]]
+    ) -> None:
+        """Add an evaluation.
+
+        Args:
+            epoch: of it.
+            values: its statistics, as logged, without prefix.
+            names: the rungs, lowest first.
+            directions: the first principal directions, one a row; (r b).
+        """
+        self.epoch = epoch
+        self.latest |= {key: value for key, value in values.items() if not math.isnan(value)}
+        self.names, self.directions = list(names), [list(row) for row in directions]
+
+    def get(self, key: str) -> float:
+        """The last known value; nan where there is none."""
+        return self.latest.get(key, math.nan)
+
+    def by_rank(self, key: str) -> tuple[list[int], list[float]]:
+        """Ranks and values of ``<key>/<rank>``."""
+        found = sorted((int(name.split("/")[1]), v) for name, v in self.latest.items() if name.split("/")[0] == key)
+        return [rank for rank, _ in found], [value for _, value in found]
+
+    @property
+    def worst_cue(self) -> str | None:
+        """The cue on which predictions rest most; None without cues."""
+        cues = {key.split("/")[1]: value for key, value in self.latest.items() if key.startswith("reliance/")}
+        cues = cues or {key.split("/")[1]: value for key, value in self.latest.items() if key.startswith("eta2/")}
+        return max(cues, key=lambda cue: cues[cue], default=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers."""
+        return {"epoch": self.epoch, "latest": dict(self.latest)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the checkpoint stood."""
+        self.epoch, self.latest = state["epoch"], dict(state["latest"])
+
+
+def ladder_figure(course: SimplicityCourse) -> "Figure | None":
+    """What each rung reaches on the labels beside the network, and how much of the network it explains.
+
+    Lowest rung below. None before there is a ladder.
+    """
+    if not course.names:
+        return None
+    names, places = course.names, range(len(course.names))
+    with canvas(6.4, 1.1 + 0.27 * len(names)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        reached = [course.get(f"reach/{name}") for name in names]
+        left.barh(places, reached, height=0.62, color=COLOURS["second"], alpha=0.85)
+        _level(left, course.get("model_accuracy"), "network", "-")
+        _level(left, course.get("chance"), "chance", ":")
+        explained = [max(course.get(f"explained_adjusted/{name}"), 0.0) for name in names]
+        right.barh(places, explained, height=0.62, color=COLOURS["first"], alpha=0.85)
+        _level(right, 0.9, "explains it", "--")
+        left.set_yticks(places, [short(WORDS.get(name, name), 28) for name in names])
+        right.tick_params(axis="y", length=0)
+        for axes, values, label in (
+            (left, reached, "accuracy on the labels"),
+            (right, explained, "share of the network explained"),
+        ):
+            axes.set(xlim=(0, 1), xlabel=label)
+            axes.grid(axis="x")
+            for place, value in zip(places, values, strict=True):
+                _figure(axes, place, value, "undefined" if math.isnan(value) else f"{value:.2f}", 0.16)
+    return figure
+
+
+def dimension_figure(course: SimplicityCourse) -> "Figure | None":
+    """Share of pairs decided by the first r principal directions, and these directions over the channels.
+
+    None before any interchange.
+    """
+    ranks, own = course.by_rank("own")
+    if not ranks:
+        return None
+    with canvas(6.8, 2.7) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
+        for key, label, colour, marker in (
+            ("own", "one spectrum an image", "second", "o"),
+            ("pixel_own", "every pixel's spectrum", "first", "D"),
+        ):
+            ranks, own = course.by_rank(key)
+            if not ranks:
+                continue
+            left.plot(range(len(ranks)), own, "-", marker=marker, color=COLOURS[colour], label=label, clip_on=False)
+            low, high = (course.by_rank(f"{key}_{end}")[1] for end in ("low", "high"))
+            if len(low) == len(high) == len(ranks):
+                left.vlines(range(len(ranks)), low, high, color=COLOURS[colour], linewidth=1.1)
+            left.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
+        left.axhline(0.9, linestyle=":", color=COLOURS["soft"], linewidth=1)
+        left.set(ylim=(0, 1), xlabel="directions exchanged", ylabel="pairs that follow them")
+        left.margins(x=0.08)
+        left.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
+        left.grid(axis="y")
+        _directions(right, course)
+    return figure
+
+
+def _directions(axes: "Axes", course: SimplicityCourse) -> None:
+    channels = len(course.directions[0]) if course.directions else 0
+    known = course.wavelengths is not None and len(course.wavelengths) == channels
+    x = course.wavelengths if known and course.wavelengths is not None else list(range(channels))
+    styles = (("second", "-", 1.8), ("first", "-", 1.1), ("third", "--", 1.0), ("soft", ":", 1.0))
+    rows = zip(course.directions, styles, strict=False)
+    axes.axhline(0, color=COLOURS["line"], linewidth=0.8)
+    for number, (row, (colour, style, width)) in enumerate(rows, start=1):
+        axes.plot(x, row, style, color=COLOURS[colour], linewidth=width, label=str(number), zorder=5 - number)
+    axes.set(xlabel=AXES[course.unit] if known else "channel", ylabel="direction")
+    if known and course.unit == "cm-1":  # as is the custom for wavenumbers
+        axes.invert_xaxis()
+    axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handlelength=1.6)
+
+
+def retention_figure(course: SimplicityCourse) -> "Figure | None":
+    """Accuracy on images with a part of their information removed; None before any was measured."""
+    names = [name for name in KEPT if not math.isnan(course.get(f"changed_accuracy/{name}"))]
+    if not names:
+        return None
+    with canvas(4.8, 1.0 + 0.3 * len(names)) as figure:
+        axes = figure.add_subplot()
+        values = [course.get(f"changed_accuracy/{name}") for name in names]
+        axes.barh(range(len(names)), values, height=0.6, color=COLOURS["first"], alpha=0.85)
+        for place, (name, value) in enumerate(zip(names, values, strict=True)):
+            kept = course.get(f"retained/{name}")
+            _figure(axes, place, value, f"{value:.2f}", 0.16)
+            text = "" if math.isnan(kept) else f"keeps {kept:.0%}"
+            axes.text(1.02, place, text, va="center", fontsize=7, color=COLOURS["soft"])
+        words = WORDS | {"mean_spectrum": "mean spectrum at every pixel"}
+        axes.set_yticks(range(len(names)), [words[name] for name in names])
+        _level(axes, course.get("model_accuracy"), "as they are", "-")
+        _level(axes, course.get("chance"), "chance", ":")
+        axes.set(xlim=(0, 1), xlabel="accuracy", ylim=(len(names) - 0.4, -0.6))
+        axes.grid(axis="x")
+    return figure
+
+
+def ring_figure(course: SimplicityCourse) -> "Figure | None":
+    """Accuracy lost when one ring of spatial frequencies is removed, all rings holding equal energy; None without."""
+    rings = [k for k in range(max(len(course.rings) - 1, 0)) if not math.isnan(course.get(f"lost/ring_{k}"))]
+    if not rings:
+        return None
+    with canvas(4.8, 2.4) as figure:
+        axes = figure.add_subplot()
+        lost = [course.get(f"lost/ring_{k}") for k in rings]
+        low, high = ([course.get(f"lost_{end}/ring_{k}") for k in rings] for end in ("low", "high"))
+        axes.bar(range(len(rings)), lost, width=0.7, color=COLOURS["first"], alpha=0.85)
+        axes.vlines(range(len(rings)), low, high, color=COLOURS["ink"], linewidth=1.1)
+        axes.axhline(0, color=COLOURS["soft"], linewidth=0.8)
+        bounds = [f"{course.rings[k]:.2f}\nto {min(course.rings[k + 1], 0.5**0.5):.2f}" for k in rings]
+        axes.set_xticks(range(len(rings)), bounds, fontsize=7)
+        axes.set(xlabel="ring removed, cycles a pixel", ylabel="accuracy lost")
+        axes.grid(axis="y")
+    return figure
+
+
+def cue_figure(course: SimplicityCourse) -> "Figure | None":
+    """The centred logits that vary most over the cue on which predictions rest most; None without points."""
+    cue = course.worst_cue
+    if cue is None or not course.points:
+        return None
+    values, rows = course.points["cue"], course.points["logits"]
+    centred = [[z - sum(row) / len(row) for z in row] for row in rows] if len(rows[0]) > 1 else rows
+    columns = list(zip(*centred, strict=True))
+    widest = sorted(range(len(columns)), key=lambda c: -_spread(columns[c]))[: len(SHADES)]
+    with canvas(4.8, 2.9) as figure:
+        axes = figure.add_subplot()
+        for place, c in enumerate(sorted(widest)):
+            axes.plot(
+                values, columns[c], "o", color=COLOURS[SHADES[place]], markersize=2.4, alpha=0.55, markeredgewidth=0,
+                label=f"class {c}",
+            )  # fmt: skip
+        figures = [("rests on it", f"reliance/{cue}"), ("eta2", f"eta2/{cue}"), ("within labels", f"eta2_within/{cue}")]
+        said = [f"{name} {course.get(key):.2f}" for name, key in figures if not math.isnan(course.get(key))]
+        axes.set_title(", ".join(said), fontsize=8, loc="left")
+        axes.set(xlabel=WORDS.get(cue, cue), ylabel="logit, centred")
+        axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
+        axes.grid()
+    return figure
+
+
+#: By the last part of their logged key.
+FIGURES: dict[str, Callable[[SimplicityCourse], "Figure | None"]] = {
+    "ladder": ladder_figure,
+    "decision_dimension_figure": dimension_figure,
+    "worst_cue": cue_figure,
+    "retention_figure": retention_figure,
+    "ring_figure": ring_figure,
+}
+
+
+def _level(axes: "Axes", value: float, name: str, style: str) -> None:
+    """A line across with its name above."""
+    if not math.isnan(value):
+        axes.axvline(value, linestyle=style, color=COLOURS["ink"], linewidth=1)
+        axes.annotate(
+            name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3), textcoords="offset points",
+            ha="center", fontsize=7, color=COLOURS["soft"],
+        )  # fmt: skip
+
+
+def _figure(axes: "Axes", place: int, value: float, text: str, room: float) -> None:
+    """A figure at the foot of its bar, or beside a bar that is too short for it."""
+    inside = value > room
+    beside = 0.0 if math.isnan(value) or inside else max(value, 0.0)
+    colour = COLOURS["paper" if inside else "ink"]
+    axes.text(beside + 0.015, place, text, va="center", fontsize=7, color=colour, zorder=4)
+
+
+def _spread(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    mean = sum(finite) / max(len(finite), 1)
+    return sum((value - mean) ** 2 for value in finite)

@@ -1,0 +1,166 @@
+"""Factors of one or more models, and of models against a reference, as tables on the console."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lightning_failures.records.numbers import number, p_value
+
+__all__ = ["print_models", "print_pairs"]
+
+LEVEL = 0.05
+# Colours that can be read on light and on dark terminals; the marks say the same without them.
+HARD, EASY = "bold red", "green"
+
+Values = Mapping[str, float]
+
+
+def print_models(console: Console, models: Mapping[str, Values], names: Sequence[str]) -> None:
+    """Print the error ratios, hardest factor first: with all their figures for one model, side by side for more.
+
+    Args:
+        console: where to print.
+        models: for each model its statistics, by the keys of the metrics.
+        names: the factors.
+    """
+    for model, values in models.items():
+        share = f"{100 * values['error/all']:.1f}% of {number(values['images/all'])} images misclassified"
+        console.print(Text.assemble((model, "bold"), f": {share}"))
+    placed = all(f"matched_residual/{names[0]}" in values for values in models.values())
+    order = sorted(names, key=lambda name: -_mean(values[f"error_ratio/{name}"] for values in models.values()))
+    console.print()
+    if len(models) == 1:
+        ((_, values),) = models.items()
+        console.print(_one_model(values, order, calibration=not placed or console.width >= 88))
+    else:
+        intervals = console.width >= 26 + 18 * len(models)
+        console.print(_many_models(models, order, intervals=intervals))
+    console.print()
+    for model, values in models.items():
+        worst, shrunk = values["error_ratio/worst"], values["error_ratio/worst_shrunk"]
+        if not isnan(worst):
+            (name, *_) = (name for name in names if values[f"error_ratio/{name}"] == worst)
+            text = f": hardest is {name}, {_fixed(worst)} ({_fixed(shrunk)} after shrinkage)"
+            console.print(Text.assemble((model, "bold"), text))
+    _explain(
+        console,
+        "Error ratio: error rate on the factor over that on all images; 1 is typical. * differs from 1: p below "
+        f"{LEVEL} after Holm's adjustment for {len(names)} factors.",
+        "Within class: errors over those that the classes of these images explain." if len(models) == 1 else "",
+        "At equal accuracy: from published models, in standard deviations; below 0 is worse." if placed else "",
+    )
+
+
+def print_pairs(console: Console, pairs: Mapping[str, Values], names: Sequence[str], reference: str) -> None:
+    """Print each model's error ratios over those of the reference.
+
+    Args:
+        console: where to print.
+        pairs: for each model its statistics against the reference, by the keys of the metric.
+        names: the factors.
+        reference: name of the reference.
+    """
+    for model, values in pairs.items():
+        own, before = 100 * values["error/all"], 100 * values["reference_error/all"]
+        console.print(
+            Text.assemble((model, "bold"), f" against {reference}: {own:.1f}% wrong instead of {before:.1f}%")
+        )
+        console.print()
+        table = _table("factor", "errors", "instead\nof", "p", "ratio\nof ratios", "95%\ninterval", "")
+        for name in sorted(names, key=lambda name: -_mean([values[f"ratio/{name}"]])):
+            fell_behind = values[f"spillover/{name}"] == 1
+            p, ratio = values[f"p_value/{name}"], values[f"ratio/{name}"]
+            table.add_row(
+                name,
+                number(values[f"errors/{name}"]),
+                number(values[f"reference_errors/{name}"]),
+                _probability(values[f"mcnemar_p/{name}"]),
+                _marked(ratio, p),
+                _interval(values, name),
+                Text("fell behind", style=HARD) if fell_behind else "",
+            )
+        console.print(table)
+        console.print()
+    _explain(
+        console,
+        "p: McNemar's exact test of the errors. Ratio of ratios: the factor's error ratio over that of the reference; "
+        f"* differs from 1: p below {LEVEL} after Holm's adjustment. "
+        "Fell behind: it rose, though all errors became fewer.",
+    )
+
+
+def _one_model(values: Values, names: Sequence[str], *, calibration: bool) -> Table:
+    placed = f"matched_residual/{names[0]}" in values
+    heads = ["factor", "images", "errors", "error\nratio", "95%\ninterval", "p", "within\nclass"]
+    table = _table(*heads, *["calib.\nerror"] * calibration, *["at equal\naccuracy"] * placed)
+    for name in names:
+        p = values[f"p_value/{name}"]
+        row: list[str | Text] = [
+            name,
+            number(values[f"images/{name}"]),
+            number(values[f"errors/{name}"]),
+            _marked(values[f"error_ratio/{name}"], p),
+            _interval(values, name),
+            _probability(p),
+            _fixed(values[f"standardised/{name}"]),
+        ]
+        if calibration:
+            row.append(_fixed(values[f"calibration_error/{name}"]))
+        if placed:
+            row.append(f"{values[f'matched_residual/{name}']:+z.1f}")
+        table.add_row(*row)
+    return table
+
+
+def _many_models(models: Mapping[str, Values], names: Sequence[str], *, intervals: bool) -> Table:
+    table = _table("factor", "images", *models)
+    first = next(iter(models.values()))
+    for name in names:
+        cells = []
+        for values in models.values():
+            cell = _marked(values[f"error_ratio/{name}"], values[f"p_value/{name}"])
+            cells.append(Text.assemble(cell, "  ", _interval(values, name)) if intervals else cell)
+        table.add_row(name, number(first[f"images/{name}"]), *cells)
+    return table
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for column, head in enumerate(heads):
+        table.add_column(head, justify="left" if column == 0 else "right", no_wrap=True, vertical="bottom")
+    return table
+
+
+def _marked(ratio: float, p: float) -> Text:
+    """The ratio, with a star where it differs from 1; the star's place is kept, so that the points stand in line."""
+    if p < LEVEL:
+        return Text(f"{_fixed(ratio)}*", style=HARD if ratio > 1 else EASY)
+    return Text(f"{_fixed(ratio)} ")
+
+
+def _interval(values: Values, name: str) -> str:
+    low, high = values[f"low/{name}"], values[f"high/{name}"]
+    return "" if isnan(low) else f"{low:.2f}-{high:.2f}"
+
+
+def _fixed(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.2f}"
+
+
+def _probability(value: float) -> str:
+    return "" if isnan(value) else p_value(value).replace(" ", "")
+
+
+def _explain(console: Console, *sentences: str) -> None:
+    console.print(Text(" ".join(filter(None, sentences)), style="dim"))
+    console.print()
+
+
+def _mean(ratios: Iterable[float]) -> float:
+    """Mean of the ratios that are defined; below all others where none is."""
+    defined = [ratio for ratio in ratios if not isnan(ratio)]
+    return sum(defined) / len(defined) if defined else -1.0

@@ -1,0 +1,197 @@
+"""Interventions on images: what a model predicts when one part of its input is exchanged, kept or removed."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.interchange import Level, interchange_inputs
+from lightning_failures.functional.patches import noisy_patch
+from lightning_failures.functional.retention import gaussian_clones
+from lightning_failures.interventions.changes import Change, Swap
+
+__all__ = [
+    "as_labels",
+    "interchange",
+    "patch_logits",
+    "predict_changed",
+    "predict_clones",
+    "predict_swapped",
+    "undisturbed",
+]
+
+Model = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def undisturbed(model: Model, inputs: Tensor) -> Iterator[None]:
+    """No gradients, evaluation mode, and afterwards each module's own mode and the random state as they were.
+
+    Args:
+        model: a module, or any function of images; only a module has a mode.
+        inputs: images on the model's device.
+    """
+    modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    try:
+        if isinstance(model, nn.Module):
+            model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def as_labels(logits: Tensor) -> Tensor:
+    """Classes from logits: (n c) to (n), (n c h w) to (n h w), and one logit an image (n) or (n 1) to 0 or 1; int64.
+
+    Where a logit is NaN there is no class, and -1 stands for it.
+
+    Example:
+        >>> as_labels(torch.tensor([[0.0, 2.0], [1.0, 0.0]])), as_labels(torch.tensor([[-1.0], [3.0]]))
+        (tensor([1, 0]), tensor([0, 1]))
+    """
+    logits = logits if logits.ndim > 1 else logits[:, None]
+    labels = (logits > 0).long().squeeze(1) if logits.shape[1] == 1 else logits.argmax(1)
+    return torch.where(logits.isnan().any(1), -1, labels)
+
+
+def predict_changed(model: Model, inputs: Tensor, changes: Mapping[str, Change], batch_size: int = 64) -> Tensor:
+    """Predictions for changed images.
+
+    Args:
+        model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
+        inputs: on the model's device; (n b h w).
+        changes: name -> change.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a change; (n k), or (n h w k) for pixels, int64.
+    """
+    swaps = {name: partial(_of_one, change) for name, change in changes.items()}
+    return predict_swapped(model, inputs, inputs, swaps, batch_size)
+
+
+def predict_swapped(
+    model: Model, inputs: Tensor, donors: Tensor, swaps: Mapping[str, Swap], batch_size: int = 64
+) -> Tensor:
+    """Predictions for donor images that were given something of the receivers.
+
+    Args:
+        model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
+        inputs: the receivers, on the model's device; (n b h w).
+        donors: one a receiver; (n b h w).
+        swaps: name -> swap.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a swap; (n k), or (n h w k) for pixels, int64.
+    """
+    columns = []
+    with undisturbed(model, inputs):
+        for swap in swaps.values():
+            parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
+            columns.append(torch.cat([as_labels(model(swap(own, donor))) for own, donor in parts]))
+    return torch.stack(columns, -1)
+
+
+def interchange(
+    model: Model,
+    inputs: Tensor,
+    donors: Tensor,
+    directions: Tensor,
+    level: Level = "image",
+    ranks: Sequence[int] | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Predictions for donor images that got the receivers' coordinates on the data's top directions.
+
+    Where the predictions of receiver and donor differ, this says what decides: see
+    :class:`.DecisionDimension`, which counts it.
+
+    Args:
+        model: gives logits (n c), (n c h w) or (n 1) for images; a module runs in evaluation mode.
+        inputs: the receivers; (n b h w) or (n b), on the model's device.
+        donors: one donor a receiver, in the same shape, for example ``inputs.roll(1, 0)``.
+        directions: orthonormal directions of the channels as columns, such as the principal ones of the image-mean
+            spectra (image level) or of the pixels' spectra (pixel level); (b r).
+        level: "image" or "pixel"; see :func:`.interchange_inputs`.
+        ranks: how many of the directions to swap, one a column of the result; None: 1 to r.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a rank; (n r), or (n h w r) for pixels, int64.
+
+    Raises:
+        InputError: shapes that do not fit, directions that are not orthonormal, or ranks that they do not have.
+
+    Example:
+        >>> receivers, donors = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+        >>> interchange(lambda x: x, receivers, donors, torch.eye(2))
+        tensor([[0, 0]])
+    """
+    where = "interchange"
+    if directions.ndim != 2:
+        raise InputError(where, "directions are no columns", f"{tuple(directions.shape)}", "Pass (b r).")
+    width = directions.shape[1]
+    ranks = tuple(range(1, width + 1)) if ranks is None else tuple(ranks)
+    if not ranks or min(ranks) < 1 or max(ranks) > width:
+        raise InputError(
+            where, "ranks are not there", f"{ranks} of {width} directions", f"Pass ranks from 1 to {width}."
+        )
+    gram = directions.double().T @ directions.double()
+    if not bool((gram - torch.eye(width, device=gram.device)).abs().max() < 1e-3):
+        fix = "Pass orthonormal columns, for example principal_directions(covariance(moments))."
+        raise InputError(where, "directions are not orthonormal", f"lengths {gram.diagonal().sqrt().tolist()}", fix)
+    swaps = {str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks}
+    return predict_swapped(model, inputs, donors, swaps, batch_size)
+
+
+def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:
+    """Predictions for class-wise Gaussian clones of the images, -1 for a class with fewer than two images.
+
+    Args:
+        model: gives logits (n c) or (n 1); a module runs in evaluation mode.
+        inputs: on the model's device; (n b h w).
+        target: class of each image; (n), int64.
+        seed: of the clones.
+        batch_size: images a forward pass.
+
+    Returns:
+        (n), int64.
+    """
+    clones = gaussian_clones(inputs, target, torch.Generator().manual_seed(seed))
+    kept = clones.flatten(1).isfinite().all(1)
+    with undisturbed(model, inputs):
+        preds = torch.cat([as_labels(model(part)) for part in torch.split(clones, batch_size)])
+    return torch.where(kept, preds, -1)
+
+
+def patch_logits(model: Model, inputs: Tensor, grid: int = 4, seed: int = 0, batch_size: int = 64) -> Tensor:
+    """Logits for images with one cell of a grid replaced by noise, for each cell in turn.
+
+    Args:
+        model: gives logits (n c) or (n c h w); a module runs in evaluation mode.
+        inputs: on the model's device; (n b h w).
+        grid: cells along each side.
+        seed: of the noise.
+        batch_size: images a forward pass.
+
+    Returns:
+        One column a cell; (n c m) or (n c h w m), float.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    columns = []
+    with undisturbed(model, inputs):
+        for patch in range(grid * grid):
+            changed = noisy_patch(inputs, patch, grid, generator)
+            columns.append(torch.cat([model(part) for part in torch.split(changed, batch_size)]))
+    return torch.stack(columns, -1)
+
+
+def _of_one(change: Change, receivers: Tensor, donors: Tensor) -> Tensor:
+    return change(donors)

@@ -1,0 +1,14 @@
+"""Observing a module that nobody changed."""
+
+from lightning_failures.observe.batch_fields import *
+from lightning_failures.observe.dataset_rows import *
+from lightning_failures.observe.discovery import *
+from lightning_failures.observe.factor_reader import *
+from lightning_failures.observe.hooks import *
+from lightning_failures.observe.layers import *
+from lightning_failures.observe.observation import *
+from lightning_failures.observe.pixels import *
+from lightning_failures.observe.probe import *
+from lightning_failures.observe.reference_batch import *
+from lightning_failures.observe.rerun import *
+from lightning_failures.observe.undisturbed import *

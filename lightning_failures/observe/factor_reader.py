@@ -1,0 +1,176 @@
+"""Which factors each image of a batch carries: from the batch itself, or from a table beside the dataset."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_failures.data.factor_table import FactorTable
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.observe.batch_fields import Field, read_field
+from lightning_failures.observe.dataset_rows import LoaderRows
+
+__all__ = ["FactorReader", "FactorSource"]
+
+#: Names of columns or fields, a table, a field that holds all columns, or one field a factor.
+FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field]
+
+_WHERE = "FactorErrorMonitor(factors=...)"
+_FIELD_NAMES = ("factors", "factor", "attributes", "metadata")
+
+
+class FactorReader:
+    """Reads the (n f) bool matrix of factors of a batch.
+
+    Args:
+        factors: one of
+
+            - names: the columns of the matrix that the batch holds under ``factors`` or under no name at all, or, where
+              it holds a field for each name, these fields;
+            - a :class:`.FactorTable`, joined by dataset row, or by ``ids``;
+            - the path of a CSV file with a column a factor and a row a dataset row;
+            - a path or callable into the batch that gives the matrix, or a mapping of columns;
+            - a mapping from factor to the path or callable of its column.
+        names: names of the matrix's columns, where ``factors`` is a path or callable.
+        ids: path or callable into the batch that gives each image's id in the table.
+    """
+
+    def __init__(self, factors: FactorSource, names: Sequence[str] | None = None, ids: Field | None = None) -> None:
+        if isinstance(factors, str) and factors.endswith(".csv"):
+            factors = FactorTable.from_frame(factors)
+        self.table: FactorTable | None = factors if isinstance(factors, FactorTable) else None
+        self.ids = ids
+        self._fields: Mapping[str, Field] | None = None
+        self._whole: Field | None = None
+        self._names: tuple[str, ...] | None = tuple(names) if names is not None else None
+        if isinstance(factors, FactorTable):
+            self._names = factors.names
+        elif isinstance(factors, Mapping):
+            self._fields, self._names = factors, tuple(factors)
+        elif isinstance(factors, str | int) or callable(factors):
+            self._whole = factors
+        else:
+            self._names = tuple(factors)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the factors; None where the batch has yet to say them."""
+        return self._names
+
+    def read(self, batch: Any, images: int, rows: LoaderRows, batch_idx: int) -> Tensor:
+        """Factors of one batch; (n f), bool.
+
+        Args:
+            batch: the batch as the step got it.
+            images: number of images n in it, a sampler's padding included.
+            rows: dataset rows of the loader's batches, for a table without ids.
+            batch_idx: which batch it is.
+        """
+        if self.table is not None:
+            return self._from_table(batch, images, rows, batch_idx)
+        if self._fields is not None:
+            return self._stack({name: read_field(batch, field, _WHERE) for name, field in self._fields.items()}, images)
+        if self._whole is not None:
+            return self._matrix(read_field(batch, self._whole, _WHERE), images)
+        return self._by_name(batch, images)
+
+    def _from_table(self, batch: Any, images: int, rows: LoaderRows, batch_idx: int) -> Tensor:
+        assert self.table is not None
+        if self.ids is not None:
+            keys = read_field(batch, self.ids, "FactorErrorMonitor(ids=...)")
+            return self.table.rows(keys)
+        if self.table.ids is not None or not rows.known:
+            raise InputError(
+                _WHERE,
+                "the factor table cannot be joined to the batch",
+                "a table with ids"
+                if self.table.ids is not None
+                else "a loader that does not go through its dataset in order (shuffled, or with a sampler of its own)",
+                "Name the field of the batch that holds each image's id: ids='file_name'.",
+            )
+        if len(self.table.values) != rows.size:
+            raise InputError(
+                _WHERE,
+                "the factor table and the evaluation dataset differ in length",
+                f"a table of {len(self.table.values)} rows, a dataset of {rows.size} images",
+                "Pass one row a dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
+            )
+        return self.table.rows(rows.of(batch_idx).rows[:images])
+
+    def _by_name(self, batch: Any, images: int) -> Tensor:
+        assert self._names is not None
+        for path in _FIELD_NAMES:
+            value = _read_or_none(batch, path)
+            if value is not None:
+                return self._matrix(value, images)
+        columns = {name: _read_or_none(batch, name) for name in self._names}
+        if all(value is not None for value in columns.values()):
+            return self._stack(columns, images)
+        matrices = [value for value in _tensors(batch) if value.ndim == 2 and value.shape == (images, len(self._names))]
+        matrices = [value for value in matrices if not value.is_floating_point()]
+        if len(matrices) == 1:
+            return self._matrix(matrices[0], images)
+        missing = [name for name, value in columns.items() if value is None]
+        raise UnknownNameError(
+            _WHERE,
+            "the batch does not hold the factors",
+            f"no field {', '.join(map(repr, missing))}, and {len(matrices)} integer or bool tensors of shape "
+            f"({images}, {len(self._names)})",
+            "Name where they are, factors='meta.factors' with names=[...], or pass a FactorTable of the dataset's "
+            "rows.",
+        )
+
+    def _matrix(self, value: Any, images: int) -> Tensor:
+        if isinstance(value, Mapping):
+            if self._names is None:
+                self._names = tuple(map(str, value))
+            absent = [name for name in self._names if name not in value]
+            if absent:
+                raise UnknownNameError(
+                    _WHERE,
+                    f"the batch has no factor {', '.join(map(repr, absent))}",
+                    f"factors {', '.join(map(repr, value))}",
+                    "Name factors that the batch holds.",
+                )
+            return self._stack({name: value[name] for name in self._names}, images)
+        matrix = torch.as_tensor(value)
+        if self._names is None:
+            raise InputError(
+                _WHERE,
+                "the factors have no names",
+                f"a matrix {tuple(matrix.shape)}",
+                "Name its columns: names=['dark', ...].",
+            )
+        if matrix.shape != (images, len(self._names)):
+            raise InputError(
+                _WHERE,
+                "the factor columns do not match the names",
+                f"a matrix {tuple(matrix.shape)} for {images} images and {len(self._names)} names",
+                "Give one row an image and one column a name.",
+            )
+        return matrix.bool()
+
+    def _stack(self, columns: Mapping[str, Any], images: int) -> Tensor:
+        tensors = {name: torch.as_tensor(column) for name, column in columns.items()}
+        for name, column in tensors.items():
+            if column.shape != (images,):
+                raise InputError(
+                    _WHERE,
+                    f"the factor {name!r} does not have one value an image",
+                    f"{tuple(column.shape)} for {images} images",
+                    "Give one bool an image.",
+                )
+        return torch.stack([column.bool() for column in tensors.values()], 1)
+
+
+def _read_or_none(batch: Any, path: str) -> Any:
+    try:
+        return read_field(batch, path)
+    except UnknownNameError:
+        return None
+
+
+def _tensors(batch: Any) -> list[Tensor]:
+    children = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else ()
+    return [value for value in children if isinstance(value, Tensor)]

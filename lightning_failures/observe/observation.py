@@ -1,0 +1,70 @@
+"""One batch as every monitor sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+
+__all__ = ["Observation"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one batch showed; a field that the batch or the module does not have is None."""
+
+    batch: Any
+    inputs: Tensor | None = None  # (n b h w), or (n d)
+    targets: Tensor | None = None  # (n) or (n h w), int64
+    logits: Tensor | None = None  # (n c) or (n c h w)
+    # layer -> (n d); (v n d) where it was called on v views; (n d h w) for the penultimate one of a segmentation model
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    keep: Tensor | None = None  # (n) bool, which images of the batch these are; None: all of them
+
+    def __post_init__(self) -> None:
+        if self.targets is not None and self.logits is not None and len(self.targets) != len(self.logits):
+            raise InputError(
+                "Probe",
+                "targets and logits differ in length",
+                f"targets {tuple(self.targets.shape)}, logits {tuple(self.logits.shape)}",
+                "Name the fields that belong together: targets='label', logits='net.head'.",
+            )
+
+    @property
+    def images(self) -> int:
+        """Number of images n."""
+        return next((len(value) for value in (self.logits, self.inputs, self.targets) if value is not None), 0)
+
+    @property
+    def batch_images(self) -> int:
+        """Number of images in the batch, before some were left out."""
+        return self.images if self.keep is None else len(self.keep)
+
+    def of_batch(self, values: Tensor) -> Tensor:
+        """What a field of the batch, with a value an image, says of the images that are left; (n ...)."""
+        return values if self.keep is None else values[self.keep.to(values.device)]
+
+    def select(self, keep: Tensor) -> "Observation":
+        """The images for which ``keep`` is true; (n), bool, on the CPU."""
+        if bool(keep.all()):
+            return self
+        rows = keep.nonzero().squeeze(1)
+
+        def take(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[rows.to(value.device)]
+
+        def take_views(value: Tensor) -> Tensor:
+            firsts = torch.arange(0, len(value), len(keep))
+            return value[(firsts[:, None] + rows).flatten().to(value.device)]
+
+        return Observation(
+            self.batch,
+            take(self.inputs),
+            take(self.targets),
+            take(self.logits),
+            {name: take_views(value) for name, value in self.features.items()},
+            keep,
+        )

@@ -1,0 +1,80 @@
+"""Running the user's model again on inputs of our own, leaving nothing behind."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from lightning_failures.errors import DiscoveryError
+from lightning_failures.observe.hooks import first_tensor
+
+__all__ = ["check_rerun", "rerun"]
+
+
+def rerun(
+    module: nn.Module,
+    entry: str | None,
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
+    chunk: int = 64,
+) -> Callable[[Tensor], Tensor]:
+    """A function from inputs to logits.
+
+    It draws from a copy of the random state, keeps no graph and runs uncompiled; the caller has the module in the mode
+    that it wants.
+
+    Args:
+        module: the user's module.
+        entry: name of the submodule that took the inputs and gave the logits; None: the module's own ``forward``.
+        precision: makes the context of mixed precision, for example ``trainer.precision_plugin.forward_context``.
+        chunk: images a forward pass, which bounds the memory.
+    """
+    target = module if entry is None else module.get_submodule(entry)
+
+    def run(images: Tensor) -> Tensor:
+        devices = [images.device] if images.device.type == "cuda" else []
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices),
+            precision(),
+            torch.compiler.set_stance("force_eager"),
+        ):
+            outputs = [first_tensor(target(part)) for part in images.split(chunk)]
+        tensors = [output.float() for output in outputs if output is not None]
+        if not tensors:
+            raise _not_the_logits("no tensor")
+        return torch.cat(tensors)
+
+    return run
+
+
+def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor) -> None:
+    """Raise where running the model again does not give back the logits of the user's own step.
+
+    Args:
+        run: what :func:`rerun` gave.
+        inputs: images of which the logits are known; (n b h w).
+        logits: what the step gave for them with the weights as they are now; (n c).
+
+    Raises:
+        DiscoveryError: it gives something else, or fails.
+    """
+    try:
+        again = run(inputs)
+    except Exception as error:  # whatever a forward that was never meant for this may raise
+        raise _not_the_logits(f"{type(error).__name__}: {error}") from error
+    if again.shape != logits.shape:
+        raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
+    # bf16 keeps three digits, and the images come in other batches than the step's
+    apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
+    if not apart <= 0.05:
+        raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart")
+
+
+def _not_the_logits(given: str) -> DiscoveryError:
+    return DiscoveryError(
+        "rerun",
+        "the module's forward does not give the step's logits back",
+        given,
+        "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs.",
+    )

@@ -1,1 +1,0 @@
-"""Observing a model that nobody changed."""

@@ -1,0 +1,9 @@
+"""Findings, rules, terms and records as plain data: the ground of all that reports."""
+
+from lightning_failures.records.condition import *
+from lightning_failures.records.finding import *
+from lightning_failures.records.numbers import *
+from lightning_failures.records.order import *
+from lightning_failures.records.rule import *
+from lightning_failures.records.run_record import *
+from lightning_failures.records.term import *

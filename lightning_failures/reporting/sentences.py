@@ -1,0 +1,131 @@
+"""The plain words for findings, figures and runs that the console and the report share."""
+
+import math
+
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.run_record import RunRecord
+
+__all__ = [
+    "KIND_TITLES",
+    "accuracy_key",
+    "alert",
+    "headline",
+    "lead",
+    "reference",
+    "status",
+    "tally",
+    "title",
+    "when",
+]
+
+KIND_TITLES = {
+    "one_dimensional_predictions": "One-dimensional predictions",
+    "simple_cue_reliance": "Reliance on a simple cue",
+    "untapped_information": "Untapped information",
+    "representation_collapse": "Representation collapse",
+    "class_collapse": "Class collapse",
+    "single_band_reliance": "Reliance on a single band",
+    "factor_failure": "Failure on one kind of image",
+    "factor_spillover": "Spill-over onto one kind of image",
+    "own_rule": "A rule of your own",
+    "monitor_error": "A monitor stepped aside",
+}
+
+#: Where the accuracy of a run may stand, the one compared with the linear reference first.
+ACCURACY_KEYS = (
+    "failures/simplicity/model_accuracy",
+    "failures/simplicity/accuracy",
+    "failures/collapse/accuracy",
+    "val_acc",
+    "val_accuracy",
+    "val/acc",
+    "val/accuracy",
+)
+REFERENCE_KEY = "failures/simplicity/reference_accuracy"
+
+
+def title(finding: Finding) -> str:
+    """What fails, with its subject."""
+    name = finding.rule if finding.kind == "own_rule" and finding.rule else KIND_TITLES[finding.kind]
+    return f"{name}: {finding.subject}" if finding.subject else name
+
+
+def when(finding: Finding) -> str:
+    """When a finding was raised, whether it still stands, and how long before the validation metric turned."""
+    since = f"epoch {finding.epoch} (step {finding.step:,})"
+    spans = f"since {since}" if finding.standing else f"from {since}, cleared at epoch {finding.cleared}"
+    return f"{spans}, {lead(finding)}" if finding.metric else spans
+
+
+def lead(finding: Finding) -> str:
+    """How long it was raised before the run's own validation metric turned; empty where there is no such metric."""
+    if not finding.metric:
+        return ""
+    if finding.lead is None:
+        return f"{finding.metric} has not turned"
+    epochs = _count(abs(finding.lead), "epoch")
+    if finding.lead == 0:
+        return f"at the epoch at which {finding.metric} turned"
+    return f"{epochs} {'before' if finding.lead > 0 else 'after'} {finding.metric} turned"
+
+
+def alert(finding: Finding) -> str:
+    """A finding for somebody who does not see the terminal: when, what, and what to try."""
+    advice = f" Try: {finding.advice}" if finding.advice else ""
+    return f"Epoch {finding.epoch}, step {finding.step:,}. {' '.join(finding.message.split())}{advice}"
+
+
+def accuracy_key(record: RunRecord) -> str | None:
+    """The logged key that holds the run's validation accuracy; None if there is none."""
+    logged = record.last_values()
+    return next((key for key in ACCURACY_KEYS if key in logged), None)
+
+
+def headline(record: RunRecord) -> str:
+    """The run in one sentence: its accuracy, beside the linear reference's where there is one."""
+    if not record.evaluations:
+        return "Nothing was evaluated, so nothing can be said about this run."
+    after = f"after {record.epochs} epoch{'s' * (record.epochs != 1)}"
+    key = accuracy_key(record)
+    if key is None:
+        return f"Evaluated {after}; no accuracy was logged."
+    sentence = f"Accuracy {record.last(key):.2f} {after}"
+    best = reference(record)
+    if math.isnan(best):
+        return sentence + "."
+    return f"{sentence}, against {best:.2f} of a linear model on the same images."
+
+
+def reference(record: RunRecord) -> float:
+    """Accuracy of the linear reference at the last evaluation; nan without one."""
+    return record.last(REFERENCE_KEY)
+
+
+def tally(record: RunRecord) -> str:
+    """How many findings stand, in one sentence."""
+    aside = [f for f in record.standing if f.kind == "monitor_error"]
+    found = [f for f in record.standing if f.kind != "monitor_error"]
+    failures = sum(finding.severity == "failure" for finding in found)
+    cleared = sum(not finding.standing for finding in record.findings)
+    if not record.evaluations and not found:
+        return "No verdict."
+    counts = [_count(n, noun) for n, noun in ((failures, "failure"), (len(found) - failures, "warning")) if n]
+    where = f"in {_count(len(record.evaluations), 'evaluation')}"
+    sentence = f"{' and '.join(counts)} stand{'s' * (len(found) == 1)}" if found else f"No failure was found {where}"
+    if cleared:
+        sentence += f"; {_count(cleared, 'finding')} raised earlier {'was' if cleared == 1 else 'were'} cleared"
+    if aside:
+        sentence += f"; {_count(len(aside), 'monitor')} stepped aside, so not all was watched"
+    return sentence + "."
+
+
+def status(record: RunRecord) -> str:
+    """``failing``, ``warned``, ``clear``, or ``unknown`` where nothing was evaluated."""
+    severities = {finding.severity for finding in record.standing}
+    if severities:
+        return "failing" if "failure" in severities else "warned"
+    return "clear" if record.evaluations else "unknown"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
