@@ -6,7 +6,7 @@ import pytest
 
 from lightning_failures.errors import InputError
 from lightning_failures.records import (
-    FINDING_KINDS,
+    KINDS,
     Evaluation,
     RunRecord,
     factor_rows,
@@ -15,7 +15,7 @@ from lightning_failures.records import (
     write_records,
 )
 from lightning_failures.reporting.glossary import every_term, glossary
-from lightning_failures.reporting.sentences import KIND_TITLES, headline, status, tally, title, when
+from lightning_failures.reporting.sentences import headline, status, tally, title, when
 from lightning_failures.reporting.summary import comparison, sparkline, tiles
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
 
@@ -108,7 +108,7 @@ def test_factor_rows_without_counts_know_worst_from_a_factor() -> None:
 
 
 def test_every_kind_of_finding_has_a_title() -> None:
-    assert set(KIND_TITLES) == set(FINDING_KINDS)
+    assert all(kind.title for kind in KINDS.values())
     assert title(UNTAPPED) == "Untapped information: linear reference"
 
 
@@ -156,7 +156,7 @@ def test_numbers_for_people(value: float | str, text: str) -> None:
 def test_the_glossary_explains_what_was_logged_and_no_more() -> None:
     assert {term.name for term in glossary(["failures/factors/error_ratio/dark"])} == {"Error ratio of a factor"}
     assert glossary(["val_loss"]) == []
-    assert glossary([term.pattern.replace("*", "penultimate") for term in every_term()]) == list(every_term())
+    assert glossary([term.key.replace("*", "penultimate") for term in every_term()]) == list(every_term())
 
 
 def test_tiles_show_the_main_figures_that_were_logged() -> None:

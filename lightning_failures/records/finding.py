@@ -6,22 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.records.kind import FINDING_KINDS
 
-__all__ = ["FINDING_KINDS", "SEVERITIES", "Evidence", "Finding", "strict"]
-
-#: All kinds of finding, worst first.
-FINDING_KINDS = (
-    "one_dimensional_predictions",
-    "simple_cue_reliance",
-    "untapped_information",
-    "representation_collapse",
-    "class_collapse",
-    "single_band_reliance",
-    "factor_failure",
-    "factor_spillover",
-    "own_rule",
-    "monitor_error",
-)
+__all__ = ["SEVERITIES", "Evidence", "Finding", "strict"]
 
 SEVERITIES = ("warning", "failure")
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from lightning_failures.errors import InputError
 from lightning_failures.records.condition import Condition
-from lightning_failures.records.finding import FINDING_KINDS, SEVERITIES
+from lightning_failures.records.finding import SEVERITIES
+from lightning_failures.records.kind import FINDING_KINDS
 
 __all__ = ["Rule"]
 

@@ -1,15 +1,65 @@
-"""What one logged figure means."""
+"""What one logged figure means: its name in words, unit, range, direction, and when it is nan."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Term"]
+__all__ = ["Term", "find_term"]
 
 
 class Term(NamedTuple):
-    """What one logged figure means."""
+    """What one figure means; stands beside the code that computes it.
 
-    pattern: str  # of the logged key
+    A metric declares one for every key that its ``compute`` returns, a monitor one for every key that it logs.
+
+    Args:
+        key: of the figure: ``"effective_rank"``, or ``"share/*"``, where the star stands for any one name, the rest of
+            the key.
+        name: in words, as a title.
+        meaning: what it is, in plain sentences.
+        range: which values it takes.
+        direction: which values are good, bad, or worth a look.
+        unit: what it counts; empty: dimensionless.
+        when_nan: why it is nan where it is; empty: it never is.
+        headline: whether it is one of the few figures that a run is told by; the others are details.
+
+    Example:
+        >>> term = Term("rank", "Rank", "Number of directions.", "1 upwards", "describes")
+        >>> term.of("{}/*").key, term.matches("rank"), term.of("{}/*").matches("rank/net.fc")
+        ('rank/*', True, True)
+    """
+
+    key: str
     name: str
     meaning: str
     range: str
     direction: str
+    unit: str = ""
+    when_nan: str = ""
+    headline: bool = False
+
+    def of(self, form: str, name: str = "{}") -> "Term":
+        """The same figure under another key, such as one a layer.
+
+        Args:
+            form: of the key, with ``{}`` where the key stood: ``"{}/*"``.
+            name: of the name in words, likewise: ``"{} of a layer"``.
+        """
+        return self._replace(key=form.format(self.key), name=name.format(self.name))
+
+    def matches(self, key: str) -> bool:
+        """Whether the term explains a key."""
+        if self.key.endswith("*"):
+            return key.startswith(self.key[:-1]) and len(key) >= len(self.key)
+        return key == self.key
+
+
+def find_term(terms: Iterable[Term], key: str) -> Term | None:
+    """The term that explains a key, the one without a star or with the longest part before it first; None without one.
+
+    Example:
+        >>> terms = [Term("ratio/*", "A ratio", "", "", ""), Term("ratio/worst", "The worst", "", "", "")]
+        >>> find_term(terms, "ratio/worst").name, find_term(terms, "ratio/dark").name, find_term(terms, "other")
+        ('The worst', 'A ratio', None)
+    """
+    found = [term for term in terms if term.matches(key)]
+    return max(found, key=lambda term: (not term.key.endswith("*"), len(term.key)), default=None)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_failures.errors import InputError
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import KINDS, MONITOR_ERROR
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
-from lightning_failures.reporting.sentences import KIND_TITLES, REFERENCE_KEY, accuracy_key
+from lightning_failures.reporting.sentences import REFERENCE_KEY, accuracy_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,14 +169,14 @@ def _finding_marks(record: RunRecord) -> tuple[list[str], list[tuple[int, int, b
     position, notes, marks = _position(record), [], []
     kinds: dict[str, list[Finding]] = {}
     for finding in sorted(record.findings, key=lambda f: f.step):
-        if finding.kind != "monitor_error":
+        if finding.kind != MONITOR_ERROR:
             kinds.setdefault(finding.kind, []).append(finding)
     for index, (kind, found) in enumerate(kinds.items(), start=1):
         where, standing = getattr(found[0], position), any(f.standing for f in found)
         subjects = [short(subject, 24) for subject in dict.fromkeys(f.subject for f in found) if subject]
         about = f" ({', '.join(subjects[:2])}{f' and {len(subjects) - 2} more' * (len(subjects) > 2)})"
         end = "" if standing else f", cleared at epoch {max(f.cleared or 0 for f in found)}"
-        notes.append(f"{index}  {KIND_TITLES[kind]}{about * bool(subjects)}, {position} {where}{end}")
+        notes.append(f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {position} {where}{end}")
         marks.append((index, where, standing))
     return notes, marks
 

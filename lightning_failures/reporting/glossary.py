@@ -33,4 +33,4 @@ def every_term() -> tuple[Term, ...]:
 def glossary(keys: Iterable[str]) -> list[Term]:
     """The terms that explain at least one of the keys."""
     keys = list(keys)
-    return [term for term in every_term() if any(fnmatchcase(key, term.pattern) for key in keys)]
+    return [term for term in every_term() if any(fnmatchcase(key, term.key) for key in keys)]

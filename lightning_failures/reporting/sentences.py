@@ -3,10 +3,10 @@
 import math
 
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import KINDS, MONITOR_ERROR, OWN_RULE
 from lightning_failures.records.run_record import RunRecord
 
 __all__ = [
-    "KIND_TITLES",
     "accuracy_key",
     "alert",
     "headline",
@@ -17,19 +17,6 @@ __all__ = [
     "title",
     "when",
 ]
-
-KIND_TITLES = {
-    "one_dimensional_predictions": "One-dimensional predictions",
-    "simple_cue_reliance": "Reliance on a simple cue",
-    "untapped_information": "Untapped information",
-    "representation_collapse": "Representation collapse",
-    "class_collapse": "Class collapse",
-    "single_band_reliance": "Reliance on a single band",
-    "factor_failure": "Failure on one kind of image",
-    "factor_spillover": "Spill-over onto one kind of image",
-    "own_rule": "A rule of your own",
-    "monitor_error": "A monitor stepped aside",
-}
 
 #: Where the accuracy of a run may stand, the one compared with the linear reference first.
 ACCURACY_KEYS = (
@@ -46,7 +33,7 @@ REFERENCE_KEY = "failures/simplicity/reference_accuracy"
 
 def title(finding: Finding) -> str:
     """What fails, with its subject."""
-    name = finding.rule if finding.kind == "own_rule" and finding.rule else KIND_TITLES[finding.kind]
+    name = finding.rule if finding.kind == OWN_RULE and finding.rule else KINDS[finding.kind].title
     return f"{name}: {finding.subject}" if finding.subject else name
 
 
@@ -103,8 +90,8 @@ def reference(record: RunRecord) -> float:
 
 def tally(record: RunRecord) -> str:
     """How many findings stand, in one sentence."""
-    aside = [f for f in record.standing if f.kind == "monitor_error"]
-    found = [f for f in record.standing if f.kind != "monitor_error"]
+    aside = [f for f in record.standing if f.kind == MONITOR_ERROR]
+    found = [f for f in record.standing if f.kind != MONITOR_ERROR]
     failures = sum(finding.severity == "failure" for finding in found)
     cleared = sum(not finding.standing for finding in record.findings)
     if not record.evaluations and not found:

@@ -17,6 +17,7 @@ from lightning_failures.callbacks.findings.validation_metric import ValidationMe
 from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import Evaluation, RunRecord
@@ -251,11 +252,11 @@ class FailureDiagnosis(Guest, Callback):
 
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
         name = type(monitor).__name__
-        if any(finding.kind == "monitor_error" and finding.subject == name for finding in self.history):
+        if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in self.history):
             return
         self.history.append(
             Finding(
-                kind="monitor_error",
+                kind=MONITOR_ERROR,
                 subject=name,
                 epoch=trainer.current_epoch,
                 step=trainer.global_step,

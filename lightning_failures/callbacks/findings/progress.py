@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import KINDS, OWN_RULE
 from lightning_failures.records.run_record import RunRecord, factor_rows
 
 __all__ = ["ProgressNotes"]
@@ -52,16 +53,7 @@ class ProgressNotes:
 
 def _word(finding: Finding) -> str:
     """What is found, in two words at most."""
-    match finding.kind:
-        case "factor_failure" | "factor_spillover":
-            return finding.subject
-        case "own_rule":
-            return finding.rule
-        case "one_dimensional_predictions":
-            return "one direction"
-        case kind:  # "representation_collapse": collapse; "class_collapse": class collapse
-            words = kind.removesuffix("_reliance").removesuffix("_information").removeprefix("representation_")
-            return words.replace("_", " ")
+    return finding.rule if finding.kind == OWN_RULE else KINDS[finding.kind].word or finding.subject
 
 
 def _short(text: str) -> str:

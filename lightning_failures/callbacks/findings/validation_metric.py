@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["ValidationMetric", "find_metric", "turning_epoch", "with_lead"]
@@ -58,7 +59,7 @@ def turning_epoch(record: RunRecord, metric: ValidationMetric) -> int | None:
 
 def with_lead(finding: Finding, record: RunRecord, metric: ValidationMetric | None) -> Finding:
     """The same finding with its lead over the metric, as far as it is known."""
-    if metric is None or finding.kind == "monitor_error":
+    if metric is None or finding.kind == MONITOR_ERROR:
         return finding
     turned = turning_epoch(record, metric)
     lead = None if turned is None else turned - finding.epoch
