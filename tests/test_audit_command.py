@@ -15,7 +15,7 @@ from lightning_failures.audit.figures import audit_figure
 from lightning_failures.audit.sentences import compare, facts, rows
 from lightning_failures.audit.tables import print_audits
 from lightning_failures.cli import main
-from lightning_failures.commands.sources import read_source
+from lightning_failures.commands.audit_sources import read_source
 from lightning_failures.errors import FailuresError
 
 

@@ -122,7 +122,7 @@ cut = scene.load_indian_pines
 
 def load(*args, **kwargs):
     import signal
-    from lightning_failures.commands.arms import SceneClassifier
+    from lightning_failures.commands.demo_training import SceneClassifier
 
     def step(self, batch, batch_idx):
         if self.current_epoch == 1:

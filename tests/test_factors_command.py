@@ -206,7 +206,7 @@ def test_figures_are_written_as_vectors_too(study: dict[str, Path], tmp_path: Pa
 
 def test_bars_start_at_one_and_are_pale_where_chance_may_explain_them() -> None:
     pytest.importorskip("matplotlib")
-    from lightning_failures.commands.factor_figures import compare_figure
+    from lightning_failures.commands.model_figures import compare_figure
 
     values = {
         f"{key}/{name}": value

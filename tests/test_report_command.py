@@ -71,6 +71,14 @@ def test_the_readings_can_be_read_by_programs(run, tmp_path):
     assert (reading["state"], reading["excess"]) == ("violated", pytest.approx(0.44))
 
 
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_report_that_cannot_be_written_is_told_in_one_line(run, option, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert main(["report", str(run), option, str(tmp_path / "taken" / "file")]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"lightning-failures: error: report: a file cannot be written; given {tmp_path}/taken/file")
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

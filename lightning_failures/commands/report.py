@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
     from lightning_failures.callbacks.gate.constraints import Reading
@@ -53,15 +54,10 @@ def report(
     from lightning_failures.reporting.console import print_verdict
     from lightning_failures.reporting.report import write_report
 
-    try:
-        page = write_report(out or folder, everything)
-    except OSError as error:
-        given = f"{out or folder}: {error.strerror}"
-        raise InputError(WHERE, "the report cannot be written", given, "Name another folder with --out.") from error
-    print_verdict(records, report=page)
+    print_verdict(records, report=write_report(out or folder, everything, where=WHERE))
     readings = {record.name: _measure(record, constraints, epoch) for record in records}
     if json is not None:
-        _write(json, readings)
+        write_json(WHERE, json, {name: [one._asdict() for one in each] for name, each in readings.items()})
     if constraints:
         _print(readings)
     return int(any(reading.state != "holds" for each in readings.values() for reading in each))
@@ -120,19 +116,3 @@ def _print(readings: "dict[str, list[Reading]]") -> None:
     if console.is_terminal:
         console.print()
         console.print(table, width=min(console.width, 110))
-
-
-def _write(path: Path, readings: "dict[str, list[Reading]]") -> None:
-    import json
-
-    from lightning_failures.records.finding import strict
-
-    plain = {
-        name: [{key: strict(value) for key, value in reading._asdict().items()} for reading in each]
-        for name, each in readings.items()
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(WHERE, "a file cannot be written", f"{path}: {error.strerror}", "Name another.") from error

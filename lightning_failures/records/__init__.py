@@ -7,4 +7,6 @@ from lightning_failures.records.numbers import *
 from lightning_failures.records.order import *
 from lightning_failures.records.rule import *
 from lightning_failures.records.run_record import *
+from lightning_failures.records.strict_json import *
 from lightning_failures.records.term import *
+from lightning_failures.records.written_file import *

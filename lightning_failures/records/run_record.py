@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding, strict
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.strict_json import strict, write_json
 
 __all__ = ["Evaluation", "FactorRow", "RunRecord", "factor_rows", "read_records", "write_records"]
 
@@ -172,10 +173,18 @@ def factor_rows(values: Mapping[str, float]) -> list[FactorRow]:
     return sorted(rows, key=lambda row: (math.isnan(row.ratio), -row.ratio, row.name))
 
 
-def write_records(path: str | Path, records: Iterable[RunRecord]) -> None:
-    """Write whole records as strict JSON, from which :func:`read_records` restores them."""
-    text = json.dumps([record.to_dict() for record in records], indent=1, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+def write_records(path: str | Path, records: Iterable[RunRecord], where: str = "write_records") -> Path:
+    """Write whole records as strict JSON, from which :func:`read_records` restores them.
+
+    Args:
+        path: the file.
+        records: of one run or more.
+        where: the public name to put into an error.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    return write_json(where, path, [record.to_dict() for record in records], indent=1)
 
 
 def read_records(path: str | Path) -> list[RunRecord]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_failures.callbacks.gate.constraints import STATES, Reading
 from lightning_failures.callbacks.ranks import gather
-from lightning_failures.records.finding import strict
+from lightning_failures.records.strict_json import strict
 
 __all__ = ["Verdict"]
 
