@@ -18,7 +18,7 @@ from lightning_failures.errors import InputError, MissingPackageError
 SMALL = """
 import sys
 import lightning_failures.data.indian_pines as scene
-from lightning_failures.data.factor_table import FactorTable
+from lightning_failures.data import FactorTable
 
 whole = scene.load_indian_pines
 

@@ -153,7 +153,7 @@ def test_an_impossible_shrinkage_is_refused() -> None:
 def test_indian_pines_patches_reach_what_the_docstring_says() -> None:
     pytest.importorskip("tensorly")
     from lightning_failures import load_indian_pines
-    from lightning_failures.data.indian_pines import Patches
+    from lightning_failures.data import Patches
 
     def rows(patches: Patches) -> tuple[torch.Tensor, torch.Tensor]:
         spectra = torch.cat([patches.scene[part].mean((1, 2)) for part in patches.pixels.split(500)])

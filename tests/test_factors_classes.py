@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_failures import FactorPrevalence, WorstClasses
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures.data import FACTORS
 from lightning_failures.functional import (
     ClassCounts,
     FactorCounts,

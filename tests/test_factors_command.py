@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightning_failures.commands.factors import factors
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures.data import FACTORS
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.functional import count_factor_errors, factor_p_value, holm
 from tests.published import DATA, joined, published

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_failures import PairedErrorRatio
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures.data import FACTORS
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     PairedCounts,

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lightning_failures import FactorErrorRatio, load_imagenet_x
-from lightning_failures.data import imagenet_x
-from lightning_failures.data.imagenet_x import (
+from lightning_failures.data import (
     FACTORS,
     METACLASSES,
     Which,
+    imagenet_x,
     load_metaclasses,
     load_real_labels,
     read_imagenet_x,
@@ -106,7 +106,7 @@ def test_the_training_partition_is_read_too() -> None:
 @installed
 def test_nothing_of_the_package_is_imported() -> None:
     code = (
-        "import sys; from lightning_failures.data.imagenet_x import load_imagenet_x; load_imagenet_x(); "
+        "import sys; from lightning_failures.data import load_imagenet_x; load_imagenet_x(); "
         "print([name for name in sys.modules if name.split('.')[0] in ('imagenet_x', 'pandas', 'lightning')])"
     )
     root = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_failures.audit import sentences
-from lightning_failures.audit.audit import DataAudit
+from lightning_failures.audit.data_audit import DataAudit
 from lightning_failures.audit.figures import audit_figure
 from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting.figure_style import close, to_png, to_svg

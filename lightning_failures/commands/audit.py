@@ -10,7 +10,7 @@ from lightning_failures.errors import InputError, MissingPackageError
 from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
-    from lightning_failures.audit.audit import DataAudit
+    from lightning_failures.audit.data_audit import DataAudit
     from lightning_failures.commands.audit_sources import Source
 
 __all__ = ["audit"]
@@ -66,7 +66,7 @@ def audit(
 
     console = Console(highlight=False)
     with console.status("Loading"):
-        from lightning_failures.audit.tables import print_audits
+        from lightning_failures.audit.console import print_audits
         from lightning_failures.commands.audit_sources import read_source
     places = _read_wavelengths(wavelengths)
     audits = []

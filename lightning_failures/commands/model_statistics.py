@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.data.csv_file import read_csv, whole_numbers
 from lightning_failures.data.factor_table import FactorTable
-from lightning_failures.data.frames import read_csv
 from lightning_failures.data.imagenet_x import Which, load_metaclasses, load_real_labels, read_imagenet_x
-from lightning_failures.data.predictions import Predictions, whole_numbers
+from lightning_failures.data.predictions import Predictions
 from lightning_failures.data.published_profiles import read_profiles
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
