@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from lightning_failures.commands.options import add_options
 from lightning_failures.errors import FailuresError
-from lightning_failures.version import VERSION
+from lightning_failures.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser("lightning-failures", description="Says when, how and why a vision model fails, while it trains.")
-    parser.add_argument("--version", action="version", version=VERSION, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     commands: dict[str, Callable[..., int]] = {}
     for name, text in COMMANDS.items():

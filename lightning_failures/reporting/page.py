@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning_failures.errors import MissingPackageError
 from lightning_failures.records.numbers import number, p_value
-from lightning_failures.version import VERSION
+from lightning_failures.version import __version__
 
 __all__ = ["page_template"]
 
@@ -34,7 +34,7 @@ def page_template(where: str, package: str, name: str) -> Any:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "p_value": p_value}
-    environment.globals |= {"version": VERSION, "style": Markup(_read("lightning_failures.reporting", "page.css"))}
+    environment.globals |= {"version": __version__, "style": Markup(_read("lightning_failures.reporting", "page.css"))}
     return environment.from_string(_read(package, name))
 
 

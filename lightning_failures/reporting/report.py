@@ -16,7 +16,7 @@ from lightning_failures.reporting.figures import accuracy_figure, accuracy_limit
 from lightning_failures.reporting.glossary import glossary
 from lightning_failures.reporting.page import page_template
 from lightning_failures.reporting.summary import comparison, tiles
-from lightning_failures.version import VERSION
+from lightning_failures.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
             }
             for record in records
         },
-        "version": VERSION,
+        "version": __version__,
     }
     return write_json(where, Path(folder) / "findings.json", data)
 
