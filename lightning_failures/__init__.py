@@ -20,7 +20,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.findings.rulebook": ("read_rules",),
     "records.rule": ("Rule",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
-    "callbacks.findings.standard_rules": ("standard_rules",),
+    "callbacks.columns": ("standard_rules",),
     "callbacks.suite": ("failure_monitors",),
     "audit.audit": ("audit_data",),
     "data.factor_dataset": ("FactorDataset",),

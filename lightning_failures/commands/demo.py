@@ -68,6 +68,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
 
     console = Console(highlight=False)
     with console.status("Loading torch and the scene"):
+        from lightning_failures.callbacks.columns import COLUMNS
         from lightning_failures.commands.arms import train_arm
         from lightning_failures.data.indian_pines import load_indian_pines
         from lightning_failures.reporting.console import print_verdict
@@ -82,7 +83,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
             )
         console.print(f"\n[bold]{name}[/bold], {_ARMS[name]}")
         records.append(train_arm(name, scene, out, epochs, seed, logger))
-    print_verdict(records, report=write_report(out, records))
+    print_verdict(records, report=write_report(out, records, COLUMNS))
     console.print(f"[bold]Curves:[/bold] {_CURVES[logger].format(out)}", soft_wrap=True)
     return records
 

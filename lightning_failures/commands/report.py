@@ -50,11 +50,12 @@ def report(
     constraints = [] if require is None else read_constraints(WHERE, require)
     folder, everything = _read(run, name)
     records = [record for record in everything if name in (None, record.name)]
+    from lightning_failures.callbacks.columns import COLUMNS
     from lightning_failures.reporting.console import print_verdict
     from lightning_failures.reporting.report import write_report
 
     try:
-        page = write_report(out or folder, everything)
+        page = write_report(out or folder, everything, COLUMNS)
     except OSError as error:
         given = f"{out or folder}: {error.strerror}"
         raise InputError(WHERE, "the report cannot be written", given, "Name another folder with --out.") from error

@@ -12,6 +12,7 @@ from lightning_failures.records.finding import strict
 from lightning_failures.records.numbers import number, p_value
 from lightning_failures.records.run_record import RunRecord, factor_rows, write_records
 from lightning_failures.reporting import sentences
+from lightning_failures.reporting.column import Column
 from lightning_failures.reporting.figure_style import close, to_svg
 from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.reporting.glossary import glossary
@@ -25,7 +26,9 @@ __all__ = ["write_findings", "write_report"]
 TITLE = "Failure report"
 
 
-def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = TITLE) -> Path:
+def write_report(
+    folder: str | Path, records: Sequence[RunRecord], columns: Sequence[Column], title: str = TITLE
+) -> Path:
     """Write ``findings.json``, ``records.json`` and ``report.html`` into a folder, which is made if need be.
 
     The page needs nothing but itself: no script, no font, no picture from elsewhere. It follows the reader's light or
@@ -34,6 +37,7 @@ def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = 
     Args:
         folder: where they go; ``records.json`` holds all that was logged, so that the page can be written again.
         records: the runs; two or three stand side by side.
+        columns: what is known of each noun: its terms, its pictures, its tiles.
         title: heading of the page.
 
     Returns:
@@ -63,7 +67,7 @@ def write_report(folder: str | Path, records: Sequence[RunRecord], title: str = 
         runs=[_run(record, place, accuracy_limits(records)) for place, record in enumerate(records)],
         comparison=comparison(records) if len(records) > 1 else [],
         factors=_factors(records),
-        glossary=glossary(key for record in records for key in record.last_values()),
+        glossary=glossary((key for record in records for key in record.last_values()), columns),
     )
     path = Path(folder) / "report.html"
     path.write_text(page, encoding="utf-8")
