@@ -76,7 +76,7 @@ class Monitor(Guest, Callback):
         """Start an evaluation: reset the metrics."""
 
     def update(self, seen: Observation, batch_idx: int) -> None:
-        """Add one batch, without a device synchronisation."""
+        """Add one batch of an image or more, without a device synchronisation."""
         raise NotImplementedError
 
     def glance(self, seen: Observation) -> None:
@@ -186,12 +186,14 @@ class Monitor(Guest, Callback):
             return
         with self.guarded():
             seen = self.probe.observe(module, outputs, batch)
+            if not trainer.sanity_checking and trainer.world_size > 1 and self.rows.known:
+                seen = seen.select(self.rows.of(batch_idx).keep)
+            if seen.empty:  # as on a rank that saw no batch
+                return
             if trainer.sanity_checking:
                 self.glance(seen)
-                return
-            if trainer.world_size > 1 and self.rows.known:
-                seen = seen.select(self.rows.of(batch_idx).keep)
-            self.update(seen, batch_idx)
+            else:
+                self.update(seen, batch_idx)
 
     def _finish(self, trainer: Trainer, module: LightningModule) -> None:
         if self._retired or trainer.sanity_checking:

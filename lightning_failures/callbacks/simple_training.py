@@ -72,10 +72,12 @@ class SimpleTraining(ReferenceMonitor):
         if self._idle or self.fixed is not None:
             return
         with self.guarded():
+            seen = self.probe.read_batch(batch)
+            if seen.empty:
+                return
             if not self.probe.discovered:
                 self.probe.observe(pl_module, outputs, batch)
                 self.probe.detach(self)
-            seen = self.probe.read_batch(batch)
             inputs = inputs_of(seen, type(self).__name__)
             rows = self.rows_of(seen, None)
             if self._stream is None:
