@@ -32,7 +32,7 @@ def never_empty(operation: Callable[Concatenate[Tensor, P], Tensor]) -> Callable
     """The operation, for any number of rows; none are never handed to it.
 
     Args:
-        operation: takes rows (n ...) and gives rows; none for none.
+        operation: takes rows (n ...), by position, and gives rows; none for none.
 
     Example:
         >>> never_empty(torch.fft.fft2)(torch.zeros(0, 3, 8, 8)).shape
@@ -40,7 +40,7 @@ def never_empty(operation: Callable[Concatenate[Tensor, P], Tensor]) -> Callable
     """
 
     @wraps(operation, updated=())  # a network's tables stay its own
-    def run(rows: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def run(rows: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         found = operation(at_least_one(rows), *args, **kwargs)
         return found if len(rows) else found[:0]
 
