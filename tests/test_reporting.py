@@ -155,7 +155,9 @@ def test_numbers_for_people(value: float | str, text: str) -> None:
 
 
 def test_the_glossary_explains_what_was_logged_and_no_more() -> None:
-    assert {term.name for term in glossary(["failures/factors/error_ratio/dark"], COLUMNS)} == {"Error ratio of a factor"}
+    assert {term.name for term in glossary(["failures/factors/error_ratio/dark"], COLUMNS)} == {
+        "Error ratio of a factor"
+    }
     assert glossary(["val_loss"], COLUMNS) == []
     keys = [
         f"failures/{column.noun}/{term.key.replace('*', 'penultimate')}" for column in COLUMNS for term in column.terms

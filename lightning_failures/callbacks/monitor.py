@@ -113,7 +113,7 @@ class Monitor(Callback):
         """Start an evaluation: reset the metrics."""
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
-        """Add one batch, without a device synchronisation."""
+        """Add one batch of an image or more, without a device synchronisation."""
         raise NotImplementedError
 
     def glance(self, seen: Observation) -> None:
@@ -247,13 +247,15 @@ class Monitor(Callback):
             return
         with self.guard():
             seen = self.probe.observe(module, outputs, batch)
-            if trainer.sanity_checking:
-                self.glance(seen)
+            evaluation = self._evaluation  # None in the sanity check
+            if evaluation is not None and evaluation.world_size > 1 and evaluation.rows.known:
+                seen = seen.select(evaluation.rows.of(batch_idx).keep)
+            if seen.empty:  # as on a rank that saw no batch
                 return
-            assert self._evaluation is not None
-            if trainer.world_size > 1 and self._evaluation.rows.known:
-                seen = seen.select(self._evaluation.rows.of(batch_idx).keep)
-            self.update(self._evaluation, seen, batch_idx)
+            if evaluation is None:
+                self.glance(seen)
+            else:
+                self.update(evaluation, seen, batch_idx)
 
     def _finish(self, trainer: Trainer) -> None:
         if self.ranks.retired or trainer.sanity_checking:

@@ -39,6 +39,12 @@ class Observation:
         return next((len(value) for value in (self.logits, self.inputs, self.targets) if value is not None), 0)
 
     @property
+    def empty(self) -> bool:
+        """Whether no image is left: the batch held none, or nothing but a sampler's padding."""
+        held = (self.logits, self.inputs, self.targets, *self.features.values())
+        return any(value is not None and not len(value) for value in held)
+
+    @property
     def batch_images(self) -> int:
         """Number of images in the batch, before some were left out."""
         return self.images if self.keep is None else len(self.keep)

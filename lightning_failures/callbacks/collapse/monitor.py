@@ -143,9 +143,9 @@ class CollapseMonitor(Monitor):
                 found = self.probe.discovered
                 seen = self.probe.observe_features(batch) if found else self.probe.observe(pl_module, outputs, batch)
                 rows = rows_of(seen).features
-                if self._first:
+                if self._first and not seen.empty:
                     self.untrained.update(seen, rows)
-                if self.window.open:
+                if self.window.open and not seen.empty:
                     self.window.layers.update(seen, rows)
                 self.probe.detach(self)
         if self._first:

@@ -156,10 +156,12 @@ class SimplicityBiasMonitor(Monitor):
         if self.idle or self.fixed is not None:
             return
         with self.guard():
+            seen = self.probe.read_batch(batch)
+            if seen.empty:
+                return
             if not self.probe.discovered:
                 self.probe.observe(pl_module, outputs, batch)
                 self.probe.detach(self)
-            seen = self.probe.read_batch(batch)
             inputs = seen.require_inputs(_WHERE)
             rows = self.rows_of(seen, None)
             if self._stream is None:
