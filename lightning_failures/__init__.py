@@ -15,11 +15,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "audit.audit": ("audit_data",),
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
+    "callbacks.columns": ("standard_rules",),
     "callbacks.factors.monitor": ("FactorErrorMonitor",),
     "callbacks.factors.perturbation_monitor": ("PerturbationMonitor",),
     "callbacks.findings.diagnosis": ("FailureDiagnosis",),
     "callbacks.findings.rulebook": ("read_rules",),
-    "callbacks.findings.standard_rules": ("standard_rules",),
     "callbacks.gate.checkpoint": ("GatedCheckpoint",),
     "callbacks.gate.early_stopping": ("GatedEarlyStopping",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
@@ -60,11 +60,11 @@ if TYPE_CHECKING:
     from lightning_failures.audit.audit import audit_data as audit_data
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor
+    from lightning_failures.callbacks.columns import standard_rules as standard_rules
     from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor as FactorErrorMonitor
     from lightning_failures.callbacks.factors.perturbation_monitor import PerturbationMonitor as PerturbationMonitor
     from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis as FailureDiagnosis
     from lightning_failures.callbacks.findings.rulebook import read_rules as read_rules
-    from lightning_failures.callbacks.findings.standard_rules import standard_rules as standard_rules
     from lightning_failures.callbacks.gate.checkpoint import GatedCheckpoint as GatedCheckpoint
     from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping as GatedEarlyStopping
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor

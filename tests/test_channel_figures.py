@@ -15,6 +15,7 @@ from lightning_failures.callbacks.channels import (
     profile_figure,
     record_bars,
 )
+from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.errors import InputError
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.figure_style import close, to_png
@@ -134,6 +135,6 @@ def test_nothing_to_draw_is_said(draw):
 def test_the_report_shows_the_bands_of_a_run(tmp_path):
     pytest.importorskip("jinja2")
     values = {f"failures/channels/change/{name}": change for name, change in (("400-490 nm", 0.5), ("500-590 nm", 0.1))}
-    page = write_report(tmp_path, [RunRecord("run", [Evaluation(0, 1, values)])]).read_text(encoding="utf-8")
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(0, 1, values)])], COLUMNS).read_text(encoding="utf-8")
     assert 'aria-label="What run loses without each band of channels, most without 400-490 nm."' in page
     assert "What the model depends on: rise of its cross-entropy without each band of channels" in page

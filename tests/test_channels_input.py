@@ -146,7 +146,7 @@ def test_large_images_are_kept_in_smaller_number(monkeypatch):
     monkeypatch.setattr("lightning_failures.callbacks.channels.monitor.MOST_VALUES", 10 * (CHANNELS * 25 + CLASSES))
     watch = monitor()
     fit([watch], epochs=1)
-    assert len(watch._batch.inputs) == 10
+    assert len(watch.examining.batch.inputs) == 10
 
 
 def test_one_image_cannot_be_shuffled_and_the_error_says_what_can_be_done():
@@ -203,7 +203,9 @@ def test_no_text_calls_a_band_more_than_what_the_model_depends_on():
 def test_all_monitors_together_share_the_budget_and_the_axis():
     monitors = failure_monitors(wavelengths=AXIS, unit="cm-1", bands=BANDS, budget=0.04, on_error="raise")
     (watch,) = (callback for callback in monitors if isinstance(callback, ChannelAttributionMonitor))
-    assert sum(callback.budget.share for callback in monitors if hasattr(callback, "budget")) == pytest.approx(0.04)
+    assert sum(
+        callback.examining.budget.share for callback in monitors if hasattr(callback, "examining")
+    ) == pytest.approx(0.04)
     run, _ = fit(monitors)
     assert "change/Low" in channels(run.callback_metrics)
     assert watch.course.unit == "cm-1"

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import ChannelAttributionMonitor, attribute_channels
-from lightning_failures.callbacks.reference_monitor import TOO_LONG
+from lightning_failures.callbacks.reference_examination import TOO_LONG
 from lightning_failures.functional import jensen_shannon, spearman
 from tests.runs import CLASSES, Classifier, dataset, fit, loaders, trainer
 

@@ -14,10 +14,10 @@ pytestmark = pytest.mark.slow
 class FailsOnRankOne(CollapseMonitor):
     """Breaks at its third batch, on the second process only."""
 
-    def update(self, seen, batch_idx):
+    def update(self, evaluation, seen, batch_idx):
         if torch.distributed.get_rank() == 1 and batch_idx == 2:
             raise ArithmeticError("a fault of one rank")
-        super().update(seen, batch_idx)
+        super().update(evaluation, seen, batch_idx)
 
 
 class Outcome(L.Callback):
@@ -77,7 +77,13 @@ def test_a_monitor_that_fails_on_one_rank_steps_aside_on_all_and_training_goes_o
     L.seed_everything(3, verbose=False)
     outcome = Outcome(tmp_path / "outcome.pt")
     layers = CollapseMonitor(["net.0", "penultimate"], every_n_steps=2, on_error="raise")
-    callbacks = [FailsOnRankOne(), layers, SimplicityBiasMonitor(on_error="raise"), FailureDiagnosis(), outcome]
+    callbacks = [
+        FailsOnRankOne(name="fails"),
+        layers,
+        SimplicityBiasMonitor(on_error="raise"),
+        FailureDiagnosis(),
+        outcome,
+    ]
     run = trainer(2, callbacks, max_epochs=2)
     run.fit(Classifier(), DataLoader(dataset(), batch_size=8), DataLoader(dataset(37, seed=1), batch_size=4))
     seen = torch.load(outcome.path)

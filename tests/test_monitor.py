@@ -196,7 +196,7 @@ def test_a_compiled_network_is_watched_without_running_into_the_recompile_limit(
     with torch._dynamo.config.patch(error_on_recompile=False, fail_on_recompile_limit_hit=True):
         monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
         _, module = fit(monitors, Compiled(), epochs=3)
-    assert monitors[2].reasons({"own/1": ""}) == {"own/1": ""}
+    assert monitors[2].examining.reasons({"own/1": ""}) == {"own/1": ""}
     assert hooks_on(module) == 0
 
 
@@ -204,7 +204,7 @@ def test_mixed_precision_is_watched_in_full_precision():
     monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
     run, _ = fit(monitors, precision="bf16-mixed")
     assert float(run.callback_metrics["failures/collapse/effective_rank/penultimate"]) >= 1
-    assert monitors[2].reasons({"own/1": ""}) == {"own/1": ""}
+    assert monitors[2].examining.reasons({"own/1": ""}) == {"own/1": ""}
 
 
 def test_tables_figures_findings_and_report_are_written_where_the_user_said(tmp_path):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.cli import main
 from lightning_failures.reporting.report import write_report
 from tests.records import failing, healthy
@@ -15,7 +16,7 @@ WORST = "failures/factors/error_ratio/worst"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    write_report(folder, [failing(), healthy()])
+    write_report(folder, [failing(), healthy()], COLUMNS)
     return folder
 
 
@@ -53,7 +54,7 @@ def test_a_run_that_satisfies_all_passes(run, capsys):
 def test_what_was_not_logged_at_the_evaluation_does_not_pass(run, tmp_path, capsys):
     record = healthy()
     del record.evaluations[-1].values[WORST]
-    write_report(tmp_path, [record])
+    write_report(tmp_path, [record], COLUMNS)
     constraints = [f"{WORST} <= 1.5", "nothing < 1", "failures/factors/error_ratio/cloud < 2"]
     assert main(["report", str(tmp_path), "--require", *constraints]) == 1
     assert said(capsys) == [

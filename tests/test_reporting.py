@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.errors import InputError
 from lightning_failures.records import (
     KINDS,
@@ -14,7 +15,7 @@ from lightning_failures.records import (
     read_records,
     write_records,
 )
-from lightning_failures.reporting.glossary import every_term, glossary
+from lightning_failures.reporting.glossary import glossary
 from lightning_failures.reporting.sentences import headline, status, tally, title, when
 from lightning_failures.reporting.summary import comparison, sparkline, tiles
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
@@ -154,9 +155,14 @@ def test_numbers_for_people(value: float | str, text: str) -> None:
 
 
 def test_the_glossary_explains_what_was_logged_and_no_more() -> None:
-    assert {term.name for term in glossary(["failures/factors/error_ratio/dark"])} == {"Error ratio of a factor"}
-    assert glossary(["val_loss"]) == []
-    assert glossary([term.key.replace("*", "penultimate") for term in every_term()]) == list(every_term())
+    assert {term.name for term in glossary(["failures/factors/error_ratio/dark"], COLUMNS)} == {
+        "Error ratio of a factor"
+    }
+    assert glossary(["val_loss"], COLUMNS) == []
+    keys = [
+        f"failures/{column.noun}/{term.key.replace('*', 'penultimate')}" for column in COLUMNS for term in column.terms
+    ]
+    assert [term.key.replace("*", "penultimate") for term in glossary(keys, COLUMNS)] == keys
 
 
 def test_tiles_show_the_main_figures_that_were_logged() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightning_failures import Finding
+from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.errors import InputError, MissingPackageError
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.report import write_findings, write_report
@@ -59,7 +60,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    return write_report(folder, [failing(), healthy()], "Two arms").read_text(encoding="utf-8")
+    return write_report(folder, [failing(), healthy()], COLUMNS, "Two arms").read_text(encoding="utf-8")
 
 
 def test_the_page_says_the_verdict_first_in_plain_words(two: str) -> None:
@@ -121,7 +122,7 @@ def test_names_are_harmless(tmp_path: Path) -> None:
     )
     logged = values(0.5, 0.6, 0.4, factors={**FACTORS, EVIL: (2.0, 1.5, 2.5, 0.01, 40, 20)})
     record = RunRecord(EVIL, [Evaluation(0, 1, logged)], [finding], {f"failures/factors/low/{EVIL}": EVIL})
-    page = Page(write_report(tmp_path, [record], EVIL).read_text(encoding="utf-8"))
+    page = Page(write_report(tmp_path, [record], COLUMNS, EVIL).read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _ in page.tags}
     assert EVIL in page.text
 
@@ -138,12 +139,12 @@ def test_names_are_harmless(tmp_path: Path) -> None:
     ids=lambda records: records[0].name,
 )
 def test_a_page_is_written_whatever_was_logged(records: list[RunRecord], tmp_path: Path) -> None:
-    page = Page(write_report(tmp_path, records).read_text(encoding="utf-8"))
+    page = Page(write_report(tmp_path, records, COLUMNS).read_text(encoding="utf-8"))
     assert all(record.name in page.text for record in records)
 
 
 def test_the_same_runs_give_the_same_page(tmp_path: Path, two: str) -> None:
-    assert write_report(tmp_path, [failing(), healthy()], "Two arms").read_text(encoding="utf-8") == two
+    assert write_report(tmp_path, [failing(), healthy()], COLUMNS, "Two arms").read_text(encoding="utf-8") == two
 
 
 def test_findings_json_holds_findings_and_last_values_as_strict_json(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_findings_json_holds_findings_and_last_values_as_strict_json(tmp_path: P
 @pytest.mark.parametrize(("records", "given"), [([], "none"), ([failing(), failing()], "'raw', 'raw'")])
 def test_runs_that_cannot_be_told_apart_are_refused(records: list[RunRecord], given: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        write_report(tmp_path, records)
+        write_report(tmp_path, records, COLUMNS)
     assert str(caught.value) == (
         f"write_report: the runs cannot be told apart; given {given}. Pass runs with different names."
     )
@@ -177,7 +178,7 @@ def test_runs_that_cannot_be_told_apart_are_refused(records: list[RunRecord], gi
 def test_without_jinja_the_findings_are_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingPackageError) as caught:
-        write_report(tmp_path, [failing()])
+        write_report(tmp_path, [failing()], COLUMNS)
     assert str(caught.value) == (
         'write_report: the page needs jinja2; given no jinja2. Run pip install "lightning-failures[report]".'
     )

@@ -163,7 +163,7 @@ def test_the_suite_passes_cues_raw_units_and_the_axis_on():
     (monitor,) = (one for one in monitors if isinstance(one, SimplicityBiasMonitor))
     assert set(monitor.reader.cues) == {"scanner"}
     assert monitor.denormalize(3) == 6
-    assert (monitor.pictures.course.wavelengths, monitor.pictures.course.unit) == ([900.0, 1000.0], "cm-1")
+    assert (monitor.shown.course.wavelengths, monitor.shown.course.unit) == ([900.0, 1000.0], "cm-1")
 
 
 def test_validate_and_test_after_training_are_examined_too():

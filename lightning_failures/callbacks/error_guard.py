@@ -1,44 +1,56 @@
-"""A guest in somebody's training run: an error of its own warns once, and it steps aside."""
+"""Keeps errors of our own away from somebody's training run: the first one warns, and its owner steps aside."""
 
 import logging
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from lightning_failures.errors import FailuresError, FailuresWarning
 
-__all__ = ["Guest"]
+__all__ = ["ErrorGuard"]
 
 log = logging.getLogger("lightning_failures")
 
 
-class Guest:
-    """Keeps errors of our own away from the user's run, and counts the time that we take.
+class ErrorGuard:
+    """Catches what is raised inside, keeps it as :attr:`failure`, and counts the time that the owner takes.
 
     Args:
-        on_error: ``"warn"``: an error warns once, with its cause, and the guest steps aside while training goes on;
+        owner: name of the callback, for the warning.
+        on_error: ``"warn"``: an error warns once, with its cause, and the owner steps aside while training goes on;
             ``"raise"``: it stops the run.
+        step_aside: undoes what must not stay, such as hooks; None: nothing is to be undone.
+
+    Example:
+        >>> guard = ErrorGuard("CollapseMonitor", "raise")
+        >>> with guard():
+        ...     pass
+        >>> guard.failure is None, guard.seconds < 1.0
+        (True, True)
     """
 
-    def __init__(self, on_error: Literal["warn", "raise"] = "warn") -> None:
-        self.on_error = on_error
+    def __init__(
+        self,
+        owner: str,
+        on_error: Literal["warn", "raise"] = "warn",
+        step_aside: Callable[[], object] | None = None,
+    ) -> None:
+        self.owner, self.on_error, self.step_aside = owner, on_error, step_aside
         self.failure: str | None = None
         self.seconds = 0.0
 
-    def step_aside(self) -> None:
-        """Undo what must not stay, such as hooks."""
-
     @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def __call__(self) -> Iterator[None]:
         """Work inside that must not stop the user's training."""
         began = time.perf_counter()
         try:
             yield
         except Exception as error:
-            self.step_aside()
+            if self.step_aside is not None:
+                self.step_aside()
             if self.on_error == "raise":
                 raise
             self.failure = str(error)
@@ -46,7 +58,7 @@ class Guest:
                 self.failure = f"{type(error).__name__}: {error}"
                 log.debug(traceback.format_exc())
             warnings.warn(
-                f"{type(self).__name__} stepped aside, training goes on. {self.failure}", FailuresWarning, stacklevel=3
+                f"{self.owner} stepped aside, training goes on. {self.failure}", FailuresWarning, stacklevel=3
             )
         finally:
             self.seconds += time.perf_counter() - began

@@ -1,19 +1,27 @@
 """The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.error_guard import Guest
-from lightning_failures.callbacks.ranks import gather
+from lightning_failures.callbacks.error_guard import ErrorGuard
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.callbacks.ranks import Agreement
+from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field
-from lightning_failures.observe.dataset_rows import LoaderRows
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
+from lightning_failures.records.rule import Rule
+from lightning_failures.records.term import Term
 
-__all__ = ["Monitor", "MonitorOptions"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Monitor", "MonitorOptions", "monitors_of"]
 
 
 class MonitorOptions(TypedDict, total=False):
@@ -23,16 +31,17 @@ class MonitorOptions(TypedDict, total=False):
     targets: Field | None
     logits: Field | None
     probe: Probe | None
+    name: str | None
     on_error: Literal["warn", "raise"]
 
 
-class Monitor(Guest, Callback):
-    """Watches the first evaluation loader of ``fit``, ``validate`` and ``test`` and logs under ``failures/<noun>/``.
+class Monitor(Callback):
+    """Watches the first evaluation loader of ``fit``, ``validate`` and ``test`` and logs under ``failures/<name>/``.
 
-    A subclass says which metrics it holds (:meth:`describe`, :meth:`build`), feeds them (:meth:`update`) and computes a
-    flat dict of scalars (:meth:`compute`). Work of a rank's own, such as extra forward passes, belongs into
-    :meth:`conclude`, which runs before the ranks agree that all of them are well; collectives belong into
-    :meth:`compute`, which runs on every rank or on none.
+    A subclass declares its :attr:`terms` and :attr:`rules`. It says which metrics it holds (:meth:`describe`,
+    :meth:`build`), feeds them (:meth:`update`) and computes a flat dict of scalars (:meth:`compute`). Work of a rank's
+    own, such as extra forward passes, belongs into :meth:`conclude`, which runs before the ranks agree that all of them
+    are well; collectives belong into :meth:`compute`, which runs on every rank or on none.
 
     Args:
         inputs: path (``"image"``, ``"0"``) or callable into the batch; None: found by name and shape.
@@ -40,11 +49,21 @@ class Monitor(Guest, Callback):
         logits: name of the submodule that gives them, or a field of what the step returns; None: what the step returns
             under a usual name, else the classifier head, discovered on the first batch.
         probe: a probe shared with other monitors, in place of the three above.
+        name: second part of the logged keys, where one Trainer has two monitors of a kind; None: its noun.
         on_error: ``"warn"``: an error of this monitor warns once, with its cause, and the monitor steps aside while
             training goes on; ``"raise"``: it stops the run.
+
+    Raises:
+        InputError: a name that cannot stand in a key; in ``setup``, keys that another monitor of the Trainer logs too.
     """
 
     noun: ClassVar[str]
+
+    #: What each logged figure means; keys are those of :meth:`compute`.
+    terms: ClassVar[tuple[Term, ...]] = ()
+
+    #: What counts as a failure; keys begin with ``failures/<noun>/``.
+    rules: ClassVar[tuple[Rule, ...]] = ()
 
     def __init__(
         self,
@@ -53,14 +72,32 @@ class Monitor(Guest, Callback):
         targets: Field | None = None,
         logits: Field | None = None,
         probe: Probe | None = None,
+        name: str | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
-        super().__init__(on_error)
+        self.name = self.noun if name is None else _checked(type(self).__name__, name)
         self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits)
+        self.guard = ErrorGuard(type(self).__name__, on_error, self._stop_listening)
+        self.ranks = Agreement(self.guard)
+        self.pictures = Pictures()
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
-        self._retired = False
-        self._rows: LoaderRows | None = None
+        self._evaluation: EvaluationContext | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """Why it stepped aside; None while it watches."""
+        return self.guard.failure
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has stepped aside."""
+        return self.ranks.retired or self.guard.failure is not None
+
+    @property
+    def state_key(self) -> str:
+        """One a name, so that two monitors of a kind are resumed apart."""
+        return super().state_key if self.name == self.noun else self._generate_state_key(name=self.name)
 
     # -- what a subclass says
 
@@ -72,35 +109,60 @@ class Monitor(Guest, Callback):
         """Make the metrics, where they are not there yet; also called on a rank that saw no batch."""
         raise NotImplementedError
 
-    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+    def begin(self, evaluation: EvaluationContext) -> None:
         """Start an evaluation: reset the metrics."""
 
-    def update(self, seen: Observation, batch_idx: int) -> None:
-        """Add one batch, without a device synchronisation."""
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
+        """Add one batch of an image or more, without a device synchronisation."""
         raise NotImplementedError
 
     def glance(self, seen: Observation) -> None:
         """One batch of the sanity check, which the module saw before any training."""
 
-    def conclude(self, trainer: Trainer, module: LightningModule) -> None:
+    def conclude(self, evaluation: EvaluationContext) -> None:
         """End an evaluation on this rank: extra work that needs no other rank."""
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Statistic -> value, from sums reduced over all ranks; fills :attr:`undefined`."""
         raise NotImplementedError
 
-    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Log what is not a scalar; on rank zero."""
+    def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Log tables, which are no scalars; on rank zero."""
+
+    def draw(
+        self, evaluation: EvaluationContext, values: Mapping[str, float]
+    ) -> "Mapping[str, Callable[[], Figure | None]]":
+        """Pictures of an evaluation, the most telling first: key -> what draws it; on rank zero."""
+        return {}
 
     # -- Lightning's hooks
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that each logged key has one owner."""
+        for one, other in combinations(monitors_of(trainer), 2):
+            if self in (one, other) and (shared := _shared_key(one, other)) is not None:
+                kinds = f"{type(one).__name__} and {type(other).__name__}, both with {one.key(shared)}"
+                name = f"{type(other).__name__}(..., name='{other.noun}_2')"
+                fix = f"Give one of them a name of its own, which becomes part of its keys: {name}."
+                raise InputError(type(self).__name__, "two monitors of the Trainer log the same keys", kinds, fix)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a run."""
+        self.pictures.restart()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw of the last evaluation what there was no time for before."""
+        if not self.idle:
+            with self.guard():
+                self.pictures.finish(trainer)
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
-        self._start(trainer, pl_module, trainer.val_dataloaders)
+        self._start(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
-        self._start(trainer, pl_module, trainer.test_dataloaders)
+        self._start(trainer, pl_module)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -140,99 +202,132 @@ class Monitor(Guest, Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log."""
-        self._finish(trainer, pl_module)
+        self._finish(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log."""
-        self._finish(trainer, pl_module)
+        self._finish(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the hooks off."""
-        self.probe.detach(self)
+        self._stop_listening()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the hooks off."""
-        self.probe.detach(self)
+        self._stop_listening()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Take the hooks off: after an exception nothing else is called."""
-        self.probe.detach(self)
-
-    def step_aside(self) -> None:
-        """Take the hooks off."""
-        self.probe.detach(self)
+        self._stop_listening()
 
     # -- one evaluation
 
-    def _start(self, trainer: Trainer, module: LightningModule, loaders: Any) -> None:
-        if self._retired:
+    def _stop_listening(self) -> None:
+        self.probe.detach(self)
+        self._evaluation = None
+
+    def _start(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.ranks.retired:
             return
         if trainer.sanity_checking:  # its first batch shows where everything is, before any training step
-            with self.guarded():
+            with self.guard():
                 self.probe.attach(module, self)
             return
-        with self.guarded():
-            self._rows = None
-            self._loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
+        with self.guard():
+            self._evaluation = EvaluationContext.of(trainer, module)
             self.values, self.undefined = {}, {}
-            self.begin(trainer, module)
-            if not self._idle:
+            self.begin(self._evaluation)
+            if not self.idle:
                 self.probe.attach(module, self)
 
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
-        if self._idle or dataloader_idx != 0:
+        if self.idle or dataloader_idx != 0:
             return
-        with self.guarded():
+        with self.guard():
             seen = self.probe.observe(module, outputs, batch)
-            if trainer.sanity_checking:
-                self.glance(seen)
+            evaluation = self._evaluation  # None in the sanity check
+            if evaluation is not None and evaluation.world_size > 1 and evaluation.rows.known:
+                seen = seen.select(evaluation.rows.of(batch_idx).keep)
+            if seen.empty:  # as on a rank that saw no batch
                 return
-            if trainer.world_size > 1 and self.rows.known:
-                seen = seen.select(self.rows.of(batch_idx).keep)
-            self.update(seen, batch_idx)
+            if evaluation is None:
+                self.glance(seen)
+            else:
+                self.update(evaluation, seen, batch_idx)
 
-    def _finish(self, trainer: Trainer, module: LightningModule) -> None:
-        if self._retired or trainer.sanity_checking:
+    def _finish(self, trainer: Trainer) -> None:
+        if self.ranks.retired or trainer.sanity_checking:
             return
-        with self.guarded(), self.probe.paused():
-            if self.failure is None:
-                self.conclude(trainer, module)
-        description = self.together(None if self.failure else self.describe())
-        if self._retired or description is None:
+        evaluation = self._evaluation
+        with self.guard(), self.probe.paused():
+            if self.failure is None and evaluation is not None:
+                self.conclude(evaluation)
+        description = self.ranks.first(None if self.failure else self.describe())
+        if self.ranks.retired or description is None or evaluation is None:
             return
-        with self.guarded():
+        with self.guard():
             self.build(description)
-            self.values = self.compute()
-            module.log_dict(
-                {f"failures/{self.noun}/{name}": value.float() for name, value in self.values.items()},
-                sync_dist=trainer.world_size > 1,  # equal on all ranks already; Lightning warns without
-                batch_size=1,
-            )
+            self.values = self.compute(evaluation)
+            self.log_values(evaluation, self.values)
             if trainer.is_global_zero:
-                self.publish(trainer, self.values)
+                self.show(evaluation, self.values)
 
-    def together(self, mine: Any) -> Any:
-        """What the first rank that has something says; every rank takes part, and one that failed retires them all."""
-        said = gather((self.failure, mine))
-        failures = [failure for failure, _ in said if failure]
-        if failures and not self._retired:
-            self._retired = True
-            self.failure = self.failure or f"it stepped aside on another rank: {failures[0]}"
-        return next((word for _, word in said if word is not None), None)
+    # -- what is logged
 
-    @property
-    def rows(self) -> LoaderRows:
-        """Dataset rows of this evaluation's batches."""
-        if self._rows is None:
-            self._rows = LoaderRows(self._loader)
-        return self._rows
+    def key(self, statistic: str) -> str:
+        """The logged key of one of this monitor's statistics."""
+        return f"failures/{self.name}/{statistic}"
 
-    def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
-        """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""
-        return seen.of_batch(self.rows.of(batch_idx).rows[: seen.batch_images]) if self.rows.known else None
+    def log_values(self, evaluation: EvaluationContext, values: Mapping[str, Tensor], *, now: bool = False) -> None:
+        """Log scalars, the only way in which a monitor does; every rank must call it.
 
-    @property
-    def _idle(self) -> bool:
-        return self._retired or self.failure is not None
+        Args:
+            evaluation: that they belong to.
+            values: statistic -> value; (), equal on all ranks.
+            now: send them to the loggers at once, as between evaluations, where ``self.log`` of a module waits for the
+                end of its epoch.
+        """
+        logged = {self.key(statistic): value.float() for statistic, value in values.items()}
+        if now:
+            for logger in evaluation.trainer.loggers:
+                logger.log_metrics({key: float(value) for key, value in logged.items()}, step=evaluation.step)
+            return
+        evaluation.module.log_dict(
+            logged,
+            sync_dist=evaluation.world_size > 1,  # equal on all ranks already; Lightning warns without
+            batch_size=1,
+        )
+
+    def show(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Log what is no scalar: tables, and pictures as time allows; on rank zero."""
+        self.publish(evaluation, values)
+        pictures = self.draw(evaluation, {key: float(value) for key, value in values.items()})
+        named = {f"failures/{self.name}/{key}": make for key, make in pictures.items()}
+        self.pictures.draw(evaluation.trainer, named)
+
+
+def monitors_of(trainer: Trainer) -> list[Monitor]:
+    """The monitors among a trainer's callbacks."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]  # type: ignore[attr-defined]
+
+
+def _checked(where: str, name: str) -> str:
+    if not isinstance(name, str) or not name or any(character in name for character in '/*"') or name != name.strip():
+        fix = 'Use a word without /, * and ", such as name="scanners".'
+        raise InputError(where, "the name of a monitor cannot stand in a key", repr(name), fix)
+    return name
+
+
+def _shared_key(one: Monitor, other: Monitor) -> str | None:
+    """A statistic that both log under the same key; None where there is none."""
+    if one.name != other.name:
+        return None
+    if one.noun != other.noun:  # the rules of the one would read the figures of the other
+        return next((term.key for term in (*one.terms, *other.terms)), "*")
+    for mine in one.terms:
+        for theirs in other.terms:
+            if mine.matches(theirs.key) or theirs.matches(mine.key):
+                return max(mine.key, theirs.key, key=len)
+    return None

@@ -72,6 +72,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
 
     console = Console(highlight=False)
     with console.status("Loading torch and the scene"):
+        from lightning_failures.callbacks.columns import COLUMNS
         from lightning_failures.commands.demo_training import train_arm
         from lightning_failures.data.indian_pines import load_indian_pines
         from lightning_failures.reporting.console import print_verdict
@@ -86,7 +87,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
             )
         console.print(f"\n[bold]{name}[/bold], {_ARMS[name]}")
         records.append(train_arm(name, scene, out, epochs, seed, logger))
-    print_verdict(records, report=write_report(out, records, where=WHERE))
+    print_verdict(records, report=write_report(out, records, COLUMNS, where=WHERE))
     console.print(f"[bold]Curves:[/bold] {_CURVES[logger].format(out)}", soft_wrap=True)
     return records
 

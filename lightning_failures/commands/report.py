@@ -51,10 +51,11 @@ def report(
     constraints = [] if require is None else read_constraints(WHERE, require)
     folder, everything = _read(run, name)
     records = [record for record in everything if name in (None, record.name)]
+    from lightning_failures.callbacks.columns import COLUMNS
     from lightning_failures.reporting.console import print_verdict
     from lightning_failures.reporting.report import write_report
 
-    print_verdict(records, report=write_report(out or folder, everything, where=WHERE))
+    print_verdict(records, report=write_report(out or folder, everything, COLUMNS, where=WHERE))
     readings = {record.name: _measure(record, constraints, epoch) for record in records}
     if json is not None:
         write_json(WHERE, json, {name: [one._asdict() for one in each] for name, each in readings.items()})

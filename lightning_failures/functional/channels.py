@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.moments import Moments, covariance, moments
 
 __all__ = [
@@ -139,8 +140,8 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
     else:
         scores = logits.log_softmax(1) if output == "cross_entropy" else logits
         scores = scores.gather(1, target.where(valid, 0).unsqueeze(1)).squeeze(1)
-    kept = torch.where(valid, scores.double(), 0.0).reshape(len(target), -1).sum(1)
-    count = valid.reshape(len(target), -1).sum(1)
+    kept = torch.where(valid, scores.double(), 0.0).unsqueeze(1).flatten(1).sum(1)
+    count = valid.unsqueeze(1).flatten(1).sum(1)
     return torch.where(count > 0, kept / count.clamp(min=1), torch.nan)
 
 
@@ -235,8 +236,8 @@ def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
         axis: axis of the channels.
     """
     wide = torch.float32 if inputs.device.type == "mps" else torch.float64  # exact where a channel is constant
-    means = inputs.detach().movedim(axis, 1).reshape(len(inputs), inputs.shape[axis], -1).mean(2, dtype=wide)
-    scores = logits.detach().reshape(len(logits), logits.shape[1] if logits.ndim > 1 else 1, -1).float().mean(2)
+    means = by_pixel(inputs.detach().movedim(axis, 1)).mean(2, dtype=wide)
+    scores = by_pixel(logits.detach() if logits.ndim > 1 else logits.detach()[:, None]).float().mean(2)
     return moments(torch.cat([means, scores], 1))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.empty_batches import never_empty
 
 __all__ = ["RingEnergy", "radial_energy", "remove_ring", "ring_edges"]
 
@@ -38,7 +39,8 @@ def radial_energy(images: Tensor) -> RingEnergy:
         >>> radial_energy(stripes).energy.nonzero()  # half a cycle a pixel
         tensor([[181]])
     """
-    power = torch.fft.fft2(images.detach().float(), norm="ortho").abs().double().square().sum((0, 1))
+    spectrum = never_empty(torch.fft.fft2)(images.detach().float(), norm="ortho")
+    power = spectrum.abs().double().square().sum((0, 1))
     radius = _radius(images)
     place = (radius / _LARGEST * _BINS).long().clamp(max=_BINS - 1)
     energy = torch.zeros(_BINS, dtype=torch.float64, device=images.device)
@@ -73,6 +75,7 @@ def ring_edges(sums: RingEnergy, rings: int = 8) -> Tensor:
     return torch.where(sums.energy.sum() > 0, edges, torch.nan)
 
 
+@never_empty
 def remove_ring(images: Tensor, low: float, high: float) -> Tensor:
     """Images without the spatial frequencies in a ring; the mean of each channel stays.
 

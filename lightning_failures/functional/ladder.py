@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lightning_failures.functional.cues import by_pixel, grey_level, total_absorbance
 from lightning_failures.functional.discriminant import Discriminant, linear_discriminant
+from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.moments import ClassMoments, covariance, principal_directions
 
 __all__ = ["Rung", "best_channel", "fit_ladder", "label_share", "ladder_features", "pixel_ladder_features", "project"]
@@ -70,10 +71,7 @@ def ladder_features(
         features["pixel_intensity"] = _deciles((images if raw is None else raw).flatten(2).float().sum(1))
     features["mean_spectrum"] = mean
     if images.ndim == 4:
-        cells = torch.nn.functional.adaptive_avg_pool2d(images, grid).flatten(2)
-        groups = min(images.shape[1], max(1, _MOST_FEATURES // cells.shape[2]))
-        coarse = torch.nn.functional.adaptive_avg_pool1d(cells.transpose(1, 2), groups)
-        features["low_frequencies"] = coarse.flatten(1)
+        features["low_frequencies"] = _coarse(images, grid)
     return features
 
 
@@ -185,7 +183,8 @@ def pixel_ladder_features(
     """
     images = images if images.is_floating_point() else images.float()
     n, _, h, w = images.shape
-    around = torch.nn.functional.avg_pool2d(images, window, stride=1, padding=window // 2, count_include_pad=False)
+    pool = never_empty(torch.nn.functional.avg_pool2d)
+    around = pool(images, window, stride=1, padding=window // 2, count_include_pad=False)
     total = "pixel_intensity" if raw is None else "total_absorbance"
     features = {total: (images if raw is None else raw).sum(1, keepdim=True)}
     for name, cue in (cues or {}).items():
@@ -194,6 +193,13 @@ def pixel_ladder_features(
         features["grey_level"] = grey_level(images.movedim(1, -1).reshape(-1, 3)).reshape(n, 1, h, w)
     features |= {"mean_spectrum": images, "low_frequencies": around}
     return {name: value.movedim(1, -1).flatten(0, -2) for name, value in features.items()}
+
+
+@never_empty
+def _coarse(images: Tensor, grid: int) -> Tensor:
+    cells = torch.nn.functional.adaptive_avg_pool2d(images, grid).flatten(2)
+    groups = min(images.shape[1], max(1, _MOST_FEATURES // cells.shape[2]))
+    return torch.nn.functional.adaptive_avg_pool1d(cells.transpose(1, 2), groups).flatten(1)
 
 
 def _deciles(totals: Tensor) -> Tensor:

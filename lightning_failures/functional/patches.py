@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.empty_batches import never_empty
+
 __all__ = ["Sensitivity", "SensitivitySums", "noisy_patch", "patch_sensitivity", "sensitivity_sums"]
 
 
@@ -32,6 +34,7 @@ class Sensitivity(NamedTuple):
     flipped: Tensor
 
 
+@never_empty
 def noisy_patch(images: Tensor, patch: int, grid: int = 4, generator: torch.Generator | None = None) -> Tensor:
     """Images with one cell of a grid replaced by noise of each channel's own mean and deviation.
 

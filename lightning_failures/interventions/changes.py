@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.cues import rescale_to, total_absorbance
+from lightning_failures.functional.empty_batches import at_least_one
 from lightning_failures.functional.frequencies import remove_ring
 from lightning_failures.functional.retention import (
     keep_intensity,
@@ -58,6 +59,7 @@ def raw_units(denormalize: Change | None, images: Tensor) -> RawUnits:
     channels = torch.ones(images.shape[1], dtype=images.dtype, device=images.device)
     if denormalize is None:
         return RawUnits(channels, torch.zeros_like(channels))
+    images = at_least_one(images)
     given = denormalize(images)
     if given.shape == images.shape:
         shift = denormalize(torch.zeros_like(images[:1])).movedim(1, 0).flatten(1).mean(1)

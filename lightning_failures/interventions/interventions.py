@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.interchange import Level, interchange_inputs
 from lightning_failures.functional.patches import noisy_patch
 from lightning_failures.functional.retention import gaussian_clones
@@ -91,11 +92,11 @@ def predict_swapped(
     Returns:
         One column a swap; (n k), or (n h w k) for pixels, int64.
     """
-    columns = []
+    run, columns = never_empty(model), []
     with undisturbed(model, inputs):
         for swap in swaps.values():
             parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
-            columns.append(torch.cat([as_labels(model(swap(own, donor))) for own, donor in parts]))
+            columns.append(torch.cat([as_labels(run(swap(own, donor))) for own, donor in parts]))
     return torch.stack(columns, -1)
 
 
@@ -166,8 +167,9 @@ def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, 
     """
     clones = gaussian_clones(inputs, target, torch.Generator().manual_seed(seed))
     kept = clones.flatten(1).isfinite().all(1)
+    run = never_empty(model)
     with undisturbed(model, inputs):
-        preds = torch.cat([as_labels(model(part)) for part in torch.split(clones, batch_size)])
+        preds = torch.cat([as_labels(run(part)) for part in torch.split(clones, batch_size)])
     return torch.where(kept, preds, -1)
 
 
@@ -185,11 +187,11 @@ def patch_logits(model: Model, inputs: Tensor, grid: int = 4, seed: int = 0, bat
         One column a cell; (n c m) or (n c h w m), float.
     """
     generator = torch.Generator().manual_seed(seed)
-    columns = []
+    run, columns = never_empty(model), []
     with undisturbed(model, inputs):
         for patch in range(grid * grid):
             changed = noisy_patch(inputs, patch, grid, generator)
-            columns.append(torch.cat([model(part) for part in torch.split(changed, batch_size)]))
+            columns.append(torch.cat([run(part) for part in torch.split(changed, batch_size)]))
     return torch.stack(columns, -1)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.interventions.changes import Change, RawUnits
 
 __all__ = ["PERTURBATIONS", "perturbations"]
@@ -112,8 +113,7 @@ def perturbations(names: Sequence[str], units: RawUnits | None = None) -> dict[s
         if images.ndim != 4:
             given = f"{tuple(images.shape)}"
             raise InputError("perturbations", "inputs are no images", given, "Use them on images (n b h w).")
-        if units is None:
-            return PERTURBATIONS[name](images)
-        return units.to_inputs(PERTURBATIONS[name](units.to_raw(images)))
+        alter = never_empty(PERTURBATIONS[name])
+        return alter(images) if units is None else units.to_inputs(alter(units.to_raw(images)))
 
     return {name: partial(change, name=name) for name in names}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_failures.errors import InputError
+from lightning_failures.errors import DiscoveryError, InputError
 
 __all__ = ["Observation"]
 
@@ -39,9 +39,44 @@ class Observation:
         return next((len(value) for value in (self.logits, self.inputs, self.targets) if value is not None), 0)
 
     @property
+    def empty(self) -> bool:
+        """Whether no image is left: the batch held none, or nothing but a sampler's padding."""
+        held = (self.logits, self.inputs, self.targets, *self.features.values())
+        return any(value is not None and not len(value) for value in held)
+
+    @property
     def batch_images(self) -> int:
         """Number of images in the batch, before some were left out."""
         return self.images if self.keep is None else len(self.keep)
+
+    def require_inputs(self, where: str) -> Tensor:
+        """The inputs.
+
+        Args:
+            where: the public name that needs them, for the error.
+
+        Raises:
+            DiscoveryError: there are none; it says what to name.
+        """
+        if self.inputs is None:
+            given = "a batch without a float or uint8 tensor of two or more axes"
+            fix = "Name the field that holds them: inputs='image'."
+            raise DiscoveryError(where, "no inputs were found", given, fix)
+        return self.inputs
+
+    def require_targets(self, where: str) -> Tensor:
+        """The targets.
+
+        Args:
+            where: the public name that needs them, for the error.
+
+        Raises:
+            DiscoveryError: there are none; it says what to name.
+        """
+        if self.targets is None:
+            fix = "Name the field that holds them: targets='label', or a callable that takes the batch."
+            raise DiscoveryError(where, "no targets were found", "a batch without integer labels", fix)
+        return self.targets
 
     def of_batch(self, values: Tensor) -> Tensor:
         """What a field of the batch, with a value an image, says of the images that are left; (n ...)."""

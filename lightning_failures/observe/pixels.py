@@ -63,7 +63,7 @@ def rows_of(seen: Observation, seed: int = 0, pixels: int = 16) -> Observation:
     places = draw_positions(seen.images, pixels, seed)
 
     def read(value: Tensor) -> Tensor:
-        return pixel_rows(value, places.repeat(len(value) // len(places), 1, 1))
+        return pixel_rows(value, places.repeat(len(value) // max(1, len(places)), 1, 1))
 
     features = {name: read(value) if value.ndim == 4 else value for name, value in seen.features.items()}
     if logits is None or labels is None or not maps:

@@ -122,6 +122,8 @@ class Probe:
         if self._seen is not None and self._seen[0] is batch:
             return self._seen[1]
         seen, calls = self.read_batch(batch), self._taps.calls if self._taps is not None else []
+        if seen.empty:
+            return seen
         features = self._read_features(calls, seen.images or _images_of(calls))
         return replace(seen, features=features)
 
@@ -136,6 +138,8 @@ class Probe:
         inputs, input_path = self._read_inputs(batch)
         images = len(inputs) if inputs is not None else _images_of(calls)
         targets, target_path = self._read_targets(outputs, batch, images, input_path)
+        if inputs is not None and not images:  # no rows, and nothing to discover anything by
+            return Observation(batch, inputs, targets)
         first = not self.discovered
         if first:
             self._source = self._find_logits(outputs, calls, images)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.empty_batches import never_empty
 
 __all__ = ["ReferenceBatch", "donor_rows", "mean_spectra"]
 
@@ -27,6 +28,7 @@ def mean_spectra(inputs: Tensor) -> Tensor:
     return inputs.float().flatten(2).mean(2) if inputs.ndim > 2 else inputs.float()
 
 
+@never_empty
 def donor_rows(predictions: Tensor) -> Tensor:
     """For each image the next one, going round, whose prediction differs; itself where all agree; (n), int64.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
+from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.observe.hooks import first_tensor
 
 __all__ = ["check_rerun", "rerun"]
@@ -31,6 +32,7 @@ def rerun(
     """
     target = module if entry is None else module.get_submodule(entry)
 
+    @never_empty
     def run(images: Tensor) -> Tensor:
         devices = [images.device] if images.device.type == "cuda" else []
         with (

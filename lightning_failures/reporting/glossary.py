@@ -1,36 +1,20 @@
-"""What each logged figure means, with its range and its direction."""
+"""What each logged figure means, in the words that its column declares."""
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Sequence
 
-from lightning_failures.records.term import Term
+from lightning_failures.records.term import Term, find_term
+from lightning_failures.reporting.column import Column
 
-__all__ = ["every_term", "glossary"]
-
-
-def every_term() -> tuple[Term, ...]:
-    """All terms."""
-    from lightning_failures.callbacks.channels.terms import CHANNELS
-    from lightning_failures.callbacks.collapse.terms import COLLAPSE
-    from lightning_failures.callbacks.factors.terms import FACTORS
-    from lightning_failures.callbacks.simplicity.terms import SIMPLICITY
-
-    return (
-        *FACTORS,
-        *SIMPLICITY,
-        *COLLAPSE,
-        *CHANNELS,
-        Term(
-            "failures/*/chance",
-            "Chance",
-            "Accuracy of always naming the most frequent class.",
-            "0 to 1",
-            "an accuracy near it means that nothing was learned yet",
-        ),
-    )
+__all__ = ["glossary"]
 
 
-def glossary(keys: Iterable[str]) -> list[Term]:
-    """The terms that explain at least one of the keys."""
-    keys = list(keys)
-    return [term for term in every_term() if any(fnmatchcase(key, term.key) for key in keys)]
+def glossary(keys: Iterable[str], columns: Sequence[Column]) -> list[Term]:
+    """The terms that explain at least one of the keys, under their whole keys and in the order of the columns.
+
+    Args:
+        keys: logged keys.
+        columns: whose terms are looked up.
+    """
+    terms = [term.of(f"failures/{column.noun}/{{}}") for column in columns for term in column.terms]
+    used = {find_term(terms, key) for key in keys}
+    return [term for term in terms if term in used]

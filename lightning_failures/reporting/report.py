@@ -11,6 +11,7 @@ from lightning_failures.records.run_record import RunRecord, factor_rows, write_
 from lightning_failures.records.strict_json import write_json
 from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting import sentences
+from lightning_failures.reporting.column import Column
 from lightning_failures.reporting.figure_style import close, to_svg
 from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.reporting.glossary import glossary
@@ -27,7 +28,11 @@ TITLE = "Failure report"
 
 
 def write_report(
-    folder: str | Path, records: Sequence[RunRecord], title: str = TITLE, where: str = "write_report"
+    folder: str | Path,
+    records: Sequence[RunRecord],
+    columns: Sequence[Column],
+    title: str = TITLE,
+    where: str = "write_report",
 ) -> Path:
     """Write ``findings.json``, ``records.json`` and ``report.html`` into a folder, which is made if need be.
 
@@ -37,6 +42,7 @@ def write_report(
     Args:
         folder: where they go; ``records.json`` holds all that was logged, so that the page can be written again.
         records: the runs; two or three stand side by side.
+        columns: what is known of each noun: its terms, its pictures, its tiles.
         title: heading of the page.
         where: the public name to put into an error.
 
@@ -56,7 +62,7 @@ def write_report(
         runs=[_run(record, place, accuracy_limits(records)) for place, record in enumerate(records)],
         comparison=comparison(records) if len(records) > 1 else [],
         factors=_factors(records),
-        glossary=glossary(key for record in records for key in record.last_values()),
+        glossary=glossary((key for record in records for key in record.last_values()), columns),
     )
     return write_file(where, Path(folder) / "report.html", page)
 

@@ -1,7 +1,7 @@
 """What in the spectrum a model depends on, live."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -12,15 +12,22 @@ from lightning_failures.attribution.null_models import Null, check_null
 from lightning_failures.attribution.task import WINDOW, check_inputs
 from lightning_failures.callbacks.channels.course import ChannelCourse, Profile
 from lightning_failures.callbacks.channels.examination import ChannelExamination, How, empty_course
-from lightning_failures.callbacks.channels.pictures import ChannelPictures
-from lightning_failures.callbacks.monitor import MonitorOptions
-from lightning_failures.callbacks.reference_monitor import ReferenceMonitor, inputs_of
+from lightning_failures.callbacks.channels.pictures import COLUMNS, pictures_of, rows
+from lightning_failures.callbacks.channels.rules import RULES
+from lightning_failures.callbacks.channels.terms import TERMS
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.reference_examination import ReferenceExamination
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.metrics.channels import ChannelSignal
 from lightning_failures.observe.observation import Observation
+from lightning_failures.reporting.loggers import log_table
 from lightning_failures.spectrum.axes import spectral_axis
 from lightning_failures.spectrum.bands import BandsLike
 from lightning_failures.spectrum.layout import Layout, channel_layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["ChannelAttributionMonitor"]
 
@@ -29,7 +36,7 @@ MOST_VALUES = 2**27  # of the reference batch on a rank: half a GiB in float32
 MOST_CHANNELS = 4096  # the table of their covariance then takes an eighth of a GiB
 
 
-class ChannelAttributionMonitor(ReferenceMonitor):
+class ChannelAttributionMonitor(Monitor):
     """Logs, under ``failures/channels/``, what the model loses on a fixed batch without each band of channels.
 
     ``change/<band>`` is the rise of the cross-entropy in nats, ``error/<band>`` its standard error, ``share/<band>``
@@ -72,6 +79,8 @@ class ChannelAttributionMonitor(ReferenceMonitor):
     """
 
     noun = "channels"
+    terms = TERMS
+    rules = RULES
 
     def __init__(
         self,
@@ -90,7 +99,8 @@ class ChannelAttributionMonitor(ReferenceMonitor):
         every_n_steps: int | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
-        super().__init__(images=images, budget=budget, every_n_epochs=every_n_epochs, **options)
+        super().__init__(**options)
+        self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
         _check(method, target, null)
         if every_n_steps is not None and every_n_steps < 1:
             given = f"every_n_steps={every_n_steps}"
@@ -101,10 +111,9 @@ class ChannelAttributionMonitor(ReferenceMonitor):
         self.layout: Layout | None = None
         self.examination: ChannelExamination | None = None
         self.course: ChannelCourse | None = None
-        self.pictures = ChannelPictures()
         self._base = baseline
-        self._agreed = self._examined = self._fitting = False
-        self._at = (0, 0)
+        self._agreed = self._examined = False
+        self._shown: ChannelCourse | None = None
         self._last_step = -1
         if wavelengths is not None:
             self.layout = self._lay_out(len(spectral_axis(wavelengths, unit, where=_WHERE).values))
@@ -118,35 +127,32 @@ class ChannelAttributionMonitor(ReferenceMonitor):
     # -- the reference batch
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clocks of the budget and of the pictures."""
+        """Begin a run."""
         super().on_fit_start(trainer, pl_module)
-        self.pictures.restart()
+        self.examining.budget.restart()
 
-    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+    def begin(self, evaluation: EvaluationContext) -> None:
         """Decide, together, whether this evaluation is examined; reset the sums."""
-        super().begin(trainer, module)
-        self._reset(trainer, module)
-        self._fitting = trainer.state.fn == "fit"
+        self.examining.begin(evaluation, self.ranks.first)
+        self._reset(evaluation)
 
-    def _reset(self, trainer: Trainer, module: LightningModule) -> None:
-        self._module, self._precision = module, trainer.precision_plugin.forward_context
-        self._at = (trainer.current_epoch, trainer.global_step)
+    def _reset(self, evaluation: EvaluationContext) -> None:
         self._examined = False
         if self.examination is not None:
-            self.examination.reset(module.device)
+            self.examination.reset(evaluation.device)
 
     def glance(self, seen: Observation) -> None:
         """Look at the channels before any training, so that what does not fit is said at once."""
-        self._look(inputs_of(seen, _WHERE))
+        self._look(seen.require_inputs(_WHERE))
 
-    def update(self, seen: Observation, batch_idx: int) -> None:
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Keep images for the reference batch."""
-        inputs = inputs_of(seen, _WHERE)
+        inputs, logits = seen.require_inputs(_WHERE), self.probe.require_logits(seen, _WHERE)
         self._look(inputs)
-        if self._batch is not None and not self._batch.complete and len(inputs):
-            size = inputs[0].numel() + self.probe.require_logits(seen, _WHERE)[0].numel()
-            self._batch.restrict(max(2, MOST_VALUES // size))
-        self.keep(seen, _WHERE)
+        batch = self.examining.batch
+        if batch is not None and not batch.complete and len(inputs):
+            batch.restrict(max(2, MOST_VALUES // (inputs[0].numel() + logits[0].numel())))
+        self.examining.keep(seen, logits)
 
     def _look(self, inputs: Tensor) -> None:
         axis = check_inputs(inputs[:1].float(), self.how.channel_axis, "ablation", None, 1)
@@ -160,45 +166,53 @@ class ChannelAttributionMonitor(ReferenceMonitor):
 
     # -- an examination
 
-    def _finish(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.world_size > 1 and not (self._retired or trainer.sanity_checking):
-            self._agree(module)
-        super()._finish(trainer, module)
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Agree on the baseline, compute and log."""
+        self._agree(trainer, pl_module)
+        super().on_validation_epoch_end(trainer, pl_module)
 
-    def _agree(self, module: LightningModule) -> None:
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Agree on the baseline, compute and log."""
+        self._agree(trainer, pl_module)
+        super().on_test_epoch_end(trainer, pl_module)
+
+    def _agree(self, trainer: Trainer, module: LightningModule) -> None:
         """One baseline for all ranks: the mean over the reference images of all."""
-        means = isinstance(self.baseline, str) and self.baseline == "mean"
-        if not (self._due and means) or self._agreed or self._batch is None:
+        if trainer.world_size == 1 or self.ranks.retired or trainer.sanity_checking:
             return
-        with self.guarded():
+        means, batch = isinstance(self.baseline, str) and self.baseline == "mean", self.examining.batch
+        if not (self.examining.due and means) or self._agreed or batch is None:
+            return
+        with self.guard():
             if self.failure is None:
-                self._batch.fix()
-        kept = self._batch.inputs
-        description = self.together(None if self.failure or kept is None else self._describe())
-        if self._retired or description is None:
+                batch.fix()
+        kept = batch.inputs
+        description = self.ranks.first(None if self.failure or kept is None else self._describe())
+        if self.ranks.retired or description is None:
             return
         self._agreed = True
-        with self.guarded():
+        with self.guard():
             signal = ChannelSignal(description[0].num_channels, 1).to(module.device)
             if kept is not None:
                 signal.update(kept, torch.zeros(len(kept), 1), self.how.channel_axis)
             self._base = signal.spectra().mean
 
-    def conclude(self, trainer: Trainer, module: LightningModule) -> None:
+    def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model, or keep the reason why not."""
-        super().conclude(trainer, module)
+        self.examining.run(evaluation, self.probe.entry, lambda _, inputs: self._examine(evaluation, inputs))
         if not self._examined:
-            self.undefined = self.reasons({"largest_change": "the reference batch is empty"})
+            self.undefined = self.examining.reasons({"largest_change": "the reference batch is empty"})
 
-    def examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+    def _examine(self, evaluation: EvaluationContext, inputs: Tensor) -> None:
         """Replace the bands of the reference batch."""
-        assert self._batch is not None
+        batch = self.examining.batch
+        assert batch is not None
         self.build(self._describe())
         assert self.examination is not None
-        entry = self.probe.entry
-        net = self._module if entry is None else self._module.get_submodule(entry)
-        targets = self._batch.targets if self.target == "true" else None
-        self.examination.run(net, inputs, targets, max(2, self._classes), self._base, self._precision)
+        entry, module = self.probe.entry, evaluation.module
+        net = module if entry is None else module.get_submodule(entry)
+        targets = batch.targets if self.target == "true" else None
+        self.examination.run(net, inputs, targets, max(2, self._classes), self._base, evaluation.precision)
         self._examined = True
 
     def on_train_batch_end(
@@ -206,37 +220,37 @@ class ChannelAttributionMonitor(ReferenceMonitor):
     ) -> None:
         """Examine between evaluations, at the cadence of steps."""
         step = trainer.global_step
-        if self._retired or self.every_n_steps is None or step % self.every_n_steps or step == self._last_step:
+        if self.ranks.retired or self.every_n_steps is None or step % self.every_n_steps or step == self._last_step:
             return
         if self.examination is None:  # no evaluation has brought a reference batch yet
             return
         self._last_step = step
-        allowed = self.together(self.failure is None and self.budget.allows)
-        if self._retired or not allowed:
+        budget, kept = self.examining.budget, self.examining.batch
+        allowed = self.ranks.first(self.failure is None and budget.allows)
+        if self.ranks.retired or not allowed:
             return
-        with self.guarded(), self.probe.paused(), self.budget.spend():
-            self._reset(trainer, pl_module)
-            self._fitting = True
-            if self._batch is not None and self._batch.inputs is not None and self._runs_again:
-                self.examine(lambda images: images, self._batch.inputs.to(pl_module.device))
-        description = self.together(None if self.failure else self.describe())
-        if self._retired or description is None:
+        now = EvaluationContext.of(trainer, pl_module)
+        with self.guard(), self.probe.paused(), budget.spend():
+            self._reset(now)
+            if kept is not None and kept.inputs is not None and self.examining.refusal is None:
+                self._examine(now, kept.inputs.to(pl_module.device))
+        description = self.ranks.first(None if self.failure else self.describe())
+        if self.ranks.retired or description is None:
             return
-        with self.guarded():
-            values = self.compute()
-            logged = {f"failures/{self.noun}/{name}": float(value) for name, value in values.items()}
-            for logger in trainer.loggers:
-                logger.log_metrics(logged, step=step)
+        with self.guard():
+            values = self.compute(now)
+            self.log_values(now, values, now=True)
             if trainer.is_global_zero:
-                self.publish(trainer, values)
+                self.show(now, values)
 
     # -- what is logged
 
     @property
     def _classes(self) -> int:
-        assert self._batch is not None
-        assert self._batch.logits is not None
-        return self._batch.logits.shape[1] if self._batch.logits.ndim > 1 else 1
+        batch = self.examining.batch
+        assert batch is not None
+        assert batch.logits is not None
+        return batch.logits.shape[1] if batch.logits.ndim > 1 else 1
 
     def _describe(self) -> tuple[Layout, int]:
         assert self.layout is not None
@@ -255,26 +269,28 @@ class ChannelAttributionMonitor(ReferenceMonitor):
             if self.course is None or (self.course.names, self.course.method) != (fresh.names, fresh.method):
                 self.course = fresh
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Changes and shares by band, their concentration, and how stable they are."""
         assert self.layout is not None
         assert self.examination is not None
         assert self.course is not None
         before = self.course.profiles[-1] if self.course.profiles else None
-        self._shown = self.course if self._fitting else empty_course(self.layout, self.how.method)
-        self._shown.profiles.append(Profile(*self._at))
+        self._shown = self.course if evaluation.fitting else empty_course(self.layout, self.how.method)
+        self._shown.profiles.append(Profile(evaluation.epoch, evaluation.step))
         values, self.undefined = self.examination.compute(self._shown, before)
         return values
 
-    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Log the table and, as time allows, the pictures."""
-        self.pictures.log(trainer.loggers, self._shown, trainer.global_step)
+    def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Log a table, a row a band."""
+        assert self._shown is not None
+        key = f"failures/{self.name}/table"
+        log_table(evaluation.trainer.loggers, key, COLUMNS, rows(self._shown), evaluation.step)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last evaluation, where there was no time for it before."""
-        if not self._idle and self.course is not None and trainer.is_global_zero:
-            with self.guarded():
-                self.pictures.draw(trainer.loggers, self.course, trainer.global_step)
+    def draw(
+        self, evaluation: EvaluationContext, values: Mapping[str, float]
+    ) -> "Mapping[str, Callable[[], Figure | None]]":
+        """The profile, the heat map, and for Shapley values their bars."""
+        return {} if self._shown is None else pictures_of(self._shown)
 
     # -- resume
 

@@ -1,60 +1,29 @@
-"""What the channel monitor logs beside scalars: a table, and pictures while they take little of the run."""
+"""What the channel monitor logs beside scalars: a table, and pictures of the course so far."""
 
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from lightning.pytorch.loggers import Logger
-
-from lightning_failures.callbacks.budget import DRAWING, Budget
 from lightning_failures.callbacks.channels.course import ChannelCourse
 from lightning_failures.callbacks.channels.figures import band_bars, course_figure, profile_figure
 from lightning_failures.records.finding import Evidence
-from lightning_failures.reporting.loggers import log_figure, log_table
 
-__all__ = ["ChannelPictures"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["COLUMNS", "pictures_of", "rows"]
 
 COLUMNS = ("epoch", "band", "from", "to", "channels", "change", "error", "share", "pattern")
 
 
-class ChannelPictures:
-    """Logs a row a band at every evaluation; and the profile, the heat map, and for Shapley values their bars."""
-
-    def __init__(self) -> None:
-        self._drawing = Budget(DRAWING)
-        self._drawn = True
-
-    def restart(self) -> None:
-        """Begin a run."""
-        self._drawing.restart()
-
-    def log(self, loggers: Sequence[Logger], course: ChannelCourse, step: int) -> None:
-        """Log the last evaluation of a course.
-
-        Args:
-            loggers: those of the trainer.
-            course: with one evaluation or more.
-            step: the global step.
-        """
-        if not loggers:
-            return
-        log_table(loggers, "failures/channels/table", COLUMNS, rows(course), step)
-        self._drawn = False
-        if self._drawing.allows:
-            self.draw(loggers, course, step)
-
-    def draw(self, loggers: Sequence[Logger], course: ChannelCourse, step: int) -> None:
-        """Draw the last evaluation, unless that is done already."""
-        if self._drawn or find_spec("matplotlib") is None:
-            return
-        self._drawn = True
-        with self._drawing.spend():
-            log_figure(loggers, "failures/channels/profile", profile_figure(course), step)
-            if len(course.profiles) > 1:
-                log_figure(loggers, "failures/channels/course", course_figure(course), step)
-            if course.method == "shapley":
-                last = course.profiles[-1]
-                bars = band_bars(course.names, last.change, last.error, last.floor, last.total)
-                log_figure(loggers, "failures/channels/shapley", bars, step)
+def pictures_of(course: ChannelCourse) -> "dict[str, Callable[[], Figure]]":
+    """Key -> what draws the last evaluation of a course that has one or more."""
+    pictures: dict[str, Callable[[], Figure]] = {"profile": lambda: profile_figure(course)}
+    if len(course.profiles) > 1:
+        pictures["course"] = lambda: course_figure(course)
+    if course.method == "shapley":
+        last = course.profiles[-1]
+        pictures["shapley"] = lambda: band_bars(course.names, last.change, last.error, last.floor, last.total)
+    return pictures
 
 
 def rows(course: ChannelCourse) -> list[list[Evidence]]:

@@ -1,8 +1,8 @@
 """Whether features and predictions collapse, live."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -15,15 +15,20 @@ from lightning_failures.callbacks.collapse.group_dimensions import GroupDimensio
 from lightning_failures.callbacks.collapse.kept import CollapseReference
 from lightning_failures.callbacks.collapse.layer_probes import LayerProbes
 from lightning_failures.callbacks.collapse.layers import Shape, WatchedLayers, alike
+from lightning_failures.callbacks.collapse.rules import RULES
+from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.callbacks.collapse.training_window import TrainingWindow
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.callbacks.picture import Picture
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
 from lightning_failures.metrics.similarity import CrossLayerCKA
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["CollapseMonitor"]
 
@@ -70,6 +75,8 @@ class CollapseMonitor(Monitor):
     """
 
     noun = "collapse"
+    terms = TERMS
+    rules = RULES
 
     def __init__(
         self,
@@ -99,9 +106,7 @@ class CollapseMonitor(Monitor):
         self._classes: int | None = None
         self._previous: Tensor | None = None
         self._head: str | None = None
-        self._fitting = self._first = self._knows_untrained = False
-        self._epoch = 0
-        self.picture = Picture("failures/collapse/layers")
+        self._first = self._knows_untrained = False
 
     @property
     def information_lost(self) -> str | None:
@@ -109,10 +114,6 @@ class CollapseMonitor(Monitor):
         return None if self.probes is None else self.probes.lost
 
     # -- the untrained network, and training
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the pictures."""
-        self.picture.restart()
 
     def glance(self, seen: Observation) -> None:
         """Add a batch of the sanity check to the untrained network's."""
@@ -128,8 +129,8 @@ class CollapseMonitor(Monitor):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin to listen where this batch is looked at."""
         self._first = trainer.global_step == 0 and batch_idx == 0 and not self._knows_untrained
-        if not self._idle and (self._first or self.window.open):
-            with self.guarded():
+        if not self.idle and (self._first or self.window.open):
+            with self.guard():
                 self.probe.attach(pl_module, self)
                 self.probe.new_batch()
 
@@ -137,55 +138,51 @@ class CollapseMonitor(Monitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch's features, and log them at the cadence."""
-        if not self._idle and (self._first or self.window.open):
-            with self.guarded():
+        if not self.idle and (self._first or self.window.open):
+            with self.guard():
                 found = self.probe.discovered
                 seen = self.probe.observe_features(batch) if found else self.probe.observe(pl_module, outputs, batch)
                 rows = rows_of(seen).features
-                if self._first:
+                if self._first and not seen.empty:
                     self.untrained.update(seen, rows)
-                if self.window.open:
+                if self.window.open and not seen.empty:
                     self.window.layers.update(seen, rows)
                 self.probe.detach(self)
         if self._first:
             self._know_untrained(trainer)
         if self.window.step():
-            self._log_training(trainer)
+            self._log_training(EvaluationContext.of(trainer, pl_module))
 
     def _know_untrained(self, trainer: Trainer) -> None:
         self._knows_untrained = True
-        shapes = self.together(None if self.failure else self.untrained.shapes or None)
-        if self._retired or not shapes:
+        shapes = self.ranks.first(None if self.failure else self.untrained.shapes or None)
+        if self.ranks.retired or not shapes:
             return
-        with self.guarded():
+        with self.guard():
             self.untrained.build(shapes)
             values = {key: float(value) for key, value in self.untrained.compute().items()}
             self.reference.start(values, compare=trainer.sanity_checking)
             self.untrained = WatchedLayers()
 
-    def _log_training(self, trainer: Trainer) -> None:
-        shapes = self.together(None if self.failure else self.window.layers.shapes or None)
-        if self._retired or not shapes:
+    def _log_training(self, now: EvaluationContext) -> None:
+        shapes = self.ranks.first(None if self.failure else self.window.layers.shapes or None)
+        if self.ranks.retired or not shapes:
             return
-        with self.guarded():
+        with self.guard():
             self.window.layers.build(shapes)
             self.train_values = self.window.layers.compute()
             self.window.layers.reset()
-            logged = {f"failures/collapse/train/{key}": float(value) for key, value in self.train_values.items()}
-            for logger in trainer.loggers:
-                logger.log_metrics(logged, step=trainer.global_step)
+            self.log_values(now, {f"train/{key}": value for key, value in self.train_values.items()}, now=True)
 
     # -- an evaluation
 
-    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+    def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the sums."""
-        self._module = module
-        self._fitting, self._epoch = trainer.state.fn == "fit", trainer.current_epoch
         for part in (self.layers, self.predictions, self.geometry, self.probes, self.groups, self.alignment):
             if part is not None:
                 part.reset()
 
-    def update(self, seen: Observation, batch_idx: int) -> None:
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Add the features and logits of one batch."""
         rows = rows_of(seen, seed=batch_idx)
         self.layers.update(seen, rows.features)
@@ -200,9 +197,9 @@ class CollapseMonitor(Monitor):
         if labels is not None and self.geometry is not None:
             self.geometry.update(rows.features[PENULTIMATE], labels)
         if labels is not None and self.probes is not None:
-            self.probes.update(rows.features, labels, self.places(seen, batch_idx))
+            self.probes.update(rows.features, labels, evaluation.places(seen, batch_idx))
         if self.groups is not None:
-            self.groups.update(rows.features[PENULTIMATE], labels, seen, self.rows, batch_idx)
+            self.groups.update(rows.features[PENULTIMATE], labels, seen, evaluation.rows, batch_idx)
         if self.alignment is not None:
             compared = {name: rows.features[name] for name in self.alignment.layers}
             self.alignment.to(next(iter(compared.values())).device).update(compared)
@@ -242,7 +239,7 @@ class CollapseMonitor(Monitor):
         if len(widths) > 1:
             self.probes = LayerProbes(widths, classes)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Ranks by layer, those of the predictions, and what was kept of the run's best."""
         values, self.undefined = self.layers.compute(), dict(self.layers.undefined)
         label_rank = math.nan
@@ -253,37 +250,33 @@ class CollapseMonitor(Monitor):
             values |= found
             self.undefined |= {key: why for key, why in self.predictions.undefined.items() if key in found}
         if self.geometry is not None:
-            values |= self.geometry.compute(getattr(self._module.get_submodule(self._head or ""), "weight", None))
+            values |= self.geometry.compute(getattr(evaluation.module.get_submodule(self._head or ""), "weight", None))
             self.undefined |= self.geometry.undefined
         for part in (self.probes, self.groups, self.alignment):
             if part is not None:
                 values |= {key: value for key, value in part.compute().items() if "/" in key}  # not counts again
                 self.undefined |= {key: why for key, why in part.undefined.items() if "/" in key}
-        return values | self._compare(values, label_rank)
+        return values | self._compare(values, label_rank, remember=evaluation.fitting)
 
-    def _compare(self, values: Mapping[str, Tensor], label_rank: float) -> dict[str, Tensor]:
+    def _compare(self, values: Mapping[str, Tensor], label_rank: float, *, remember: bool) -> dict[str, Tensor]:
         plain = {key: float(value) for key, value in values.items()}
         layers = list(self.layers.shapes)
         compared = self.reference.compare(layers, plain, label_rank)
         undefined = {key: key.split("/", 1)[1] for key, value in compared.items() if math.isnan(value)}
         self.undefined |= {key: self.reference.why(layer) for key, layer in undefined.items()}
-        for layer in layers if self._fitting else ():
+        for layer in layers if remember else ():
             self.reference.remember(layer, plain)
         compared |= {f"initial/{key}": value for key, value in self.reference.initial.items()}
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in compared.items()}
 
-    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Draw the layers over the evaluations."""
-        if not self._fitting:
-            return
-        plain = {key: float(value) for key, value in values.items()}
-        self.course.add(self._epoch, plain, self.layers.eigenvalues, self.information_lost)
-        self.picture.draw(trainer, lambda: layer_figure(self.course))
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last evaluation, where there was no time for it before."""
-        with self.guarded():
-            self.picture.finish(trainer)
+    def draw(
+        self, evaluation: EvaluationContext, values: Mapping[str, float]
+    ) -> "Mapping[str, Callable[[], Figure | None]]":
+        """The layers over the evaluations."""
+        if not evaluation.fitting:
+            return {}
+        self.course.add(evaluation.epoch, values, self.layers.eigenvalues, self.information_lost)
+        return {"layers": lambda: layer_figure(self.course)}
 
     # -- resume
 

@@ -1,16 +1,16 @@
 """Which kinds of image a model fails on, live."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.factors.figures import factor_figure
+from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.spillover import Spillover
+from lightning_failures.callbacks.factors.terms import TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.callbacks.picture import Picture
-from lightning_failures.errors import DiscoveryError
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.observe.batch_fields import Field
@@ -18,6 +18,9 @@ from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.run_record import factor_rows
 from lightning_failures.reporting.loggers import log_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FactorErrorMonitor"]
 
@@ -40,6 +43,8 @@ class FactorErrorMonitor(Monitor):
     """
 
     noun = "factors"
+    terms = TERMS
+    rules = RULES
 
     def __init__(
         self,
@@ -53,36 +58,28 @@ class FactorErrorMonitor(Monitor):
         self.reader = FactorReader(factors, names, ids)
         self.metric: FactorErrorRatio | None = None
         self.spillover: Spillover | None = None
-        self._epoch = 0
-        self.picture = Picture("failures/factors/error_ratios")
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of the pictures."""
-        self.picture.restart()
-
-    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+    def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
-        self._epoch = trainer.current_epoch
         if self.metric is not None:
-            self.metric.to(module.device).reset()
+            self.metric.to(evaluation.device).reset()
         if self.spillover is not None:
-            self.spillover.begin(module.device)
+            self.spillover.begin(evaluation.device)
 
-    def update(self, seen: Observation, batch_idx: int) -> None:
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
-        if seen.targets is None:
-            raise no_targets("FactorErrorMonitor")
+        targets = seen.require_targets("FactorErrorMonitor")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor")
-        factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, self.rows, batch_idx))
+        factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         self.build(self.describe())
         assert self.metric is not None
         assert self.spillover is not None
         factors = factors.to(logits.device, non_blocking=True)
-        self.metric.to(logits.device).update(logits, seen.targets, factors)
+        self.metric.to(logits.device).update(logits, targets, factors)
         self.spillover.metric.to(logits.device)
-        self.spillover.update(find_mistakes("FactorErrorMonitor", logits, seen.targets).wrong, seen.targets, factors)
+        self.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors)
 
-    def conclude(self, trainer: Trainer, module: LightningModule) -> None:
+    def conclude(self, evaluation: EvaluationContext) -> None:
         """Pair the images with those of the best epoch so far."""
         if self.spillover is not None:
             self.spillover.conclude()
@@ -96,36 +93,32 @@ class FactorErrorMonitor(Monitor):
         if self.metric is None:
             self.metric, self.spillover = FactorErrorRatio(list(description)), Spillover(list(description))
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Error ratios with their intervals."""
         assert self.metric is not None
         assert self.spillover is not None
         ratios: dict[str, Tensor] = self.metric.compute()
-        values = ratios | self.spillover.compute(ratios["error/all"], self._epoch)
+        values = ratios | self.spillover.compute(ratios["error/all"], evaluation.epoch)
         self.undefined = self.metric.undefined | self.spillover.undefined
         return values
 
-    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Log one table, a row a factor, and its picture."""
+    def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Log one table, a row a factor."""
         rows: list[list[float | int | str | None]] = [
-            [trainer.current_epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
+            [evaluation.epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
             for name in self.reader.names or ()
         ]
-        log_table(trainer.loggers, "failures/factors/table", ["epoch", "factor", *COLUMNS], rows, trainer.global_step)
-        logged = {f"failures/factors/{key}": float(value) for key, value in values.items()}
-        self.picture.draw(trainer, lambda: factor_figure(factor_rows(logged)))
+        log_table(
+            evaluation.trainer.loggers,
+            f"failures/{self.name}/table",
+            ["epoch", "factor", *COLUMNS],
+            rows,
+            evaluation.step,
+        )
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last evaluation, where there was no time for it before."""
-        with self.guarded():
-            self.picture.finish(trainer)
-
-
-def no_targets(where: str) -> DiscoveryError:
-    """The error for a batch in which no labels were found."""
-    return DiscoveryError(
-        where,
-        "no targets were found",
-        "a batch without integer labels",
-        "Name the field that holds them: targets='label', or a callable that takes the batch.",
-    )
+    def draw(
+        self, evaluation: EvaluationContext, values: Mapping[str, float]
+    ) -> "Mapping[str, Callable[[], Figure | None]]":
+        """The forest plot of the error ratios."""
+        logged = {f"failures/factors/{key}": value for key, value in values.items()}
+        return {"error_ratios": lambda: factor_figure(factor_rows(logged))}

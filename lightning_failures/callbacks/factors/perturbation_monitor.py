@@ -7,9 +7,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.factors.monitor import no_targets
-from lightning_failures.callbacks.monitor import MonitorOptions
-from lightning_failures.callbacks.reference_monitor import TOO_LONG, ReferenceMonitor, inputs_of
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.factors.terms import PERTURBED
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.reference_examination import TOO_LONG, ReferenceExamination
 from lightning_failures.interventions.changes import Change, raw_units
 from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
 from lightning_failures.metrics.paired import PairedErrorRatio
@@ -28,7 +29,7 @@ STATISTICS = {
 _WHERE = "PerturbationMonitor"
 
 
-class PerturbationMonitor(ReferenceMonitor):
+class PerturbationMonitor(Monitor):
     """Logs ``failures/factors/perturbed_ratio/<name>``: errors on changed images over those on the clean ones.
 
     Args:
@@ -42,6 +43,7 @@ class PerturbationMonitor(ReferenceMonitor):
     """
 
     noun = "factors"
+    terms = PERTURBED
 
     def __init__(
         self,
@@ -53,40 +55,48 @@ class PerturbationMonitor(ReferenceMonitor):
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
     ) -> None:
-        super().__init__(images=images or 2, budget=budget, every_n_epochs=every_n_epochs, **options)
+        super().__init__(**options)
+        self.examining = ReferenceExamination(_WHERE, images=images or 2, budget=budget, every_n_epochs=every_n_epochs)
         self.names = tuple(PERTURBATIONS if names is None else names)
         perturbations(self.names)  # a wrong name is an error here, not at the first evaluation
         self.denormalize = denormalize
         self.whole = images is None
         self.metric = PairedErrorRatio(list(self.names))
         self._changes: dict[str, Change] | None = None
-        self._again: Callable[[], Callable[[Tensor], Tensor]]
         self._checked = False
 
-    def begin(self, trainer: Trainer, module: LightningModule) -> None:
-        """Reset the counts."""
-        self.metric.to(module.device).reset()
-        super().begin(trainer, module)
-        self._again = lambda: rerun(module, self.probe.entry, trainer.precision_plugin.forward_context)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a run."""
+        super().on_fit_start(trainer, pl_module)
+        self.examining.budget.restart()
 
-    def update(self, seen: Observation, batch_idx: int) -> None:
+    def begin(self, evaluation: EvaluationContext) -> None:
+        """Reset the counts."""
+        self.metric.to(evaluation.device).reset()
+        self.examining.begin(evaluation, self.ranks.first)
+
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Keep images for the reference batch, or change the whole batch now."""
-        if seen.targets is None:
-            raise no_targets(_WHERE)
+        targets = seen.require_targets(_WHERE)
+        logits = self.probe.require_logits(seen, _WHERE)
         if not self.whole:
-            self.keep(seen, _WHERE)
-        elif self.why_not is None or self.why_not == TOO_LONG:
-            inputs, logits = inputs_of(seen, _WHERE), self.probe.require_logits(seen, _WHERE)
+            self.examining.keep(seen, logits)
+        elif self.examining.why_not is None or self.examining.why_not == TOO_LONG:
+            inputs = seen.require_inputs(_WHERE)
             with self.probe.paused():
-                model = self._again()
+                model = rerun(evaluation.module, self.probe.entry, evaluation.precision)
                 if not self._checked:
                     check_rerun(model, inputs, logits)
                     self._checked = True
-                self._compare(model, inputs, logits, seen.targets)
+                self._compare(model, inputs, logits, targets)
 
-    def examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+    def conclude(self, evaluation: EvaluationContext) -> None:
+        """Change the images of the reference batch."""
+        self.examining.run(evaluation, self.probe.entry, self._examine)
+
+    def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """One forward pass of the clean images, and one a name."""
-        targets = self._batch.targets if self._batch is not None else None
+        targets = self.examining.batch.targets if self.examining.batch is not None else None
         if targets is not None and not self.whole:
             self._compare(model, inputs, model(inputs), targets.to(inputs.device))
 
@@ -106,10 +116,10 @@ class PerturbationMonitor(ReferenceMonitor):
     def build(self, description: Any) -> None:
         """Nothing to make."""
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Ratios of errors by name."""
         paired = self.metric.compute()
         sources = {f"{ours}/{name}": f"{theirs}/{name}" for theirs, ours in STATISTICS.items() for name in self.names}
-        reasons = self.reasons(self.metric.undefined)
+        reasons = self.examining.reasons(self.metric.undefined)
         self.undefined = {key: reasons[source] for key, source in sources.items() if source in reasons}
         return {key: paired[source] for key, source in sources.items()}

@@ -3,5 +3,4 @@
 from lightning_failures.callbacks.findings.diagnosis import *
 from lightning_failures.callbacks.findings.progress import *
 from lightning_failures.callbacks.findings.rulebook import *
-from lightning_failures.callbacks.findings.standard_rules import *
 from lightning_failures.callbacks.findings.validation_metric import *

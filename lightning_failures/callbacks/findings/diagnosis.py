@@ -10,11 +10,12 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.error_guard import Guest
+from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
-from lightning_failures.callbacks.monitor import Monitor
+from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import MONITOR_ERROR
@@ -32,7 +33,7 @@ __all__ = ["FailureDiagnosis"]
 WHERE = "FailureDiagnosis"
 
 
-class FailureDiagnosis(Guest, Callback):
+class FailureDiagnosis(Callback):
     """Raises and clears findings over the values that were logged afresh at each evaluation.
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
@@ -49,7 +50,7 @@ class FailureDiagnosis(Guest, Callback):
         name: name of the run in the report.
         announce: what is printed: ``"verdict"``: each finding when it is raised or cleared, and the verdict at the end;
             ``"findings"``: the findings alone; ``"nothing"``.
-        on_error: see :class:`.Guest`.
+        on_error: see :class:`.ErrorGuard`.
 
     Raises:
         InputError: rules, an action or a metric that cannot be read.
@@ -67,7 +68,7 @@ class FailureDiagnosis(Guest, Callback):
         announce: Literal["verdict", "findings", "nothing"] = "verdict",
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
-        super().__init__(on_error)
+        self.guard = ErrorGuard(WHERE, on_error)
         self.rules = read_rules(rules, WHERE)
         if action not in ("report", "stop"):
             raise InputError(WHERE, "there is no such action", repr(action), "Use 'report' or 'stop'.")
@@ -86,6 +87,11 @@ class FailureDiagnosis(Guest, Callback):
         self._resumed = False
 
     @property
+    def failure(self) -> str | None:
+        """Why it stepped aside; None while it diagnoses."""
+        return self.guard.failure
+
+    @property
     def history(self) -> list[Finding]:
         """All findings, raised and cleared, in the order in which they were raised."""
         return self.record.findings
@@ -100,7 +106,7 @@ class FailureDiagnosis(Guest, Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; say so where nothing will ever be evaluated."""
         self._began = time.perf_counter()
-        monitors = _monitors(trainer)
+        monitors = monitors_of(trainer)
         if monitors and not trainer.enable_validation and trainer.is_global_zero:
             warnings.warn(
                 "lightning-failures: this run has no validation, so nothing is monitored. Give the Trainer a "
@@ -126,8 +132,8 @@ class FailureDiagnosis(Guest, Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         hopeless = False
-        if self.failure is None:
-            with self.guarded():
+        if self.guard.failure is None:
+            with self.guard():
                 hopeless = self._diagnose(trainer)
         if self.action == "stop" or any(rule.action == "stop" for rule in self.rules):
             self._stop(trainer, hopeless)
@@ -141,11 +147,11 @@ class FailureDiagnosis(Guest, Callback):
         fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
         values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
-        for monitor in _monitors(trainer):
-            self.record.undefined |= {f"failures/{monitor.noun}/{key}": why for key, why in monitor.undefined.items()}
+        for monitor in monitors_of(trainer):
+            self.record.undefined |= {f"failures/{monitor.name}/{key}": why for key, why in monitor.undefined.items()}
             if monitor.failure is not None:
                 self._report_failure(monitor, trainer)
-        self.record.monitor_seconds = sum(monitor.seconds for monitor in _monitors(trainer))
+        self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
         if trainer.is_global_zero:
             self._announce(trainer)
         self._notes.update(self.record)
@@ -162,13 +168,13 @@ class FailureDiagnosis(Guest, Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say the verdict and write the report."""
-        with self.guarded():
+        with self.guard():
             self._close(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what is known of a run that was broken off."""
         self._notes.detach()
-        with self.guarded():
+        with self.guard():
             self._close(trainer)
 
     @property
@@ -292,10 +298,6 @@ class FailureDiagnosis(Guest, Callback):
         if not trainer.is_global_zero or not self.record.evaluations:
             return
         self._log_figures(trainer)
-        report = None if self.report_dir is None else write_report(self.report_dir, [self.record])
+        report = None if self.report_dir is None else write_report(self.report_dir, [self.record], COLUMNS)
         if self.announce == "verdict":
             print_verdict([self.record], report=report)
-
-
-def _monitors(trainer: Trainer) -> list[Monitor]:
-    return [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lightning_failures.callbacks.findings.standard_rules import standard_rules
+from lightning_failures.callbacks.columns import standard_rules
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.records.rule import Rule
 

@@ -1,7 +1,8 @@
 """Whether a model leans on a simple cue although more is there to be had, live."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 import torch.distributed
@@ -9,22 +10,29 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from lightning_failures.callbacks.monitor import MonitorOptions
-from lightning_failures.callbacks.simplicity.cues import CueWatch, reliance, why_no_reliance
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.reference_examination import ReferenceExamination
+from lightning_failures.callbacks.simplicity.cues import STANDARD_CUES, CueReader, CueWatch, reliance, why_no_reliance
 from lightning_failures.callbacks.simplicity.examination import Examination
+from lightning_failures.callbacks.simplicity.figures import FIGURES
 from lightning_failures.callbacks.simplicity.ladder import LadderWatch
 from lightning_failures.callbacks.simplicity.pictures import SimplicityPictures
-from lightning_failures.callbacks.simplicity.simple_models import SimpleReference, SimpleStream
-from lightning_failures.callbacks.simplicity.simple_rows import home_of
-from lightning_failures.callbacks.simplicity.simple_training import SimpleTraining
+from lightning_failures.callbacks.simplicity.rules import RULES
+from lightning_failures.callbacks.simplicity.simple_models import SimpleReference, SimpleStream, StreamShape
+from lightning_failures.callbacks.simplicity.simple_rows import SimpleRows, as_floats, home_of, simple_rows
+from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.callbacks.simplicity.untapped_layers import UntappedLayers
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
-from lightning_failures.interventions.changes import Change
+from lightning_failures.interventions.changes import Change, RawUnits, raw_units
 from lightning_failures.interventions.interventions import as_labels
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["SimplicityBiasMonitor"]
 
@@ -33,7 +41,7 @@ _NO_TRAINING = "no training batch was seen before this evaluation"
 _TOO_FEW = "too few training images for a linear reference"
 
 
-class SimplicityBiasMonitor(SimpleTraining):
+class SimplicityBiasMonitor(Monitor):
     """Logs, under ``failures/simplicity/``, which simple cue explains the model and what it leaves on the table.
 
     *Simple models*: sums over the training batches until the first evaluation fit, in closed form, the rungs of a
@@ -74,6 +82,8 @@ class SimplicityBiasMonitor(SimpleTraining):
     """
 
     noun = "simplicity"
+    terms = TERMS
+    rules = RULES
 
     def __init__(
         self,
@@ -87,13 +97,20 @@ class SimplicityBiasMonitor(SimpleTraining):
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
     ) -> None:
-        super().__init__(cues, denormalize, images=images, budget=budget, every_n_epochs=every_n_epochs, **options)
+        super().__init__(**options)
+        self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
+        self.reader = CueReader(cues)
+        self.denormalize = denormalize
+        self.fixed: SimpleReference | None = None
         self.untapped = UntappedInformation()
         self.examination: Examination | None = None
         self.ladder: LadderWatch | None = None
         self.cues: CueWatch | None = None
         self.layers: UntappedLayers | None = None
-        self.pictures = SimplicityPictures(wavelengths, unit, _WHERE)
+        self.shown = SimplicityPictures(wavelengths, unit, _WHERE)
+        self._stream: SimpleStream | None = None
+        self._units: RawUnits | None = None
+        self._share = 1.0
         self._waited: dict[str, Any] | None = None
         self._batches = 0
         self._unsaid: dict[str, str] = {}
@@ -114,9 +131,63 @@ class SimplicityBiasMonitor(SimpleTraining):
         return None if self.ladder is None else self.ladder.lowest
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clocks."""
+        """Begin a run."""
         super().on_fit_start(trainer, pl_module)
-        self.pictures.budget.restart()
+        self.examining.budget.restart()
+        self._share = 1 / trainer.world_size
+
+    # -- training: what the simple models need, until they are fixed
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen to the first training batch, where no sanity check has shown the module yet."""
+        if not self.idle and not self.probe.discovered:
+            with self.guard():
+                self.probe.attach(pl_module, self)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Forget the calls of the last step."""
+        if not self.probe.discovered:
+            self.probe.new_batch()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the batch, until the simple models are fixed."""
+        if self.idle or self.fixed is not None:
+            return
+        with self.guard():
+            seen = self.probe.read_batch(batch)
+            if seen.empty:
+                return
+            if not self.probe.discovered:
+                self.probe.observe(pl_module, outputs, batch)
+                self.probe.detach(self)
+            inputs = seen.require_inputs(_WHERE)
+            rows = self.rows_of(seen, None)
+            if self._stream is None:
+                assert seen.targets is not None
+                self._stream = SimpleStream(self._shape(inputs, rows, seen.targets.ndim == 3), self._share)
+            self._stream.update(inputs, rows)
+
+    def _shape(self, inputs: Tensor, rows: SimpleRows, pixels: bool) -> StreamShape:
+        if self.probe.classes is None:
+            raise self.probe.no_logits(_WHERE)
+        widths = {name: part.shape[1] for name, part in rows.features.items()}
+        assert self._units is not None
+        units = RawUnits(*(part.cpu() for part in self._units))
+        cues, spatial = tuple(rows.cues), inputs.ndim == 4
+        return StreamShape(self.probe.classes, widths, cues, inputs.shape[1], spatial, pixels, units)
+
+    def rows_of(self, seen: Observation, logits: Tensor | None, seed: int = 0) -> SimpleRows:
+        """What the simple models see of one batch."""
+        inputs = seen.require_inputs(_WHERE)
+        targets = seen.require_targets(_WHERE)
+        if self._units is None:
+            self._units = raw_units(self.denormalize, as_floats(inputs))
+        cues = self.reader.read(seen, home_of(inputs.device))
+        standard = STANDARD_CUES[1:] if inputs.shape[1] == 3 else STANDARD_CUES[:1]  # of three channels they agree
+        units = None if self.denormalize is None else self._units
+        return simple_rows(inputs, targets, logits, cues, units, standard, seed)
 
     # -- an evaluation
 
@@ -125,12 +196,12 @@ class SimplicityBiasMonitor(SimpleTraining):
         """Whether there are directions."""
         return self.fixed is not None and self.fixed.defined
 
-    def begin(self, trainer: Trainer, module: LightningModule) -> None:
+    def begin(self, evaluation: EvaluationContext) -> None:
         """Fix the simple models at the first evaluation that has training sums, and plan the examination."""
-        device = home_of(module.device)
+        device = home_of(evaluation.device)
         if self.fixed is None:
-            shape = self.together(self._stream and self._stream.shape)
-            if shape is not None and not self._retired:
+            shape = self.ranks.first(self._stream and self._stream.shape)
+            if shape is not None and not self.ranks.retired:
                 self.fixed = (self._stream or SimpleStream(shape)).fix(
                     device, tuple(self.reader.cues), self.denormalize is not None
                 )
@@ -138,20 +209,20 @@ class SimplicityBiasMonitor(SimpleTraining):
         if self.fixed is not None:
             self.fixed = self.fixed.to(device)
             if self.examination is None:
-                self._watch(self.fixed, -(-self.images // trainer.world_size))
-        super().begin(trainer, module)
+                self._watch(self.fixed, self.examining.share(evaluation))
+        self.examining.begin(evaluation, self.ranks.first, self.ready)
         if not self.ready:
-            self.why_not = _NO_TRAINING if self.fixed is None else _TOO_FEW
+            self.examining.why_not = _NO_TRAINING if self.fixed is None else _TOO_FEW
         self.untapped.to(device).reset()
         for part in (self.ladder, self.cues, self.examination):
             if part is not None:
                 part.begin(device)
         if self.layers is not None:
             self.layers.begin()
-        self.pictures.begin(trainer)
+        self.shown.begin(evaluation)
         self._batches = 0
-        if self._due and self.examination is not None:
-            self.examination.follow(self.together(self.examination.fits(self.budget.left)) or ())
+        if self.examining.due and self.examination is not None:
+            self.examination.follow(self.ranks.first(self.examination.fits(self.examining.budget.left)) or ())
         self._say()  # last: a warning that is an error on one rank must not keep the others waiting
 
     def _say(self) -> None:
@@ -171,10 +242,11 @@ class SimplicityBiasMonitor(SimpleTraining):
         if self._waited is not None:
             self.examination.load_state_dict(self._waited)
 
-    def update(self, seen: Observation, batch_idx: int) -> None:
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Compare the network and the simple models on one batch, and keep images for the examination."""
         self._batches += 1
-        rows = self.rows_of(seen, self.probe.require_logits(seen, _WHERE), batch_idx)
+        logits = self.probe.require_logits(seen, _WHERE)
+        rows = self.rows_of(seen, logits, batch_idx)
         assert rows.logits is not None
         if self.fixed is not None and self.ladder is not None and self.cues is not None:
             own, simple = as_labels(rows.logits), self.fixed.predict(rows)
@@ -184,15 +256,19 @@ class SimplicityBiasMonitor(SimpleTraining):
             self.ladder.update(own, simple, rows.target)
             self.untapped.update(own, simple[self.fixed.linear_name], rows.target)
             self.cues.update(rows.logits, rows.cues, rows.target)
-            self.pictures.keep(rows)
-        if self._due and self.layers is not None and seen.targets is not None and seen.targets.ndim == 1:
-            with self.budget.spend():
-                self.layers.update(seen.features, seen.targets, self.places(seen, batch_idx))
-        self.keep(seen, _WHERE)
+            self.shown.keep(rows)
+        if self.examining.due and self.layers is not None and seen.targets is not None and seen.targets.ndim == 1:
+            with self.examining.budget.spend():
+                self.layers.update(seen.features, seen.targets, evaluation.places(seen, batch_idx))
+        self.examining.keep(seen, logits)
 
-    def examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+    def conclude(self, evaluation: EvaluationContext) -> None:
+        """Examine the model on the reference batch."""
+        self.examining.run(evaluation, self.probe.entry, self._examine)
+
+    def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """The parts that are planned."""
-        targets = None if self._batch is None else self._batch.targets
+        targets = None if self.examining.batch is None else self.examining.batch.targets
         if self.examination is not None and targets is not None:
             self.examination.run(model, inputs, targets.to(inputs.device))
 
@@ -206,7 +282,7 @@ class SimplicityBiasMonitor(SimpleTraining):
         if self.layers is not None:
             self.layers.build(description)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """The ladder, the cues, and what the examination found."""
         values = self.untapped.compute()
         undefined = dict(self.untapped.undefined)
@@ -220,30 +296,34 @@ class SimplicityBiasMonitor(SimpleTraining):
         if self.examination is None:
             nothing = DecisionDimension((1,))
             values |= {key: value for key, value in nothing.compute().items() if key != "decision_dimension"}
-            undefined |= self.reasons(nothing.undefined)
+            undefined |= self.examining.reasons(nothing.undefined)
         else:
             found, why = self.examination.compute()
             values |= found
-            undefined |= self.reasons(why)
+            undefined |= self.examining.reasons(why)
         if self.layers is not None:
-            with self.budget.spend():
+            with self.examining.budget.spend():
                 values |= self.layers.compute(values["model_accuracy"])
-            undefined |= self.reasons(self.layers.undefined)
+            undefined |= self.examining.reasons(self.layers.undefined)
         if self.fixed is not None:
             values |= reliance(values, tuple(self.fixed.bins))
             undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
 
-    def publish(self, trainer: Trainer, values: Mapping[str, Tensor]) -> None:
-        """Draw, as time allows."""
-        if self.fixed is not None and self.fixed.defined and trainer.state.fn == "fit":
-            self.pictures.draw(trainer, {key: float(value) for key, value in values.items()}, self.fixed)
+    def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Log the ladder as a table, a row a rung."""
+        if self.fixed is not None and self.fixed.defined and evaluation.fitting:
+            plain = {key: float(value) for key, value in values.items()}
+            self.shown.add(evaluation, plain, self.fixed, f"failures/{self.name}/table")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last evaluation, where there was no time for it before."""
-        with self.guarded():
-            self.pictures.finish(trainer)
+    def draw(
+        self, evaluation: EvaluationContext, values: Mapping[str, float]
+    ) -> "Mapping[str, Callable[[], Figure | None]]":
+        """The ladder, the decision dimension, the worst cue, and what is retained."""
+        if self.fixed is None or not self.fixed.defined or not evaluation.fitting:
+            return {}
+        return {name: partial(make, self.shown.course) for name, make in FIGURES.items()}
 
     # -- resume
 
@@ -251,7 +331,7 @@ class SimplicityBiasMonitor(SimpleTraining):
         """The sums so far, or the simple models once they are fixed; plain containers."""
         if self.fixed is not None:
             waited = self._waited if self.examination is None else self.examination.state_dict()
-            return {"fixed": self.fixed.state_dict(), "waited": waited, "course": self.pictures.course.state_dict()}
+            return {"fixed": self.fixed.state_dict(), "waited": waited, "course": self.shown.course.state_dict()}
         return {} if self._stream is None else {"stream": self._stream.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -259,6 +339,6 @@ class SimplicityBiasMonitor(SimpleTraining):
         if "fixed" in state_dict:
             self.fixed = SimpleReference.from_state(state_dict["fixed"])
             self._waited = state_dict["waited"]
-            self.pictures.course.load_state_dict(state_dict["course"])
+            self.shown.course.load_state_dict(state_dict["course"])
         elif "stream" in state_dict and not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
             self._stream = SimpleStream.from_state(state_dict["stream"], self._share)

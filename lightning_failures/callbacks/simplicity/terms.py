@@ -2,13 +2,11 @@
 
 from lightning_failures.records.term import Term
 
-__all__ = ["SIMPLICITY"]
+__all__ = ["TERMS"]
 
-_HERE = "failures/simplicity/"
-
-SIMPLICITY = (
+TERMS: tuple[Term, ...] = (
     Term(
-        _HERE + "reference_accuracy",
+        "reference_accuracy",
         "Linear reference",
         "Accuracy on the same validation images of a linear model on each image's mean, fitted in closed form from "
         "sums over the training batches. It costs next to nothing.",
@@ -16,7 +14,7 @@ SIMPLICITY = (
         "a network below it leaves information unused",
     ),
     Term(
-        _HERE + "difference",
+        "difference",
         "Difference from the linear reference",
         "Difference in accuracy between the network and the linear reference, image by image on the same images, "
         "with its 95% interval.",
@@ -24,14 +22,14 @@ SIMPLICITY = (
         "an interval that excludes 0 is more than chance",
     ),
     Term(
-        _HERE + "p_value",
+        "p_value",
         "p-value of that difference",
         "How often a difference this large would arise if both were equally good.",
         "0 to 1",
         "small: the difference is real",
     ),
     Term(
-        _HERE + "own/1",
+        "own/1",
         "Decided by one direction (own)",
         "A donor image is given the receiver's value on the main direction of variation of the data, one number an "
         "image. Share of pairs whose prediction then is the receiver's.",
@@ -39,14 +37,14 @@ SIMPLICITY = (
         "near 1: one number decides; near 0: the rest of the image does",
     ),
     Term(
-        _HERE + "donor/1",
+        "donor/1",
         "Decided by the rest (donor)",
         "The same exchange: share of pairs whose prediction stays the donor's.",
         "0 to 1",
         "near 1 is healthy",
     ),
     Term(
-        _HERE + "reliance/*",
+        "reliance/*",
         "Reliance on a cue",
         "Share of predictions that follow a simple cue when it alone is exchanged between two images. For a cue that "
         "cannot be exchanged, such as a scanner, what it explains of the logits, over all images and within one label, "
@@ -55,7 +53,7 @@ SIMPLICITY = (
         "near 1: this cue decides; near 0: it does not",
     ),
     Term(
-        _HERE + "swap_own/*",
+        "swap_own/*",
         "Cue exchanged (own)",
         "A donor image is scaled to the receiver's value of a cue. Share of pairs whose prediction then is the "
         "receiver's.",
@@ -63,14 +61,14 @@ SIMPLICITY = (
         "near 1: the cue decides",
     ),
     Term(
-        _HERE + "swap_donor/*",
+        "swap_donor/*",
         "Cue exchanged (donor)",
         "The same exchange: share of pairs whose prediction stays the donor's.",
         "0 to 1",
         "near 1 is healthy",
     ),
     Term(
-        _HERE + "decision_dimension",
+        "decision_dimension",
         "Decision dimension",
         "The smallest number of main directions of the images' mean spectra which, given to a donor image, bring the "
         "receiver's prediction along in nine of ten pairs.",
@@ -78,84 +76,84 @@ SIMPLICITY = (
         "1: decisions hang on one number an image",
     ),
     Term(
-        _HERE + "own/*",
+        "own/*",
         "Decided by several directions (own)",
         "The exchange on the first 1, 2, 4 or 8 directions: share of pairs whose prediction becomes the receiver's.",
         "0 to 1",
         "describes how many numbers an image decide",
     ),
     Term(
-        _HERE + "pixel_own/*",
+        "pixel_own/*",
         "Decided by directions of pixels (own)",
         "The exchange in every pixel's own spectrum: share of pairs whose prediction becomes the receiver's.",
         "0 to 1",
         "describes how many spectral directions decide",
     ),
     Term(
-        _HERE + "pixel_decision_dimension",
+        "pixel_decision_dimension",
         "Decision dimension of pixels",
         "The decision dimension in every pixel's own spectrum.",
         "1 to 8; undefined where 8 are not enough",
         "1 is right where colour says nothing, as in grey digits",
     ),
     Term(
-        _HERE + "reach/*",
+        "reach/*",
         "Reach of a rung",
         "Accuracy of one of the simple models on the ladder, fitted in closed form on sums over the training batches.",
         "0 to 1",
         "above the network: it leaves information unused",
     ),
     Term(
-        _HERE + "best_reach",
+        "best_reach",
         "Reach of the best rung",
         "The largest accuracy on the ladder.",
         "0 to 1",
         "above that of the lowest rung that explains the network: more is there to be had",
     ),
     Term(
-        _HERE + "lowest_rung",
+        "lowest_rung",
         "Lowest rung that explains the network",
         "Place on the ladder, from 0, of the simplest model that explains nine tenths of what the network knows.",
         "0 upwards; undefined where none does",
         "describes; compare its reach with the best",
     ),
     Term(
-        _HERE + "lowest_reach",
+        "lowest_reach",
         "Reach of that rung",
         "Its accuracy on the labels.",
         "0 to 1",
         "as high as the best reach: nothing simpler was missed",
     ),
     Term(
-        _HERE + "explained/*",
+        "explained/*",
         "Explained by a rung",
         "Share of the network's information on the labels that is gone once the rung's prediction is known.",
         "at most 1",
         "near 1: the network knows no more than the rung, or both know all",
     ),
     Term(
-        _HERE + "explained_adjusted/*",
+        "explained_adjusted/*",
         "Explained by a rung, less chance",
         "The same against the exact mean of rungs that have nothing to do with the network.",
         "at most 1, 0 by chance",
         "near 1: the network knows no more than the rung, or both know all",
     ),
     Term(
-        _HERE + "eta2/*",
+        "eta2/*",
         "Variance explained by a cue",
         "Share of the logits' variance between bins of the cue, less what chance gives.",
         "about 0 to 1",
         "large for every cue that goes with the labels; see within the labels",
     ),
     Term(
-        _HERE + "eta2_within/*",
+        "eta2_within/*",
         "Variance explained by a cue, within the labels",
         "The same among images of one label.",
         "about 0 to 1",
         "large together with the one over all labels: the network leans on the cue",
     ),
     Term(
-        _HERE + "changed_accuracy/*",
+        "changed_accuracy/*",
         "Accuracy on changed images",
         "Pixels in random order; the mean spectrum everywhere; intensity alone or removed; without one ring of spatial "
         "frequencies; Gaussian clones of each class.",
@@ -163,28 +161,28 @@ SIMPLICITY = (
         "near the accuracy: what was removed does not matter",
     ),
     Term(
-        _HERE + "retained/*",
+        "retained/*",
         "Retained by changed images",
         "What these images keep of the accuracy above chance.",
         "1 keeps all, 0 leaves chance",
         "describes what the network uses",
     ),
     Term(
-        _HERE + "lost/*",
+        "lost/*",
         "Lost on changed images",
         "Accuracy minus the one on these images, with its paired 95% interval.",
         "-1 to 1",
         "describes what the network uses",
     ),
     Term(
-        _HERE + "patch_sensitivity",
+        "patch_sensitivity",
         "Patch sensitivity",
         "How much the predicted probabilities move when one of 16 patches becomes noise.",
         "0 to 1",
         "describes; low where no single place matters",
     ),
     Term(
-        _HERE + "layer_reach/*",
+        "layer_reach/*",
         "Reach of a layer",
         "Accuracy of a closed-form linear model of the layer's features, fitted on every other validation image and "
         "tested on the rest.",
@@ -192,10 +190,17 @@ SIMPLICITY = (
         "above the network: what comes after the layer wastes what is there",
     ),
     Term(
-        _HERE + "layer_difference/*",
+        "layer_difference/*",
         "Difference of a layer from the network",
         "The same minus the network's accuracy.",
         "-1 to 1",
         "above 0: what comes after the layer wastes what is there",
+    ),
+    Term(
+        "chance",
+        "Chance",
+        "Accuracy of always naming the most frequent class.",
+        "0 to 1",
+        "an accuracy near it means that nothing was learned yet",
     ),
 )

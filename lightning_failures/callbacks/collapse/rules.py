@@ -1,0 +1,61 @@
+"""What counts as a failure in the figures of collapse; each threshold has its source or its measurement beside it."""
+
+from lightning_failures.records.kind import CLASS_COLLAPSE, REPRESENTATION_COLLAPSE
+from lightning_failures.records.rule import Rule
+
+__all__ = ["RULES"]
+
+RULES = (
+    Rule(
+        kind=REPRESENTATION_COLLAPSE,
+        when=["failures/collapse/kept/* < 0.125"],
+        clear=["failures/collapse/kept/* > 0.2"],
+        evidence={
+            "kept": "failures/collapse/kept/*",
+            "dimensions_kept": "failures/collapse/dimensions_kept/*",
+            "spread_kept": "failures/collapse/spread_kept/*",
+            "effective_rank": "failures/collapse/effective_rank/*",
+            "initial_effective_rank": "failures/collapse/initial/effective_rank/*",
+            "mean_cosine": "failures/collapse/mean_cosine/*",
+            "label_effective_rank": "failures/collapse/label_effective_rank",
+        },
+        message=(
+            "The features of {subject} collapse: their effective rank, now {effective_rank:.1f}, is "
+            "{dimensions_kept:.0%} of what the layer had and the task needs, and their angular spread is "
+            "{spread_kept:.0%} of what it was (mean cosine {mean_cosine:.3f})."
+        ),
+        advice=(
+            "Self-supervised: check the stop-gradient, the predictor and the normalisation; add a variance term. "
+            "Supervised: lower the learning rate, and look for dead units and for a layer without normalisation."
+        ),
+        warmup=1,
+        persistence=2,
+        source=(
+            "measured on the 8 x 8 digits, the lowest layer of each run: self-supervised without stop-gradient .02 "
+            "to .11 (and .15 in one whose loss had hardly fallen), supervised with dead units .00; healthy "
+            "self-supervised runs .14 and more, healthy supervised ones .20 and more at every evaluation"
+        ),
+    ),
+    Rule(
+        kind=CLASS_COLLAPSE,
+        when=["failures/collapse/class_share < 0.2"],
+        clear=["failures/collapse/class_share > 0.4"],
+        evidence={
+            "class_share": "failures/collapse/class_share",
+            "effective_classes": "failures/collapse/effective_classes",
+            "label_classes": "failures/collapse/label_classes",
+            "dominant_excess": "failures/collapse/dominant_excess",
+            "accuracy": "failures/collapse/accuracy",
+            "chance": "failures/collapse/chance",
+        },
+        message=(
+            "Predictions fall on {effective_classes:.1f} effective classes where the labels have "
+            "{label_classes:.1f}; one class is predicted {dominant_excess:.0%} of the images more often than it "
+            "occurs, and the accuracy is {accuracy:.3f} where naming the most frequent class gives {chance:.3f}."
+        ),
+        advice="Lower the learning rate or warm it up; balance the classes in the batches or in the loss.",
+        warmup=2,
+        persistence=2,
+        source="measured on the 8 x 8 digits: collapsed runs .00, healthy runs .36 and more from the third epoch",
+    ),
+)

@@ -1,0 +1,16 @@
+"""All columns: what each noun declares of its figures, its rules and its pictures."""
+
+from lightning_failures.callbacks.channels.column import CHANNELS
+from lightning_failures.callbacks.collapse.column import COLLAPSE
+from lightning_failures.callbacks.factors.column import FACTORS
+from lightning_failures.callbacks.simplicity.column import SIMPLICITY
+from lightning_failures.records.rule import Rule
+
+__all__ = ["COLUMNS", "standard_rules"]
+
+COLUMNS = (SIMPLICITY, COLLAPSE, CHANNELS, FACTORS)
+
+
+def standard_rules() -> tuple[Rule, ...]:
+    """The rules that :class:`.FailureDiagnosis` begins with: those that the columns declare."""
+    return tuple(rule for column in COLUMNS for rule in column.rules)

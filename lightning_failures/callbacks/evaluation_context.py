@@ -1,0 +1,79 @@
+"""What one evaluation is: of which module, at which epoch and step, over which loader."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.observation import Observation
+
+__all__ = ["EvaluationContext"]
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """One evaluation of ``fit``, ``validate`` or ``test``; handed on to all that takes part in it.
+
+    Args:
+        trainer: runs it.
+        module: is evaluated.
+        epoch: Lightning's epoch, counted from 0.
+        step: the global step.
+        fitting: whether it belongs to a ``fit``, so that it counts in the course of the run.
+        loader: the first evaluation loader; None where none is known.
+        batches: how many batches of it are to come; infinite if unknown.
+    """
+
+    trainer: Trainer
+    module: LightningModule
+    epoch: int
+    step: int
+    fitting: bool
+    loader: Any = None
+    batches: float = 0.0
+
+    @classmethod
+    def of(cls, trainer: Trainer, module: LightningModule) -> "EvaluationContext":
+        """The evaluation that a trainer is at."""
+        loaders, batches = trainer.val_dataloaders, trainer.num_val_batches
+        if trainer.testing:
+            loaders, batches = trainer.test_dataloaders, trainer.num_test_batches
+        return cls(
+            trainer,
+            module,
+            trainer.current_epoch,
+            trainer.global_step,
+            trainer.state.fn == "fit",
+            loaders[0] if isinstance(loaders, list | tuple) and loaders else loaders,
+            (batches[0] if batches else 0.0) if isinstance(batches, list) else batches,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return self.module.device
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        return self.trainer.world_size
+
+    @property
+    def precision(self) -> Callable[[], AbstractContextManager[object]]:
+        """Makes the context of mixed precision that the trainer's own steps run in."""
+        return self.trainer.precision_plugin.forward_context
+
+    @cached_property
+    def rows(self) -> LoaderRows:
+        """Dataset rows of the loader's batches."""
+        return LoaderRows(self.loader)
+
+    def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
+        """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""
+        return seen.of_batch(self.rows.of(batch_idx).rows[: seen.batch_images]) if self.rows.known else None

@@ -1,0 +1,111 @@
+"""The examination of a model on a fixed reference batch: kept once, run again at a cadence and within a budget."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.errors import DiscoveryError, InputError
+from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.reference_batch import ReferenceBatch
+from lightning_failures.observe.rerun import check_rerun, rerun
+
+__all__ = ["TOO_LONG", "ReferenceExamination"]
+
+TOO_LONG = "the time budget was spent"
+
+
+class ReferenceExamination:
+    """Keeps a reference batch from the first evaluation, and runs the model on it at later ones.
+
+    Whether an evaluation is examined is one decision of all ranks: every ``every_n_epochs``, and while the extra work
+    has taken less than ``budget`` of the run's time. The module is run again as the step ran it, checked once against
+    the logits that the step gave.
+
+    Args:
+        where: the public name that was called, for errors.
+        images: size of the reference batch, over all ranks; 2 or more.
+        budget: share of the run's time that extra forward passes may take.
+        every_n_epochs: cadence; 1 or more.
+
+    Raises:
+        InputError: a size or a cadence that is too small.
+    """
+
+    def __init__(self, where: str, *, images: int = 256, budget: float = 0.05, every_n_epochs: int = 1) -> None:
+        for name, value, least in (("images", images, 2), ("every_n_epochs", every_n_epochs, 1)):
+            if value < least:
+                raise InputError(where, f"{name} is too small", f"{name}={value}", f"Pass {least} or more.")
+        self.where, self.images, self.every_n_epochs = where, images, every_n_epochs
+        self.budget = Budget(budget)
+        self.batch: ReferenceBatch | None = None
+        self.due = False  #: whether this evaluation is examined; the same on all ranks
+        self.why_not: str | None = None  #: why it is not
+        self.refusal: str | None = None  #: why the module cannot be run again at all
+        self._checked = False
+
+    def begin(self, evaluation: EvaluationContext, agree: Callable[[Any], Any], ready: bool = True) -> None:
+        """Decide, together, whether this evaluation is examined.
+
+        Args:
+            evaluation: that begins.
+            agree: what all ranks agree on, of what each of them says.
+            ready: whether there is something to examine; the same on all ranks.
+        """
+        turn = not evaluation.fitting or evaluation.epoch % self.every_n_epochs == 0
+        self.why_not = None if turn else f"examined every {self.every_n_epochs} epochs"
+        allowed = bool(agree(self.budget.allows))
+        if turn and not allowed:
+            self.why_not = TOO_LONG
+        self.due = turn and allowed and ready
+        if self.batch is None:
+            self.batch = ReferenceBatch(self.share(evaluation))
+        if self.due and not self.batch.complete:
+            self.batch.begin(evaluation.batches)
+
+    def share(self, evaluation: EvaluationContext) -> int:
+        """Images of the reference batch on each rank."""
+        return -(-self.images // evaluation.world_size)
+
+    def keep(self, seen: Observation, logits: Tensor) -> None:
+        """Keep some images of one batch, where the reference batch is not complete yet."""
+        if self.due and self.batch is not None:
+            self.batch.add(seen.require_inputs(self.where), logits, seen.targets)
+
+    def run(
+        self,
+        evaluation: EvaluationContext,
+        entry: str | None,
+        examine: Callable[[Callable[[Tensor], Tensor], Tensor], None],
+    ) -> None:
+        """Examine the model, where that is due.
+
+        Args:
+            evaluation: that ends.
+            entry: name of the submodule that took the inputs and gave the logits; None: the module's own ``forward``.
+            examine: extra work, given a function from inputs to logits, without gradients, and this rank's part of the
+                reference batch on the module's device; (n b h w).
+        """
+        if not self.due or self.batch is None:
+            return
+        with self.budget.spend():
+            self.batch.fix()
+            if self.batch.inputs is None or self.batch.logits is None:
+                return
+            inputs = self.batch.inputs.to(evaluation.device)
+            model = rerun(evaluation.module, entry, evaluation.precision)
+            if not self._checked:
+                self._checked = True
+                try:
+                    check_rerun(model, inputs, self.batch.logits.to(evaluation.device))
+                except DiscoveryError as error:
+                    self.refusal = str(error)
+            if self.refusal is None:
+                examine(model, inputs)
+
+    def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
+        """The reasons of a metric of this examination, or why it did not take place."""
+        why = self.refusal or self.why_not
+        return undefined if why is None else dict.fromkeys(undefined, why)
