@@ -34,12 +34,76 @@ FORM = "Write KEY <= BOUND with one of <, <=, >, >=; a bound is a number, a key,
         ("a <= nan", "a bound that is not finite, nan, at position 6"),
         ("a <= b + inf", "an offset that is no number, inf, at position 10"),
         ("a < c + b", "an offset that is no number, b, at position 9"),
+        ("a < ???", "a bound that is neither a number nor a key, ???, at position 5"),
+        ("a < 5x", "a bound that is neither a number nor a key, 5x, at position 5"),
+        ("a < -b", "a bound that is neither a number nor a key, -b, at position 5"),
+        ("a < None", "a bound that is neither a number nor a key, None, at position 5"),
+        ("50% < a", "a number, 50%, where the key belongs, at position 1"),
+        ("a =<1", "'=<' is no comparison at position 3"),
     ],
 )
 def test_what_is_no_condition_says_at_which_position_and_how_one_is_written(text, wrong):
     with pytest.raises(InputError) as error:
         Condition.parse(text)
     assert str(error.value) == f"Condition: {wrong}; given {text!r}. {FORM}"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "fix"),
+    [
+        ("a <= 50%", "a percentage, 50%, at position 6", "Write 0.5."),
+        ("a <= 2.5 %", "a percentage, 2.5 %, at position 6", "Write 0.025."),
+        ("a > b + 10%", "a percentage, 10%, at position 9", "Write 0.1."),
+        ("a <= 0,5", "a number with a comma, 0,5, at position 6", "Write 0.5."),
+        ("a <= -,5", "a number with a comma, -,5, at position 6", "Write -0.5."),
+        ("a > b - 0,25", "a number with a comma, 0,25, at position 9", "Write 0.25."),
+        ("a <= 1,000", "a number with a comma, 1,000, at position 6", "Write 1000 or 1."),
+        (
+            "f/size<16<=2",
+            "a second comparison '<=' at position 10",
+            "Put white space on both sides of the one that compares: KEY <= BOUND.",
+        ),
+        (
+            "low < high/*",
+            "more stars in the bound than in the key at position 7",
+            "Put a star into the key for each: a star of the bound stands for the same name as that of the key.",
+        ),
+        (
+            "low/* < */high/*",
+            "more stars in the bound than in the key at position 9",
+            "Put a star into the key for each: a star of the bound stands for the same name as that of the key.",
+        ),
+    ],
+)
+def test_what_is_often_meant_says_how_it_is_written(text, wrong, fix):
+    with pytest.raises(InputError) as error:
+        Condition.parse(text)
+    assert str(error.value) == f"Condition: {wrong}; given {text!r}. {fix}"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "comparison"),
+    [
+        ("val_acc>=0.5", "val_acc", ">="),
+        ("val_acc>= 0.5", "val_acc", ">="),
+        ("val_acc <0.5", "val_acc", "<"),
+        ("f/size<16 <= 2", "f/size<16", "<="),
+        ("f/scanner=A <= 2", "f/scanner=A", "<="),
+        ("f/a!=b\t>\n2", "f/a!=b", ">"),
+        ("f/a + b <= 2", "f/a + b", "<="),
+        ('f/"a <= b"<=2', "f/a <= b", "<="),
+        (' f/"a ""<= 3"" b" > 2 ', "f/a %22<= 3%22 b", ">"),
+    ],
+)
+def test_the_comparison_is_the_one_with_white_space_around_it(text, key, comparison):
+    condition = Condition.parse(text)
+    assert (condition.key, condition.comparison) == (key, comparison)
+
+
+def test_a_bound_may_be_a_quoted_name_and_a_name_with_a_plus():
+    assert Condition.parse('a < f/"b + 1" + 2').limit({"f/b + 1": 3.0}) == 5.0
+    assert Condition.parse("a < f/b + c + 2").limit({"f/b + c": 3.0}) == 5.0
+    assert Condition.parse('a < "3d"').limit({"3d": 3.0}) == 3.0
 
 
 def test_a_condition_that_is_no_text_is_an_error():

@@ -41,7 +41,7 @@ def rules(rules: str = "standard", json: Path | None = None) -> int:
 def _write(path: Path, book: "tuple[Rule, ...]") -> None:
     import json
 
-    fields = ("conditions", "endings")
+    fields = ("conditions", "endings", "evidence_keys")
     plain = [{key: value for key, value in asdict(rule).items() if key not in fields} for rule in book]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
