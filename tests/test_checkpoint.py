@@ -7,6 +7,7 @@ import pytest
 from lightning.pytorch.profilers import AdvancedProfiler
 
 from lightning_failures import FailureDiagnosis, GatedEarlyStopping
+from lightning_failures.records import escape
 from tests.gates import CONSTRAINT, WORST, Scripted, fit, gate, load, loaders, names, script, trainer, written
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -154,6 +155,17 @@ def test_what_the_training_logs_can_be_constrained_without_any_validation(tmp_pa
     trainer([callback], tmp_path, max_epochs=3).fit(module, loaders()[0])
     assert names(tmp_path) == ["epoch=1.ckpt"]
     assert [each["feasible"] for each in written(tmp_path)["evaluations"]] == [False, True, True]
+
+
+@pytest.mark.parametrize("constraint", ["failures/factors/high/* <= 2", 'failures/factors/high/"CD8+/CD4-" <= 2'])
+def test_a_factor_whose_name_holds_a_slash_is_seen(tmp_path, constraint):
+    high = f"failures/factors/high/{escape('CD8+/CD4-')}"
+    lines = [{"val_loss": 2.0, high: 1.5}, {"val_loss": 1.0, high: 4.72, "failures/factors/high/other": 1.0}]
+    fit(gate(tmp_path, constraint, filename="{epoch}"), tmp_path, lines)
+    assert names(tmp_path) == ["epoch=0.ckpt"]
+    assert (
+        written(tmp_path)["evaluations"][1]["why"] == 'failures/factors/high/"CD8+/CD4-" = 4.72 violates <= 2 by 2.72'
+    )
 
 
 def test_the_states_of_callbacks_can_be_file_names(tmp_path, monkeypatch):

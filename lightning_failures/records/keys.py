@@ -32,7 +32,7 @@ __all__ = [
     "write_key",
 ]
 
-#: Segments that say something of all names together; no name is logged as one of them.
+#: Last segments that say something of all names together; no name is logged as one of them.
 RESERVED = frozenset({"all", "worst", "worst_shrunk", "smallest", "median", "non_finite"})
 
 #: How a key is written, for errors.
@@ -214,9 +214,7 @@ def _written(segment: str, first: bool) -> str:
 @lru_cache(maxsize=1024)
 def _form(pattern: str) -> re.Pattern[str]:
     """The pattern as a regular expression with one group a star."""
-    totals = f"(?!(?:{'|'.join(map(re.escape, sorted(RESERVED)))})(?:/|$))"
-    segments = []
-    for segment in pattern.split("/"):
-        parts = "([^/]+)".join(map(re.escape, segment.split("*")))
-        segments.append(totals + parts if "*" in segment else parts)
-    return re.compile("/".join(segments))
+    *path, last = ("([^/]+)".join(map(re.escape, segment.split("*"))) for segment in pattern.split("/"))
+    if "*" in pattern.rpartition("/")[2]:
+        last = rf"(?!(?:{'|'.join(sorted(RESERVED))})\Z){last}"
+    return re.compile("/".join([*path, last]))
