@@ -3,7 +3,7 @@ import math
 import pytest
 
 from lightning_failures.errors import InputError
-from lightning_failures.records import Condition
+from lightning_failures.records import Condition, Order
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ FORM = "Write KEY <= BOUND with one of <, <=, >, >=; a bound is a number, a key,
         ("", "no comparison at position 1"),
         ("val_loss 1.5", "no comparison at position 13"),
         ("a <", "no bound at position 4"),
+        ("f/size<16 <=", "no bound at position 13"),
         ("< 1", "no key at position 1"),
         ("a == 1", "'==' is no comparison at position 3"),
         ("a = 1", "'=' is no comparison at position 3"),
@@ -110,6 +111,12 @@ def test_a_condition_that_is_no_text_is_an_error():
     with pytest.raises(InputError) as error:
         Condition.parse(1.5, "Gate")
     assert str(error.value) == f"Gate: a condition is a text, not a float; given 1.5. {FORM}"
+
+
+def test_an_order_names_a_key_as_a_condition_does():
+    assert Order.parse('min  high/"CD8+/CD4-"', "Gate") == ("min", "high/CD8+%2FCD4-")
+    with pytest.raises(InputError, match=r"^Gate: an empty name at position 7; given 'max a/'"):
+        Order.parse("max a/", "Gate")
 
 
 def test_a_missing_or_undefined_value_fulfils_nothing():

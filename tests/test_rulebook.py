@@ -193,6 +193,13 @@ def test_a_message_names_evidence_alone(message):
         Rule(**OWN | {"message": message})
 
 
+@pytest.mark.parametrize("field", ["loss[0]", "loss.no"])
+def test_evidence_that_no_message_can_name_is_refused_with_the_message(field):
+    evidence = {"loss": "val_loss", field: "val_loss"}
+    with pytest.raises(InputError, match=r"Rule\(slow\): the message cannot be formatted; given"):
+        Rule(**OWN | {"message": f"{{{field}}}", "evidence": evidence})
+
+
 def test_a_warm_up_below_zero_is_refused():
     with pytest.raises(InputError) as error:
         Rule(**OWN | {"warmup": -1})
