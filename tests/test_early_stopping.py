@@ -78,6 +78,14 @@ def test_a_patience_of_none_is_refused():
     )
 
 
+def test_a_key_is_told_of_at_the_first_evaluation_that_logged_anything(tmp_path):
+    with pytest.warns(FailuresWarning) as caught:
+        fit(GatedEarlyStopping("val_los <= 1"), tmp_path, [{}, {"val_loss": 1.0}, {}], enable_checkpointing=False)
+    assert [str(each.message) for each in caught if each.category is FailuresWarning] == [
+        "GatedEarlyStopping: 'val_los' was not logged; the nearest that was: 'val_loss'."
+    ]
+
+
 @pytest.mark.parametrize("options", [{"patience": 2.5}, {"patience": "3"}, {"patience": True}, {"warmup": None}])
 def test_a_patience_that_is_no_whole_number_is_refused(options):
     with pytest.raises(
