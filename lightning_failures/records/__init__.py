@@ -2,6 +2,7 @@
 
 from lightning_failures.records.condition import *
 from lightning_failures.records.finding import *
+from lightning_failures.records.keys import *
 from lightning_failures.records.kind import *
 from lightning_failures.records.numbers import *
 from lightning_failures.records.order import *

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lightning_failures.errors import InputError
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.keys import RESERVED, unescape
 from lightning_failures.records.strict_json import strict, write_json
 
 __all__ = ["Evaluation", "FactorRow", "RunRecord", "factor_rows", "read_records", "write_records"]
@@ -163,10 +164,10 @@ def factor_rows(values: Mapping[str, float]) -> list[FactorRow]:
         if key.startswith(FACTORS) and name:
             columns.setdefault(statistic, {})[name] = value
     ratios = columns.get("error_ratio", {})
-    counted = columns.get("images") or {name: math.nan for name in ratios if name not in ("worst", "worst_shrunk")}
+    counted = columns.get("images") or {name: math.nan for name in ratios if name not in RESERVED}
     statistics = ("error_ratio", "low", "high", "p_value", "images", "errors")
     rows = [
-        FactorRow(name, *(columns.get(statistic, {}).get(name, math.nan) for statistic in statistics))
+        FactorRow(unescape(name), *(columns.get(statistic, {}).get(name, math.nan) for statistic in statistics))
         for name in counted
         if name in ratios
     ]
