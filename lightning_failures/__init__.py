@@ -40,7 +40,6 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.neural_collapse": ("NeuralCollapse",),
     "metrics.paired": ("PairedErrorRatio",),
     "metrics.prediction_collapse": ("PredictionCollapse",),
-    "metrics.prevalence": ("FactorPrevalence",),
     "metrics.similarity": ("CrossLayerCKA", "LiDAR", "SubspaceOverlap"),
     "metrics.simplicity": ("DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"),
     "metrics.cues": ("CueExplainedVariance",),

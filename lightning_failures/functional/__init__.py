@@ -23,11 +23,9 @@ from lightning_failures.functional.odds import *
 from lightning_failures.functional.paired import *
 from lightning_failures.functional.patches import *
 from lightning_failures.functional.prediction_collapse import *
-from lightning_failures.functional.prevalence import *
 from lightning_failures.functional.profile import *
 from lightning_failures.functional.projection import *
 from lightning_failures.functional.retention import *
-from lightning_failures.functional.sampling import *
 from lightning_failures.functional.shapley import *
 from lightning_failures.functional.similarity import *
 from lightning_failures.functional.simplicity import *

@@ -16,7 +16,6 @@ from lightning_failures.metrics.ladder import *
 from lightning_failures.metrics.neural_collapse import *
 from lightning_failures.metrics.paired import *
 from lightning_failures.metrics.prediction_collapse import *
-from lightning_failures.metrics.prevalence import *
 from lightning_failures.metrics.retention import *
 from lightning_failures.metrics.similarity import *
 from lightning_failures.metrics.simplicity import *

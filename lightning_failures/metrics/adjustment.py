@@ -1,7 +1,7 @@
 """Error ratios adjusted for class, from integer counts of each class."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,9 +24,12 @@ from lightning_failures.metrics.checks import (
     check_stray,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import FACTOR_IMAGES, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["ClassAdjustedErrorRatio"]
+
+_NO_STRATUM = "no class holds images with and without the factor and enough errors"
 
 
 class AdjustmentSums(NamedTuple):
@@ -66,14 +69,51 @@ class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
         tensor(1., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "standardised": "no image carries the factor, or no class that carries it has errors",
-        **dict.fromkeys(
-            ("mantel_haenszel", "mantel_haenszel_low", "mantel_haenszel_high"),
-            "no class holds images with and without the factor and enough errors",
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "standardised/*",
+            "Error ratio, standardised by class",
+            "Errors on the images that carry the factor, over those expected if each class had its usual error rate.",
+            "0 upwards",
+            "1: the classes explain the factor's errors; 2: twice the errors that they explain",
+            when_nan="no image carries the factor, or no class that carries it has errors",
         ),
-        "cmh_p_value": "no class holds images with and without the factor, and both right and wrong ones",
-    }
+        Term(
+            "mantel_haenszel/*",
+            "Risk ratio within classes",
+            "Error rate with the factor over that without it, among images of one class, pooled over the classes after "
+            "Mantel and Haenszel.",
+            "0 upwards",
+            "1: the factor does not matter within a class",
+            when_nan=_NO_STRATUM,
+        ),
+        Term(
+            "mantel_haenszel_low/*",
+            "Lower end of the risk ratio within classes",
+            "Lower end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the factor makes images harder beyond chance",
+            when_nan=_NO_STRATUM,
+        ),
+        Term(
+            "mantel_haenszel_high/*",
+            "Upper end of the risk ratio within classes",
+            "Upper end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "below 1: the factor makes images easier beyond chance",
+            when_nan=_NO_STRATUM,
+        ),
+        Term(
+            "cmh_p_value/*",
+            "p-value within classes",
+            "How often so many or so few errors within the classes would arise if the factor did not matter: test of "
+            "Cochran, Mantel and Haenszel, adjusted for the number of factors.",
+            "0 to 1",
+            "small: the factor matters within the classes",
+            when_nan="no class holds images with and without the factor, and both right and wrong ones",
+        ),
+        FACTOR_IMAGES,
+    )
 
     def __init__(self, factors: Sequence[str], num_classes: int, *, confidence: float = 0.95, **kwargs: Any) -> None:
         where = type(self).__name__

@@ -1,7 +1,7 @@
 """The one base class of every metric: a NamedTuple of sums as states, reduced once over all ranks."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.distributed
@@ -11,8 +11,28 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.moments import Numerics, numerics
+from lightning_failures.records.term import Term, find_term
 
-__all__ = ["SumMetric", "check_rows", "check_target"]
+__all__ = ["IMAGES", "NON_FINITE", "UNLABELLED", "SumMetric", "check_rows", "check_target"]
+
+#: What most metrics count beside their statistics.
+IMAGES = Term("images", "Images", "Images that the figures beside it rest on.", "0 upwards", "describes", "images")
+NON_FINITE = Term(
+    "non_finite",
+    "Images left out",
+    "Images whose rows hold NaN or infinity. They are left out of the figures beside it.",
+    "0 upwards",
+    "above 0: the network computes values that are not finite",
+    "images",
+)
+UNLABELLED = Term(
+    "unlabelled",
+    "Images without a label",
+    "Images whose label is none of the classes. What compares with labels leaves them out.",
+    "0 upwards",
+    "describes",
+    "images",
+)
 
 NO_FLOAT64 = {"mps"}  # device types; sums stay where they are
 
@@ -24,7 +44,7 @@ class SumMetric(Metric, Generic[S]):
 
     A subclass gives the zero of its sums, feeds :meth:`add` in ``update``, and calls one pure function of
     :attr:`sums` in ``compute``, which returns a flat dict of scalar tensors, with keys
-    ``"<statistic>/<name>"`` or ``"<statistic>"``.
+    ``"<statistic>/<name>"`` or ``"<statistic>"``. :attr:`terms` says what each of these keys means.
 
     Args:
         zero: the sums of no data; its dtypes and shapes are kept, whatever a strategy does to the module.
@@ -35,8 +55,8 @@ class SumMetric(Metric, Generic[S]):
     is_differentiable = False
     higher_is_better = None
 
-    #: Why a statistic is nan, by the part of its key before the first slash.
-    why_nan: Mapping[str, str] = {}
+    #: One for every key that ``compute`` returns: what it means, its range, unit and direction, and why it is nan.
+    terms: ClassVar[tuple[Term, ...]] = ()
 
     def __init__(self, zero: S, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -74,7 +94,8 @@ class SumMetric(Metric, Generic[S]):
     def undefined(self) -> dict[str, str]:
         """Why each nan of the last ``compute`` is nan: key -> reason."""
         values: dict[str, Tensor] = self._computed or {}
-        return {key: self.why_nan[key.split("/")[0]] for key, value in values.items() if bool(value.isnan())}
+        found = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
+        return {key: "" if term is None else term.when_nan for key, term in found.items()}
 
     @property
     def update_called(self) -> bool:

@@ -1,7 +1,7 @@
 """Calibration on the images that carry each factor, from integer sums in bins."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +22,12 @@ from lightning_failures.metrics.checks import (
     describe,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import FACTOR_IMAGES, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["FactorCalibration"]
+
+_NONE_CARRIES = "no image with a finite confidence carries the factor"
 
 
 class CalibrationSums(NamedTuple):
@@ -61,8 +64,41 @@ class FactorCalibration(SumMetric[CalibrationSums]):
         tensor(0.7000, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = dict.fromkeys(
-        ("calibration_error", "overconfidence"), "no image with a finite confidence carries the factor"
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "calibration_error/*",
+            "Calibration error of a factor",
+            "How far the confidence in the predictions is from the share of right ones, on the images that carry the "
+            "factor: the mean over bins of confidence (expected calibration error). Few images alone raise it.",
+            "0 to 1",
+            "lower is better",
+            when_nan=_NONE_CARRIES,
+        ),
+        Term(
+            "overconfidence/*",
+            "Overconfidence on a factor",
+            "Mean confidence minus accuracy, on the images that carry the factor.",
+            "-1 to 1",
+            "above 0: the network is surer than it is right",
+            when_nan=_NONE_CARRIES,
+        ),
+        FACTOR_IMAGES,
+        Term(
+            "images/all",
+            "Images",
+            "Images with a finite confidence, whatever factors they carry.",
+            "0 upwards",
+            "describes",
+            "images",
+        ),
+        Term(
+            "images/non_finite",
+            "Images without a finite confidence",
+            "Images whose confidence is not a finite number. They are left out.",
+            "0 upwards",
+            "above 0: the network computes values that are not finite",
+            "images",
+        ),
     )
 
     def __init__(self, factors: Sequence[str], num_bins: int = 15, **kwargs: Any) -> None:

@@ -1,7 +1,6 @@
 """Accuracy on the classes that fare worst, from integer counts of each class."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +13,8 @@ from lightning_failures.functional.classes import (
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import check_positive, check_stray, find_mistakes
+from lightning_failures.metrics.factors import ALL_IMAGES, NONE_SEEN
+from lightning_failures.records.term import Term
 
 __all__ = ["WorstClasses"]
 
@@ -47,7 +48,34 @@ class WorstClasses(SumMetric[ClassSums]):
         (tensor(0., dtype=torch.float64), [2])
     """
 
-    why_nan: Mapping[str, str] = {"accuracy": "no image was seen"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "accuracy/worst_classes",
+            "Accuracy on the worst classes",
+            "Accuracy over the images of the classes of lowest accuracy. As a choice among noisy figures it reads too "
+            "low where classes have few images.",
+            "0 to 1",
+            "higher is better",
+            when_nan=NONE_SEEN,
+        ),
+        Term(
+            "accuracy/worst_class",
+            "Accuracy on the worst class",
+            "Accuracy over the images of the one class of lowest accuracy.",
+            "0 to 1",
+            "higher is better",
+            when_nan=NONE_SEEN,
+        ),
+        Term(
+            "accuracy/all",
+            "Accuracy",
+            "Share of all images that are predicted right.",
+            "0 to 1",
+            "higher is better",
+            when_nan=NONE_SEEN,
+        ),
+        ALL_IMAGES,
+    )
 
     def __init__(self, num_classes: int, k: int = 100, **kwargs: Any) -> None:
         check_positive(type(self).__name__, "num_classes", num_classes)

@@ -1,8 +1,8 @@
 """Factors that occur together, from integer products of the factor matrix and the errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from lightning_failures.functional.interaction import (
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import check_factor_names, check_factors, check_stray, find_mistakes
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import FACTOR_ERRORS, FACTOR_IMAGES, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["FactorInteraction"]
 
@@ -57,11 +58,36 @@ class FactorInteraction(SumMetric[InteractionSums]):
         tensor(4., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "phi": "all images carry one of the two factors, or none does",
-        "error_ratio": "no image carries both factors, or nothing is misclassified",
-        "risk_difference": "no image carries the factor, or it is a combination of the others",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "phi/*",
+            "Correlation of two factors",
+            "How often two factors come together: their correlation over the images.",
+            "-1 to 1",
+            "0: independent; 1: always together; far from 0: their error ratios cannot be told apart",
+            when_nan="all images carry one of the two factors, or none does",
+        ),
+        Term(
+            "error_ratio/*",
+            "Error ratio of two factors together",
+            "Error rate on the images that carry both factors, over the error rate on all images.",
+            "0 upwards",
+            "1 is typical, 2 is twice the errors",
+            when_nan="no image carries both factors, or nothing is misclassified",
+        ),
+        FACTOR_IMAGES._replace(name="Images with both factors", meaning="Images that carry both factors."),
+        FACTOR_ERRORS._replace(
+            name="Errors with both factors", meaning="Misclassified images among those that carry both factors."
+        ),
+        Term(
+            "risk_difference/*",
+            "Error rate that a factor adds",
+            "What the factor adds to the error rate while all other factors are held, by least squares.",
+            "any, mostly -1 to 1",
+            "0: nothing of its own; above 0: harder",
+            when_nan="no image carries the factor, or it is a combination of the others",
+        ),
+    )
 
     def __init__(self, factors: Sequence[str], **kwargs: Any) -> None:
         names = check_factor_names(type(self).__name__, factors)

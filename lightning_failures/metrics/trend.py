@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +20,13 @@ from lightning_failures.metrics.checks import (
     describe,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import ALL_IMAGES, FACTOR_ERRORS, FACTOR_IMAGES, NONE_SEEN, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["FactorTrend", "bin_names"]
+
+_NO_BIN = "no image is in the bin, or nothing is misclassified"
+_NO_TREND = "all images are in one bin, or all of them right, or all wrong"
 
 
 def bin_names(name: str, edges: Sequence[float]) -> list[str]:
@@ -74,12 +78,68 @@ class FactorTrend(SumMetric[TrendSums]):
         tensor(2., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        **dict.fromkeys(("error_ratio", "low", "high"), "no image is in the bin, or nothing is misclassified"),
-        **dict.fromkeys(("trend", "p_value"), "all images are in one bin, or all of them right, or all wrong"),
-        "error_auc": "no image with a value is misclassified, or all are",
-        "error": "no image was seen",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "error_ratio/*",
+            "Error ratio of a bin",
+            "Error rate on the images whose value lies in the bin, over the error rate on all images.",
+            "0 upwards",
+            "1 is typical, 2 is twice the errors",
+            when_nan=_NO_BIN,
+        ),
+        Term(
+            "low/*",
+            "Error ratio of a bin, lower end",
+            "Lower end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the bin is harder beyond chance",
+            when_nan=_NO_BIN,
+        ),
+        Term(
+            "high/*",
+            "Error ratio of a bin, upper end",
+            "Upper end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "below 1: the bin is easier beyond chance",
+            when_nan=_NO_BIN,
+        ),
+        FACTOR_IMAGES._replace(name="Images of a bin", meaning="Images whose value lies in the bin."),
+        FACTOR_ERRORS._replace(name="Errors of a bin", meaning="Misclassified images whose value lies in the bin."),
+        Term(
+            "trend/*",
+            "Trend of the errors",
+            "Whether errors rise with the value: deviate of the test of Cochran and Armitage.",
+            "any",
+            "above 0: errors rise with the value; beyond 2 in size: seldom chance",
+            "standard deviations",
+            _NO_TREND,
+        ),
+        Term(
+            "p_value/*",
+            "p-value of the trend",
+            "How often a trend this strong would arise by chance, adjusted for the number of factors.",
+            "0 to 1",
+            "small: errors go with the value",
+            when_nan=_NO_TREND,
+        ),
+        Term(
+            "error_auc/*",
+            "How well a value tells errors",
+            "Chance that an image that is wrong has a larger value than one that is right.",
+            "0 to 1",
+            "0.5: the value says nothing; 1: errors lie above all else; 0: below",
+            when_nan="no image with a value is misclassified, or all are",
+        ),
+        Term(
+            "error/all",
+            "Error rate",
+            "Share of all images that are misclassified.",
+            "0 to 1",
+            "lower is better",
+            when_nan=NONE_SEEN,
+        ),
+        ALL_IMAGES,
+    )
 
     def __init__(self, edges: Mapping[str, Sequence[float]], *, confidence: float = 0.95, **kwargs: Any) -> None:
         where = type(self).__name__
