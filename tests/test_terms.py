@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+from torchmetrics import Metric
 
 import lightning_failures as lf
 from lightning_failures import metrics
@@ -30,6 +31,7 @@ EMPTY = {
     "FeatureSpectrum": lambda: metrics.FeatureSpectrum(num_features=4),
     "GroupedDimension": lambda: metrics.GroupedDimension(["cat", "dog"], num_features=4),
     "Ladder": lambda: metrics.Ladder(3, {"mean_spectrum": 2}),
+    "LayerProbes": lambda: metrics.LayerProbes({"early": 2, "late": 3}, num_classes=3),
     "LiDAR": lambda: metrics.LiDAR(num_features=4),
     "LinearReference": lambda: metrics.LinearReference(num_classes=3, num_features=4),
     "NeuralCollapse": lambda: metrics.NeuralCollapse(num_classes=3, num_features=4),
@@ -45,7 +47,7 @@ EMPTY = {
 
 
 def is_metric(value: object) -> bool:
-    return inspect.isclass(value) and issubclass(value, SumMetric) and value is not SumMetric
+    return inspect.isclass(value) and issubclass(value, Metric) and value is not SumMetric
 
 
 def test_no_metric_is_forgotten() -> None:

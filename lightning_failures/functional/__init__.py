@@ -16,7 +16,9 @@ from lightning_failures.functional.grouped_dimension import *
 from lightning_failures.functional.interaction import *
 from lightning_failures.functional.interchange import *
 from lightning_failures.functional.intervals import *
+from lightning_failures.functional.kept import *
 from lightning_failures.functional.ladder import *
+from lightning_failures.functional.layer_probes import *
 from lightning_failures.functional.moments import *
 from lightning_failures.functional.neural_collapse import *
 from lightning_failures.functional.odds import *
@@ -25,6 +27,7 @@ from lightning_failures.functional.patches import *
 from lightning_failures.functional.prediction_collapse import *
 from lightning_failures.functional.profile import *
 from lightning_failures.functional.projection import *
+from lightning_failures.functional.reliance import *
 from lightning_failures.functional.retention import *
 from lightning_failures.functional.shapley import *
 from lightning_failures.functional.similarity import *

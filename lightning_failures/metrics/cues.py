@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_failures.errors import InputError
 from lightning_failures.functional.cues import CueSums, cue_explained_variance, cue_sums
 from lightning_failures.functional.interchange import InterchangeCounts, count_interchange, interchange_shares
+from lightning_failures.functional.reliance import reliance
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.simplicity import NO_PAIRS
 from lightning_failures.records.term import Term
@@ -21,8 +22,10 @@ _ONE_BIN_WITHIN = "no label with two rows in different bins of the cue, or const
 class CueExplainedVariance(SumMetric[CueSums]):
     """How much of the logits' variance one scalar cue explains.
 
-    ``compute`` returns ``eta2``, ``null``, ``eta2_within``, ``null_within``, ``rows`` and ``left_out``; see
-    :func:`.cue_explained_variance`. A single logit (n 1) is a binary problem's.
+    ``compute`` returns ``eta2``, ``null``, ``eta2_within``, ``null_within``, ``rows`` and ``left_out``, see
+    :func:`.cue_explained_variance`; and ``reliance``, the smaller of ``eta2`` and ``eta2_within``, see
+    :func:`.reliance`: for a cue that can be exchanged :class:`CueSwap` is the better witness. A single logit (n 1) is a
+    binary problem's.
 
     Args:
         edges: inner edges of the cue's bins, ascending, fixed for the run, as
@@ -76,6 +79,14 @@ class CueExplainedVariance(SumMetric[CueSums]):
             "what was taken off the share beside it",
             when_nan=_ONE_BIN_WITHIN,
         ),
+        Term(
+            "reliance",
+            "Reliance on a cue",
+            "What the cue explains of the logits, over all images and within one label, whichever is smaller.",
+            "about 0 to 1",
+            "near 1: this cue decides; near 0: it does not",
+            when_nan=f"{_ONE_BIN}, or {_ONE_BIN_WITHIN}",
+        ),
         Term("rows", "Rows", "Images or pixels that were counted.", "0 upwards", "describes", "rows"),
         Term(
             "left_out",
@@ -121,7 +132,8 @@ class CueExplainedVariance(SumMetric[CueSums]):
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
-        return cue_explained_variance(self.sums)._asdict()
+        found = cue_explained_variance(self.sums)
+        return {**found._asdict(), "reliance": reliance(eta2=found.eta2, eta2_within=found.eta2_within)}
 
 
 class CueSwap(SumMetric[InterchangeCounts]):

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_failures.callbacks.monitor import MonitorOptions
-from lightning_failures.callbacks.simplicity.cues import CueWatch, reliance, why_no_reliance
+from lightning_failures.callbacks.simplicity.cues import CueWatch, cue_reliance, why_no_reliance
 from lightning_failures.callbacks.simplicity.examination import Examination
 from lightning_failures.callbacks.simplicity.ladder import LadderWatch
 from lightning_failures.callbacks.simplicity.pictures import SimplicityPictures
@@ -230,7 +230,7 @@ class SimplicityBiasMonitor(SimpleTraining):
                 values |= self.layers.compute(values["model_accuracy"])
             undefined |= self.reasons(self.layers.undefined)
         if self.fixed is not None:
-            values |= reliance(values, tuple(self.fixed.bins))
+            values |= cue_reliance(values, tuple(self.fixed.bins))
             undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
