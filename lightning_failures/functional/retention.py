@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.discriminant import accuracy_difference_interval
+from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 
 __all__ = [
     "Retained",
@@ -133,10 +133,7 @@ def count_retention(preds: Tensor, changed_preds: Tensor, target: Tensor, num_cl
     kept = known[:, None] & (changed >= 0)
     classes = torch.zeros(num_classes, dtype=torch.int64, device=target.device)
     return RetentionCounts(
-        (kept & before & after).sum(0),
-        (kept & before & ~after).sum(0),
-        (kept & ~before & after).sum(0),
-        (kept & ~before & ~after).sum(0),
+        *count_pairs(before, after, kept),
         classes.index_add_(0, torch.where(known, target, 0), known.long()),
         (known & before[:, 0]).sum(),
     )
@@ -165,5 +162,5 @@ def retained(counts: RetentionCounts) -> Retained:
     pairs = both + before_only + after_only + neither
     before, after = (both + before_only) / pairs, (both + after_only) / pairs
     share = torch.where(before > chance, (after - chance) / (before - chance), torch.nan)
-    low, high = accuracy_difference_interval(both, before_only, after_only, neither)
-    return Retained(counts.right / images, chance, after, share, before - after, low, high)
+    lost = accuracy_difference(both, before_only, after_only, neither)
+    return Retained(counts.right / images, chance, after, share, *lost)

@@ -1,9 +1,8 @@
 """Error ratios adjusted for class, from integer counts of each class."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from lightning_failures.functional.adjustment import (
@@ -17,6 +16,7 @@ from lightning_failures.functional.adjustment import (
 from lightning_failures.functional.intervals import holm
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_factors,
@@ -32,17 +32,7 @@ __all__ = ["ClassAdjustedErrorRatio"]
 _NO_STRATUM = "no class holds images with and without the factor and enough errors"
 
 
-class AdjustmentSums(NamedTuple):
-    """The states of :class:`ClassAdjustedErrorRatio`."""
-
-    wrong: Tensor  # (f c) int64
-    seen: Tensor  # (f c) int64
-    class_wrong: Tensor  # (c) int64
-    class_seen: Tensor  # (c) int64
-    stray: Tensor  # () int64, labels that are no class
-
-
-class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
+class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
     """What is left of each factor's error ratio when images are compared with others of their own class.
 
     ``compute()`` gives for each factor F
@@ -63,11 +53,14 @@ class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
         InputError: as for :class:`.FactorErrorRatio`.
 
     Example:
+        >>> import torch
         >>> metric = ClassAdjustedErrorRatio(["dark"], num_classes=2)
         >>> metric.update(torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), torch.tensor([[1], [0], [0], [0]]))
         >>> metric.compute()["standardised/dark"]
         tensor(1., dtype=torch.float64)
     """
+
+    stray: Tensor
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -120,8 +113,7 @@ class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
         names = check_factor_names(where, factors)
         check_positive(where, "num_classes", num_classes)
         check_confidence(where, confidence)
-        stray = torch.zeros((), dtype=torch.int64)
-        super().__init__(AdjustmentSums(*StratifiedCounts.zero(len(names), num_classes), stray), **kwargs)
+        super().__init__(StratifiedCounts.zero(len(names), num_classes), STRAY, **kwargs)
         self.factors = names
         self.num_classes = num_classes
         self.confidence = confidence
@@ -138,13 +130,12 @@ class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
         mistakes = find_mistakes(where, preds, target, self.num_classes)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_by_class(mistakes.wrong, factors, mistakes.target, self.num_classes)
-        self.add(AdjustmentSums(*counts, mistakes.stray))
+        self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        *sums, stray = (value.cpu() for value in self.sums)
-        check_stray(f"{type(self).__name__}.compute", stray)
-        counts = StratifiedCounts(*sums)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         low, high = mantel_haenszel_interval(counts, self.confidence)
         return by_factor(
             self.factors,

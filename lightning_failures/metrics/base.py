@@ -1,6 +1,6 @@
 """The one base class of every metric: a NamedTuple of sums as states, reduced once over all ranks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
@@ -48,6 +48,9 @@ class SumMetric(Metric, Generic[S]):
 
     Args:
         zero: the sums of no data; its dtypes and shapes are kept, whatever a strategy does to the module.
+        counters: whole numbers that are counted beside the sums, each a state of its own name, with what they start at.
+            One that starts at an option of the metric and is never fed keeps a :class:`torchmetrics.MetricCollection`
+            from merging metrics that differ in the option: it merges those whose states are equal after one batch.
         kwargs: passed on to :class:`torchmetrics.Metric`.
     """
 
@@ -58,10 +61,11 @@ class SumMetric(Metric, Generic[S]):
     #: One for every key that ``compute`` returns: what it means, its range, unit and direction, and why it is nan.
     terms: ClassVar[tuple[Term, ...]] = ()
 
-    def __init__(self, zero: S, **kwargs: Any) -> None:
+    def __init__(self, zero: S, counters: Mapping[str, int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._sums_type = type(zero)
-        for name, value in zero._asdict().items():
+        beside = {name: torch.tensor(start) for name, start in (counters or {}).items()}
+        for name, value in (zero._asdict() | beside).items():
             self.add_state(name, default=value.clone(), dist_reduce_fx="sum")
 
     @property
@@ -69,9 +73,19 @@ class SumMetric(Metric, Generic[S]):
         """The sums so far; of all ranks inside ``compute``, of this rank outside."""
         return self._sums_type(*(getattr(self, name) for name in self._sums_type._fields))
 
-    def add(self, sums: S) -> None:
-        """Add the sums of a batch, without a device synchronisation where they already live on this metric's device."""
-        for name, value in sums._asdict().items():
+    @property
+    def sums_on_cpu(self) -> S:
+        """The sums so far on the CPU, where a look at a value stops no device."""
+        return self._sums_type(*(value.cpu() for value in self.sums))
+
+    def add(self, sums: S, **counters: Tensor) -> None:
+        """Add the sums of a batch, without a device synchronisation where they already live on this metric's device.
+
+        Args:
+            sums: of the batch.
+            counters: what is counted beside them, (), int64; one that is left out stays.
+        """
+        for name, value in (sums._asdict() | counters).items():
             state = getattr(self, name)
             value = value.detach().to(device=state.device, dtype=state.dtype)
             if state.is_inference() and not torch.is_inference_mode_enabled():
@@ -108,7 +122,7 @@ class SumMetric(Metric, Generic[S]):
         if dist_sync_fn is not gather_all_tensors:  # the user's own way of reducing
             super()._sync_dist(dist_sync_fn, process_group)
             return
-        names = self._sums_type._fields
+        names = list(self._defaults)
         for dtype in dict.fromkeys(getattr(self, name).dtype for name in names):
             mine = {name: getattr(self, name) for name in names if getattr(self, name).dtype == dtype}
             flat = torch.cat([value.reshape(-1) for value in mine.values()])

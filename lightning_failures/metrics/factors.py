@@ -1,7 +1,7 @@
 """Error ratio of each factor with its interval, from integer counts."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from lightning_failures.functional.intervals import error_ratio_interval, factor
 from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_factors,
@@ -50,30 +51,7 @@ def by_factor(names: Sequence[str], **statistics: Tensor) -> dict[str, Tensor]:
     }
 
 
-class FactorErrorSums(NamedTuple):
-    """The states of :class:`FactorErrorRatio`."""
-
-    wrong: Tensor  # (f) int64
-    seen: Tensor  # (f) int64
-    all_wrong: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    non_finite: Tensor  # () int64, images whose highest score is not finite
-    stray: Tensor  # () int64, labels that are no class
-    top_k: Tensor  # () int64, never read: a MetricCollection merges metrics whose states are equal after one batch
-
-    @classmethod
-    def zero(cls, num_factors: int, top_k: int) -> "FactorErrorSums":
-        """The states of no images."""
-        nothing = torch.zeros((), dtype=torch.int64)
-        return cls(*FactorCounts.zero(num_factors), nothing, nothing.clone(), torch.tensor(top_k))
-
-    @property
-    def counts(self) -> FactorCounts:
-        """The counts alone."""
-        return FactorCounts(self.wrong, self.seen, self.all_wrong, self.all_seen)
-
-
-class FactorErrorRatio(SumMetric[FactorErrorSums]):
+class FactorErrorRatio(SumMetric[FactorCounts]):
     r"""Error rate on the images that carry each factor, over the error rate on all images.
 
     ``compute()`` gives for each factor F
@@ -107,6 +85,9 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         >>> metric.worst
         'blurred'
     """
+
+    non_finite: Tensor
+    stray: Tensor
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -214,7 +195,8 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         names = check_factor_names(where, factors)
         check_positive(where, "top_k", top_k)
         check_confidence(where, confidence)
-        super().__init__(FactorErrorSums.zero(len(names), top_k), **kwargs)
+        counters = {"non_finite": 0, **STRAY, "top_k": top_k}  # the last only tells metrics apart
+        super().__init__(FactorCounts.zero(len(names)), counters, **kwargs)
         self.factors = names
         self.allowed = top_k
         self.confidence = confidence
@@ -233,18 +215,17 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         factors = check_factors(where, self.factors, factors, target)
         non_finite = (preds if preds.ndim == 1 else preds.amax(1)).isfinite().logical_not().sum()
         counts = count_factor_errors(mistakes.wrong, factors)
-        self.add(FactorErrorSums(*counts, non_finite, mistakes.stray, torch.zeros_like(mistakes.stray)))
+        self.add(counts, non_finite=non_finite, stray=mistakes.stray)
 
     @property
     def counts(self) -> FactorCounts:
         """The counts so far; of all ranks inside ``compute``, of this rank outside."""
-        return self.sums.counts
+        return self.sums
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        sums = FactorErrorSums(*(value.cpu() for value in self.sums))
-        check_stray(f"{type(self).__name__}.compute", sums.stray)
-        counts = sums.counts
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         ratio, shrunk = error_ratio(counts), shrunk_error_ratio(counts)
         low, high = error_ratio_interval(counts, self.confidence)
         odds_low, odds_high = odds_ratio_interval(counts, self.confidence)
@@ -264,7 +245,7 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
             values[key], self._worst[key] = self._largest(ratios)
         values["error/all"] = counts.all_wrong.double() / counts.all_seen.double()
         values["images/all"] = counts.all_seen
-        values["images/non_finite"] = sums.non_finite
+        values["images/non_finite"] = self.non_finite.cpu()
         return values
 
     @property

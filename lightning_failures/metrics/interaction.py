@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,24 +15,14 @@ from lightning_failures.functional.interaction import (
     risk_difference,
 )
 from lightning_failures.metrics.base import SumMetric
-from lightning_failures.metrics.checks import check_factor_names, check_factors, check_stray, find_mistakes
+from lightning_failures.metrics.checks import STRAY, check_factor_names, check_factors, check_stray, find_mistakes
 from lightning_failures.metrics.factors import FACTOR_ERRORS, FACTOR_IMAGES, by_factor
 from lightning_failures.records.term import Term
 
 __all__ = ["FactorInteraction"]
 
 
-class InteractionSums(NamedTuple):
-    """The states of :class:`FactorInteraction`."""
-
-    together: Tensor  # (f f) int64
-    together_wrong: Tensor  # (f f) int64
-    all_wrong: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    stray: Tensor  # () int64, labels that are no class
-
-
-class FactorInteraction(SumMetric[InteractionSums]):
+class FactorInteraction(SumMetric[InteractionCounts]):
     """Which factors come together, which pairs are hard, and what each factor adds to the error rate by itself.
 
     ``compute()`` gives for each two factors F and G, in the order of the names,
@@ -57,6 +47,8 @@ class FactorInteraction(SumMetric[InteractionSums]):
         >>> metric.compute()["error_ratio/dark&small"]
         tensor(4., dtype=torch.float64)
     """
+
+    stray: Tensor
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -91,8 +83,7 @@ class FactorInteraction(SumMetric[InteractionSums]):
 
     def __init__(self, factors: Sequence[str], **kwargs: Any) -> None:
         names = check_factor_names(type(self).__name__, factors)
-        zero = InteractionCounts.zero(len(names))
-        super().__init__(InteractionSums(*zero, torch.zeros((), dtype=torch.int64)), **kwargs)
+        super().__init__(InteractionCounts.zero(len(names)), STRAY, **kwargs)
         self.factors = names
 
     def update(self, preds: Tensor, target: Tensor, factors: Tensor) -> None:
@@ -107,13 +98,12 @@ class FactorInteraction(SumMetric[InteractionSums]):
         mistakes = find_mistakes(where, preds, target)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_interactions(mistakes.wrong, factors)
-        self.add(InteractionSums(*counts, mistakes.stray))
+        self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        *sums, stray = (value.cpu() for value in self.sums)
-        check_stray(f"{type(self).__name__}.compute", stray)
-        counts = InteractionCounts(*sums)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         pairs = [f"{one}&{other}" for one, other in combinations(self.factors, 2)]
         upper = torch.ones_like(counts.together, dtype=torch.bool).triu(1)
         return by_factor(

@@ -1,7 +1,7 @@
 """Error ratios of two sets of predictions of the same images, from integer counts."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from lightning_failures.functional.paired import (
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_factors,
@@ -38,21 +39,7 @@ _NO_REFERENCE = "the reference has no errors there"
 _NO_RISK = "one of the two has no errors there"
 
 
-class PairedSums(NamedTuple):
-    """The states of :class:`PairedErrorRatio`."""
-
-    own: Tensor  # (f) int64
-    reference: Tensor  # (f) int64
-    both: Tensor  # (f) int64
-    seen: Tensor  # (f) int64
-    all_own: Tensor  # () int64
-    all_reference: Tensor  # () int64
-    all_both: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    stray: Tensor  # () int64, labels that are no class
-
-
-class PairedErrorRatio(SumMetric[PairedSums]):
+class PairedErrorRatio(SumMetric[PairedCounts]):
     """Each factor's error ratio over that of a reference: another checkpoint, epoch or model, or clean images.
 
     ``compute()`` gives for each factor F
@@ -82,6 +69,8 @@ class PairedErrorRatio(SumMetric[PairedSums]):
         >>> metric.compute()["ratio/dark"]  # from 2/3 to 2
         tensor(3., dtype=torch.float64)
     """
+
+    stray: Tensor
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -207,7 +196,7 @@ class PairedErrorRatio(SumMetric[PairedSums]):
         where = type(self).__name__
         names = check_factor_names(where, factors)
         check_confidence(where, confidence)
-        super().__init__(PairedSums(*PairedCounts.zero(len(names)), torch.zeros((), dtype=torch.int64)), **kwargs)
+        super().__init__(PairedCounts.zero(len(names)), STRAY, **kwargs)
         self.factors = names
         self.confidence = confidence
 
@@ -227,17 +216,17 @@ class PairedErrorRatio(SumMetric[PairedSums]):
         own, reference = find_mistakes(where, preds, target), find_mistakes(where, reference_preds, target)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_paired_errors(own.wrong, reference.wrong, factors)
-        self.add(PairedSums(*counts, torch.maximum(own.stray, reference.stray)))
+        self.add(counts, stray=torch.maximum(own.stray, reference.stray))
 
     @property
     def counts(self) -> PairedCounts:
         """The counts so far; of all ranks inside ``compute``, of this rank outside."""
-        return PairedCounts._make(self.sums[:8])
+        return self.sums
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        check_stray(f"{type(self).__name__}.compute", self.sums.stray)
-        counts = PairedCounts._make(count.cpu() for count in self.counts)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         low, high = paired_interval(counts, self.confidence)
         values = by_factor(
             self.factors,

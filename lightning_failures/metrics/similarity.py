@@ -11,10 +11,9 @@ from lightning_failures.functional.similarity import (
     RowSums,
     ViewSums,
     centred_kernel_alignment,
-    leading_directions,
     lidar,
+    overlap_since,
     row_sums,
-    subspace_overlap,
     view_sums,
 )
 from lightning_failures.metrics.base import IMAGES, NON_FINITE, SumMetric, check_rows
@@ -143,10 +142,8 @@ class SubspaceOverlap(SumMetric[RowSums]):
     def compute(self) -> dict[str, Tensor]:
         """Overlap with the previous evaluation."""
         sums = self.sums
-        self._current, self._ended = leading_directions(sums.moments, self.k), True
-        overlap = torch.full_like(sums.total[0], torch.nan)
-        if self._current is not None and self.previous is not None:
-            overlap = subspace_overlap(self._current, self.previous.to(self._current))
+        overlap, self._current = overlap_since(sums.moments, self.k, self.previous)
+        self._ended = True
         return {
             "overlap": overlap,
             "null": torch.full_like(overlap, self.k / self.num_features),

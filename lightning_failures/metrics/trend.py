@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from lightning_failures.functional.intervals import error_ratio_interval, holm
 from lightning_failures.functional.trend import TrendCounts, bin_counts, cochran_armitage, count_trend, error_auc
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_stray,
@@ -40,18 +41,7 @@ def bin_names(name: str, edges: Sequence[float]) -> list[str]:
     return [f"{name}<{edges[0]:g}", *between, f"{name}>={edges[-1]:g}"]
 
 
-class TrendSums(NamedTuple):
-    """The states of :class:`FactorTrend`."""
-
-    wrong: Tensor  # (f b) int64
-    seen: Tensor  # (f b) int64
-    all_wrong: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    stray: Tensor  # () int64, labels that are no class
-    edges: Tensor  # () int64, never read: a MetricCollection merges metrics whose states are equal after one batch
-
-
-class FactorTrend(SumMetric[TrendSums]):
+class FactorTrend(SumMetric[TrendCounts]):
     """How errors change with continuous factors, such as brightness, contrast or size.
 
     ``compute()`` gives
@@ -77,6 +67,8 @@ class FactorTrend(SumMetric[TrendSums]):
         >>> metric.compute()["error_ratio/size<16"]
         tensor(2., dtype=torch.float64)
     """
+
+    stray: Tensor
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -151,8 +143,8 @@ class FactorTrend(SumMetric[TrendSums]):
         check_confidence(where, confidence)
         most = max(map(len, edges.values()))
         padded = [[*cuts, *[torch.inf] * (most - len(cuts))] for cuts in edges.values()]
-        stray, told_apart = torch.zeros((), dtype=torch.int64), torch.tensor(hash(tuple(map(tuple, padded))))
-        super().__init__(TrendSums(*TrendCounts.zero(len(names), most + 1), stray, told_apart), **kwargs)
+        counters = {**STRAY, "edges": hash(tuple(map(tuple, padded)))}  # the last only tells metrics apart
+        super().__init__(TrendCounts.zero(len(names), most + 1), counters, **kwargs)
         self.factors = names
         self.bins = [bin_names(name, list(cuts)) for name, cuts in edges.items()]
         self.confidence = confidence
@@ -175,13 +167,12 @@ class FactorTrend(SumMetric[TrendSums]):
             raise InputError(where, "the values do not match the factors", given, fix)
         values = values.to(target.device, torch.float64 if self.cuts.device == target.device else torch.float32)
         counts = count_trend(mistakes.wrong, values, self.cuts)
-        self.add(TrendSums(*counts, mistakes.stray, torch.zeros_like(mistakes.stray)))
+        self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        sums = TrendSums(*(value.cpu() for value in self.sums))
-        check_stray(f"{type(self).__name__}.compute", sums.stray)
-        counts = TrendCounts(sums.wrong, sums.seen, sums.all_wrong, sums.all_seen)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         bins = bin_counts(counts)
         low, high = error_ratio_interval(bins, self.confidence)
         width = counts.seen.shape[1]
