@@ -6,6 +6,7 @@ from lightning_failures.callbacks.collapse import TrainingWindow
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional import class_moments, linear_discriminant
 from lightning_failures.metrics import MOST_TESTED
+from tests.processes import run_on_processes
 
 
 def data(images=600, seed=0):
@@ -125,3 +126,22 @@ def test_the_place_in_the_dataset_says_which_half_an_image_is_of():
     assert {key: float(value) for key, value in shuffled.compute().items()} == pytest.approx(
         {key: float(value) for key, value in plain.items()}
     )
+
+
+def shard(rank, world, bounds):
+    """The probes of one process, whose images are a slice of the data; the last process may have none."""
+    features, target = data(120)
+    part = slice(bounds[rank], bounds[rank + 1])
+    probes = LayerProbes({"early": 6, "late": 1}, 3)
+    if bounds[rank] < bounds[rank + 1]:
+        probes.update({name: rows[part] for name, rows in features.items()}, target[part], torch.arange(120)[part])
+    return {key: float(value) for key, value in probes.compute().items()}, probes.lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", [(0, 51, 120), (0, 120, 120)])
+def test_probes_of_two_processes_are_those_of_one(bounds):
+    whole = shard(0, 1, (0, 120))
+    for values, lost in run_on_processes(2, shard, bounds):
+        assert values == pytest.approx(whole[0], rel=1e-9)
+        assert lost == whole[1] == "late"

@@ -89,8 +89,8 @@ class LayerProbes(WrapperMetric):
     def __init__(self, layers: Mapping[str, int], num_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # plain dictionaries: a layer's name may hold a dot, which a module's name may not
-        self.fitted = {name: LinearReference(num_classes, width) for name, width in layers.items()}
-        self.tested = {name: UntappedInformation() for name in layers}
+        self.fitted = {name: LinearReference(num_classes, width, **kwargs) for name, width in layers.items()}
+        self.tested = {name: UntappedInformation(**kwargs) for name in layers}
         self.num_classes = num_classes
         self.undefined: dict[str, str] = {}  # why each nan of the last `compute` is nan
         self.lost: str | None = None  # the layer that loses most, for sure, at the last `compute`
