@@ -43,6 +43,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.similarity": ("CrossLayerCKA", "LiDAR", "SubspaceOverlap"),
     "metrics.simplicity": ("DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"),
     "metrics.cues": ("CueExplainedVariance", "CueSwap"),
+    "metrics.kept": ("FeaturesKept",),
     "metrics.layer_probes": ("LayerProbes",),
     "metrics.retention": ("Retention",),
     "metrics.trend": ("FactorTrend",),

@@ -3,6 +3,7 @@ import random
 
 import torch
 
+from lightning_failures import FeaturesKept
 from lightning_failures.functional import Best, angular_spread, better, kept, kept_onwards
 
 
@@ -63,3 +64,51 @@ def test_the_best_only_rises_and_what_is_nan_changes_nothing() -> None:
 def test_what_a_layer_lost_but_a_later_one_has_was_not_lost() -> None:
     assert repr(kept_onwards(row(0.1, 0.5, math.nan, 0.3)).tolist()) == "[0.5, 0.5, nan, 0.3]"
     assert kept_onwards(row()).tolist() == []
+
+
+def rows(dimensions: int, seed: int = 0) -> torch.Tensor:
+    drawn = torch.randn(400, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn * (torch.arange(8) < dimensions)
+
+
+def test_the_metric_compares_an_evaluation_with_the_best_before_it() -> None:
+    metric, ranks = FeaturesKept(8), {}
+    for epoch, dimensions in enumerate((4, 8, 2, 8)):
+        metric.reset()
+        metric.update(rows(dimensions, epoch))
+        values = metric.compute()
+        ranks[epoch] = float(values["effective_rank"])
+        if epoch == 0:
+            assert values["kept"].isnan()
+            assert metric.undefined["kept"].startswith("no earlier evaluation to compare with")
+        else:
+            best = max(ranks[before] for before in range(epoch))
+            assert float(values["dimensions_kept"]) == min(ranks[epoch] / best, 1.0)
+            assert float(values["kept"]) == min(float(values["dimensions_kept"]), float(values["spread_kept"]))
+    metric.label_rank = 4.0
+    assert metric.compute()["dimensions_kept"] == 1
+
+
+def test_an_evaluation_that_was_not_computed_is_not_remembered() -> None:
+    metric = FeaturesKept(8)
+    metric.update(rows(8))
+    metric.reset()
+    assert metric.best.dimensions.isnan()
+    metric.update(rows(2))
+    metric.compute()
+    assert metric.best.dimensions.isnan()
+    metric.reset()
+    assert float(metric.best.dimensions) > 1.9
+    metric.reset()
+    assert float(metric.best.dimensions) > 1.9
+
+
+def test_another_label_rank_is_another_result() -> None:
+    metric = FeaturesKept(8)
+    for dimensions in (8, 2):
+        metric.reset()
+        metric.update(rows(dimensions))
+        metric.compute()
+    without = float(metric.compute()["dimensions_kept"])
+    metric.label_rank = 4.0
+    assert without < float(metric.compute()["dimensions_kept"]) < 1

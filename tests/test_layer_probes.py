@@ -4,7 +4,7 @@ import torch
 from lightning_failures import LayerProbes
 from lightning_failures.callbacks.collapse import TrainingWindow
 from lightning_failures.errors import InputError, UnknownNameError
-from lightning_failures.functional import class_moments, linear_discriminant
+from lightning_failures.functional import class_moments, linear_discriminant, most_lost
 from lightning_failures.metrics import MOST_TESTED
 from tests.processes import run_on_processes
 
@@ -145,3 +145,17 @@ def test_probes_of_two_processes_are_those_of_one(bounds):
     for values, lost in run_on_processes(2, shard, bounds):
         assert values == pytest.approx(whole[0], rel=1e-9)
         assert lost == whole[1] == "late"
+
+
+def test_of_several_layers_that_lose_the_one_that_loses_most_is_named():
+    values = {
+        "probe_change/b": torch.tensor(-0.1),
+        "probe_change_high/b": torch.tensor(-0.05),
+        "probe_change/c": torch.tensor(-0.3),
+        "probe_change_high/c": torch.tensor(-0.2),
+        "probe_change/d": torch.tensor(-0.5),
+        "probe_change_high/d": torch.tensor(0.1),
+    }
+    assert most_lost(values, ["a", "b", "c", "d"]) == "c"
+    assert most_lost(values, ["a", "b"]) == "b"
+    assert most_lost(values, ["a"]) is None

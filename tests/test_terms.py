@@ -28,6 +28,7 @@ EMPTY = {
     "FactorErrorRatio": lambda: metrics.FactorErrorRatio(NAMES),
     "FactorInteraction": lambda: metrics.FactorInteraction(NAMES),
     "FactorTrend": lambda: metrics.FactorTrend({"size": [16, 32]}),
+    "FeaturesKept": lambda: metrics.FeaturesKept(num_features=4),
     "FeatureSpectrum": lambda: metrics.FeatureSpectrum(num_features=4),
     "GroupedDimension": lambda: metrics.GroupedDimension(["cat", "dog"], num_features=4),
     "Ladder": lambda: metrics.Ladder(3, {"mean_spectrum": 2}),
@@ -95,10 +96,13 @@ def test_a_run_is_told_by_few_headlines() -> None:
     told = {f"{name}: {term.key}" for name, make in EMPTY.items() for term in make().terms if term.headline}
     assert told == {
         "ChannelDependence: effective_channels",
+        "CueExplainedVariance: reliance",
         "DecisionDimension: decision_dimension",
         "FactorErrorRatio: error/all",
         "FactorErrorRatio: error_ratio/worst",
         "FeatureSpectrum: effective_rank",
+        "FeaturesKept: effective_rank",
+        "FeaturesKept: kept",
         "PredictionCollapse: accuracy",
         "PredictionCollapse: class_share",
         "UntappedInformation: difference",

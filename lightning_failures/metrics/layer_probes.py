@@ -101,8 +101,9 @@ class LayerProbes(WrapperMetric):
     def reset(self) -> None:
         """Forget all images."""
         super().reset()
-        for metric in (*self.fitted.values(), *self.tested.values()):
-            metric.reset()
+        for name in self.fitted:
+            self.fitted[name].reset()
+            self.tested[name].reset()
         self._rows = {name: [] for name in self.fitted}
         self._labels = []
         self._seen = self._kept = 0
