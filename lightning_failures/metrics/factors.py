@@ -217,11 +217,6 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
         counts = count_factor_errors(mistakes.wrong, factors)
         self.add(counts, non_finite=non_finite, stray=mistakes.stray)
 
-    @property
-    def counts(self) -> FactorCounts:
-        """The counts so far; of all ranks inside ``compute``, of this rank outside."""
-        return self.sums
-
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)

@@ -218,11 +218,6 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         counts = count_paired_errors(own.wrong, reference.wrong, factors)
         self.add(counts, stray=torch.maximum(own.stray, reference.stray))
 
-    @property
-    def counts(self) -> PairedCounts:
-        """The counts so far; of all ranks inside ``compute``, of this rank outside."""
-        return self.sums
-
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
