@@ -205,3 +205,10 @@ def test_the_largest_of_many_noisy_ratios_is_too_large_and_shrinkage_mends_it() 
     too_large, left = sum(worst) / 200 - 1, sum(worst_shrunk) / 200 - 1  # the truth is 1 for every factor
     assert too_large > 0.4
     assert left < too_large / 3
+
+
+@pytest.mark.parametrize(("a", "n"), [(0, 3), (6, 8), (8, 9), (8, 10)])
+def test_tables_as_probable_as_the_one_seen_count_though_rounding_tells_them_apart(a: int, n: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.fisher_exact([[a, n - a], [10 - a, 10 - n + a]]).pvalue
+    assert float(factor_p_value(counts_of((a, n), all_wrong=10, all_seen=20))) == pytest.approx(expected, rel=1e-9)
