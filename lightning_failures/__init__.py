@@ -35,15 +35,17 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.calibration": ("FactorCalibration",),
     "metrics.classes": ("WorstClasses",),
     "metrics.collapse": ("FeatureSpectrum",),
-    "metrics.cues": ("CueExplainedVariance",),
+    "metrics.cues": ("CueExplainedVariance", "CueSwap"),
     "metrics.dormant_units": ("DormantUnits",),
     "metrics.factors": ("FactorErrorRatio",),
     "metrics.grouped_dimension": ("GroupedDimension",),
     "metrics.interaction": ("FactorInteraction",),
+    "metrics.kept": ("FeaturesKept",),
+    "metrics.layer_probes": ("LayerProbes",),
     "metrics.neural_collapse": ("NeuralCollapse",),
     "metrics.paired": ("PairedErrorRatio",),
     "metrics.prediction_collapse": ("PredictionCollapse",),
-    "metrics.prevalence": ("FactorPrevalence",),
+    "metrics.retention": ("Retention",),
     "metrics.similarity": ("CrossLayerCKA", "LiDAR", "SubspaceOverlap"),
     "metrics.simplicity": ("DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"),
     "metrics.trend": ("FactorTrend",),
@@ -82,14 +84,17 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.classes import WorstClasses as WorstClasses
     from lightning_failures.metrics.collapse import FeatureSpectrum as FeatureSpectrum
     from lightning_failures.metrics.cues import CueExplainedVariance as CueExplainedVariance
+    from lightning_failures.metrics.cues import CueSwap as CueSwap
     from lightning_failures.metrics.dormant_units import DormantUnits as DormantUnits
     from lightning_failures.metrics.factors import FactorErrorRatio as FactorErrorRatio
     from lightning_failures.metrics.grouped_dimension import GroupedDimension as GroupedDimension
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
+    from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
+    from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
     from lightning_failures.metrics.neural_collapse import NeuralCollapse as NeuralCollapse
     from lightning_failures.metrics.paired import PairedErrorRatio as PairedErrorRatio
     from lightning_failures.metrics.prediction_collapse import PredictionCollapse as PredictionCollapse
-    from lightning_failures.metrics.prevalence import FactorPrevalence as FactorPrevalence
+    from lightning_failures.metrics.retention import Retention as Retention
     from lightning_failures.metrics.similarity import CrossLayerCKA as CrossLayerCKA
     from lightning_failures.metrics.similarity import LiDAR as LiDAR
     from lightning_failures.metrics.similarity import SubspaceOverlap as SubspaceOverlap

@@ -59,7 +59,7 @@ def test_the_published_errors_intervals_and_standard_errors_come_out() -> None:
     values = {key: float(value) for key, value in metric.compute().items()}
     assert [values[f"errors/{name}"] for name in FACTORS] == RESNET_ERRORS
     ends = {name: f"{values[f'low/{name}']:.4f}-{values[f'high/{name}']:.4f}" for name in FACTORS}
-    errors = {name: f"{float(error):.4f}" for name, error in zip(FACTORS, log_ratio_error(metric.counts), strict=True)}
+    errors = {name: f"{float(error):.4f}" for name, error in zip(FACTORS, log_ratio_error(metric.sums), strict=True)}
     for name, interval, error in (
         ("pose", "0.6742-0.7157", "0.0153"),
         ("texture", "2.1651-2.6122", "0.0479"),
