@@ -6,10 +6,11 @@ from torch import Tensor
 from lightning_failures.audit.data_sums import Survey
 from lightning_failures.audit.small_network import BATCH, Trial, image_views, run_trial
 from lightning_failures.functional.audit import Estimate, LabelDirections, add_sums
-from lightning_failures.functional.discriminant import accuracy_difference_interval, linear_discriminant
+from lightning_failures.functional.discriminant import linear_discriminant
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.ladder import fit_ladder, project
 from lightning_failures.functional.moments import ClassMoments
+from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 
 __all__ = ["accuracy", "difference", "reach_by_directions", "reach_rungs", "reach_trials", "spectra_of"]
 
@@ -122,6 +123,5 @@ def accuracy(right: Tensor) -> Estimate:
 
 def difference(right: Tensor, other: Tensor) -> Estimate:
     """Accuracy of one minus that of another on the same images, with Newcombe's paired interval."""
-    pairs = [(right & other), (right & ~other), (~right & other), (~right & ~other)]
-    low, high = accuracy_difference_interval(*(pair.sum().double() for pair in pairs))
-    return Estimate(float((right.double() - other.double()).mean()), float(low), float(high))
+    pairs = count_pairs(right, other, torch.ones_like(right))
+    return Estimate(*(float(value) for value in accuracy_difference(*(pair.double() for pair in pairs))))
