@@ -229,30 +229,27 @@ class Monitor(Callback):
     def _start(self, trainer: Trainer, module: LightningModule) -> None:
         if self.ranks.retired:
             return
-        if trainer.sanity_checking:  # its first batch shows where everything is, before any training step
-            with self.guard():
-                self.probe.attach(module, self)
-            return
         with self.guard():
             self._evaluation = EvaluationContext.of(trainer, module)
-            self.values, self.undefined = {}, {}
-            self.begin(self._evaluation)
-            if not self.idle:
+            if not trainer.sanity_checking:
+                self.values, self.undefined = {}, {}
+                self.begin(self._evaluation)
+            if not self.idle:  # the sanity check's first batch shows where everything is, before any training step
                 self.probe.attach(module, self)
 
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
-        if self.idle or dataloader_idx != 0:
+        evaluation = self._evaluation
+        if self.idle or dataloader_idx != 0 or evaluation is None:
             return
         with self.guard():
             seen = self.probe.observe(module, outputs, batch)
-            evaluation = self._evaluation  # None in the sanity check
-            if evaluation is not None and evaluation.world_size > 1 and evaluation.rows.known:
+            if evaluation.world_size > 1 and evaluation.rows.known:
                 seen = seen.select(evaluation.rows.of(batch_idx).keep)
             if seen.empty:  # as on a rank that saw no batch
                 return
-            if evaluation is None:
+            if trainer.sanity_checking:
                 self.glance(seen)
             else:
                 self.update(evaluation, seen, batch_idx)

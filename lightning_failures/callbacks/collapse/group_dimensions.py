@@ -1,6 +1,7 @@
 """How many dimensions the penultimate features of each class, and of the images with each factor, fill."""
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from lightning_failures.callbacks.collapse.layers import Shape
@@ -72,7 +73,8 @@ class GroupDimensions:
             members = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, rows, batch_idx))
             self.build(self.reader.names)
             assert self.factors is not None
-            members = members.repeat_interleave(len(features) // max(1, len(members)), 0)
+            pixels = len(features) // max(1, len(members))  # of one image stand together
+            members = repeat(members, "n f -> (n pixels) f", pixels=pixels)
             self.factors.to(features.device).update(features, members)
 
     def compute(self) -> dict[str, Tensor]:
