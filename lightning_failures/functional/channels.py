@@ -246,8 +246,10 @@ def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
         axis: axis of the channels.
     """
     wide = torch.float32 if inputs.device.type == "mps" else torch.float64  # exact where a channel is constant
-    means = by_pixel(inputs.detach().movedim(axis, 1)).mean(2, dtype=wide)
-    scores = by_pixel(logits.detach() if logits.ndim > 1 else logits.detach()[:, None]).float().mean(2)
+    channels = inputs.detach().movedim(axis, 1)  # einops names no axis whose place is a number
+    means = rearrange(channels, "n C ... -> n C (...)").mean(2, dtype=wide)
+    columns = logits.detach() if logits.ndim > 1 else logits.detach()[:, None]
+    scores = rearrange(columns, "n c ... -> n c (...)").float().mean(2)
     return moments(torch.cat([means, scores], 1))
 
 
