@@ -59,7 +59,7 @@ def report(
     except OSError as error:
         given = f"{out or folder}: {error.strerror}"
         raise InputError(WHERE, "the report cannot be written", given, "Name another folder with --out.") from error
-    print_verdict(records, report=page)
+    print_verdict(records, COLUMNS, report=page)
     readings = {record.name: _measure(record, constraints, epoch) for record in records}
     if json is not None:
         _write(json, readings)

@@ -8,3 +8,4 @@ from lightning_failures.records.order import *
 from lightning_failures.records.rule import *
 from lightning_failures.records.run_record import *
 from lightning_failures.records.term import *
+from lightning_failures.records.validation_keys import *

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.factors.factor_rows import STATISTICS, factor_rows
 from lightning_failures.callbacks.factors.figures import factor_figure
 from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.spillover import Spillover
@@ -16,15 +17,12 @@ from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
-from lightning_failures.records.run_record import factor_rows
 from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["FactorErrorMonitor"]
-
-COLUMNS = ("error_ratio", "low", "high", "p_value", "images", "errors")
 
 
 class FactorErrorMonitor(Monitor):
@@ -105,13 +103,13 @@ class FactorErrorMonitor(Monitor):
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log one table, a row a factor."""
         rows: list[list[float | int | str | None]] = [
-            [evaluation.epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
+            [evaluation.epoch, name, *(float(values[f"{statistic}/{name}"]) for statistic in STATISTICS)]
             for name in self.reader.names or ()
         ]
         log_table(
             evaluation.trainer.loggers,
             f"failures/{self.name}/table",
-            ["epoch", "factor", *COLUMNS],
+            ["epoch", "factor", *STATISTICS],
             rows,
             evaluation.step,
         )
@@ -120,5 +118,4 @@ class FactorErrorMonitor(Monitor):
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
         """The forest plot of the error ratios."""
-        logged = {f"failures/factors/{key}": value for key, value in values.items()}
-        return {"error_ratios": lambda: factor_figure(factor_rows(logged))}
+        return {"error_ratios": lambda: factor_figure(factor_rows(values))}
