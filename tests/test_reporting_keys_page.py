@@ -28,5 +28,6 @@ def test_a_row_says_all_that_a_term_declares() -> None:
     term = Term("rank/*", "A rank", "Directions, |x|.", "1 upwards", "describes", "directions", "no image", True)
     line = SCRIPT["page"]([Column("noun", (term,))]).splitlines()[-1]
     assert line == (
-        "| `failures/noun/rank/*` | A rank | Directions, \\|x\\|. | directions | 1 upwards | describes | no image | yes |"
+        "| `failures/noun/rank/*` | A rank | Directions, \\|x\\|. | directions | 1 upwards | describes | no image "
+        "| yes |"
     )

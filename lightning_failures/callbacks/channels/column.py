@@ -10,24 +10,22 @@ __all__ = ["CHANNELS"]
 
 
 def _label(record: RunRecord) -> str | None:
-    changes = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
-    if not changes:
+    """What the bars of a run say, in words; None where no band has a figure of its own."""
+    sizes = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
+    if not sizes:
         return None
-    most = max(changes, key=lambda name: changes[name])
+    most = max(sizes, key=lambda name: sizes[name])
     return f"What {record.name} loses without each band of channels, most without {most}."
 
 
-CHANNELS = Column(
-    "channels",
-    TERMS,
-    RULES,
-    charts=(
-        Chart(
-            "channels",
-            "What the model depends on: rise of its cross-entropy without each band of channels, with its standard "
-            "error, on a fixed batch. Grey, and hollow bars: no more than a model that knows nothing shows.",
-            _label,
-            record_bars,
-        ),
+BARS = Chart(
+    name="channels",
+    caption=(
+        "What the model depends on: rise of its cross-entropy without each band of channels, with its standard error, "
+        "on a fixed batch. Grey, and hollow bars: no more than a model that knows nothing shows."
     ),
+    label=_label,
+    draw=record_bars,
 )
+
+CHANNELS = Column("channels", TERMS, RULES, charts=(BARS,))

@@ -11,20 +11,26 @@ from lightning_failures.reporting.column import Column, Tile
 
 __all__ = ["COLLAPSE"]
 
-_RANK = "failures/collapse/effective_rank/"
+KEY = "failures/collapse/"
 
 
 def _tiles(record: RunRecord) -> list[Tile]:
-    deepest = list(record.matching(_RANK + "*").items())[-1:]
-    return [Tile("Effective rank", number(rank), layer, record.series(_RANK + layer)[1]) for layer, rank in deepest]
+    """Effective rank of the last layer."""
+    layers = record.matching(f"{KEY}effective_rank/*")
+    return [
+        Tile("Effective rank", number(rank), layer, record.series(f"{KEY}effective_rank/{layer}")[1])
+        for layer, rank in list(layers.items())[-1:]
+    ]
 
 
 def _last(statistic: str) -> Callable[[RunRecord], str]:
-    def value(record: RunRecord) -> str:
-        figure = record.last(f"failures/collapse/{statistic}")
-        return "" if math.isnan(figure) else f"{figure:.1f}"
+    """The last value of a statistic in figures; nothing where it was not logged."""
 
-    return value
+    def told(record: RunRecord) -> str:
+        value = record.last(KEY + statistic)
+        return "" if math.isnan(value) else f"{value:.1f}"
+
+    return told
 
 
 COLLAPSE = Column(
