@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
 
-from lightning_failures import FailureDiagnosis, GatedCheckpoint, GatedEarlyStopping, Rule
+from lightning_failures import FactorErrorMonitor, FailureDiagnosis, GatedCheckpoint, GatedEarlyStopping, Rule
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records import Evaluation, escape
 from tests.gates import Scripted, loaders, trainer
 from tests.killed_run import CUTS
+from tests.runs import fit, table
 
 RULE = {"kind": "own_rule", "name": "high", "when": "a > 1", "clear": "a < 0.5", "message": "a is {a:.1f}."}
 FAST = {"warmup": 0, "persistence": 2}
@@ -296,3 +298,37 @@ def test_a_run_that_was_killed_in_the_middle_of_an_epoch_raises_the_same_finding
 
 def figures(outcome):
     return [(each["epoch"], each["step"], each["values"]["val_loss"]) for each in outcome["evaluations"]]
+
+
+# -- pictures
+
+
+def test_the_accuracy_is_drawn_when_findings_change_and_at_the_end(tmp_path):
+    pytest.importorskip("matplotlib")
+    values = [0.0, 2.0, 2.0, 2.0, 2.0]
+    lines = [{"a": a, "val_acc": 0.5, "failures/simplicity/reference_accuracy": 0.8} for a in values]
+    callback = diagnosis()
+    callback.record.columns = {"simplicity": "simplicity"}
+    fitted = run(tmp_path, lines, callback, logger=CSVLogger(tmp_path, name="", version=""))
+    pictures = sorted(path.name for path in tmp_path.rglob("*.png"))
+    assert pictures == ["accuracy-00000012.png", f"accuracy-{fitted.global_step:08d}.png"]
+    assert callback.pictures.budget.spent > 0
+
+
+def test_no_picture_is_drawn_of_what_no_monitor_of_the_run_watches(tmp_path):
+    run(tmp_path, [{"a": 2.0, "val_acc": 0.5}] * 3, diagnosis(), logger=CSVLogger(tmp_path, name="", version=""))
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_the_record_remembers_which_noun_a_named_monitor_has():
+    callback = FailureDiagnosis(on_error="raise")
+    fit([FactorErrorMonitor(table(), name="light", on_error="raise"), callback], epochs=1)
+    assert callback.record.columns == {"light": "factors"}
+
+
+def test_the_bar_calls_a_named_monitor_by_its_name(tmp_path, capsys):
+    logged = {"failures/light/error_ratio/dark": 1.25, "a": 0.0}
+    callback = diagnosis()
+    callback.record.columns = {"light": "factors"}
+    run(tmp_path, [logged] * 3, callback, TQDMProgressBar(refresh_rate=1), enable_progress_bar=True)
+    assert "worst light=dark 1.25" in redrawn(capsys.readouterr().out)[-1]

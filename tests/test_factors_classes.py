@@ -132,3 +132,13 @@ def test_a_model_at_the_ends_or_too_few_models_have_no_residual() -> None:
     torch.testing.assert_close(
         fit_profile(torch.cat([accuracy, accuracy[:1]]), ends).slope, fit_profile(accuracy, by_factor).slope
     )
+
+
+def test_the_rows_of_the_worst_classes_are_their_errors_with_wilsons_interval() -> None:
+    metric = WorstClasses(num_classes=4, k=2)
+    metric.update(torch.tensor([0, 1, 1, 1, 0]), torch.tensor([0, 2, 2, 1, 1]))
+    metric.compute()
+    first, second = metric.rows
+    assert (first.index, first.errors, first.images, first.error, first.high) == (2, 2, 2, 1.0, 1.0)
+    assert (second.index, second.errors, second.images, second.error) == (1, 1, 2, 0.5)
+    assert first.low == pytest.approx(2 / (2 + 1.959964**2), rel=1e-6)

@@ -15,8 +15,9 @@ from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
+from lightning_failures.records.keys import escape
 from lightning_failures.records.rule import Rule
-from lightning_failures.records.term import Term
+from lightning_failures.records.term import Term, find_term
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -274,8 +275,18 @@ class Monitor(Callback):
     # -- what is logged
 
     def key(self, statistic: str) -> str:
-        """The logged key of one of this monitor's statistics."""
-        return f"failures/{self.name}/{statistic}"
+        """The logged key of one of this monitor's statistics; a name in it is escaped here, once.
+
+        Raises:
+            InputError: no term of the monitor explains it.
+        """
+        term = find_term(self.terms, statistic)
+        if term is None:
+            fix = "Declare it in the monitor's terms: key, name, meaning, range and direction."
+            raise InputError(type(self).__name__, "a logged figure without a term", repr(statistic), fix)
+        family = term.key.removesuffix("*")
+        name = statistic.removeprefix(family)
+        return f"failures/{self.name}/{family}{escape(name, type(self).__name__) if name else ''}"
 
     def log_values(self, evaluation: EvaluationContext, values: Mapping[str, Tensor], *, now: bool = False) -> None:
         """Log scalars, the only way in which a monitor does; every rank must call it.

@@ -87,7 +87,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
             )
         console.print(f"\n[bold]{name}[/bold], {_ARMS[name]}")
         records.append(train_arm(name, scene, out, epochs, seed, logger))
-    print_verdict(records, report=write_report(out, records, COLUMNS, where=WHERE))
+    print_verdict(records, COLUMNS, report=write_report(out, records, COLUMNS, where=WHERE))
     console.print(f"[bold]Curves:[/bold] {_CURVES[logger].format(out)}", soft_wrap=True)
     return records
 

@@ -1,6 +1,6 @@
 """Accuracy on the classes that fare worst, from integer counts of each class."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -10,19 +10,31 @@ from lightning_failures.functional.classes import (
     worst_classes,
     worst_classes_accuracy,
 )
+from lightning_failures.functional.intervals import wilson
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import STRAY, check_positive, check_stray, find_mistakes
 from lightning_failures.metrics.factors import ALL_IMAGES, NONE_SEEN
 from lightning_failures.records.term import Term
 
-__all__ = ["WorstClasses"]
+__all__ = ["ClassRow", "WorstClasses"]
+
+
+class ClassRow(NamedTuple):
+    """One class, as a table shows it."""
+
+    index: int
+    errors: int  # misclassified images of the class
+    images: int
+    error: float  # rate, in [0, 1]
+    low: float  # its interval of 95%
+    high: float
 
 
 class WorstClasses(SumMetric[ClassCounts]):
     """Accuracy over the images of the ``k`` classes of lowest accuracy.
 
     ``compute()`` gives ``accuracy/worst_classes``, :func:`.worst_classes_accuracy`; ``accuracy/worst_class``, that of
-    the single worst; ``accuracy/all``; and ``images/all``. :attr:`worst` names the classes.
+    the single worst; ``accuracy/all``; and ``images/all``. :attr:`worst` names the classes, :attr:`rows` their errors.
 
     Args:
         num_classes: number of classes.
@@ -78,6 +90,7 @@ class WorstClasses(SumMetric[ClassCounts]):
         self.num_classes = num_classes
         self.k = k
         self.worst: list[int] = []  # of the last `compute`, the worst first
+        self.rows: list[ClassRow] = []  # of the same classes, with Wilson's interval of their error rates
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count a batch.
@@ -94,7 +107,11 @@ class WorstClasses(SumMetric[ClassCounts]):
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
         counts = self.sums_on_cpu
-        self.worst = worst_classes(counts, self.k).tolist()
+        worst = worst_classes(counts, self.k)
+        wrong, images = counts.class_wrong[worst], counts.class_seen[worst]
+        columns = (worst, wrong, images, wrong / images, *wilson(wrong, images))
+        self.worst = worst.tolist()
+        self.rows = [ClassRow(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         seen = counts.class_seen.sum()
         return {
             "accuracy/worst_classes": worst_classes_accuracy(counts, self.k),

@@ -10,4 +10,5 @@ from lightning_failures.records.rule import *
 from lightning_failures.records.run_record import *
 from lightning_failures.records.strict_json import *
 from lightning_failures.records.term import *
+from lightning_failures.records.validation_keys import *
 from lightning_failures.records.written_file import *

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.numbers import number
-from lightning_failures.records.run_record import RunRecord, factor_rows, write_records
+from lightning_failures.records.run_record import RunRecord, write_records
 from lightning_failures.records.strict_json import write_json
 from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting import sentences
-from lightning_failures.reporting.column import Column
+from lightning_failures.reporting.column import Column, Section, views
 from lightning_failures.reporting.figure_style import close, to_svg
-from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.reporting.glossary import glossary
 from lightning_failures.reporting.page import page_template
-from lightning_failures.reporting.summary import comparison, tiles
+from lightning_failures.reporting.summary import comparison, sparkline, tiles
 from lightning_failures.version import __version__
 
 if TYPE_CHECKING:
@@ -55,14 +53,14 @@ def write_report(
     """
     write_findings(folder, records, where)
     write_records(Path(folder) / "records.json", records, where)
-    template = page_template(where, "lightning_failures.reporting", "report.html")
+    template = page_template(where, "lightning_failures.reporting", "report.html", sparkline=sparkline)
     page = template.render(
         title=title,
         words=sentences,
-        runs=[_run(record, place, accuracy_limits(records)) for place, record in enumerate(records)],
-        comparison=comparison(records) if len(records) > 1 else [],
-        factors=_factors(records),
-        glossary=glossary((key for record in records for key in record.last_values()), columns),
+        runs=_runs(records, columns),
+        comparison=comparison(records, columns) if len(records) > 1 else [],
+        sections=_sections(records, columns),
+        glossary=glossary((key for record in records for key in record.last_values()), columns, records),
     )
     return write_file(where, Path(folder) / "report.html", page)
 
@@ -91,53 +89,59 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
     return write_json(where, Path(folder) / "findings.json", data)
 
 
-def _run(record: RunRecord, place: int, limits: tuple[float, float]) -> dict[str, Any]:
-    """What the page shows of one run."""
-    from lightning_failures.callbacks.channels.figures import record_bars
+def _runs(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """What the page shows of each run."""
+    figures: list[list[tuple[Any, str]]] = [[] for _ in records]
+    for column in columns:
+        for name, seen in views(column, records):
+            for chart in column.charts:
+                for place, (record, make) in enumerate(zip(seen, chart.of(seen), strict=True)):
+                    if make is not None:
+                        svg = _draw(make, _identifier(chart.name, name, place), chart.label(record) or "")
+                        caption = chart.caption_of(record)
+                        figures[place].append((svg, f"{name}: {caption}" if name else caption))
+    return [_run(record, columns) | {"figures": figures[place]} for place, record in enumerate(records)]
 
-    last = record.last_values()
-    figures = []
-    if sentences.accuracy_key(record):
-        label = f"Accuracy of {record.name} by epoch. {sentences.headline(record)}"
-        figures.append((_draw(lambda: accuracy_figure(record, limits), f"accuracy{place}", label), "accuracy"))
-    own = record.last("failures/simplicity/own/1")
-    if "failures/simplicity/own/1" in last:
-        label = f"Interchange of {record.name} by epoch. At the end one direction decides {number(own)} of pairs."
-        figures.append((_draw(lambda: interchange_figure(record), f"interchange{place}", label), "interchange"))
-    channels = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
-    if channels:
-        most = max(channels, key=lambda name: channels[name])
-        label = f"What {record.name} loses without each band of channels, most without {most}."
-        figures.append((_draw(lambda: record_bars(record), f"channels{place}", label), "channels"))
+
+def _run(record: RunRecord, columns: Sequence[Column]) -> dict[str, Any]:
+    """What the page says of one run."""
     undefined = {key: why for key, why in record.undefined.items() if math.isnan(record.last(key))}
-    findings = [*record.standing, *(finding for finding in record.findings if not finding.standing)]
     reasons: dict[str, list[str]] = {}
     for key, why in undefined.items():
         reasons.setdefault(why, []).append(key)
     return {
         "record": record,
-        "findings": findings,
-        "tiles": tiles(record),
-        "figures": figures,
+        "headline": sentences.headline(record, columns),
+        "findings": [*record.standing, *(finding for finding in record.findings if not finding.standing)],
+        "tiles": tiles(record, columns),
         "undefined": reasons,
-        "values": sorted(last.items()),
+        "values": sorted(record.last_values().items()),
     }
 
 
-def _factors(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The factor figure of all runs and the rows of each."""
-    from lightning_failures.callbacks.factors.figures import factor_figure
+def _sections(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The parts in which runs stand beside each other, one for each monitor that logged something for it."""
+    found = []
+    for column in columns:
+        for name, seen in views(column, records):
+            found += [_section(section, seen, name) for section in column.sections]
+    return [section for section in found if section["tables"]]
 
-    tables = [(record, rows) for record in records if (rows := factor_rows(record.last_values()))]
+
+def _section(section: Section, records: Sequence[RunRecord], monitor: str) -> dict[str, Any]:
+    tables = [(record, table) for record in records if (table := section.table(record)) is not None]
     figures = []
-    for first in range(0, len(tables), 2):  # two runs a figure can still be told apart
-        arms = [record for record, _ in tables[first : first + 2]]
-        worst = "; ".join(
-            f"{record.name}: worst {rows[0].name}, error ratio {number(rows[0].ratio)}" for record, rows in tables
-        )
-        label = f"Error ratios of the factors with 95% intervals. {worst}."
-        figures.append(_draw(lambda arms=arms: factor_figure(*arms), f"factors{first}", label))  # type: ignore[misc]
-    return {"figures": figures, "tables": tables}
+    for first in range(0, len(tables), section.together):
+        shown = [record for record, _ in tables[first : first + section.together]]
+        identifier = _identifier(section.name, monitor, first)
+        figures.append(_draw(lambda shown=shown: section.draw(shown), identifier, section.label(shown)))  # type: ignore[misc]
+    title = f"{section.title}, {monitor}" if monitor else section.title
+    return {"title": title, "caption": section.caption, "note": section.note, "figures": figures, "tables": tables}
+
+
+def _identifier(name: str, monitor: str, place: int) -> str:
+    """A prefix for the ids of a picture, which no other picture has."""
+    return f"{name}{place}" if not monitor else f"{name}{place}-{monitor.encode().hex()}-"
 
 
 def _draw(figure: "Callable[[], Figure]", name: str, label: str) -> Any:

@@ -1,11 +1,10 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
-import math
 import time
 import warnings
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -17,6 +16,7 @@ from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rule
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
+from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Finding
@@ -25,11 +25,14 @@ from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import Evaluation, RunRecord
+from lightning_failures.reporting.column import views
 from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
-from lightning_failures.reporting.figures import accuracy_figure
-from lightning_failures.reporting.loggers import log_alert, log_figure
+from lightning_failures.reporting.loggers import log_alert
 from lightning_failures.reporting.report import write_report
-from lightning_failures.reporting.sentences import REFERENCE_KEY, alert
+from lightning_failures.reporting.sentences import alert
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FailureDiagnosis"]
 
@@ -82,6 +85,7 @@ class FailureDiagnosis(Callback):
         self.report_dir = report_dir
         self.announce = announce
         self.record = RunRecord(name)
+        self.pictures = Pictures()
         self._streaks: dict[str, int] = {}
         self._freshness = Freshness()
         self._began = time.perf_counter()
@@ -120,6 +124,7 @@ class FailureDiagnosis(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; say so where nothing will ever be evaluated."""
         self._began = time.perf_counter()
+        self.pictures.restart()
         monitors = monitors_of(trainer)
         if monitors and not trainer.enable_validation and trainer.is_global_zero:
             warnings.warn(
@@ -156,11 +161,12 @@ class FailureDiagnosis(Callback):
         if resumed and [(e.epoch, e.step) for e in last] == [(trainer.current_epoch, trainer.global_step)]:
             return False  # this evaluation is in the checkpoint that the run went on from
         values = self._freshness.fresh_values(trainer)
+        self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
         if values and trainer.is_global_zero:
             self._say_unknown(list(self._freshness.values(trainer)))
         for monitor in monitors_of(trainer):
-            self.record.undefined |= {f"failures/{monitor.name}/{key}": why for key, why in monitor.undefined.items()}
+            self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
             if monitor.failure is not None:
                 self._report_failure(monitor, trainer)
         self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
@@ -305,21 +311,27 @@ class FailureDiagnosis(Callback):
                 name = f"{finding.kind} {finding.subject}".strip()
                 log_alert(trainer.loggers, name, alert(finding), finding.severity)
         if changed:
-            self._log_figures(trainer)
+            self.pictures.draw(trainer, self._pictures())
         self._said = [finding.standing for finding in self.history]
 
-    def _log_figures(self, trainer: Trainer) -> None:
-        if not trainer.loggers or find_spec("matplotlib") is None:
-            return
-        if not math.isnan(self.record.last(REFERENCE_KEY)):
-            figure = accuracy_figure(self.record)
-            log_figure(trainer.loggers, "failures/simplicity/accuracy", figure, trainer.global_step)
+    def _pictures(self) -> "dict[str, Callable[[], Figure]]":
+        """The pictures in which findings are marked, of the monitors of this run: logged key -> what draws it."""
+        found: dict[str, Callable[[], Figure]] = {}
+        for column in COLUMNS:
+            for name, (record,) in views(column, [self.record]):
+                watched = self.record.columns.get(name or column.noun) == column.noun
+                for chart in column.charts if watched else ():
+                    (make,) = chart.of([record])
+                    if chart.marks_findings and make is not None:
+                        found[f"failures/{name or column.noun}/{chart.name}"] = make
+        return found
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
         if not trainer.is_global_zero or not self.record.evaluations:
             return
-        self._log_figures(trainer)
+        self.pictures.draw(trainer, self._pictures())
+        self.pictures.finish(trainer)
         report = None if self.report_dir is None else write_report(self.report_dir, [self.record], COLUMNS)
         if self.announce == "verdict":
-            print_verdict([self.record], report=report)
+            print_verdict([self.record], COLUMNS, report=report)
