@@ -35,10 +35,9 @@ from lightning_failures.interventions import (
     raw_units,
     retention_changes,
     total_absorbance_swap,
-    undisturbed,
 )
 from lightning_failures.metrics import CueSwap, Ladder, Retention
-from lightning_failures.observe import donor_rows
+from lightning_failures.observe import donor_rows, undisturbed
 
 RANKS = (1, 2, 4, 8)
 
@@ -106,7 +105,7 @@ class Indicators:
         """Every indicator of one model, by name."""
         part, classes = self.scene.validation, self.scene.classes
         images, labels = part.images, part.labels
-        with undisturbed(model, images):
+        with undisturbed(model, images.device), torch.no_grad():
             logits = torch.cat([model(chunk) for chunk in torch.split(images, 128)])
         preds = logits.argmax(1)
         donors = donor_rows(preds)

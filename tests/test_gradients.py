@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures import attribute_channels
+from lightning_failures.attribution import input_gradient
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.observe import input_gradient, logits_of, ordinary, undisturbed, unwrapped
+from lightning_failures.observe import logits_of, ordinary, undisturbed, unwrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore:attribute_channels. integrated gradients miss")  # two points are few
 
@@ -220,9 +221,9 @@ def test_logits_are_found_in_what_models_return() -> None:
 
 def test_a_model_without_logits_says_what_it_returns() -> None:
     with pytest.raises(DiscoveryError) as caught:
-        logits_of({"boxes": 1, "labels": 2})
+        logits_of({"boxes": 1, "labels": 2}, "interchange")
     assert str(caught.value) == (
-        "attribute_channels: the model returns no logits; given a dict with boxes, labels. "
+        "interchange: the model returns no logits; given a dict with boxes, labels. "
         "Pass a module whose forward returns the logits, or a mapping with the key 'logits'."
     )
 

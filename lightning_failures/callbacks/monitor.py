@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_failures.callbacks.error_guard import Guest
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.observe.batch_fields import Field
-from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
 
@@ -56,11 +56,11 @@ class Monitor(Guest, Callback):
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         super().__init__(on_error)
-        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits)
+        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits, where=type(self).__name__)
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self._retired = False
-        self._rows: LoaderRows | None = None
+        self._rows: DatasetRows | None = None
 
     # -- what a subclass says
 
@@ -223,10 +223,10 @@ class Monitor(Guest, Callback):
         return next((word for _, word in said if word is not None), None)
 
     @property
-    def rows(self) -> LoaderRows:
+    def rows(self) -> DatasetRows:
         """Dataset rows of this evaluation's batches."""
         if self._rows is None:
-            self._rows = LoaderRows(self._loader)
+            self._rows = DatasetRows(self._loader)
         return self._rows
 
     def places(self, seen: Observation, batch_idx: int) -> Tensor | None:

@@ -69,7 +69,7 @@ def failure_monitors(
         >>> [type(callback).__name__ for callback in failure_monitors()]
         ['CollapseMonitor', 'SimplicityBiasMonitor', 'ChannelAttributionMonitor', 'FailureDiagnosis']
     """
-    probe = Probe(inputs=inputs, targets=targets, logits=logits)
+    probe = Probe(inputs=inputs, targets=targets, logits=logits, where="failure_monitors")
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
     return [
         *([] if factors is None else [FactorErrorMonitor(factors, **options)]),

@@ -106,7 +106,13 @@ class ChannelProfile(NamedTuple):
         return self.values.sum() - self.total
 
 
-def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entropy", ignore: int = -100) -> Tensor:
+def target_scores(
+    logits: Tensor,
+    target: Tensor,
+    output: Output = "cross_entropy",
+    ignore: int = -100,
+    where: str = "target_scores",
+) -> Tensor:
     """Score of the target: its log-probability or its logit; (n), float64, differentiable; nan without a valid pixel.
 
     Args:
@@ -114,6 +120,7 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
         target: class of each image (n) or pixel (n h w); int64.
         output: which score.
         ignore: target of pixels that do not count.
+        where: the public name to put into an error.
 
     Example:
         >>> target_scores(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), "logit")
@@ -126,7 +133,7 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
         logits = logits.unsqueeze(1)
     if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(target.shape):
         raise InputError(
-            "attribute_channels",
+            where,
             "logits and targets do not belong together",
             f"logits {tuple(logits.shape)}, targets {tuple(target.shape)}",
             "Give logits (n c) with targets (n), or logits (n c h w) with targets (n h w).",

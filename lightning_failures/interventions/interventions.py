@@ -1,10 +1,10 @@
 """Interventions on images: what a model predicts when one part of its input is exchanged, kept or removed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError
@@ -12,6 +12,8 @@ from lightning_failures.functional.interchange import Level, interchange_inputs
 from lightning_failures.functional.patches import noisy_patch
 from lightning_failures.functional.retention import gaussian_clones
 from lightning_failures.interventions.changes import Change, Swap
+from lightning_failures.observe.logits import logits_of
+from lightning_failures.observe.undisturbed import ordinary, undisturbed
 
 __all__ = [
     "as_labels",
@@ -20,30 +22,9 @@ __all__ = [
     "predict_changed",
     "predict_clones",
     "predict_swapped",
-    "undisturbed",
 ]
 
 Model = Callable[[Tensor], Tensor]
-
-
-@contextmanager
-def undisturbed(model: Model, inputs: Tensor) -> Iterator[None]:
-    """No gradients, evaluation mode, and afterwards each module's own mode and the random state as they were.
-
-    Args:
-        model: a module, or any function of images; only a module has a mode.
-        inputs: images on the model's device.
-    """
-    modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
-    try:
-        if isinstance(model, nn.Module):
-            model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def as_labels(logits: Tensor) -> Tensor:
@@ -73,11 +54,16 @@ def predict_changed(model: Model, inputs: Tensor, changes: Mapping[str, Change],
         One column a change; (n k), or (n h w k) for pixels, int64.
     """
     swaps = {name: partial(_of_one, change) for name, change in changes.items()}
-    return predict_swapped(model, inputs, inputs, swaps, batch_size)
+    return predict_swapped(model, inputs, inputs, swaps, batch_size, "predict_changed")
 
 
 def predict_swapped(
-    model: Model, inputs: Tensor, donors: Tensor, swaps: Mapping[str, Swap], batch_size: int = 64
+    model: Model,
+    inputs: Tensor,
+    donors: Tensor,
+    swaps: Mapping[str, Swap],
+    batch_size: int = 64,
+    where: str = "predict_swapped",
 ) -> Tensor:
     """Predictions for donor images that were given something of the receivers.
 
@@ -87,15 +73,16 @@ def predict_swapped(
         donors: one a receiver; (n b h w).
         swaps: name -> swap.
         batch_size: images a forward pass.
+        where: the public name to put into an error.
 
     Returns:
         One column a swap; (n k), or (n h w k) for pixels, int64.
     """
+    inputs, donors = ordinary(inputs), ordinary(donors)
     columns = []
-    with undisturbed(model, inputs):
-        for swap in swaps.values():
-            parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
-            columns.append(torch.cat([as_labels(model(swap(own, donor))) for own, donor in parts]))
+    for swap in swaps.values():
+        parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
+        columns.append(_run(model, (swap(own, donor) for own, donor in parts), inputs.device, where))
     return torch.stack(columns, -1)
 
 
@@ -120,7 +107,7 @@ def interchange(
         directions: orthonormal directions of the channels as columns, such as the principal ones of the image-mean
             spectra (image level) or of the pixels' spectra (pixel level); (b r).
         level: "image" or "pixel"; see :func:`.interchange_inputs`.
-        ranks: how many of the directions to swap, one a column of the result; None: 1 to r.
+        ranks: how many of the directions to interchange, one a column of the result; None: 1 to r.
         batch_size: images a forward pass.
 
     Returns:
@@ -147,8 +134,10 @@ def interchange(
     if not bool((gram - torch.eye(width, device=gram.device)).abs().max() < 1e-3):
         fix = "Pass orthonormal columns, for example principal_directions(covariance(moments))."
         raise InputError(where, "directions are not orthonormal", f"lengths {gram.diagonal().sqrt().tolist()}", fix)
-    swaps = {str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks}
-    return predict_swapped(model, inputs, donors, swaps, batch_size)
+    interchanges = {
+        str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks
+    }
+    return predict_swapped(model, inputs, donors, interchanges, batch_size, where)
 
 
 def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:
@@ -165,9 +154,8 @@ def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, 
         (n), int64.
     """
     clones = gaussian_clones(inputs, target, torch.Generator().manual_seed(seed))
-    kept = clones.flatten(1).isfinite().all(1)
-    with undisturbed(model, inputs):
-        preds = torch.cat([as_labels(model(part)) for part in torch.split(clones, batch_size)])
+    kept = rearrange(clones, "n ... -> n (...)").isfinite().all(1)
+    preds = _run(model, torch.split(clones, batch_size), inputs.device, "predict_clones")
     return torch.where(kept, preds, -1)
 
 
@@ -186,11 +174,21 @@ def patch_logits(model: Model, inputs: Tensor, grid: int = 4, seed: int = 0, bat
     """
     generator = torch.Generator().manual_seed(seed)
     columns = []
-    with undisturbed(model, inputs):
-        for patch in range(grid * grid):
-            changed = noisy_patch(inputs, patch, grid, generator)
-            columns.append(torch.cat([model(part) for part in torch.split(changed, batch_size)]))
+    for patch in range(grid * grid):
+        changed = noisy_patch(inputs, patch, grid, generator)
+        columns.append(_run(model, torch.split(changed, batch_size), inputs.device, "patch_logits", nn.Identity()))
     return torch.stack(columns, -1)
+
+
+def _run(
+    model: Model, parts: Iterable[Tensor], device: torch.device, where: str, say: Callable[[Tensor], Tensor] = as_labels
+) -> Tensor:
+    """What a model says of images that come in parts, without a graph; nothing of the model is changed."""
+    said = []
+    with undisturbed(model, device), torch.no_grad():
+        for part in parts:  # copied, since a change may have left it as it was, and a model may write to its input
+            said.append(say(logits_of(model(ordinary(part).clone()), where)))
+    return torch.cat(said)
 
 
 def _of_one(change: Change, receivers: Tensor, donors: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class CollapseMonitor(Monitor):
     ) -> None:
         super().__init__(**options)
         if layers is not None:
-            self.probe.listen_also(layers)
+            self.probe.listen_also(layers, type(self).__name__)
         self.layers, self.untrained = WatchedLayers(), WatchedLayers()
         self.window = TrainingWindow(every_n_steps)
         self.predictions: PredictionCollapse | None = None
@@ -92,7 +92,7 @@ class CollapseMonitor(Monitor):
         self.groups: GroupDimensions | None = None
         self.alignment: CrossLayerCKA | None = None
         self.by_class, self.similarity = by_class, similarity
-        self._factors = None if factors is None else FactorReader(factors)
+        self._factors = None if factors is None else FactorReader(factors, where=type(self).__name__)
         self.reference, self.course = CollapseReference(), LayerCourse()
         self.train_values: dict[str, Tensor] = {}
         self._labelled: bool | None = None

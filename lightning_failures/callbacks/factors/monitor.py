@@ -50,7 +50,7 @@ class FactorErrorMonitor(Monitor):
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
-        self.reader = FactorReader(factors, names, ids)
+        self.reader = FactorReader(factors, names, ids, type(self).__name__)
         self.metric: FactorErrorRatio | None = None
         self.spillover: Spillover | None = None
         self._epoch = 0
