@@ -43,5 +43,6 @@ def test_an_order_that_only_the_loader_knows_is_not_guessed():
     assert not DatasetRows(own).known
     assert not DatasetRows(iter([1, 2])).known
     assert (
-        DatasetRows(DataLoader(DATASET, batch_sampler=BatchSampler(SequentialSampler(DATASET), 5, False))).known is False
+        DatasetRows(DataLoader(DATASET, batch_sampler=BatchSampler(SequentialSampler(DATASET), 5, False))).known
+        is False
     )

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -41,12 +42,13 @@ class RawUnits(NamedTuple):
         return (raw - _along(self.shift, raw)) / _along(self.scale, raw)
 
 
-def raw_units(denormalize: Change | None, images: Tensor) -> RawUnits:
+def raw_units(denormalize: Change | None, images: Tensor, where: str = "raw_units") -> RawUnits:
     """The raw units behind a model's inputs.
 
     Args:
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
         images: inputs on which that is checked; (n b h w).
+        where: the public name to put into an error.
 
     Raises:
         InputError: ``denormalize`` is not one scale, other than 0, and shift a channel.
@@ -60,14 +62,15 @@ def raw_units(denormalize: Change | None, images: Tensor) -> RawUnits:
         return RawUnits(channels, torch.zeros_like(channels))
     given = denormalize(images)
     if given.shape == images.shape:
-        shift = denormalize(torch.zeros_like(images[:1])).movedim(1, 0).flatten(1).mean(1)
-        scale = denormalize(torch.ones_like(images[:1])).movedim(1, 0).flatten(1).mean(1) - shift
+        black, white = denormalize(torch.zeros_like(images[:1])), denormalize(torch.ones_like(images[:1]))
+        shift, unit = (rearrange(raw, "n b ... -> b (n ...)").mean(1) for raw in (black, white))
+        scale = unit - shift
         units = RawUnits(scale, shift)
         close = (given - units.to_raw(images)).abs() <= 1e-3 * given.abs().max()
         if bool(close.all()) and bool((scale != 0).all()):
             return units
     raise InputError(
-        "raw_units",
+        where,
         "denormalize is not one scale and shift a channel",
         f"inputs {tuple(images.shape)} to {tuple(given.shape)}",
         "Pass the inverse of the standardisation: lambda x: x * std + mean.",

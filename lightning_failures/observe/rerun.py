@@ -21,8 +21,8 @@ def rerun(
 ) -> Callable[[Tensor], Tensor]:
     """A function from inputs to logits, which are found in what the model returns by :func:`.find_logits`.
 
-    It keeps no graph and runs :func:`.undisturbed`, but in the mode in which the module is: a step whose logits it is to
-    give back may have run in a mode of the user's own.
+    It keeps no graph and runs :func:`.undisturbed`, but in the mode in which the module is: the step whose logits are
+    to come again may have run in a mode of the user's own.
 
     Args:
         module: the user's module.

@@ -98,7 +98,7 @@ class SimpleTraining(ReferenceMonitor):
         if seen.targets is None:
             raise no_targets(type(self).__name__)
         if self._units is None:
-            self._units = raw_units(self.denormalize, as_floats(inputs))
+            self._units = raw_units(self.denormalize, as_floats(inputs), type(self).__name__)
         cues = self.reader.read(seen, home_of(inputs.device))
         standard = STANDARD_CUES[1:] if inputs.shape[1] == 3 else STANDARD_CUES[:1]  # of three channels they agree
         units = None if self.denormalize is None else self._units
