@@ -31,7 +31,7 @@ from lightning_failures.functional import (
 )
 from lightning_failures.interventions import (
     predict_changed,
-    predict_swapped,
+    predict_transplants,
     raw_units,
     retention_changes,
     total_absorbance_swap,
@@ -138,7 +138,7 @@ class Indicators:
             return 0.0
         swap = CueSwap(["total_absorbance"])
         swaps = {"total_absorbance": total_absorbance_swap(raw_units(None, images))}
-        swap.update(preds, preds[donors], predict_swapped(model, images, images[donors], swaps))
+        swap.update(preds, preds[donors], predict_transplants(model, images, images[donors], swaps))
         return float(swap.compute()["swap_own/total_absorbance"])
 
 

@@ -104,7 +104,8 @@ def _single(
     """The state with each band replaced, and whether that changes an image at all: else its change is exactly 0."""
     for group in task.groups:
         values = replacement(chunk, group)
-        differs.append((values != given.inputs.index_select(task.axis, group)).flatten(1).any(1))
+        changed = values != given.inputs.index_select(task.axis, group)
+        differs.append(rearrange(changed, "n ... -> n (...)").any(1))
         yield given.replace(given.start, group, values)
 
 

@@ -90,8 +90,8 @@ class Conditional:
         """Residual of some channels given all others, in the layout of the inputs."""
         group = channels.to(self.scaled.device)
         block = self.precision[group][:, group]
-        spectra = rearrange(self.scaled[..., group], "... k -> k (...)")
-        flat: Tensor = torch.linalg.solve(block, spectra).T
+        spectra = rearrange(self.scaled[..., group], "... k -> (...) k")
+        flat: Tensor = torch.linalg.solve(block, spectra.T).T
         return flat.view(*self.scaled.shape[:-1], len(group)).movedim(-1, self.axis)
 
     def shuffled(self, donor: Tensor) -> Replacement:

@@ -19,12 +19,20 @@ from lightning_failures.functional.retention import (
     unit_total,
 )
 
-__all__ = ["Change", "RawUnits", "Swap", "raw_units", "retention_changes", "ring_changes", "total_absorbance_swap"]
+__all__ = [
+    "Change",
+    "RawUnits",
+    "Transplant",
+    "raw_units",
+    "retention_changes",
+    "ring_changes",
+    "total_absorbance_swap",
+]
 
 #: Images to changed images; (n b h w).
 Change = Callable[[Tensor], Tensor]
 #: Receivers and donors to donors with something of the receivers'; (n b h w).
-Swap = Callable[[Tensor, Tensor], Tensor]
+Transplant = Callable[[Tensor, Tensor], Tensor]
 
 
 class RawUnits(NamedTuple):
@@ -77,8 +85,8 @@ def raw_units(denormalize: Change | None, images: Tensor, where: str = "raw_unit
     )
 
 
-def total_absorbance_swap(units: RawUnits) -> Swap:
-    """The swap that scales a donor, in raw units, to the receiver's total absorbance."""
+def total_absorbance_swap(units: RawUnits) -> Transplant:
+    """The cue swap that scales a donor, in raw units, to the receiver's total absorbance."""
 
     def swap(receivers: Tensor, donors: Tensor) -> Tensor:
         own, theirs = units.to_raw(receivers), units.to_raw(donors)

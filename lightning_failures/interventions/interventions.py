@@ -1,4 +1,4 @@
-"""Interventions on images: what a model predicts when one part of its input is exchanged, kept or removed."""
+"""Interventions on images: what a model predicts when a part of its input is transplanted, kept or removed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.interchange import Level, interchange_inputs
 from lightning_failures.functional.patches import noisy_patch
 from lightning_failures.functional.retention import gaussian_clones
-from lightning_failures.interventions.changes import Change, Swap
+from lightning_failures.interventions.changes import Change, Transplant
 from lightning_failures.observe.logits import logits_of
 from lightning_failures.observe.undisturbed import ordinary, undisturbed
 
@@ -21,7 +21,7 @@ __all__ = [
     "patch_logits",
     "predict_changed",
     "predict_clones",
-    "predict_swapped",
+    "predict_transplants",
 ]
 
 Model = Callable[[Tensor], Tensor]
@@ -53,17 +53,17 @@ def predict_changed(model: Model, inputs: Tensor, changes: Mapping[str, Change],
     Returns:
         One column a change; (n k), or (n h w k) for pixels, int64.
     """
-    swaps = {name: partial(_of_one, change) for name, change in changes.items()}
-    return predict_swapped(model, inputs, inputs, swaps, batch_size, "predict_changed")
+    transplants = {name: partial(_of_one, change) for name, change in changes.items()}
+    return predict_transplants(model, inputs, inputs, transplants, batch_size, "predict_changed")
 
 
-def predict_swapped(
+def predict_transplants(
     model: Model,
     inputs: Tensor,
     donors: Tensor,
-    swaps: Mapping[str, Swap],
+    transplants: Mapping[str, Transplant],
     batch_size: int = 64,
-    where: str = "predict_swapped",
+    where: str = "predict_transplants",
 ) -> Tensor:
     """Predictions for donor images that were given something of the receivers.
 
@@ -71,18 +71,18 @@ def predict_swapped(
         model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
         inputs: the receivers, on the model's device; (n b h w).
         donors: one a receiver; (n b h w).
-        swaps: name -> swap.
+        transplants: name -> what a donor is given, such as an interchange or the swap of a cue.
         batch_size: images a forward pass.
         where: the public name to put into an error.
 
     Returns:
-        One column a swap; (n k), or (n h w k) for pixels, int64.
+        One column a transplant; (n k), or (n h w k) for pixels, int64.
     """
     inputs, donors = ordinary(inputs), ordinary(donors)
     columns = []
-    for swap in swaps.values():
+    for transplant in transplants.values():
         parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
-        columns.append(_run(model, (swap(own, donor) for own, donor in parts), inputs.device, where))
+        columns.append(_run(model, (transplant(own, donor) for own, donor in parts), inputs.device, where))
     return torch.stack(columns, -1)
 
 
@@ -137,7 +137,7 @@ def interchange(
     interchanges = {
         str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks
     }
-    return predict_swapped(model, inputs, donors, interchanges, batch_size, where)
+    return predict_transplants(model, inputs, donors, interchanges, batch_size, where)
 
 
 def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:

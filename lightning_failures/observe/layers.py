@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError, UnknownNameError
@@ -111,7 +112,8 @@ def pool(value: Tensor, images: int, name: str, how: Pooling = "mean", where: st
         return value
     if value.ndim == 3:
         return value[:, 0] if how == "class token" else value.float().mean(1)
-    return value.float().flatten(1, -2).mean(1) if how == "channels last" else value.float().flatten(2).mean(2)
+    axes = "n ... d -> n d (...)" if how == "channels last" else "n d ... -> n d (...)"
+    return rearrange(value.float(), axes).mean(2)
 
 
 def _fits(name: str, glob: str) -> bool:

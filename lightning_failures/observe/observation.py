@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 __all__ = ["Observation"]
@@ -47,7 +48,7 @@ class Observation:
 
         def take_views(value: Tensor) -> Tensor:
             firsts = torch.arange(0, len(value), len(keep))
-            return value[(firsts[:, None] + rows).flatten().to(value.device)]
+            return value[rearrange(firsts[:, None] + rows, "v n -> (v n)").to(value.device)]
 
         return Observation(
             self.batch,
