@@ -78,6 +78,14 @@ def test_a_module_runs_again_in_the_mode_in_which_it_is():
     assert bool((rerun(module.eval(), "net")(torch.ones(100, 1)) == 1).all())
 
 
+def test_a_module_runs_again_in_the_precision_of_its_step():
+    module = net()
+    logits = rerun(module, "net", lambda: torch.autocast("cpu", torch.bfloat16))(IMAGES)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, logits.bfloat16().float())
+    assert not torch.equal(logits, rerun(module, "net")(IMAGES))
+
+
 def test_a_function_runs_again_without_modes_or_buffers():
     preds = predict_changed(lambda x: x, torch.tensor([[0.0, 1.0], [3.0, 2.0]]), {"twice": lambda x: 2 * x})
     assert preds.tolist() == [[1], [0]]
