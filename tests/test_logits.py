@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_failures import ChannelAttributionMonitor, SimplicityBiasMonitor, attribute_channels, interchange
+from lightning_failures import ChannelAttributionMonitor, Probe, SimplicityBiasMonitor, attribute_channels, interchange
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.observe import find_logits, logits_of, named_logits
 from tests.runs import Classifier, dataset, fit
@@ -150,6 +150,20 @@ def test_a_step_that_calls_the_modules_own_forward_is_examined_too(
     kind: str, of_logits_alone: dict[str, float]
 ) -> None:
     assert examined(Together, kind, True) == of_logits_alone
+
+
+@pytest.mark.parametrize("logits", [None, "net", "output"])
+@pytest.mark.parametrize("kind", ["features first", "another usual name", "a dataclass"])
+def test_a_probe_finds_what_gave_the_logits_and_reads_them_there(kind: str, logits: str | None) -> None:
+    module = nn.ModuleDict({"net": Returning(Classifier().net, kind).eval()})
+    batch = dataset(8)[:8]
+    probe, user = Probe(logits=logits), object()
+    probe.attach(module, user)
+    output = module["net"](batch[0])
+    seen = probe.observe(module, {"loss": torch.tensor(0.0), "output": output}, batch)
+    probe.detach(user)
+    assert torch.equal(seen.logits, find_logits(output))
+    assert probe.entry == "net"
 
 
 @pytest.mark.parametrize("kind", RETURNS)

@@ -13,7 +13,7 @@ from lightning_failures.functional.patches import noisy_patch
 from lightning_failures.functional.retention import gaussian_clones
 from lightning_failures.interventions.changes import Change, Transplant
 from lightning_failures.observe.logits import logits_of
-from lightning_failures.observe.undisturbed import ordinary, undisturbed
+from lightning_failures.observe.undisturbed import undisturbed
 
 __all__ = [
     "as_labels",
@@ -78,7 +78,6 @@ def predict_transplants(
     Returns:
         One column a transplant; (n k), or (n h w k) for pixels, int64.
     """
-    inputs, donors = ordinary(inputs), ordinary(donors)
     columns = []
     for transplant in transplants.values():
         parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
@@ -187,7 +186,7 @@ def _run(
     said = []
     with undisturbed(model, device), torch.no_grad():
         for part in parts:  # copied, since a change may have left it as it was, and a model may write to its input
-            said.append(say(logits_of(model(ordinary(part).clone()), where)))
+            said.append(say(logits_of(model(part.clone()), where)))
     return torch.cat(said)
 
 

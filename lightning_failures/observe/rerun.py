@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.observe.logits import find_logits
-from lightning_failures.observe.undisturbed import ordinary, undisturbed
+from lightning_failures.observe.undisturbed import undisturbed
 
 __all__ = ["check_rerun", "rerun"]
 
@@ -35,7 +35,7 @@ def rerun(
     def run(images: Tensor) -> Tensor:
         with undisturbed(module, images.device, precision, mode="own"), torch.no_grad():
             # copies, since a model may write to its input
-            outputs = [find_logits(target(part.clone())) for part in ordinary(images).split(chunk)]
+            outputs = [find_logits(target(part.clone())) for part in images.split(chunk)]
         tensors = [output.float() for output in outputs if output is not None]
         if not tensors:
             raise _not_the_logits("no tensor")
