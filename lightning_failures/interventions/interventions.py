@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.interchange import Level, interchange_inputs
 from lightning_failures.functional.patches import noisy_patch
 from lightning_failures.functional.retention import gaussian_clones
