@@ -11,4 +11,3 @@ from lightning_failures.callbacks.simplicity.rules import *
 from lightning_failures.callbacks.simplicity.simple_models import *
 from lightning_failures.callbacks.simplicity.simple_rows import *
 from lightning_failures.callbacks.simplicity.terms import *
-from lightning_failures.callbacks.simplicity.untapped_layers import *

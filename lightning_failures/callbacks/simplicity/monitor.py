@@ -22,7 +22,6 @@ from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.simple_models import SimpleReference, SimpleStream, StreamShape
 from lightning_failures.callbacks.simplicity.simple_rows import SimpleRows, as_floats, home_of, simple_rows
 from lightning_failures.callbacks.simplicity.terms import TERMS
-from lightning_failures.callbacks.simplicity.untapped_layers import UntappedLayers
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.interventions.changes import Change, RawUnits, raw_units
@@ -58,8 +57,6 @@ class SimplicityBiasMonitor(Monitor):
     *Cues*: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``; ``swap_own/<cue>``, the share of predictions
     that follow when an image is scaled to another's value. ``reliance/<cue>``, which the rule ``simple_cue_reliance``
     looks at, is the latter, and for your own cues, which cannot be exchanged, the smaller of both ``eta2``.
-
-    *Layers*: ``layer_difference/<layer>``, accuracy of a linear model of a layer's features minus the network's.
 
     *Retention*: accuracy on images with pixels shuffled, spectra averaged, intensities alone or removed, without one
     ring of spatial frequencies, with one patch as noise, and on Gaussian clones.
@@ -106,7 +103,6 @@ class SimplicityBiasMonitor(Monitor):
         self.examination: Examination | None = None
         self.ladder: LadderWatch | None = None
         self.cues: CueWatch | None = None
-        self.layers: UntappedLayers | None = None
         self.shown = SimplicityPictures(wavelengths, unit, _WHERE)
         self._stream: SimpleStream | None = None
         self._units: RawUnits | None = None
@@ -217,8 +213,6 @@ class SimplicityBiasMonitor(Monitor):
         for part in (self.ladder, self.cues, self.examination):
             if part is not None:
                 part.begin(device)
-        if self.layers is not None:
-            self.layers.begin()
         self.shown.begin(evaluation)
         self._batches = 0
         if self.examining.due and self.examination is not None:
@@ -237,7 +231,6 @@ class SimplicityBiasMonitor(Monitor):
     def _watch(self, fixed: SimpleReference, images: int) -> None:
         self.ladder = LadderWatch(fixed.names, len(fixed.linear.bias))
         self.cues = CueWatch(fixed.bins, fixed.logits)
-        self.layers = UntappedLayers(len(fixed.linear.bias))
         self.examination = Examination(fixed, images)
         if self._waited is not None:
             self.examination.load_state_dict(self._waited)
@@ -257,9 +250,6 @@ class SimplicityBiasMonitor(Monitor):
             self.untapped.update(own, simple[self.fixed.linear_name], rows.target)
             self.cues.update(rows.logits, rows.cues, rows.target)
             self.shown.keep(rows)
-        if self.examining.due and self.layers is not None and seen.targets is not None and seen.targets.ndim == 1:
-            with self.examining.budget.spend():
-                self.layers.update(seen.features, seen.targets, evaluation.places(seen, batch_idx))
         self.examining.keep(seen, logits)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
@@ -273,14 +263,11 @@ class SimplicityBiasMonitor(Monitor):
             self.examination.run(model, inputs, targets.to(inputs.device))
 
     def describe(self) -> Any:
-        """Sizes of the layers; what else the metrics need was agreed on when the simple models were fixed."""
-        widths = None if self.layers is None else self.layers.widths
-        return widths or ({} if self._batches else None)
+        """That there was a batch; what the metrics need was agreed on when the simple models were fixed."""
+        return {} if self._batches else None
 
     def build(self, description: Any) -> None:
-        """Make the sums of the layers."""
-        if self.layers is not None:
-            self.layers.build(description)
+        """Nothing: the metrics are made with the simple models."""
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """The ladder, the cues, and what the examination found."""
@@ -301,10 +288,6 @@ class SimplicityBiasMonitor(Monitor):
             found, why = self.examination.compute()
             values |= found
             undefined |= self.examining.reasons(why)
-        if self.layers is not None:
-            with self.examining.budget.spend():
-                values |= self.layers.compute(values["model_accuracy"])
-            undefined |= self.examining.reasons(self.layers.undefined)
         if self.fixed is not None:
             values |= reliance(values, tuple(self.fixed.bins))
             undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))

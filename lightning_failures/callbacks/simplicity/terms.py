@@ -182,21 +182,6 @@ TERMS: tuple[Term, ...] = (
         "describes; low where no single place matters",
     ),
     Term(
-        "layer_reach/*",
-        "Reach of a layer",
-        "Accuracy of a closed-form linear model of the layer's features, fitted on every other validation image and "
-        "tested on the rest.",
-        "0 to 1",
-        "above the network: what comes after the layer wastes what is there",
-    ),
-    Term(
-        "layer_difference/*",
-        "Difference of a layer from the network",
-        "The same minus the network's accuracy.",
-        "-1 to 1",
-        "above 0: what comes after the layer wastes what is there",
-    ),
-    Term(
         "chance",
         "Chance",
         "Accuracy of always naming the most frequent class.",
