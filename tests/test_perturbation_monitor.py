@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from lightning_failures import PerturbationMonitor
-from tests.runs import dataset, fit
+from lightning_failures import FactorErrorMonitor, PerturbationMonitor
+from lightning_failures.callbacks.factors import FACTORS
+from lightning_failures.records import find_term
+from tests.runs import dataset, fit, table
 
 
 @pytest.mark.parametrize("images", [None, 30])
@@ -30,3 +32,21 @@ def test_perturbations_leave_the_trained_weights_bitwise_the_same():
 def test_an_unknown_perturbation_is_an_error_at_construction():
     with pytest.raises(LookupError, match="there is no such perturbation; given fog"):
         PerturbationMonitor(["fog"])
+
+
+def test_each_logged_key_of_the_monitors_of_factors_has_a_term_and_no_term_is_dead():
+    monitors = [FactorErrorMonitor(table(), on_error="raise"), PerturbationMonitor(["darker"], on_error="raise")]
+    run, _ = fit(monitors, epochs=2)
+    logged = [key.removeprefix("failures/factors/") for key in run.callback_metrics if key.startswith("failures/")]
+    explained = {key: find_term(FACTORS.terms, key) for key in logged}
+    assert [key for key, term in explained.items() if term is None] == []
+    assert [term.key for term in FACTORS.terms if term not in explained.values()] == []
+    assert explained["error_ratio/worst"].name == "Worst error ratio"
+    assert [term.key for term in FACTORS.terms if term.headline] == ["error_ratio/*", "error_ratio/worst", "error/all"]
+
+
+def test_each_reason_for_an_undefined_figure_is_one_that_its_term_gives():
+    monitor = FactorErrorMonitor(table(), on_error="raise")
+    fit([monitor], epochs=1)
+    assert all(find_term(FACTORS.terms, key).when_nan for key in monitor.undefined)
+    assert {"spillover/dark", "spillover_mcnemar_p/bright"} <= set(monitor.undefined)

@@ -5,18 +5,19 @@ from pathlib import Path
 import pytest
 
 from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.factors import factor_rows
+from lightning_failures.callbacks.findings import ValidationMetric, find_metric
 from lightning_failures.errors import InputError
 from lightning_failures.records import (
     KINDS,
     Evaluation,
     RunRecord,
-    factor_rows,
     number,
     read_records,
     write_records,
 )
 from lightning_failures.reporting.glossary import glossary
-from lightning_failures.reporting.sentences import headline, status, tally, title, when
+from lightning_failures.reporting.sentences import accuracy_key, headline, status, tally, title, when
 from lightning_failures.reporting.summary import comparison, sparkline, tiles
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
 
@@ -86,7 +87,7 @@ def test_failures_stand_before_warnings_and_cleared_findings_do_not_stand() -> N
 
 
 def test_factor_rows_are_sorted_and_leave_out_what_is_no_factor() -> None:
-    rows = factor_rows(failing().last_values())
+    rows = factor_rows(failing().statistics("factors"))
     assert [row.name for row in rows] == [
         "rare class",
         "small field",
@@ -103,7 +104,7 @@ def test_factor_rows_are_sorted_and_leave_out_what_is_no_factor() -> None:
 
 
 def test_factor_rows_without_counts_know_worst_from_a_factor() -> None:
-    ratios = {"failures/factors/error_ratio/worst": 2.0, "failures/factors/error_ratio/dark": 2.0}
+    ratios = {"error_ratio/worst": 2.0, "error_ratio/dark": 2.0}
     assert [row.name for row in factor_rows(ratios)] == ["dark"]
     assert math.isnan(factor_rows(ratios)[0].images)
 
@@ -119,7 +120,10 @@ def test_when_says_since_or_until() -> None:
 
 
 def test_the_verdict_of_a_failing_and_of_a_healthy_run() -> None:
-    assert headline(failing()) == "Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images."
+    assert (
+        headline(failing(), COLUMNS)
+        == "Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images."
+    )
     assert tally(failing()) == "2 failures and 1 warning stand; 1 finding raised earlier was cleared."
     assert status(failing()) == "failing"
     assert tally(healthy()) == "No failure was found in 6 evaluations."
@@ -127,7 +131,7 @@ def test_the_verdict_of_a_failing_and_of_a_healthy_run() -> None:
 
 
 def test_nothing_is_said_of_a_run_that_was_never_evaluated() -> None:
-    assert headline(RunRecord("raw")) == "Nothing was evaluated, so nothing can be said about this run."
+    assert headline(RunRecord("raw"), COLUMNS) == "Nothing was evaluated, so nothing can be said about this run."
     assert tally(RunRecord("raw")) == "No verdict."
     assert status(RunRecord("raw")) == "unknown"
 
@@ -139,7 +143,7 @@ def test_a_monitor_that_stepped_aside_qualifies_no_failure() -> None:
     record = RunRecord("raw", [Evaluation(0, 1, {"val_loss": 1.0})], [error])
     assert tally(record) == "No failure was found in 1 evaluation; 1 monitor stepped aside, so not all was watched."
     assert status(record) == "warned"
-    assert headline(record) == "Evaluated after 1 epoch; no accuracy was logged."
+    assert headline(record, COLUMNS) == "Evaluated after 1 epoch; no accuracy was logged."
 
 
 def test_one_failure_stands_in_the_singular() -> None:
@@ -165,20 +169,69 @@ def test_the_glossary_explains_what_was_logged_and_no_more() -> None:
     assert [term.key.replace("*", "penultimate") for term in glossary(keys, COLUMNS)] == keys
 
 
+def named(record: RunRecord, noun: str, name: str) -> RunRecord:
+    """The record of a run whose monitor of one noun has a name of its own."""
+    for evaluation in record.evaluations:
+        for key in [key for key in evaluation.values if key.startswith(f"failures/{noun}/")]:
+            evaluation.values[key.replace(f"failures/{noun}/", f"failures/{name}/")] = evaluation.values.pop(key)
+    record.columns = {name: noun}
+    return RunRecord.from_dict(json.loads(json.dumps(record.to_dict(), allow_nan=False)))
+
+
+def test_a_record_of_an_earlier_version_names_no_monitor() -> None:
+    plain = failing().to_dict()
+    del plain["columns"]
+    assert RunRecord.from_dict(plain).names_of("factors") == ["factors"]
+
+
+def test_a_named_monitor_is_explained_and_told_from_its_record() -> None:
+    record = named(failing(), "factors", "scanner")
+    terms = glossary(record.last_values(), COLUMNS, [record])
+    assert {term.key for term in terms} >= {"failures/scanner/error_ratio/*", "failures/scanner/error_ratio/worst"}
+    assert not any(term.key.startswith("failures/factors/") for term in terms)
+    assert [(tile.name, tile.note) for tile in tiles(record, COLUMNS) if "Worst" in tile.name] == [
+        ("Worst error ratio, scanner", "rare class")
+    ]
+    table = dict(comparison([record, failing()], COLUMNS))
+    assert table["Worst error ratio, scanner"] == ["1.94 (rare class)", "not logged"]
+    assert table["Worst error ratio"] == ["not logged", "1.94 (rare class)"]
+
+
+def test_a_monitor_sees_its_own_figures_under_its_noun_and_no_others() -> None:
+    record = named(failing(), "factors", "scanner")
+    record.evaluations[-1].values["failures/factors/error/all"] = 0.1
+    record.undefined = {"failures/scanner/low/dark": "why", "failures/factors/low/dark": "other", "val_acc": "x"}
+    seen = record.seen_by("scanner", "factors")
+    assert seen.last("failures/factors/error/all") == pytest.approx(0.48)
+    assert seen.undefined == {"failures/factors/low/dark": "why", "val_acc": "x"}
+    assert record.last("failures/factors/error/all") == 0.1
+
+
+def test_a_named_reference_is_what_the_accuracy_is_compared_with() -> None:
+    said = headline(named(failing(), "simplicity", "mean"), COLUMNS)
+    assert said == "Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images."
+
+
+@pytest.mark.parametrize("key", ["valid_acc", "val/accuracy", "validation_accuracy"])
+def test_the_report_and_the_lead_call_the_same_key_the_accuracy(key: str) -> None:
+    assert accuracy_key(RunRecord("raw", [Evaluation(0, 1, {key: 0.5})])) == key
+    assert find_metric([key]) == ValidationMetric(key, lower_is_better=False)
+
+
 def test_tiles_show_the_main_figures_that_were_logged() -> None:
-    shown = {tile.name: (tile.value, tile.note) for tile in tiles(failing())}
+    shown = {tile.name: (tile.value, tile.note) for tile in tiles(failing(), COLUMNS)}
     assert shown["Accuracy"] == ("0.52", "linear model 0.80")
     assert shown["Worst error ratio"] == ("1.94", "rare class")
     assert shown["Time for monitoring"] == ("4.2%", "of the training")
-    assert tiles(RunRecord("raw")) == []
+    assert tiles(RunRecord("raw"), COLUMNS) == []
 
 
 def test_runs_are_compared_row_by_row_and_gaps_are_named() -> None:
-    table = dict(comparison([failing(), RunRecord("bare", [Evaluation(0, 1, {"val_acc": 0.4})])]))
+    table = dict(comparison([failing(), RunRecord("bare", [Evaluation(0, 1, {"val_acc": 0.4})])], COLUMNS))
     assert table["Accuracy"] == ["0.520", "0.400"]
     assert table["Linear reference"] == ["0.800", "not logged"]
     assert table["Failures standing"] == ["2", "0"]
-    assert "Linear reference" not in dict(comparison([RunRecord("a"), RunRecord("b")]))
+    assert "Linear reference" not in dict(comparison([RunRecord("a"), RunRecord("b")], COLUMNS))
 
 
 def test_a_sparkline_leaves_out_what_is_undefined() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.console import print_finding, print_verdict
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
@@ -22,13 +23,13 @@ def text(of: Console) -> str:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_verdict_fits_the_terminal(width: int) -> None:
     out = console(width)
-    print_verdict([failing(), healthy()], out)
+    print_verdict([failing(), healthy()], COLUMNS, out)
     assert max(len(line.rstrip()) for line in text(out).splitlines()) <= min(width, 110)
 
 
 def test_the_verdict_says_when_how_why_and_what_to_try() -> None:
     out = console(120)
-    print_verdict([failing(), healthy()], out, report=Path("demo/report.html"))
+    print_verdict([failing(), healthy()], COLUMNS, out, report=Path("demo/report.html"))
     said = " ".join(text(out).split())
     for sentence in (
         "raw Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images.",
@@ -45,13 +46,13 @@ def test_the_verdict_says_when_how_why_and_what_to_try() -> None:
 
 def test_failures_are_said_before_warnings() -> None:
     out = console(120)
-    print_verdict([RunRecord("raw", [Evaluation(0, 1, {})], [FACTOR, UNTAPPED])], out)
+    print_verdict([RunRecord("raw", [Evaluation(0, 1, {})], [FACTOR, UNTAPPED])], COLUMNS, out)
     assert text(out).index("Untapped") < text(out).index("rare class")
 
 
 def test_names_that_look_like_markup_are_printed_as_they_stand() -> None:
     out = console(120)
-    print_verdict([RunRecord("[bold]raw[/bold]", [Evaluation(0, 1, {})])], out, report="[red]x.html")
+    print_verdict([RunRecord("[bold]raw[/bold]", [Evaluation(0, 1, {})])], COLUMNS, out, report="[red]x.html")
     assert "[bold]raw[/bold]" in text(out)
     assert "[red]x.html" in text(out)
 
@@ -84,7 +85,7 @@ def test_a_progress_bar_stays_whole_below_the_notice(monkeypatch: pytest.MonkeyP
     with tqdm(total=2, file=screen, ncols=40, leave=True) as bar:
         bar.update(1)
         print_finding(CLEARED)
-        print_verdict([healthy()])
+        print_verdict([healthy()], COLUMNS)
     lines = [line.split("\r")[-1] for line in screen.getvalue().split("\n")]
     assert "epoch 3 cleared Class collapse. Raised at epoch 1." in lines
     assert all("|" not in line for line in lines if "epoch" in line)
@@ -96,7 +97,7 @@ def test_a_terminal_without_such_letters_gets_a_substitute_instead_of_an_error(m
 
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", screen)
-    print_verdict([RunRecord("été", [Evaluation(0, 1, {"val_acc": 0.5})])])
+    print_verdict([RunRecord("été", [Evaluation(0, 1, {"val_acc": 0.5})])], COLUMNS)
     screen.flush()
     raw = screen.buffer
     assert isinstance(raw, io.BytesIO)

@@ -116,6 +116,28 @@ def test_every_factor_stands_in_the_table_with_its_interval(two: str) -> None:
     assert "cloud undefined \u2013 \u2013 0 0" in text
 
 
+def test_a_named_monitor_has_its_own_part_of_the_page(tmp_path: Path) -> None:
+    record = failing()
+    for key, value in record.last_values().items():
+        for noun in ("factors", "simplicity"):
+            if key.startswith(f"failures/{noun}/"):
+                record.evaluations[-1].values[key.replace(noun, f"{noun} 2", 1)] = value
+    record.columns = {name: name[:-2] for name in ("factors 2", "simplicity 2")}
+    html = write_report(tmp_path, [record, healthy()], COLUMNS).read_text(encoding="utf-8")
+    page = Page(html)
+    assert "Errors by kind of image, factors 2" in page.text
+    assert "simplicity 2: Whose prediction comes out" in page.text
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_the_bold_cell_is_the_error_ratio_of_a_factor_that_differs(two: str) -> None:
+    marked = re.findall(r'<tr class="marked"><th scope="row">([^<]*)</th><td>([^<]*)</td>', two)
+    assert ("rare class", "1.94") in marked
+    assert "mixed crop" not in dict(marked)
+    assert "tr.marked th + td { font-weight: 700; }" in two
+
+
 def test_names_are_harmless(tmp_path: Path) -> None:
     finding = Finding(
         kind="factor_failure", subject=EVIL, epoch=0, step=1, evidence={EVIL: EVIL}, message=EVIL, advice=EVIL

@@ -3,16 +3,15 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding, strict
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.strict_json import strict, write_json
 
-__all__ = ["Evaluation", "FactorRow", "RunRecord", "factor_rows", "read_records", "write_records"]
-
-FACTORS = "failures/factors/"
+__all__ = ["Evaluation", "RunRecord", "read_records", "write_records"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,19 @@ class Evaluation:
         epoch: Lightning's epoch, counted from 0.
         step: the global step.
         values: by logged key; nan where a value is undefined.
+
+    Example:
+        >>> Evaluation(0, 10, {"failures/factors/error/all": 0.3, "val_acc": 0.7}).statistics("factors")
+        {'error/all': 0.3}
     """
 
     epoch: int
     step: int
     values: dict[str, float]
+
+    def statistics(self, name: str) -> dict[str, float]:
+        """What one monitor logged, by the part of its keys behind ``failures/<name>/``."""
+        return _statistics(self.values, name)
 
 
 @dataclass
@@ -41,6 +48,8 @@ class RunRecord:
         undefined: why a value is nan, by logged key.
         seconds: duration of the training, monitors included.
         monitor_seconds: the part of it that the monitors took.
+        columns: the noun of each monitor, by the monitor's name, the second part of its keys; a record of an earlier
+            version has none, and its monitors are called as their nouns.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -56,6 +65,7 @@ class RunRecord:
     undefined: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
     monitor_seconds: float | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -87,6 +97,10 @@ class RunRecord:
         """The last value of every key."""
         return {key: value for evaluation in self.evaluations for key, value in evaluation.values.items()}
 
+    def statistics(self, name: str) -> dict[str, float]:
+        """The last values of what one monitor logged, by the part of its keys behind ``failures/<name>/``."""
+        return _statistics(self.last_values(), name)
+
     def matching(self, pattern: str) -> dict[str, float]:
         """Last values of the keys that match a pattern with one ``*``, by what the star stands for.
 
@@ -103,6 +117,40 @@ class RunRecord:
             for key, value in self.last_values().items()
             if key.startswith(before) and key.endswith(after) and len(key) > len(before) + len(after)
         }
+
+    def names_of(self, noun: str) -> list[str]:
+        """The names under which monitors of a noun logged, the noun itself first.
+
+        Example:
+            >>> RunRecord("raw", columns={"scanner": "factors", "collapse": "collapse"}).names_of("factors")
+            ['factors', 'scanner']
+        """
+        return [name for name, its in ({noun: noun} | self.columns).items() if its == noun]
+
+    def seen_by(self, name: str, noun: str) -> "RunRecord":
+        """The run as one monitor saw it: what it logged stands under its noun, whatever its name.
+
+        What draws or tells something of a noun then works for each of its monitors.
+
+        Args:
+            name: of the monitor.
+            noun: its noun.
+
+        Example:
+            >>> run = RunRecord("raw", [Evaluation(0, 10, {"failures/scanner/error/all": 0.3, "val_acc": 0.7})])
+            >>> run.seen_by("scanner", "factors").last_values()
+            {'failures/factors/error/all': 0.3, 'val_acc': 0.7}
+        """
+        if name == noun:
+            return self
+        own, others = f"failures/{name}/", f"failures/{noun}/"
+
+        def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+            kept = {key: value for key, value in values.items() if not key.startswith(others)}
+            return {others + key.removeprefix(own) if key.startswith(own) else key: kept[key] for key in kept}
+
+        evaluations = [replace(each, values=renamed(each.values)) for each in self.evaluations]
+        return replace(self, evaluations=evaluations, undefined=renamed(self.undefined))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers that strict JSON accepts; nan becomes None, an infinity its name."""
@@ -126,62 +174,33 @@ class RunRecord:
             dict(data["undefined"]),
             data.get("seconds"),
             data.get("monitor_seconds"),
+            dict(data.get("columns", {})),
         )
 
 
-class FactorRow(NamedTuple):
-    """One factor at one evaluation; a figure that was not logged is nan."""
-
-    name: str
-    ratio: float  # error rate on the images that carry the factor, over the error rate on all
-    low: float  # 95% interval
-    high: float
-    p_value: float
-    images: float  # that carry the factor
-    errors: float  # misclassified images among them
-
-    @property
-    def differs(self) -> bool:
-        """Whether the interval excludes 1."""
-        return self.low > 1 or self.high < 1
-
-
-def factor_rows(values: Mapping[str, float]) -> list[FactorRow]:
-    """The factors among logged values, highest error ratio first, undefined ones last.
+def write_records(path: str | Path, records: Iterable[RunRecord], where: str = "write_records") -> Path:
+    """Write whole records as strict JSON, from which :func:`read_records` restores them.
 
     Args:
-        values: by logged key, for example ``Evaluation.values`` or ``RunRecord.last_values()``.
+        path: the file.
+        records: of one run or more.
+        where: the public name to put into an error.
 
-    Example:
-        >>> factor_rows({"failures/factors/error_ratio/dark": 2.0, "failures/factors/images/dark": 40.0})[0].ratio
-        2.0
+    Raises:
+        InputError: the file cannot be written.
     """
-    columns: dict[str, dict[str, float]] = {}
-    for key, value in values.items():
-        statistic, _, name = key.removeprefix(FACTORS).partition("/")
-        if key.startswith(FACTORS) and name:
-            columns.setdefault(statistic, {})[name] = value
-    ratios = columns.get("error_ratio", {})
-    counted = columns.get("images") or {name: math.nan for name in ratios if name not in ("worst", "worst_shrunk")}
-    statistics = ("error_ratio", "low", "high", "p_value", "images", "errors")
-    rows = [
-        FactorRow(name, *(columns.get(statistic, {}).get(name, math.nan) for statistic in statistics))
-        for name in counted
-        if name in ratios
-    ]
-    return sorted(rows, key=lambda row: (math.isnan(row.ratio), -row.ratio, row.name))
-
-
-def write_records(path: str | Path, records: Iterable[RunRecord]) -> None:
-    """Write whole records as strict JSON, from which :func:`read_records` restores them."""
-    text = json.dumps([record.to_dict() for record in records], indent=1, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    return write_json(where, path, [record.to_dict() for record in records], indent=1)
 
 
 def read_records(path: str | Path) -> list[RunRecord]:
     """The records of :func:`write_records`."""
     data: Sequence[Mapping[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))
     return [RunRecord.from_dict(record) for record in data]
+
+
+def _statistics(values: Mapping[str, float], name: str) -> dict[str, float]:
+    before = f"failures/{name}/"
+    return {key.removeprefix(before): value for key, value in values.items() if key.startswith(before)}
 
 
 def _number(value: float | str | None) -> float:

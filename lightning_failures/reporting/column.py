@@ -1,7 +1,8 @@
 """What a report needs to know of one noun: its terms, its rules, and what it shows of a run."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import RunRecord
@@ -10,7 +11,7 @@ from lightning_failures.records.term import Term
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "Column", "Tile"]
+__all__ = ["Chart", "Column", "ProgressNote", "Reference", "Row", "Section", "Table", "Tile", "views"]
 
 
 class Tile(NamedTuple):
@@ -27,19 +28,88 @@ class Chart(NamedTuple):
 
     Args:
         name: of the picture, unique in the report; a word.
-        caption: what is seen, in plain sentences.
+        caption: what is seen, in plain sentences; or what gives them for a run, where they depend on what it logged.
         label: what a screen reader says of a run's picture; None where the run logged nothing to be drawn.
-        draw: draws it.
+        draw: draws a run; where there is a ``scale``, a run and the scale.
+        scale: what the pictures of all runs share, such as the limits of an axis.
+        marks_findings: whether findings are marked in it, so that it is logged anew whenever they change.
     """
 
     name: str
-    caption: str
+    caption: str | Callable[[RunRecord], str]
     label: Callable[[RunRecord], str | None]
-    draw: "Callable[[RunRecord], Figure]"
+    draw: "Callable[..., Figure]"
+    scale: Callable[[Sequence[RunRecord]], Any] | None = None
+    marks_findings: bool = False
+
+    def of(self, records: Sequence[RunRecord]) -> "list[Callable[[], Figure] | None]":
+        """What draws each of some runs, on one scale; None where a run logged nothing to be drawn."""
+        given = () if self.scale is None else (self.scale(records),)
+        return [None if self.label(record) is None else partial(self.draw, record, *given) for record in records]
+
+    def caption_of(self, record: RunRecord) -> str:
+        """What is seen in the picture of a run."""
+        return self.caption if isinstance(self.caption, str) else self.caption(record)
+
+
+class Row(NamedTuple):
+    """One row of a table; a marked one stands out."""
+
+    cells: tuple[str, ...]
+    marked: bool = False
+
+
+class Table(NamedTuple):
+    """A table of one run: heads of its columns, and rows whose first cell names them."""
+
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+class Section(NamedTuple):
+    """A part of the report of its own, in which runs stand beside each other.
+
+    Args:
+        name: of the part, unique in the report; a word.
+        title: of the part.
+        caption: what is seen in its picture, in plain sentences.
+        label: what a screen reader says of the picture of some runs.
+        draw: draws some runs in one picture.
+        note: what the marks of the table mean.
+        table: of one run; None where the run logged nothing for it, which leaves it out of the picture too.
+        together: how many runs a picture holds at most.
+    """
+
+    name: str
+    title: str
+    caption: str
+    label: Callable[[Sequence[RunRecord]], str]
+    draw: "Callable[[Sequence[RunRecord]], Figure]"
+    note: str
+    table: Callable[[RunRecord], Table | None]
+    together: int = 2
+
+
+class Reference(NamedTuple):
+    """An accuracy that the model's own is compared with, on the same images."""
+
+    statistic: str  # its key behind ``failures/<noun>/``
+    name: str  # of what reaches it, in words
+
+
+class ProgressNote(NamedTuple):
+    """What a progress bar says after an evaluation."""
+
+    item: str  # what the bar calls it; a word
+    subject: str  # what it is about; cut where the bar has no room
+    value: str
 
 
 class Column(NamedTuple):
     """One noun.
+
+    What it draws and tells of a run looks for keys that begin with ``failures/<noun>/``; of a monitor with a name of
+    its own it is asked through :func:`views`.
 
     Args:
         noun: second part of its logged keys.
@@ -48,6 +118,10 @@ class Column(NamedTuple):
         charts: pictures of a run.
         tiles: figures that describe a run at a glance, those that it logged.
         rows: of a table that compares runs, one column for each run: label -> what is told of a run, or nothing.
+        sections: parts of the report in which runs stand beside each other.
+        reference: what the accuracy of a run is compared with.
+        progress: what a progress bar says after an evaluation, from its values behind ``failures/<name>/``; None
+            where there is nothing to be said.
     """
 
     noun: str
@@ -56,3 +130,17 @@ class Column(NamedTuple):
     charts: tuple[Chart, ...] = ()
     tiles: Callable[[RunRecord], list[Tile]] = lambda record: []
     rows: tuple[tuple[str, Callable[[RunRecord], str]], ...] = ()
+    sections: tuple[Section, ...] = ()
+    reference: Reference | None = None
+    progress: Callable[[Mapping[str, float]], ProgressNote | None] = lambda values: None
+
+
+def views(column: Column, records: Sequence[RunRecord]) -> Iterator[tuple[str, list[RunRecord]]]:
+    """All runs as one monitor of a noun saw them, for each name under which such monitors logged in any of them.
+
+    Yields:
+        What tells the monitor's figures from those of others in a title: nothing, or its name; and the runs, in which
+        its keys begin with ``failures/<noun>/``.
+    """
+    for name in dict.fromkeys(name for record in records for name in record.names_of(column.noun)):
+        yield "" if name == column.noun else name, [record.seen_by(name, column.noun) for record in records]

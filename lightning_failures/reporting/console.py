@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.column import Column
 from lightning_failures.reporting.sentences import headline, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
@@ -32,12 +33,16 @@ STATUSES = {"failing": "bold red", "warned": "bold magenta", "clear": "bold gree
 
 
 def print_verdict(
-    records: Sequence[RunRecord], console: Console | None = None, report: str | Path | None = None
+    records: Sequence[RunRecord],
+    columns: Sequence[Column],
+    console: Console | None = None,
+    report: str | Path | None = None,
 ) -> None:
     """Say of each run whether, when, how and why it fails, and what to try.
 
     Args:
         records: the runs.
+        columns: what is known of each noun, such as what the accuracy is compared with.
         console: where to print; by default the terminal, above a progress bar where one is running.
         report: the written report, to be named at the end.
     """
@@ -47,7 +52,7 @@ def print_verdict(
         out.print(Rule(Text("Verdict", style="bold"), align="left", style="dim"), width=width)
         for record in records:
             out.print(Text(record.name, style="bold"))
-            lines = [Text(headline(record)), Text(tally(record), style=STATUSES[status(record)])]
+            lines = [Text(headline(record, columns)), Text(tally(record), style=STATUSES[status(record)])]
             entries = map(_entry, [*record.standing, *(f for f in record.findings if not f.standing)])
             parts: list[RenderableType] = [*lines, *entries]
             for part in parts:

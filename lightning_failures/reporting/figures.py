@@ -10,7 +10,7 @@ from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import KINDS, MONITOR_ERROR
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
-from lightning_failures.reporting.sentences import REFERENCE_KEY, accuracy_key
+from lightning_failures.reporting.sentences import accuracy_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["accuracy_figure", "accuracy_limits", "interchange_figure"]
 
 _SIMPLICITY = "failures/simplicity/"
+REFERENCE_KEY = _SIMPLICITY + "reference_accuracy"
 _CHANCE = _SIMPLICITY + "chance"
 _FEW = 30  # evaluations up to which each one gets its own mark
 

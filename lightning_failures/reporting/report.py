@@ -1,22 +1,21 @@
 """The report of one or more runs: two JSON files for machines and ``report.html``, one file, for people."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_failures.errors import InputError, MissingPackageError
-from lightning_failures.records.finding import strict
-from lightning_failures.records.numbers import number, p_value
-from lightning_failures.records.run_record import RunRecord, factor_rows, write_records
+from lightning_failures.errors import InputError
+from lightning_failures.records.run_record import RunRecord, write_records
+from lightning_failures.records.strict_json import write_json
+from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting import sentences
-from lightning_failures.reporting.column import Column
+from lightning_failures.reporting.column import Column, Section, views
 from lightning_failures.reporting.figure_style import close, to_svg
-from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.reporting.glossary import glossary
-from lightning_failures.reporting.summary import comparison, tiles
+from lightning_failures.reporting.page import page_template
+from lightning_failures.reporting.summary import comparison, sparkline, tiles
+from lightning_failures.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +26,11 @@ TITLE = "Failure report"
 
 
 def write_report(
-    folder: str | Path, records: Sequence[RunRecord], columns: Sequence[Column], title: str = TITLE
+    folder: str | Path,
+    records: Sequence[RunRecord],
+    columns: Sequence[Column],
+    title: str = TITLE,
+    where: str = "write_report",
 ) -> Path:
     """Write ``findings.json``, ``records.json`` and ``report.html`` into a folder, which is made if need be.
 
@@ -39,47 +42,35 @@ def write_report(
         records: the runs; two or three stand side by side.
         columns: what is known of each noun: its terms, its pictures, its tiles.
         title: heading of the page.
+        where: the public name to put into an error.
 
     Returns:
         Path of the page.
 
     Raises:
-        InputError: no run was given, or two have one name.
+        InputError: no run was given, two have one name, or a file cannot be written.
         MissingPackageError: jinja2 or matplotlib is not installed; the other two are written all the same.
     """
-    write_findings(folder, records)
-    write_records(Path(folder) / "records.json", records)
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPackageError(
-            "write_report", "the page needs jinja2", "no jinja2", 'Run pip install "lightning-failures[report]".'
-        ) from error
-    source = resources.files("lightning_failures.reporting").joinpath("report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "p_value": p_value}
-    page = environment.from_string(source).render(
+    write_findings(folder, records, where)
+    write_records(Path(folder) / "records.json", records, where)
+    template = page_template(where, "lightning_failures.reporting", "report.html", sparkline=sparkline)
+    page = template.render(
         title=title,
-        version=_version(),
         words=sentences,
-        runs=[_run(record, place, accuracy_limits(records)) for place, record in enumerate(records)],
-        comparison=comparison(records) if len(records) > 1 else [],
-        factors=_factors(records),
-        glossary=glossary((key for record in records for key in record.last_values()), columns),
+        runs=_runs(records, columns),
+        comparison=comparison(records, columns) if len(records) > 1 else [],
+        sections=_sections(records, columns),
+        glossary=glossary((key for record in records for key in record.last_values()), columns, records),
     )
-    path = Path(folder) / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_file(where, Path(folder) / "report.html", page)
 
 
-def write_findings(folder: str | Path, records: Sequence[RunRecord]) -> Path:
+def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str = "write_report") -> Path:
     """Write ``findings.json``: all findings, and of each run its epochs, time and last values; strict JSON."""
     names = [record.name for record in records]
     if not names or len(set(names)) < len(names):
         given = ", ".join(map(repr, names)) or "none"
-        raise InputError("write_report", "the runs cannot be told apart", given, "Pass runs with different names.")
+        raise InputError(where, "the runs cannot be told apart", given, "Pass runs with different names.")
     data = {
         "findings": [finding.to_dict() | {"run": record.name} for record in records for finding in record.findings],
         "runs": {
@@ -88,66 +79,69 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord]) -> Path:
                 "evaluations": len(record.evaluations),
                 "seconds": record.seconds,
                 "monitor_share": record.monitor_share,
-                "last": {key: strict(float(value)) for key, value in record.last_values().items()},
+                "last": {key: float(value) for key, value in record.last_values().items()},
                 "undefined": record.undefined,
             }
             for record in records
         },
-        "version": _version(),
+        "version": __version__,
     }
-    path = Path(folder) / "findings.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    return write_json(where, Path(folder) / "findings.json", data)
 
 
-def _run(record: RunRecord, place: int, limits: tuple[float, float]) -> dict[str, Any]:
-    """What the page shows of one run."""
-    from lightning_failures.callbacks.channels.figures import record_bars
+def _runs(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """What the page shows of each run."""
+    figures: list[list[tuple[Any, str]]] = [[] for _ in records]
+    for column in columns:
+        for name, seen in views(column, records):
+            for chart in column.charts:
+                for place, (record, make) in enumerate(zip(seen, chart.of(seen), strict=True)):
+                    if make is not None:
+                        svg = _draw(make, _identifier(chart.name, name, place), chart.label(record) or "")
+                        caption = chart.caption_of(record)
+                        figures[place].append((svg, f"{name}: {caption}" if name else caption))
+    return [_run(record, columns) | {"figures": figures[place]} for place, record in enumerate(records)]
 
-    last = record.last_values()
-    figures = []
-    if sentences.accuracy_key(record):
-        label = f"Accuracy of {record.name} by epoch. {sentences.headline(record)}"
-        figures.append((_draw(lambda: accuracy_figure(record, limits), f"accuracy{place}", label), "accuracy"))
-    own = record.last("failures/simplicity/own/1")
-    if "failures/simplicity/own/1" in last:
-        label = f"Interchange of {record.name} by epoch. At the end one direction decides {number(own)} of pairs."
-        figures.append((_draw(lambda: interchange_figure(record), f"interchange{place}", label), "interchange"))
-    channels = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
-    if channels:
-        most = max(channels, key=lambda name: channels[name])
-        label = f"What {record.name} loses without each band of channels, most without {most}."
-        figures.append((_draw(lambda: record_bars(record), f"channels{place}", label), "channels"))
+
+def _run(record: RunRecord, columns: Sequence[Column]) -> dict[str, Any]:
+    """What the page says of one run."""
     undefined = {key: why for key, why in record.undefined.items() if math.isnan(record.last(key))}
-    findings = [*record.standing, *(finding for finding in record.findings if not finding.standing)]
     reasons: dict[str, list[str]] = {}
     for key, why in undefined.items():
         reasons.setdefault(why, []).append(key)
     return {
         "record": record,
-        "findings": findings,
-        "tiles": tiles(record),
-        "figures": figures,
+        "headline": sentences.headline(record, columns),
+        "findings": [*record.standing, *(finding for finding in record.findings if not finding.standing)],
+        "tiles": tiles(record, columns),
         "undefined": reasons,
-        "values": sorted(last.items()),
+        "values": sorted(record.last_values().items()),
     }
 
 
-def _factors(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The factor figure of all runs and the rows of each."""
-    from lightning_failures.callbacks.factors.figures import factor_figure
+def _sections(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The parts in which runs stand beside each other, one for each monitor that logged something for it."""
+    found = []
+    for column in columns:
+        for name, seen in views(column, records):
+            found += [_section(section, seen, name) for section in column.sections]
+    return [section for section in found if section["tables"]]
 
-    tables = [(record, rows) for record in records if (rows := factor_rows(record.last_values()))]
+
+def _section(section: Section, records: Sequence[RunRecord], monitor: str) -> dict[str, Any]:
+    tables = [(record, table) for record in records if (table := section.table(record)) is not None]
     figures = []
-    for first in range(0, len(tables), 2):  # two runs a figure can still be told apart
-        arms = [record for record, _ in tables[first : first + 2]]
-        worst = "; ".join(
-            f"{record.name}: worst {rows[0].name}, error ratio {number(rows[0].ratio)}" for record, rows in tables
-        )
-        label = f"Error ratios of the factors with 95% intervals. {worst}."
-        figures.append(_draw(lambda arms=arms: factor_figure(*arms), f"factors{first}", label))  # type: ignore[misc]
-    return {"figures": figures, "tables": tables}
+    for first in range(0, len(tables), section.together):
+        shown = [record for record, _ in tables[first : first + section.together]]
+        identifier = _identifier(section.name, monitor, first)
+        figures.append(_draw(lambda shown=shown: section.draw(shown), identifier, section.label(shown)))  # type: ignore[misc]
+    title = f"{section.title}, {monitor}" if monitor else section.title
+    return {"title": title, "caption": section.caption, "note": section.note, "figures": figures, "tables": tables}
+
+
+def _identifier(name: str, monitor: str, place: int) -> str:
+    """A prefix for the ids of a picture, which no other picture has."""
+    return f"{name}{place}" if not monitor else f"{name}{place}-{monitor.encode().hex()}-"
 
 
 def _draw(figure: "Callable[[], Figure]", name: str, label: str) -> Any:
@@ -157,10 +151,3 @@ def _draw(figure: "Callable[[], Figure]", name: str, label: str) -> Any:
     svg = to_svg(drawn, name, label)
     close(drawn)
     return Markup(svg)  # our own, with names escaped by matplotlib and to_svg
-
-
-def _version() -> str:
-    try:
-        return metadata.version("lightning-failures")
-    except metadata.PackageNotFoundError:
-        return "from source"

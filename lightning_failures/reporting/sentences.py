@@ -1,12 +1,17 @@
 """The plain words for findings, figures and runs that the console and the report share."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import KINDS, MONITOR_ERROR, OWN_RULE
 from lightning_failures.records.run_record import RunRecord
+from lightning_failures.records.validation_keys import measured_accuracy, users_accuracy
+from lightning_failures.reporting.column import Column, views
 
 __all__ = [
+    "Compared",
     "accuracy_key",
     "alert",
     "headline",
@@ -18,17 +23,12 @@ __all__ = [
     "when",
 ]
 
-#: Where the accuracy of a run may stand, the one compared with the linear reference first.
-ACCURACY_KEYS = (
-    "failures/simplicity/model_accuracy",
-    "failures/simplicity/accuracy",
-    "failures/collapse/accuracy",
-    "val_acc",
-    "val_accuracy",
-    "val/acc",
-    "val/accuracy",
-)
-REFERENCE_KEY = "failures/simplicity/reference_accuracy"
+
+class Compared(NamedTuple):
+    """What the accuracy of a run is compared with, at the last evaluation."""
+
+    name: str
+    value: float
 
 
 def title(finding: Finding) -> str:
@@ -63,13 +63,13 @@ def alert(finding: Finding) -> str:
 
 
 def accuracy_key(record: RunRecord) -> str | None:
-    """The logged key that holds the run's validation accuracy; None if there is none."""
+    """The logged key that holds the run's validation accuracy, a monitor's before the user's; None without one."""
     logged = record.last_values()
-    return next((key for key in ACCURACY_KEYS if key in logged), None)
+    return measured_accuracy(logged) or users_accuracy(logged)
 
 
-def headline(record: RunRecord) -> str:
-    """The run in one sentence: its accuracy, beside the linear reference's where there is one."""
+def headline(record: RunRecord, columns: Sequence[Column]) -> str:
+    """The run in one sentence: its accuracy, beside that of a reference where there is one."""
     if not record.evaluations:
         return "Nothing was evaluated, so nothing can be said about this run."
     after = f"after {record.epochs} epoch{'s' * (record.epochs != 1)}"
@@ -77,15 +77,21 @@ def headline(record: RunRecord) -> str:
     if key is None:
         return f"Evaluated {after}; no accuracy was logged."
     sentence = f"Accuracy {record.last(key):.2f} {after}"
-    best = reference(record)
-    if math.isnan(best):
+    best = reference(record, columns)
+    if best is None:
         return sentence + "."
-    return f"{sentence}, against {best:.2f} of a linear model on the same images."
+    return f"{sentence}, against {best.value:.2f} of a {best.name} on the same images."
 
 
-def reference(record: RunRecord) -> float:
-    """Accuracy of the linear reference at the last evaluation; nan without one."""
-    return record.last(REFERENCE_KEY)
+def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
+    """What the accuracy is compared with, as a column declares it; None where no such accuracy was logged."""
+    for column in columns:
+        if column.reference is not None:
+            for _, (view,) in views(column, [record]):
+                value = view.last(f"failures/{column.noun}/{column.reference.statistic}")
+                if not math.isnan(value):
+                    return Compared(column.reference.name, value)
+    return None
 
 
 def tally(record: RunRecord) -> str:

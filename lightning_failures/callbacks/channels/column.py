@@ -1,9 +1,31 @@
 """Channels as the report shows them."""
 
+from lightning_failures.callbacks.channels.figures import record_bars
 from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
-from lightning_failures.reporting.column import Column
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.column import Chart, Column
 
 __all__ = ["CHANNELS"]
 
-CHANNELS = Column("channels", TERMS, RULES)
+
+def _label(record: RunRecord) -> str | None:
+    """What the bars of a run say, in words; None where no band has a figure of its own."""
+    sizes = {name: abs(change) for name, change in record.matching("failures/channels/change/*").items()}
+    if not sizes:
+        return None
+    most = max(sizes, key=lambda name: sizes[name])
+    return f"What {record.name} loses without each band of channels, most without {most}."
+
+
+BARS = Chart(
+    name="channels",
+    caption=(
+        "What the model depends on: rise of its cross-entropy without each band of channels, with its standard error, "
+        "on a fixed batch. Grey, and hollow bars: no more than a model that knows nothing shows."
+    ),
+    label=_label,
+    draw=record_bars,
+)
+
+CHANNELS = Column("channels", TERMS, RULES, charts=(BARS,))

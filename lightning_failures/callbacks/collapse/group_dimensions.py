@@ -1,6 +1,7 @@
 """How many dimensions the penultimate features of each class, and of the images with each factor, fill."""
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from lightning_failures.callbacks.collapse.layers import Shape
@@ -8,6 +9,7 @@ from lightning_failures.metrics.grouped_dimension import GroupedDimension
 from lightning_failures.observe.dataset_rows import LoaderRows
 from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.observation import Observation
+from lightning_failures.records.term import find_term
 
 __all__ = ["GroupDimensions"]
 
@@ -71,7 +73,8 @@ class GroupDimensions:
             members = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, rows, batch_idx))
             self.build(self.reader.names)
             assert self.factors is not None
-            members = members.repeat_interleave(len(features) // max(1, len(members)), 0)
+            pixels = len(features) // max(1, len(members))  # of one image stand together
+            members = repeat(members, "n f -> (n pixels) f", pixels=pixels)
             self.factors.to(features.device).update(features, members)
 
     def compute(self) -> dict[str, Tensor]:
@@ -86,6 +89,7 @@ class GroupDimensions:
             summary = {"smallest": found["dimension/smallest"], "median": torch.stack(list(own.values())).nanmedian()}
             shown = own if kind == "factor" else summary | (own if len(own) <= MOST_NAMED else {})
             values |= {f"{kind}_dimension/{name}": value for name, value in shown.items()}
-            why = metric.why_nan["dimension"]
+            term = find_term(metric.terms, "dimension/*")
+            why = "" if term is None else term.when_nan
             self.undefined |= {f"{kind}_dimension/{name}": why for name, value in shown.items() if bool(value.isnan())}
         return values

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lightning_failures.callbacks.factors.factor_rows import FactorRow, factor_rows
 from lightning_failures.errors import InputError
 from lightning_failures.records.numbers import number
-from lightning_failures.records.run_record import FactorRow, RunRecord, factor_rows
+from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def factor_figure(*arms: RunRecord | Sequence[FactorRow], names: Sequence[str] =
         >>> factor_figure([row]).axes[0].get_xscale()
         'log'
     """
-    tables = [factor_rows(arm.last_values()) if isinstance(arm, RunRecord) else list(arm) for arm in arms]
+    tables = [factor_rows(arm.statistics("factors")) if isinstance(arm, RunRecord) else list(arm) for arm in arms]
     titles = list(names) or [arm.name if isinstance(arm, RunRecord) else "" for arm in arms]
     rows = [row for table in tables for row in table]
     if not rows or len(tables) > len(_ARMS):

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.factors.factor_rows import STATISTICS, factor_rows
 from lightning_failures.callbacks.factors.figures import factor_figure
 from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.spillover import Spillover
 from lightning_failures.callbacks.factors.terms import TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.metrics.checks import find_mistakes
+from lightning_failures.metrics.classes import ClassRow, WorstClasses
 from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
-from lightning_failures.records.run_record import factor_rows
 from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["FactorErrorMonitor"]
 
-COLUMNS = ("error_ratio", "low", "high", "p_value", "images", "errors")
+#: Rows of the table of classes.
+MOST_CLASSES = 20
+#: Of the metric, not logged: no rule, figure or table reads it, and an interval that starts above 1 says enough.
+LEFT_OUT = "odds_high/"
 
 
 class FactorErrorMonitor(Monitor):
     """Logs ``failures/factors/error_ratio/<factor>`` with its interval, p-value and counts, and the worst factor.
 
     Beside it ``spillover_ratio/<factor>``: the error ratio over that of the best epoch so far, on the same images;
-    ``spillover/<factor>`` is 1 where the factor fell behind while the network got better.
+    ``spillover/<factor>`` is 1 where the factor fell behind while the network got better. The table
+    ``failures/factors/classes`` holds the classes with the highest error rates, worst first.
 
     Args:
         factors: names of columns that the batch holds, a :class:`.FactorTable`, the path
@@ -57,12 +62,15 @@ class FactorErrorMonitor(Monitor):
         super().__init__(**options)
         self.reader = FactorReader(factors, names, ids)
         self.metric: FactorErrorRatio | None = None
+        self.classes: WorstClasses | None = None
         self.spillover: Spillover | None = None
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
         if self.metric is not None:
             self.metric.to(evaluation.device).reset()
+        if self.classes is not None:
+            self.classes.to(evaluation.device).reset()
         if self.spillover is not None:
             self.spillover.begin(evaluation.device)
 
@@ -71,11 +79,13 @@ class FactorErrorMonitor(Monitor):
         targets = seen.require_targets("FactorErrorMonitor")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor")
         factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
-        self.build(self.describe())
+        self.build((self.reader.names, logits.shape[1]))
         assert self.metric is not None
+        assert self.classes is not None
         assert self.spillover is not None
         factors = factors.to(logits.device, non_blocking=True)
         self.metric.to(logits.device).update(logits, targets, factors)
+        self.classes.to(logits.device).update(logits, targets)
         self.spillover.metric.to(logits.device)
         self.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors)
 
@@ -84,41 +94,45 @@ class FactorErrorMonitor(Monitor):
         if self.spillover is not None:
             self.spillover.conclude()
 
-    def describe(self) -> tuple[str, ...] | None:
-        """Names of the factors."""
-        return self.reader.names
+    def describe(self) -> tuple[tuple[str, ...], int] | None:
+        """Names of the factors, and the number of classes."""
+        return None if self.classes is None else (self.reader.names or (), self.classes.num_classes)
 
     def build(self, description: Any) -> None:
-        """Make the metric."""
+        """Make the metrics."""
         if self.metric is None:
-            self.metric, self.spillover = FactorErrorRatio(list(description)), Spillover(list(description))
+            names, classes = description
+            self.metric, self.spillover = FactorErrorRatio(list(names)), Spillover(list(names))
+            self.classes = WorstClasses(classes, MOST_CLASSES)
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Error ratios with their intervals."""
         assert self.metric is not None
+        assert self.classes is not None
         assert self.spillover is not None
+        self.classes.compute()
         ratios: dict[str, Tensor] = self.metric.compute()
         values = ratios | self.spillover.compute(ratios["error/all"], evaluation.epoch)
-        self.undefined = self.metric.undefined | self.spillover.undefined
-        return values
+        undefined = self.metric.undefined | self.spillover.undefined
+        self.undefined = {key: why for key, why in undefined.items() if not key.startswith(LEFT_OUT)}
+        return {key: value for key, value in values.items() if not key.startswith(LEFT_OUT)}
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
-        """Log one table, a row a factor."""
-        rows: list[list[float | int | str | None]] = [
-            [evaluation.epoch, name, *(float(values[f"{column}/{name}"]) for column in COLUMNS)]
-            for name in self.reader.names or ()
-        ]
-        log_table(
-            evaluation.trainer.loggers,
-            f"failures/{self.name}/table",
-            ["epoch", "factor", *COLUMNS],
-            rows,
-            evaluation.step,
-        )
+        """Log two tables: a row a factor, and the worst classes, a row each."""
+        assert self.metric is not None
+        assert self.classes is not None
+        factors = [(name, *(float(values[f"{key}/{name}"]) for key in STATISTICS)) for name in self.metric.factors]
+        for key, head, rows in (
+            ("table", ("factor", *STATISTICS), factors),
+            ("classes", ("class", *ClassRow._fields[1:]), self.classes.rows),
+        ):
+            cells: list[list[Any]] = [[evaluation.epoch, *row] for row in rows]
+            log_table(
+                evaluation.trainer.loggers, f"failures/{self.name}/{key}", ["epoch", *head], cells, evaluation.step
+            )
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
         """The forest plot of the error ratios."""
-        logged = {f"failures/factors/{key}": value for key, value in values.items()}
-        return {"error_ratios": lambda: factor_figure(factor_rows(logged))}
+        return {"error_ratios": lambda: factor_figure(factor_rows(values))}

@@ -1,32 +1,38 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
-import math
 import time
 import warnings
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
+from lightning_failures.callbacks.findings.named_rules import rules_under_name
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
+from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
+from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import Evaluation, RunRecord
+from lightning_failures.reporting.column import views
 from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
-from lightning_failures.reporting.figures import accuracy_figure
-from lightning_failures.reporting.loggers import log_alert, log_figure
+from lightning_failures.reporting.loggers import log_alert
 from lightning_failures.reporting.report import write_report
-from lightning_failures.reporting.sentences import REFERENCE_KEY, alert
+from lightning_failures.reporting.sentences import alert
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FailureDiagnosis"]
 
@@ -38,7 +44,8 @@ class FailureDiagnosis(Callback):
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
     alert where the logger has alerts, and reported at the end of the run; the worst factor and the newest finding stand
-    in the progress bar.
+    in the progress bar. A monitor with a name of its own has the rules of its noun too, each called
+    ``"<rule> (<name>)"``.
 
     Args:
         rules: the rules to apply: a list or a YAML file, see :func:`.read_rules`;
@@ -78,12 +85,15 @@ class FailureDiagnosis(Callback):
         self.report_dir = report_dir
         self.announce = announce
         self.record = RunRecord(name)
+        self.pictures = Pictures()
         self._streaks: dict[str, int] = {}
-        self._before: dict[str, Any] = {}
+        self._freshness = Freshness()
         self._began = time.perf_counter()
         self._notes = ProgressNotes()
         self._said: list[bool] = []
         self._lacking: set[str] = set()
+        self._own = [rule for rule in self.rules if rule not in standard_rules()]
+        self._told = False
         self._resumed = False
 
     @property
@@ -103,9 +113,18 @@ class FailureDiagnosis(Callback):
 
     # -- Lightning's hooks
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give each monitor with a name of its own the rules of its noun, as they are by then."""
+        for monitor in monitors_of(trainer):
+            if monitor.name != monitor.noun:
+                known = {rule.name for rule in self.rules}
+                copies = rules_under_name(self.rules, monitor.noun, monitor.name)
+                self.rules = (*self.rules, *(rule for rule in copies if rule.name not in known))
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; say so where nothing will ever be evaluated."""
         self._began = time.perf_counter()
+        self.pictures.restart()
         monitors = monitors_of(trainer)
         if monitors and not trainer.enable_validation and trainer.is_global_zero:
             warnings.warn(
@@ -114,10 +133,6 @@ class FailureDiagnosis(Callback):
                 FailuresWarning,
                 stacklevel=2,
             )
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember what is logged already, so that only fresh values count."""
-        self._before = dict(trainer.callback_metrics)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is found in the progress bar too."""
@@ -140,15 +155,18 @@ class FailureDiagnosis(Callback):
 
     def _diagnose(self, trainer: Trainer) -> bool:
         """Whether something was found that should end the run."""
+        self._freshness.look(trainer)
         resumed, self._resumed = self._resumed, False
         last = self.record.evaluations[-1:]
         if resumed and [(e.epoch, e.step) for e in last] == [(trainer.current_epoch, trainer.global_step)]:
             return False  # this evaluation is in the checkpoint that the run went on from
-        fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
-        values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}
+        values = self._freshness.fresh_values(trainer)
+        self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
+        if values and trainer.is_global_zero:
+            self._say_unknown(list(self._freshness.values(trainer)))
         for monitor in monitors_of(trainer):
-            self.record.undefined |= {f"failures/{monitor.name}/{key}": why for key, why in monitor.undefined.items()}
+            self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
             if monitor.failure is not None:
                 self._report_failure(monitor, trainer)
         self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
@@ -180,7 +198,7 @@ class FailureDiagnosis(Callback):
     @property
     def state_key(self) -> str:
         """One a name: two diagnoses of one run need two names."""
-        return self._generate_state_key(name=self.record.name)
+        return state_key(self, self.record.name)
 
     def state_dict(self) -> dict[str, Any]:
         """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
@@ -204,8 +222,7 @@ class FailureDiagnosis(Callback):
         self.record.evaluations.append(evaluation)
         before = len(self.history)
         for rule in self.rules:
-            standing = {f.subject for f in self.findings if f.rule == rule.name}
-            for subject in dict.fromkeys([*rule.subjects(evaluation.values), *sorted(standing)]):
+            for subject in rule.subjects(evaluation.values):
                 if rule.speaks(evaluation.values, subject):
                     self._apply(rule, subject, evaluation)
         metric = self.metric or find_metric(self.record.last_values())
@@ -214,9 +231,8 @@ class FailureDiagnosis(Callback):
 
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation) -> None:
         values = evaluation.values
-        at = next(
-            (i for i, f in enumerate(self.history) if f.standing and (f.rule, f.subject) == (rule.name, subject)), None
-        )
+        said = rule.name, subject_in_words(subject)
+        at = next((i for i, f in enumerate(self.history) if f.standing and (f.rule, f.subject) == said), None)
         counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
         name = f"{rule.name}:{subject}"
         self._streaks[name] = self._streaks.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
@@ -234,12 +250,12 @@ class FailureDiagnosis(Callback):
         self.history.append(
             Finding(
                 kind=rule.kind,
-                subject=subject,
+                subject=subject_in_words(subject),
                 epoch=evaluation.epoch,
                 step=evaluation.step,
                 severity=rule.severity,
                 evidence=figures,
-                message=rule.message.format(subject=subject, **figures),
+                message=rule.sentence(figures, subject),
                 advice=rule.advice,
                 rule=rule.name,
                 criterion=rule.criterion(values, subject),
@@ -256,8 +272,20 @@ class FailureDiagnosis(Callback):
                 stacklevel=2,
             )
 
+    def _say_unknown(self, known: list[str]) -> None:
+        """Say once of each rule that the user wrote or changed which key of it nobody logged."""
+        if self._told:
+            return
+        self._told = True
+        for rule in self._own:
+            missing = [key for key in rule.keys if all(match_key(key, each) is None for each in known)]
+            if missing:
+                more = f" Nor were {len(missing) - 1} more of its keys." if missing[1:] else ""
+                text = f"Rule({rule.name}): {unknown_key(missing[0], known)}{more}"
+                warnings.warn(text, FailuresWarning, stacklevel=2)
+
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
-        name = type(monitor).__name__
+        name = type(monitor).__name__ + ("" if monitor.name == monitor.noun else f" ({monitor.name})")
         if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in self.history):
             return
         self.history.append(
@@ -283,21 +311,27 @@ class FailureDiagnosis(Callback):
                 name = f"{finding.kind} {finding.subject}".strip()
                 log_alert(trainer.loggers, name, alert(finding), finding.severity)
         if changed:
-            self._log_figures(trainer)
+            self.pictures.draw(trainer, self._pictures())
         self._said = [finding.standing for finding in self.history]
 
-    def _log_figures(self, trainer: Trainer) -> None:
-        if not trainer.loggers or find_spec("matplotlib") is None:
-            return
-        if not math.isnan(self.record.last(REFERENCE_KEY)):
-            figure = accuracy_figure(self.record)
-            log_figure(trainer.loggers, "failures/simplicity/accuracy", figure, trainer.global_step)
+    def _pictures(self) -> "dict[str, Callable[[], Figure]]":
+        """The pictures in which findings are marked, of the monitors of this run: logged key -> what draws it."""
+        found: dict[str, Callable[[], Figure]] = {}
+        for column in COLUMNS:
+            for name, (record,) in views(column, [self.record]):
+                watched = self.record.columns.get(name or column.noun) == column.noun
+                for chart in column.charts if watched else ():
+                    (make,) = chart.of([record])
+                    if chart.marks_findings and make is not None:
+                        found[f"failures/{name or column.noun}/{chart.name}"] = make
+        return found
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
         if not trainer.is_global_zero or not self.record.evaluations:
             return
-        self._log_figures(trainer)
+        self.pictures.draw(trainer, self._pictures())
+        self.pictures.finish(trainer)
         report = None if self.report_dir is None else write_report(self.report_dir, [self.record], COLUMNS)
         if self.announce == "verdict":
-            print_verdict([self.record], report=report)
+            print_verdict([self.record], COLUMNS, report=report)

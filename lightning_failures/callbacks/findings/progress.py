@@ -1,12 +1,13 @@
-"""The worst factor and the newest finding in whatever progress bar the Trainer has."""
+"""What the columns say of an evaluation, and the newest finding, in whatever progress bar the Trainer has."""
 
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import KINDS, OWN_RULE
-from lightning_failures.records.run_record import RunRecord, factor_rows
+from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["ProgressNotes"]
 
@@ -14,7 +15,7 @@ WIDTH = 14  # Lightning's rich bar breaks the line after each item that does not
 
 
 class ProgressNotes:
-    """Adds two items to the bar's own; they change at evaluations alone, so that nothing flickers in between.
+    """Adds a few items to the bar's own; they change at evaluations alone, so that nothing flickers in between.
 
     Lightning asks its bar for what it shows at every refresh, and takes text from nobody else: ``self.log`` knows
     numbers only. The bar's ``get_metrics`` is therefore asked through this while the run lasts.
@@ -44,9 +45,13 @@ class ProgressNotes:
 
     def update(self, record: RunRecord) -> None:
         """Say what holds after an evaluation."""
-        rows = [row for row in factor_rows(record.evaluations[-1].values) if row.ratio == row.ratio]
-        if rows:
-            self.items["worst"] = f"{_short(rows[0].name)} {rows[0].ratio:.2f}"
+        evaluation = record.evaluations[-1]
+        for column in COLUMNS:
+            for name in record.names_of(column.noun):
+                note = column.progress(evaluation.statistics(name))
+                if note is not None:
+                    item = note.item if name == column.noun else f"{note.item} {name}"
+                    self.items[item] = f"{_short(note.subject)} {note.value}"
         standing = [finding for finding in record.findings if finding.standing]
         self.items["finding"] = _short(_word(standing[-1])) if standing else "none"
 

@@ -8,15 +8,12 @@ from typing import NamedTuple
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.run_record import RunRecord
+from lightning_failures.records.validation_keys import measured_accuracy, users_accuracy, users_loss
 
 __all__ = ["ValidationMetric", "find_metric", "turning_epoch", "with_lead"]
 
 #: Evaluations without a new best after which a metric has turned; one alone is noise.
 TURNED = 2
-
-_LOSSES = ("val_loss", "val/loss", "valid_loss", "valid/loss", "validation_loss", "validation/loss")
-_ACCURACIES = ("val_acc", "val/acc", "val_accuracy", "val/accuracy", "valid_acc", "valid/acc")
-_OURS = ("failures/collapse/accuracy", "failures/simplicity/model_accuracy")
 
 
 class ValidationMetric(NamedTuple):
@@ -27,15 +24,18 @@ class ValidationMetric(NamedTuple):
 
 
 def find_metric(keys: Iterable[str]) -> ValidationMetric | None:
-    """The validation metric among logged keys: a loss, else an accuracy, by their usual names.
+    """The validation metric among logged keys: a loss, else an accuracy, the user's own before a monitor's.
 
     Example:
         >>> find_metric(["val_acc", "val/loss"])
         ValidationMetric(key='val/loss', lower_is_better=True)
     """
-    known = set(keys)
-    found = next((key for key in (*_LOSSES, *_ACCURACIES, *_OURS) if key in known), None)
-    return None if found is None else ValidationMetric(found, found in _LOSSES)
+    logged = list(keys)
+    loss = users_loss(logged)
+    if loss is not None:
+        return ValidationMetric(loss, lower_is_better=True)
+    accuracy = users_accuracy(logged) or measured_accuracy(logged)
+    return None if accuracy is None else ValidationMetric(accuracy, lower_is_better=False)
 
 
 def turning_epoch(record: RunRecord, metric: ValidationMetric) -> int | None:

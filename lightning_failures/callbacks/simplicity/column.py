@@ -1,9 +1,85 @@
 """Simplicity as the report shows it."""
 
+import math
+from collections.abc import Callable
+
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.terms import TERMS
-from lightning_failures.reporting.column import Column
+from lightning_failures.records.numbers import number
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.column import Chart, Column, Reference, Tile
+from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
+from lightning_failures.reporting.sentences import accuracy_key, headline
 
 __all__ = ["SIMPLICITY"]
 
-SIMPLICITY = Column("simplicity", TERMS, RULES)
+_OWN = "failures/simplicity/own/1"
+_REFERENCE = "reference_accuracy"
+
+
+def _accuracy_label(record: RunRecord) -> str | None:
+    if accuracy_key(record) is None:
+        return None
+    return f"Accuracy of {record.name} by epoch. {headline(record, [SIMPLICITY])}"
+
+
+def _accuracy_caption(record: RunRecord) -> str:
+    compared = (
+        "Dashed: a linear model fitted in closed form, on the same images. Bars or band: paired 95% interval of the "
+        "difference, drawn around the network; clear of the dashed line, the difference is more than chance. "
+    )
+    compared *= f"failures/simplicity/{_REFERENCE}" in record.last_values()
+    return f"Validation accuracy. {compared}Numbered: where findings were first raised (hollow: cleared since)."
+
+
+def _interchange_label(record: RunRecord) -> str | None:
+    if _OWN not in record.last_values():
+        return None
+    own = number(record.last(_OWN))
+    return f"Interchange of {record.name} by epoch. At the end one direction decides {own} of pairs."
+
+
+def _tiles(record: RunRecord) -> list[Tile]:
+    own = record.last(_OWN)
+    if not math.isfinite(own):
+        return []
+    return [Tile("One direction decides", f"{own:.2f}", "of image pairs", record.series(_OWN)[1])]
+
+
+def _last(statistic: str) -> Callable[[RunRecord], str]:
+    def value(record: RunRecord) -> str:
+        figure = record.last(f"failures/simplicity/{statistic}")
+        return "" if math.isnan(figure) else f"{figure:.3f}"
+
+    return value
+
+
+SIMPLICITY = Column(
+    "simplicity",
+    TERMS,
+    RULES,
+    charts=(
+        Chart(
+            "accuracy",
+            _accuracy_caption,
+            _accuracy_label,
+            accuracy_figure,
+            scale=accuracy_limits,
+            marks_findings=True,
+        ),
+        Chart(
+            "interchange",
+            "Whose prediction comes out when a donor image takes over the receiver's place on the one main direction "
+            "of the data. Near 1 for \u201cone direction decides\u201d, the decisions hang on one number an image.",
+            _interchange_label,
+            interchange_figure,
+        ),
+    ),
+    tiles=_tiles,
+    rows=(
+        ("Linear reference", _last(_REFERENCE)),
+        ("One direction decides", _last("own/1")),
+        ("The rest decides", _last("donor/1")),
+    ),
+    reference=Reference(_REFERENCE, "linear model"),
+)

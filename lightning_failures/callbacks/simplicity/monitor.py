@@ -16,7 +16,7 @@ from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
 from lightning_failures.callbacks.simplicity.comparison import TOO_FEW, Comparison
 from lightning_failures.callbacks.simplicity.course import SimplicityCourse
-from lightning_failures.callbacks.simplicity.cues import reliance, why_no_reliance
+from lightning_failures.callbacks.simplicity.cues import cue_reliance, why_no_reliance
 from lightning_failures.callbacks.simplicity.examination import Examination
 from lightning_failures.callbacks.simplicity.figures import FIGURES
 from lightning_failures.callbacks.simplicity.rules import RULES
@@ -241,7 +241,7 @@ class SimplicityBiasMonitor(Monitor):
         values |= found
         undefined = self.comparison.undefined | self.examining.reasons(why)
         cues = tuple(self.models.bins)
-        values |= reliance(values, cues)
+        values |= cue_reliance(values, cues)
         undefined |= why_no_reliance(undefined, cues)
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values

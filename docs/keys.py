@@ -1,0 +1,38 @@
+"""Writes keys.md, the table of all logged keys, from what the columns declare: python docs/keys.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.records.term import Term
+from lightning_failures.reporting.column import Column
+
+PAGE = Path(__file__).with_name("keys.md")
+HEADS = ("key", "name", "meaning", "unit", "range", "direction", "nan", "headline")
+OPENING = """# What is logged
+
+Each key that a monitor logs, as its column declares it; `python docs/keys.py` writes this page. A star stands for any
+one name: a factor, a layer, a band, a cue. A monitor with a name of its own (`name="scanners"`) logs under
+`failures/scanners/` what stands here under its noun. A headline is one of the few figures that a run is told by. The
+glossary of the report is made from the same declarations.
+"""
+
+
+def page(columns: Sequence[Column]) -> str:
+    """The page in Markdown: one table a noun, in the order of the columns."""
+    parts = [OPENING]
+    for column in columns:
+        rows = [HEADS, ("---",) * len(HEADS), *(_cells(column.noun, term) for term in column.terms)]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        parts.append(f"## failures/{column.noun}/\n\n{table}\n")
+    return "\n".join(parts)
+
+
+def _cells(noun: str, term: Term) -> tuple[str, ...]:
+    said = (term.name, term.meaning, term.unit or "1", term.range, term.direction, term.when_nan or "never")
+    words = (text.replace("|", "\\|") for text in said)
+    return (f"`failures/{noun}/{term.key}`", *words, "yes" if term.headline else "")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(COLUMNS), encoding="utf-8")
