@@ -8,6 +8,7 @@ from lightning_failures.callbacks.simplicity.examination import *
 from lightning_failures.callbacks.simplicity.figures import *
 from lightning_failures.callbacks.simplicity.ladder import *
 from lightning_failures.callbacks.simplicity.monitor import *
+from lightning_failures.callbacks.simplicity.record_figures import *
 from lightning_failures.callbacks.simplicity.rules import *
 from lightning_failures.callbacks.simplicity.samples import *
 from lightning_failures.callbacks.simplicity.scatter import *
