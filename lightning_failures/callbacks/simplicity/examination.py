@@ -14,7 +14,7 @@ from lightning_failures.functional.interchange import Level
 from lightning_failures.interventions.changes import (
     Change,
     RawUnits,
-    Swap,
+    Transplant,
     retention_changes,
     ring_changes,
     total_absorbance_swap,
@@ -25,7 +25,7 @@ from lightning_failures.interventions.interventions import (
     patch_logits,
     predict_changed,
     predict_clones,
-    predict_swapped,
+    predict_transplants,
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.cues import CueSwap
@@ -155,7 +155,7 @@ class Examination:
     def _headline(self, base: BaseRun) -> None:
         self._interchange("headline", self.models.image_directions[:, :1], base, (1,))
         if self.swaps:
-            swapped = predict_swapped(base.model, base.inputs, base.inputs[base.donors], self.swaps)
+            swapped = predict_transplants(base.model, base.inputs, base.inputs[base.donors], self.swaps)
             self.swap.update(base.preds, base.preds[base.donors], swapped)
 
     def _image_ranks(self, base: BaseRun) -> None:
@@ -217,7 +217,7 @@ def _as_they_are(*statistics: str) -> dict[str, str]:
     return {statistic: statistic for statistic in statistics}
 
 
-def _swaps(units: RawUnits, channels: int) -> dict[str, Swap]:
+def _swaps(units: RawUnits, channels: int) -> dict[str, Transplant]:
     if channels != 3:
         return {"total_absorbance": total_absorbance_swap(units)}
 

@@ -62,7 +62,7 @@ class SampleReader:
         inputs, target = seen.require_inputs(_WHERE), seen.require_targets(_WHERE)
         home, images = home_of(inputs.device), as_floats(inputs)
         if self.units is None:
-            self.units = raw_units(self.denormalize, images)
+            self.units = raw_units(self.denormalize, images, _WHERE)
         raw = images if self.denormalize is None else self.units.to_raw(images)
         cues = self.cue_reader.read(seen, home)
         if target.ndim == 1:
