@@ -77,7 +77,7 @@ class Monitor(Callback):
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         self.name = self.noun if name is None else _checked(type(self).__name__, name)
-        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits)
+        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits, where=type(self).__name__)
         self.guard = ErrorGuard(type(self).__name__, on_error, self._stop_listening)
         self.ranks = Agreement(self.guard)
         self.pictures = Pictures()

@@ -81,7 +81,7 @@ def failure_monitors(
         >>> [callback.key("error_ratio/worst") for callback in callbacks[:2]]
         ['failures/scanner/error_ratio/worst', 'failures/factors/error_ratio/worst']
     """
-    probe = Probe(inputs=inputs, targets=targets, logits=logits)
+    probe = Probe(inputs=inputs, targets=targets, logits=logits, where="failure_monitors")
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
     return [
         *([] if factors is None else [FactorErrorMonitor(factors, **options)]),

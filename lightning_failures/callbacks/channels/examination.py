@@ -12,7 +12,8 @@ from lightning_failures.attribution.null_models import Null
 from lightning_failures.callbacks.channels.course import BandProfile, ChannelCourse
 from lightning_failures.functional.channels import jensen_shannon, spearman
 from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
-from lightning_failures.observe.undisturbed import logits_of, ordinary, undisturbed, unwrapped
+from lightning_failures.observe.logits import logits_of
+from lightning_failures.observe.undisturbed import ordinary, undisturbed, unwrapped
 from lightning_failures.spectrum.layout import Layout
 
 __all__ = ["ChannelExamination", "How"]
@@ -88,6 +89,7 @@ class ChannelExamination:
                 null=how.null,
                 channel_axis=how.channel_axis,
                 chunk_size=how.chunk,
+                where="ChannelAttributionMonitor",
             )
         with undisturbed(model, images.device, precision), torch.no_grad():
             logits = torch.cat([logits_of(model(part.clone())).float() for part in images.split(how.chunk)])

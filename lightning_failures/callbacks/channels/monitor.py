@@ -157,7 +157,7 @@ class ChannelAttributionMonitor(Monitor):
         self.examining.keep(seen, logits)
 
     def _look(self, inputs: Tensor) -> None:
-        axis = check_inputs(inputs[:1].float(), self.how.channel_axis, "ablation", None, 1)
+        axis = check_inputs(inputs[:1].float(), self.how.channel_axis, "ablation", None, 1, _WHERE)
         channels = inputs.shape[axis]
         if channels > MOST_CHANNELS:
             given = f"{channels} on axis {axis} of inputs {tuple(inputs.shape)}, at most {MOST_CHANNELS}"
@@ -313,4 +313,4 @@ def _check(method: str, target: str, null: str | None) -> None:
     for name, given, known in choices:
         if given not in known:
             raise UnknownNameError(_WHERE, f"no such {name}", repr(given), f"Choose from {known}.")
-    check_null(null)
+    check_null(null, _WHERE)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_failures.callbacks.collapse.layers import Shape
 from lightning_failures.metrics.grouped_dimension import GroupedDimension
-from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.term import find_term
@@ -56,7 +56,7 @@ class GroupDimensions:
             self.factors = GroupedDimension(names, self.num_features)
 
     def update(
-        self, features: Tensor, labels: Tensor | None, seen: Observation, rows: LoaderRows, batch_idx: int
+        self, features: Tensor, labels: Tensor | None, seen: Observation, rows: DatasetRows, batch_idx: int
     ) -> None:
         """Add a batch.
 

@@ -78,8 +78,8 @@ class CollapseMonitor(Monitor):
     ) -> None:
         super().__init__(**options)
         if layers is not None:
-            self.probe.listen_also(layers)
-        reader = None if factors is None else FactorReader(factors)
+            self.probe.listen_also(layers, type(self).__name__)
+        reader = None if factors is None else FactorReader(factors, where=type(self).__name__)
         self.parts = CollapseParts(reader, by_class=by_class, similarity=similarity)
         self.untrained: WatchedLayers | None = WatchedLayers()  # None as soon as it is known, or cannot be any more
         self.window = TrainingWindow(every_n_steps)
