@@ -28,8 +28,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures import FactorErrorRatio
-from lightning_failures.data.imagenet_x import FACTORS, read_imagenet_x
-from lightning_failures.data.predictions import read_predictions
+from lightning_failures.data import FACTORS, read_imagenet_x, read_predictions
 from lightning_failures.functional import count_factor_errors, error_ratio, error_ratio_interval, factor_p_value, holm
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenetx" / "model_predictions"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures import CueExplainedVariance, DecisionDimension, ExplainedBySimple, interchange, planted_scene
-from lightning_failures.data.planted import PlantedCase, PlantedScene
+from lightning_failures.data import PlantedCase, PlantedScene
 from lightning_failures.functional import (
     covariance,
     cue_edges,

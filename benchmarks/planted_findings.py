@@ -36,7 +36,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import FailureDiagnosis, SimplicityBiasMonitor, planted_scene
-from lightning_failures.data.planted import PlantedCase, PlantedImages, PlantedScene
+from lightning_failures.data import PlantedCase, PlantedImages, PlantedScene
 from lightning_failures.records import strict
 
 HERE = "failures/simplicity/"

@@ -5,13 +5,14 @@ signature is its options, its docstring their help. Only the command that is nam
 """
 
 import sys
-from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lightning_failures.commands.options import add_options
 from lightning_failures.errors import FailuresError
+from lightning_failures.version import __version__
 
 __all__ = ["COMMANDS", "main"]
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser("lightning-failures", description="Says when, how and why a vision model fails, while it trains.")
-    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     commands: dict[str, Callable[..., int]] = {}
     for name, text in COMMANDS.items():
@@ -68,17 +69,3 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
-class _Version(Action):
-    """Looks the version up when it is asked for, which takes longer than everything else here."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=SUPPRESS, **settings)
-
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None) -> None:
-        """Print it and leave."""
-        from importlib.metadata import version
-
-        print(version("lightning-failures"))  # noqa: T201
-        parser.exit()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_failures.data.imagenet_x import Which, read_imagenet_x
+from lightning_failures.data import Which, read_imagenet_x
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenetx"
 

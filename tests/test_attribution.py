@@ -210,3 +210,21 @@ def test_the_same_seed_gives_the_same_and_another_seed_another() -> None:
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("method", ["ablation", "gradient_x_input"])
+def test_the_null_floor_is_the_largest_rise_of_eight_shuffles_of_the_last_layer(method: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 3))
+    inputs = torch.randn(40, 6)
+    targets = model(inputs).argmax(1)
+    profile = attribute_channels(model, inputs, targets, method, null="head", seed=5)
+    last = model[2]
+    weight, generator = last.weight.detach().clone(), torch.Generator().manual_seed(6)
+    rises = []
+    for _ in range(8):
+        with torch.no_grad():
+            last.weight.copy_(weight.flatten()[torch.randperm(27, generator=generator)].view_as(weight))
+        rises.append(float(attribute_channels(model, inputs, targets, method, seed=5).values.max()))
+    assert rises[0] < max(rises)
+    assert float(profile.floor) == pytest.approx(max(rises), rel=1e-5)

@@ -10,12 +10,9 @@ import torch
 from rich.console import Console
 
 from lightning_failures import audit_data
-from lightning_failures.audit.audit import DataAudit
-from lightning_failures.audit.figures import audit_figure
-from lightning_failures.audit.sentences import compare, facts, rows
-from lightning_failures.audit.tables import print_audits
+from lightning_failures.audit import DataAudit, audit_figure, compare, facts, print_audits, rows
 from lightning_failures.cli import main
-from lightning_failures.commands.sources import read_source
+from lightning_failures.commands.audit_sources import read_source
 from lightning_failures.errors import FailuresError
 
 

@@ -9,10 +9,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import audit_data
-from lightning_failures.audit import data_sums as surveying
-from lightning_failures.audit.audit import DataAudit
-from lightning_failures.audit.data_sums import Reading, Sample, Survey
-from lightning_failures.audit.small_network import image_views, run_trial
+from lightning_failures.audit import (
+    BatchLayout,
+    DataAudit,
+    DataSums,
+    Sample,
+    data_sums,
+    image_views,
+    run_small_network,
+)
 from lightning_failures.errors import FailuresError
 
 
@@ -54,16 +59,16 @@ def test_the_same_data_in_other_batches_give_the_same_figures() -> None:
 
 def test_what_is_kept_is_bounded_and_the_same_under_any_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     images, target = draw()
-    monkeypatch.setattr(surveying, "TRAIN_IMAGES", 50)
-    monkeypatch.setattr(surveying, "HELD_IMAGES", 20)
-    monkeypatch.setattr(surveying, "HELD_ROWS", 40)
-    surveys = []
+    monkeypatch.setattr(data_sums, "TRAIN_IMAGES", 50)
+    monkeypatch.setattr(data_sums, "HELD_IMAGES", 20)
+    monkeypatch.setattr(data_sums, "HELD_ROWS", 40)
+    cuts = []
     for size in (11, 128):
-        survey = Survey(Reading())
-        survey.read(batches(images, target, size), 0.3)
-        surveys.append(survey)
-        assert (len(survey.train), len(survey.held_images), len(survey.held)) == (50, 20, 40)
-    one, other = surveys
+        data = DataSums(BatchLayout())
+        data.read(batches(images, target, size), 0.3)
+        cuts.append(data)
+        assert (len(data.train), len(data.held_images), len(data.held)) == (50, 20, 40)
+    one, other = cuts
     assert one.train.rows["images"].equal(other.train.rows["images"])
     # both samples of held-out images are in one order, which paired differences rest on
     assert one.held.rows[""][:20].equal(one.held_images.rows["target"])
@@ -91,7 +96,7 @@ def test_torchs_random_state_stays_as_it_is() -> None:
 
 def test_the_small_network_gives_the_same_twice() -> None:
     images, target = draw()
-    runs = [run_trial(images, target, images[:50], target[:50], 3, 5, seed) for seed in (1, 1, 2)]
+    runs = [run_small_network(images, target, images[:50], target[:50], 3, 5, seed) for seed in (1, 1, 2)]
     assert runs[0].right.equal(runs[1].right)
     assert not runs[0].right.equal(runs[2].right)
 
@@ -185,14 +190,24 @@ def test_pixels_with_a_label_each_are_rows() -> None:
 
 
 def test_large_images_are_averaged_down_for_the_network_alone() -> None:
-    survey = Survey(Reading())
+    data = DataSums(BatchLayout())
     images = torch.rand(8, 70, 40, 33)
-    survey.read([(images, torch.arange(8) % 2)], 0.5)
-    assert survey.train.rows["images"].shape[1:] == (70, 15, 15)
-    assert survey.widths["mean_spectrum"] == 70
-    small = Survey(Reading())
+    data.read([(images, torch.arange(8) % 2)], 0.5)
+    assert data.train.rows["images"].shape[1:] == (70, 15, 15)
+    assert data.widths["mean_spectrum"] == 70
+    small = DataSums(BatchLayout())
     small.read([(images[:, :3], torch.arange(8) % 2)], 0.5)
     assert small.train.rows["images"].shape[1:] == (3, 16, 16)
+
+
+def test_images_of_one_mean_spectrum_have_no_direction_and_no_risk_of_small_ones() -> None:
+    images, target = draw()
+    images = (images * 1024).round()
+    images[:, :, 0, 0] -= images.sum((2, 3))  # whole numbers, so that each mean is 0 to the last bit
+    audit = audit_data(batches(images, target), steps=0)
+    assert audit.main == 0
+    assert "linear - main directions" not in audit.differences
+    assert "label_in_small_directions" not in [risk.kind for risk in audit.risks]
 
 
 def test_images_that_cannot_be_used_are_left_out_and_counted() -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_failures import audit_data, planted_scene
-from lightning_failures.audit.audit import DataAudit
-from lightning_failures.data.planted import PlantedCase
+from lightning_failures.audit import DataAudit
+from lightning_failures.data import PlantedCase
 
 
 def audit_rows(rows: Tensor, target: Tensor, steps: int = 150) -> DataAudit:

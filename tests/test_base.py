@@ -1,7 +1,6 @@
 import copy
 import pickle
 import warnings
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.metrics import SumMetric, base, check_rows, check_target
+from lightning_failures.records import Term
 from tests.processes import run_on_processes
 
 
@@ -20,7 +20,10 @@ class Parts(NamedTuple):
 
 
 class Shares(SumMetric[Parts]):
-    why_nan: Mapping[str, str] = {"share": "nothing was seen"}
+    terms = (
+        Term("share/*", "Share", "Of what was seen.", "0 to 1", "describes", when_nan="nothing was seen"),
+        Term("seen", "Seen", "How many were seen.", "0 upwards", "describes"),
+    )
 
     def __init__(self, **kwargs):
         zero = torch.zeros((), dtype=torch.int64)

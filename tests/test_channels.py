@@ -125,10 +125,12 @@ def test_logits_and_targets_that_do_not_fit_are_named() -> None:
     with pytest.raises(InputError) as caught:
         target_scores(torch.zeros(4, 3, 8, 8), torch.zeros(4, 16, 16))
     assert str(caught.value) == (
-        "attribute_channels: logits and targets do not belong together; "
+        "target_scores: logits and targets do not belong together; "
         "given logits (4, 3, 8, 8), targets (4, 16, 16). "
         "Give logits (n c) with targets (n), or logits (n c h w) with targets (n h w)."
     )
+    with pytest.raises(InputError, match=r"^attribute_channels: logits and targets do not belong together"):
+        target_scores(torch.zeros(4, 3, 8, 8), torch.zeros(4, 16, 16), where="attribute_channels")
 
 
 # -- share and floor

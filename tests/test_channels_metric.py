@@ -194,3 +194,10 @@ def test_a_signal_of_nothing_is_nan_and_says_why() -> None:
     metric = ChannelSignal(channels=2, classes=2)
     assert bool(metric.compute()["pattern"].isnan())
     assert metric.undefined["pattern"] == "fewer than two images, or channels or logits that do not vary"
+
+
+def test_a_change_as_large_as_the_floor_does_not_pass_it() -> None:
+    for floor, blank in ((2.0, False), (3.0, True)):
+        metric = ChannelDependence(["a", "b"], floor=floor)
+        metric.update(torch.tensor([[3.0, 1.0], [3.0, 1.0]]))
+        assert bool(metric.compute()["share/a"].isnan()) == blank

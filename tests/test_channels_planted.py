@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_failures import attribute_channels, planted_scene
-from lightning_failures.data.planted import PlantedCase
+from lightning_failures.data import PlantedCase
 
 pytestmark = pytest.mark.slow
 

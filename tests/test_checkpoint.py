@@ -1,9 +1,13 @@
 """GatedCheckpoint on real, tiny Lightning runs whose logged values are scripted."""
 
 import math
+import re
 
 import pytest
+from lightning.pytorch.profilers import AdvancedProfiler
 
+from lightning_failures import FailureDiagnosis, GatedEarlyStopping
+from lightning_failures.records import escape
 from tests.gates import CONSTRAINT, WORST, Scripted, fit, gate, load, loaders, names, script, trainer, written
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -151,6 +155,46 @@ def test_what_the_training_logs_can_be_constrained_without_any_validation(tmp_pa
     trainer([callback], tmp_path, max_epochs=3).fit(module, loaders()[0])
     assert names(tmp_path) == ["epoch=1.ckpt"]
     assert [each["feasible"] for each in written(tmp_path)["evaluations"]] == [False, True, True]
+
+
+@pytest.mark.parametrize("constraint", ["failures/factors/high/* <= 2", 'failures/factors/high/"CD8+/CD4-" <= 2'])
+def test_a_factor_whose_name_holds_a_slash_is_seen(tmp_path, constraint):
+    high = f"failures/factors/high/{escape('CD8+/CD4-')}"
+    lines = [{"val_loss": 2.0, high: 1.5}, {"val_loss": 1.0, high: 4.72, "failures/factors/high/other": 1.0}]
+    fit(gate(tmp_path, constraint, filename="{epoch}"), tmp_path, lines)
+    assert names(tmp_path) == ["epoch=0.ckpt"]
+    assert (
+        written(tmp_path)["evaluations"][1]["why"] == 'failures/factors/high/"CD8+/CD4-" = 4.72 violates <= 2 by 2.72'
+    )
+
+
+def test_the_states_of_callbacks_can_be_file_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    many = [f"failures/factors/high/factor number {i} <= 2" for i in range(30)]
+    lines = [{"val_loss": 1.0} | {f"failures/factors/high/factor number {i}": 1.0 for i in range(30)}]
+    rest = [GatedEarlyStopping(many), FailureDiagnosis([], name="a/run " * 60, announce="nothing")]
+    profiler = AdvancedProfiler(tmp_path / "profile", filename="profile", dump_stats=True)
+    fit(gate(tmp_path, many), tmp_path, lines, callbacks=rest, profiler=profiler)
+    written = " ".join(path.name for path in (tmp_path / "profile").rglob("*.prof"))
+    for callback in ("GatedCheckpoint", "GatedEarlyStopping", "FailureDiagnosis"):
+        assert re.search(rf"{callback}-[0-9a-f]{{8}}\.", written), callback
+
+
+def test_another_configuration_has_another_state(tmp_path):
+    different = [
+        gate(tmp_path),
+        gate(tmp_path, f"{WORST} <= 1.6"),
+        gate(tmp_path, tie_breaks=["max epoch"]),
+        gate(tmp_path, mode="max"),
+        gate(tmp_path, on_infeasible="least_violation"),
+        gate(tmp_path, every_n_epochs=2),
+        GatedEarlyStopping(CONSTRAINT),
+        GatedEarlyStopping(f"{WORST} <= 1.6"),
+        FailureDiagnosis(),
+        FailureDiagnosis(name="other"),
+    ]
+    assert len({callback.state_key for callback in different}) == len(different)
+    assert gate(tmp_path).state_key == gate(tmp_path).state_key
 
 
 def test_last_stays_fresh_although_the_gate_rejects(tmp_path):

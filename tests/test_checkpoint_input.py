@@ -13,8 +13,8 @@ def test_a_key_that_is_never_logged_is_told_after_the_first_evaluation_with_the_
     with pytest.warns(FailuresWarning) as caught:
         fit(gate(tmp_path, "failures/factors/error_ratio/wrost <= 1.5"), tmp_path, script([3, 2], [1, 1]))
     assert [str(each.message) for each in caught if each.category is FailuresWarning] == [
-        "GatedCheckpoint: 'failures/factors/error_ratio/wrost' was not logged; the nearest that was is "
-        "'failures/factors/error_ratio/worst'. Logged: failures/factors/error_ratio/worst, val_loss."
+        "GatedCheckpoint: 'failures/factors/error_ratio/wrost' was not logged; the nearest that were: "
+        "'val_loss', 'failures/factors/error_ratio/worst'."
     ]
     assert names(tmp_path) == []
 
@@ -76,6 +76,10 @@ def test_two_gates_of_one_configuration_are_refused(tmp_path):
         (
             {"monitor": "val_acc", "tie_breaks": ["val_loss"]},
             "an order that cannot be read; given 'val_loss'. Write 'min KEY' or 'max KEY'.",
+        ),
+        (
+            {"monitor": "val_acc", "tie_breaks": ["min failures/factors/high/*"]},
+            "an order by many keys; given 'min failures/factors/high/*'. Name one key without a star.",
         ),
     ],
 )

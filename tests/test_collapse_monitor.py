@@ -237,23 +237,23 @@ def test_a_resumed_run_keeps_its_reference_and_its_course(tmp_path):
 def test_constant_features_keep_nothing_and_nothing_to_compare_with_is_nan():
     reference = CollapseReference()
     now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.5}
-    assert math.isnan(reference.kept("a", now)["kept/a"])
+    assert math.isnan(reference.compare(["a"], now)["kept/a"])
     assert (
         reference.why("a")
         == "no earlier evaluation of this run to compare with, and no sanity check of the untrained network"
     )
     reference.remember("a", now)
-    assert reference.kept("a", {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
-    assert reference.kept("a", {"effective_rank/a": 0.0, "mean_cosine/a": 1.0})["kept/a"] == 0
-    assert reference.kept("a", {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})["kept/a"] == pytest.approx(0.1)
+    assert reference.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
+    assert reference.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": 1.0})["kept/a"] == 0
+    assert reference.compare(["a"], {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})["kept/a"] == pytest.approx(0.1)
 
 
 def test_a_classifier_may_give_up_what_its_labels_do_not_need():
     reference = CollapseReference()
     reference.remember("a", {"effective_rank/a": 60.0, "mean_cosine/a": 0.5})
     collapsed = {"effective_rank/a": 9.0, "mean_cosine/a": 0.1}
-    assert reference.kept("a", collapsed)["kept/a"] == pytest.approx(0.15)
-    assert reference.kept("a", collapsed, label_rank=9.0)["kept/a"] == 1
+    assert reference.compare(["a"], collapsed)["kept/a"] == pytest.approx(0.15)
+    assert reference.compare(["a"], collapsed, label_rank=9.0)["kept/a"] == 1
 
 
 def test_with_labels_a_layer_has_lost_nothing_that_a_later_one_still_has():
@@ -290,4 +290,4 @@ def test_a_network_seen_in_training_mode_is_logged_and_compared_with_nothing():
     reference = CollapseReference()
     reference.start({"effective_rank/a": 80.0, "mean_cosine/a": 0.1, "images/a": 64.0}, compare=False)
     assert reference.initial == {"effective_rank/a": 80.0, "mean_cosine/a": 0.1}
-    assert math.isnan(reference.kept("a", {"effective_rank/a": 4.0, "mean_cosine/a": 0.5})["kept/a"])
+    assert math.isnan(reference.compare(["a"], {"effective_rank/a": 4.0, "mean_cosine/a": 0.5})["kept/a"])

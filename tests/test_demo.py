@@ -18,7 +18,7 @@ from lightning_failures.errors import InputError, MissingPackageError
 SMALL = """
 import sys
 import lightning_failures.data.indian_pines as scene
-from lightning_failures.data.factor_table import FactorTable
+from lightning_failures.data import FactorTable
 
 whole = scene.load_indian_pines
 
@@ -122,7 +122,7 @@ cut = scene.load_indian_pines
 
 def load(*args, **kwargs):
     import signal
-    from lightning_failures.commands.arms import SceneClassifier
+    from lightning_failures.commands.demo_training import SceneClassifier
 
     def step(self, batch, batch_idx):
         if self.current_epoch == 1:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from io import StringIO
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 
-from lightning_failures import FactorErrorMonitor, FailureDiagnosis, Rule
+from lightning_failures import FactorErrorMonitor, FailureDiagnosis, GatedCheckpoint, GatedEarlyStopping, Rule
 from lightning_failures.errors import FailuresWarning, InputError
-from lightning_failures.records import Evaluation
+from lightning_failures.records import Evaluation, escape
 from tests.gates import Scripted, loaders, trainer
 from tests.killed_run import CUTS
 from tests.runs import fit, table
@@ -48,8 +49,9 @@ def test_nothing_is_raised_without_its_evidence_and_that_is_said_once(tmp_path):
     with pytest.warns(FailuresWarning) as caught:
         run(tmp_path, [2.0, 2.0, 2.0, 2.0, {"a": 2.0, "b": 1.0}], callback)
     assert [str(each.message) for each in caught if each.category is FailuresWarning] == [
+        "Rule(high): 'b' was not logged; the nearest that was: 'a'.",
         "Rule(high): it holds, but its evidence was not logged, so nothing is raised; missing b. "
-        "Log it, or leave it out of the message."
+        "Log it, or leave it out of the message.",
     ]
     (finding,) = callback.findings
     assert (finding.epoch, dict(finding.evidence)) == (4, {"a": 2.0, "b": 1.0})
@@ -59,6 +61,105 @@ def test_a_stale_value_raises_nothing(tmp_path):
     callback = diagnosis()
     run(tmp_path, [2.0, {"b": 1.0}, {"b": 1.0}], callback)
     assert callback.history == []
+
+
+class Training(Scripted):
+    """Logs the mean of each epoch, or the last step, of the training too, where the script says so."""
+
+    def __init__(self, lines, **options):
+        super().__init__(lines)
+        self.options = options
+
+    def training_step(self, batch, batch_idx):
+        value = self.script[min(self.trainer.current_epoch, len(self.script) - 1)].get("train_loss")
+        if value is not None:
+            self.log("train_loss", value, **self.options)
+        return super().training_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self):
+        if not self.trainer.sanity_checking:
+            self.log("val_loss", self.script[self.evaluation]["val_loss"])
+            self.evaluation += 1
+
+
+@pytest.mark.parametrize(
+    ("options", "spoken"),
+    [
+        ({}, [0, 1, 4]),
+        (
+            {"on_step": False, "on_epoch": True},
+            [1, 2],
+        ),  # an epoch's mean is known after the validation, and counts once
+        ({"on_step": True, "on_epoch": True}, [0, 1, 2, 4]),
+    ],
+)
+def test_a_rule_on_the_training_loss_speaks_and_a_gate_agrees_with_it(tmp_path, options, spoken):
+    rule = RULE | {"when": "train_loss > 1", "clear": "train_loss < 0", "message": "{train_loss}", "warmup": 0}
+    callback = FailureDiagnosis([rule | {"persistence": 1}], on_error="raise")
+    lines = [{"val_loss": 1.0} | ({"train_loss": 2.0 + epoch} if epoch in (0, 1, 4) else {}) for epoch in range(5)]
+    stopping = GatedEarlyStopping("train_loss <= 1", patience=9)
+    judged = []
+    judge = stopping._gate.judge
+    stopping._gate.judge = lambda trainer: judged.append(judge(trainer)) or judged[-1]
+    checkpoint = GatedCheckpoint("train_loss > 1", dirpath=tmp_path / "kept", save_on_train_epoch_end=False)
+    fitted = trainer([callback, stopping, checkpoint], tmp_path, max_epochs=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FailuresWarning)  # at the first evaluation it may not be known yet
+        fitted.fit(Training(lines, **options), *loaders())
+    assert [each.epoch for each in callback.record.evaluations if "train_loss" in each.values] == spoken
+    assert [verdict.epoch for verdict, _ in judged if verdict.outcomes[0].state == "violated"] == spoken
+    assert [each["epoch"] for each in checkpoint.verdicts.verdicts if each["feasible"]] == spoken
+    assert [finding.epoch for finding in callback.findings] == spoken[:1]
+    values = [each.values["train_loss"] for each in callback.record.evaluations if "train_loss" in each.values]
+    assert values == [verdict.outcomes[0].value for verdict, _ in judged if verdict.outcomes[0].state == "violated"]
+
+
+def test_a_rule_whose_keys_nobody_logged_is_told_once_with_the_nearest(tmp_path):
+    rules = ["standard", RULE | {"when": ["val_los > 1", "vall/* > 2"], "message": "{val_los}", "clear": ()}]
+    lines = [{}, {"val_loss": 1.0, "val_acc": 0.5}, {"val_loss": 1.0, "val_acc": 0.5}]
+    with pytest.warns(FailuresWarning) as caught:
+        run(tmp_path, lines, FailureDiagnosis(rules))
+    assert [str(each.message) for each in caught if each.category is FailuresWarning] == [
+        "Rule(high): 'val_los' was not logged; the nearest that were: 'val_loss', 'val_acc'. "
+        "Nor were 1 more of its keys."
+    ]
+
+
+def test_a_standard_rule_is_told_where_it_was_changed_alone(tmp_path):
+    run(tmp_path, [2.0], FailureDiagnosis())  # warnings are errors here
+    run(tmp_path, [2.0], FailureDiagnosis([RULE]))
+    with pytest.warns(
+        FailuresWarning, match=r"^Rule\(class_collapse\): 'failures/collapse/class_share' was not logged"
+    ):
+        run(tmp_path, [2.0], FailureDiagnosis([{"name": "class_collapse", "persistence": 5}]))
+
+
+def test_a_finding_names_its_subject_as_people_do():
+    rule = {"kind": "own_rule", "name": "pairs", "when": "low/*/* > 1", "clear": "low/*/* < 0", "warmup": 0}
+    callback = FailureDiagnosis([rule | {"message": "{subject}", "persistence": 2}])
+    for epoch, value in enumerate([2.0, 2.0, 2.0, -1.0, -1.0]):
+        values = {"low/CD8+%2FCD4-/%77orst": value, "low/dark/worst": 9.0, "low/a/b": 0.5}
+        callback.evaluate(Evaluation(epoch, epoch, values))
+    (finding,) = callback.history
+    assert (finding.subject, finding.message) == ("CD8+/CD4-, worst", "CD8+/CD4-, worst")
+    assert (finding.epoch, finding.cleared) == (1, 4)
+    assert finding.criterion == 'low/"CD8+/CD4-"/"worst" = 2 > 1, at 2 evaluations in a row'
+
+
+@pytest.mark.parametrize(
+    "name", ["CD8+/CD4-", "scanner=A", "size<16", "a*b", "50%", "worst", '"quoted"', "odds <= 2 of it"]
+)
+def test_a_standard_rule_and_a_gate_see_a_factor_whatever_its_name_holds(name):
+    key = {statistic: f"failures/factors/{statistic}/{escape(name)}" for statistic in ("odds_low", "p_value", "high")}
+    values = {key["odds_low"]: 3.0, key["p_value"]: 0.001, key["high"]: 4.72, "failures/factors/high/other": 1.0}
+    others = ("error_ratio", "low", "odds_ratio", "images", "errors")
+    values |= {f"failures/factors/{statistic}/{escape(name)}": 3.0 for statistic in others}
+    callback = FailureDiagnosis()
+    for epoch in range(6):
+        callback.evaluate(Evaluation(epoch, epoch, values))
+    (finding,) = callback.findings
+    assert (finding.kind, finding.subject) == ("factor_failure", name)
+    assert finding.message.startswith(f"Images with {name} are misclassified 3.00 times")
 
 
 def test_two_rules_of_one_kind_do_not_clear_each_others_findings():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from statsmodels.stats.contingency_tables import mcnemar
@@ -14,7 +15,9 @@ from lightning_failures.functional import (
     ClassMoments,
     UntappedCounts,
     class_moments,
+    count_pairs,
     count_untapped,
+    exact_mcnemar,
     linear_discriminant,
     oas_shrinkage,
     untapped_information,
@@ -153,7 +156,7 @@ def test_an_impossible_shrinkage_is_refused() -> None:
 def test_indian_pines_patches_reach_what_the_docstring_says() -> None:
     pytest.importorskip("tensorly")
     from lightning_failures import load_indian_pines
-    from lightning_failures.data.indian_pines import Patches
+    from lightning_failures.data import Patches
 
     def rows(patches: Patches) -> tuple[torch.Tensor, torch.Tensor]:
         spectra = torch.cat([patches.scene[part].mean((1, 2)) for part in patches.pixels.split(500)])
@@ -231,3 +234,18 @@ def test_pixels_without_a_label_or_a_prediction_are_left_out() -> None:
     reference = torch.tensor([[0, 1, 0, 0, -1]])
     counts = count_untapped(preds, reference, target, ignore_index=255)
     assert [int(count) for count in counts] == [1, 0, 1, 0]
+
+
+def test_mcnemar_is_the_binomial_test_of_either_side_for_every_factor_at_once() -> None:
+    first, second = torch.tensor([[0, 3], [12, 5]]), torch.tensor([[0, 1], [2, 5]])
+    expected = [1.0, *(binomtest(one, one + other).pvalue for one, other in ((3, 1), (12, 2), (5, 5)))]
+    assert exact_mcnemar(first, second).flatten().tolist() == pytest.approx(expected, rel=1e-12)
+    assert torch.equal(exact_mcnemar(first, second), exact_mcnemar(second, first))
+    assert exact_mcnemar(first[:0], second[:0]).shape == (0, 2)
+
+
+def test_pairs_are_counted_where_they_are_kept() -> None:
+    first = torch.tensor([True, True, False, False, True])
+    second = torch.tensor([True, False, True, False, False])
+    kept = torch.tensor([True, True, True, True, False])
+    assert [int(count) for count in count_pairs(first, second, kept)] == [1, 1, 1, 1]

@@ -62,7 +62,10 @@ def test_a_resumed_run_goes_on_counting(tmp_path):
 
 
 def test_a_key_that_is_never_logged_is_told(tmp_path):
-    with pytest.warns(FailuresWarning, match=r"^GatedEarlyStopping: 'val_los' was not logged; .* is 'val_loss'"):
+    with pytest.warns(
+        FailuresWarning,
+        match=r"^GatedEarlyStopping: 'val_los' was not logged; the nearest that were: 'val_loss', 'fail",
+    ):
         fit(GatedEarlyStopping("val_los <= 1"), tmp_path, script([1], [1]), enable_checkpointing=False)
 
 
@@ -73,6 +76,22 @@ def test_a_patience_of_none_is_refused():
         "GatedEarlyStopping: a patience below 1 or a warm-up below 0; given patience=0, warmup=0. "
         "Count evaluations, then epochs."
     )
+
+
+def test_a_key_is_told_of_at_the_first_evaluation_that_logged_anything(tmp_path):
+    with pytest.warns(FailuresWarning) as caught:
+        fit(GatedEarlyStopping("val_los <= 1"), tmp_path, [{}, {"val_loss": 1.0}, {}], enable_checkpointing=False)
+    assert [str(each.message) for each in caught if each.category is FailuresWarning] == [
+        "GatedEarlyStopping: 'val_los' was not logged; the nearest that was: 'val_loss'."
+    ]
+
+
+@pytest.mark.parametrize("options", [{"patience": 2.5}, {"patience": "3"}, {"patience": True}, {"warmup": None}])
+def test_a_patience_that_is_no_whole_number_is_refused(options):
+    with pytest.raises(
+        InputError, match=r"^GatedEarlyStopping: a patience or a warm-up that is no whole number; given"
+    ):
+        GatedEarlyStopping("a <= 1", **options)
 
 
 def test_bad_syntax_names_the_class_and_the_position():

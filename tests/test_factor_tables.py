@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from lightning_failures import FactorDataset, FactorTable
-from lightning_failures.data.factor_dataset import find_rows
+from lightning_failures.data import find_rows
 from lightning_failures.errors import InputError, UnknownNameError
 
 VALUES = torch.tensor([[1, 0], [0, 1], [1, 1]], dtype=torch.bool)

@@ -11,18 +11,15 @@ from torchmetrics import MetricCollection
 from lightning_failures import FactorErrorRatio
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
-    FactorCounts,
     count_factor_errors,
     error_ratio,
     error_ratio_interval,
     factor_p_value,
     holm,
-    misclassification_shift,
     misclassified,
     misclassified_real,
     odds_ratio,
     odds_ratio_interval,
-    prevalence,
     shrunk_error_ratio,
 )
 
@@ -62,12 +59,6 @@ def test_the_ratio_is_that_of_imagenet_x_written_out_in_pandas(images: int, name
             assert math.isnan(ratio)
         else:
             assert ratio == pytest.approx((1 - carrying["is_correct"].mean()) / (1 - average), rel=1e-9, abs=1e-12)
-
-
-def test_prevalence_and_shift_are_those_of_imagenet_x() -> None:
-    counts = FactorCounts(torch.tensor([6, 2]), torch.tensor([10, 30]), torch.tensor(8), torch.tensor(50))
-    torch.testing.assert_close(prevalence(counts), torch.tensor([0.25, 0.75], dtype=torch.float64))
-    torch.testing.assert_close(misclassification_shift(counts), torch.tensor([2.0, -2 / 3], dtype=torch.float64))
 
 
 def test_a_network_whose_scores_are_all_equal_predicts_the_first_class() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_failures import FactorCalibration
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures.data import FACTORS
 from lightning_failures.errors import InputError
 from lightning_failures.functional import calibration_error, count_calibration, overconfidence
 from tests.published import joined, published

@@ -3,16 +3,14 @@ import math
 import pytest
 import torch
 
-from lightning_failures import FactorPrevalence, WorstClasses
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures import WorstClasses
+from lightning_failures.data import FACTORS
 from lightning_failures.functional import (
     ClassCounts,
     FactorCounts,
     count_class_errors,
     fit_profile,
     matched_residual,
-    misclassification_shift,
-    prevalence,
     worst_classes,
     worst_classes_accuracy,
 )
@@ -58,38 +56,6 @@ def test_without_images_the_accuracy_is_nan_and_says_why() -> None:
     assert math.isnan(metric.compute()["accuracy/worst_classes"])
     assert metric.undefined["accuracy/worst_classes"] == "no image was seen"
     assert metric.worst == []
-
-
-# prevalence
-
-
-@published
-def test_prevalence_and_shift_of_a_published_model_are_those_of_pandas() -> None:
-    pd = pytest.importorskip("pandas")
-    data = joined("ResNet50", "multi")
-    metric = FactorPrevalence(FACTORS)
-    metric.update(data.preds, data.classes, data.factors)
-    values = metric.compute()
-    frame = pd.DataFrame(data.factors.int().numpy(), columns=list(FACTORS))
-    everywhere, among_wrong = frame.sum(), frame[(data.preds != data.classes).numpy()].sum()
-    usual = everywhere / everywhere.sum()
-    shift = (among_wrong / among_wrong.sum() - usual) / usual
-    for name in FACTORS:
-        assert float(values[f"prevalence/{name}"]) == pytest.approx(usual[name], rel=1e-12)
-        assert float(values[f"misclassification_shift/{name}"]) == pytest.approx(shift[name], rel=1e-9)
-    assert values["images/all"] == 46110
-
-
-def test_an_absent_factor_has_no_shift_and_says_why() -> None:
-    metric = FactorPrevalence(["dark", "never"])
-    metric.update(torch.tensor([1]), torch.tensor([0]), torch.tensor([[1, 0]]))
-    assert metric.compute()["prevalence/never"] == 0
-    assert metric.undefined == {
-        "misclassification_shift/never": "no image carries the factor, or no misclassified image carries any"
-    }
-    counts = FactorCounts(*(torch.zeros(size, dtype=torch.int64) for size in (2, 2)), torch.tensor(0), torch.tensor(0))
-    assert bool(prevalence(counts).isnan().all())
-    assert bool(misclassification_shift(counts).isnan().all())
 
 
 # published profiles

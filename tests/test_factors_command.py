@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightning_failures.commands.factors import factors
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures.data import FACTORS
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.functional import count_factor_errors, factor_p_value, holm
 from tests.published import DATA, joined, published
@@ -206,7 +206,7 @@ def test_figures_are_written_as_vectors_too(study: dict[str, Path], tmp_path: Pa
 
 def test_bars_start_at_one_and_are_pale_where_chance_may_explain_them() -> None:
     pytest.importorskip("matplotlib")
-    from lightning_failures.commands.factor_figures import compare_figure
+    from lightning_failures.commands.model_figures import compare_figure
 
     values = {
         f"{key}/{name}": value

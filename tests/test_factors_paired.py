@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_failures import PairedErrorRatio
-from lightning_failures.data.imagenet_x import FACTORS
+from lightning_failures.data import FACTORS
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     PairedCounts,
@@ -192,3 +192,14 @@ def test_predictions_of_other_images_are_refused() -> None:
         "PairedErrorRatio.update: the predictions are not of the same images; "
         "given preds (3,) int64, reference_preds (2,) int64. Pass one of each an image."
     )
+
+
+def test_a_factor_that_fell_behind_a_network_no_better_than_before_is_no_spillover() -> None:
+    dark = torch.arange(800) < 400
+    own, reference = dark & (torch.arange(800) < 200), ~dark & (torch.arange(800) < 600)
+    own, reference = own | (torch.arange(800) >= 780), reference | (torch.arange(800) < 20)
+    counts = count_paired_errors(own, reference, dark[:, None])
+    assert counts.all_own == counts.all_reference == 220
+    assert float(paired_ratio(counts)) == 10
+    assert float(paired_p_value(counts)) < 1e-6
+    assert spillover(counts).tolist() == [0]

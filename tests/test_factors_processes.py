@@ -12,7 +12,6 @@ from lightning_failures import (
     FactorCalibration,
     FactorErrorRatio,
     FactorInteraction,
-    FactorPrevalence,
     FactorTrend,
     PairedErrorRatio,
     WorstClasses,
@@ -45,7 +44,6 @@ def metrics() -> dict[str, tuple[Metric, tuple[str, ...]]]:
         "paired": (PairedErrorRatio(NAMES), ("scores", "others", "target", "factors")),
         "interaction": (FactorInteraction(NAMES), usual),
         "calibration": (FactorCalibration(NAMES), usual),
-        "prevalence": (FactorPrevalence(NAMES), usual),
         "trend": (FactorTrend({"light": [0.3, 0.6], "size": [0.5]}), ("scores", "target", "values")),
         "classes": (WorstClasses(CLASSES, k=2), ("scores", "target")),
     }

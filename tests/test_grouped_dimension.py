@@ -128,3 +128,15 @@ def test_members_that_do_not_fit_say_what_to_do():
         "GroupedDimension.update: the members do not fit; given torch.bool of shape (3, 3) for 3 rows and 2 groups. "
         "Pass the index of each row's group, (n) int64, or one column a group, (n g) bool."
     )
+
+
+def test_the_smallest_is_one_of_the_groups_and_not_all_images():
+    generator = torch.Generator().manual_seed(0)
+    members = torch.arange(300) % 3
+    rows = torch.randn(300, 4, generator=generator)
+    rows[members == 2] = 100 * rows[members == 2] * torch.tensor([1.0, 0, 0, 0])
+    metric = GroupedDimension(["a", "b"], 4)
+    metric.update(rows, torch.where(members == 2, -1, members))
+    values = metric.compute()
+    assert values["dimension/all"] < 1.1
+    assert values["dimension/smallest"] == min(values["dimension/a"], values["dimension/b"]) > 3

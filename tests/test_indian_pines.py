@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_failures import load_indian_pines
-from lightning_failures.data.indian_pines import CLASS_NAMES, IndianPines, Patches
+from lightning_failures.data import CLASS_NAMES, IndianPines, Patches
 from lightning_failures.errors import InputError, MissingPackageError
 
 pytest.importorskip("tensorly")
@@ -199,7 +199,7 @@ def test_without_tensorly_the_error_says_what_to_install(monkeypatch: pytest.Mon
 def test_tensorly_keeps_the_backend_that_the_user_has_set() -> None:
     program = (
         "import tensorly; tensorly.set_backend('pytorch');"
-        "from lightning_failures.data.indian_pines import load_indian_pines;"
+        "from lightning_failures.data import load_indian_pines;"
         "scene = load_indian_pines(); print(tensorly.get_backend(), float(scene.train.scene.max()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,9 +1,12 @@
 import pytest
 import torch
 
-from lightning_failures.callbacks.collapse import LayerProbes, TrainingWindow
-from lightning_failures.callbacks.collapse.layer_probes import MOST_TESTED
-from lightning_failures.functional import class_moments, linear_discriminant
+from lightning_failures import LayerProbes
+from lightning_failures.callbacks.collapse import TrainingWindow
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional import class_moments, linear_discriminant, most_lost
+from lightning_failures.metrics import MOST_TESTED
+from tests.processes import run_on_processes
 
 
 def data(images=600, seed=0):
@@ -76,3 +79,83 @@ def test_the_window_is_open_for_the_eight_batches_before_each_nth():
     assert [place for place, (is_open, _) in enumerate(opened) if is_open] == [*range(12, 20), *range(32, 40)]
     assert [place for place, (_, due) in enumerate(opened) if due] == [19, 39]
     assert not any(TrainingWindow(None).open or TrainingWindow(None).step() for _ in range(3))
+
+
+def test_computing_twice_counts_no_image_twice():
+    features, target = data()
+    probes = LayerProbes({"early": 6, "late": 1}, 3)
+    first = feed(probes, features, target, 100)
+    assert probes.compute() == first
+    assert probes.tested["late"].compute()["images"] == 300
+
+
+def test_rows_that_do_not_fit_the_layers_say_so():
+    probes = LayerProbes({"net.0": 2}, 3)
+    with pytest.raises(UnknownNameError) as unknown:
+        probes.update({"net.1": torch.zeros(3, 2)}, torch.zeros(3, dtype=torch.int64))
+    assert str(unknown.value) == (
+        "LayerProbes.update: the layer 'net.0' has no rows; given net.1. Pass rows of every layer."
+    )
+    with pytest.raises(InputError) as short:
+        probes.update({"net.0": torch.zeros(2, 2)}, torch.zeros(3, dtype=torch.int64))
+    assert str(short.value) == (
+        "LayerProbes.update: rows and labels differ in number; given 2 rows of net.0 for 3 labels. "
+        "Pass one row a label."
+    )
+    with pytest.raises(InputError, match=r"LayerProbes\.update: the target is not integer"):
+        probes.update({"net.0": torch.zeros(3, 2)}, torch.zeros(3))
+    with pytest.raises(InputError, match=r"LayerProbes\.update: the number of features of net\.0 differs"):
+        probes.update({"net.0": torch.zeros(3, 4)}, torch.zeros(3, dtype=torch.int64))
+
+
+def test_images_without_a_label_are_neither_fitted_nor_tested():
+    features, target = data()
+    known = target.clone()
+    known[100:] = torch.tensor([-1, 3, 7, -100]).repeat(125)
+    values = feed(LayerProbes({"early": 6, "late": 1}, 3), features, known, 50)
+    few = {name: rows[:100] for name, rows in features.items()}
+    assert values == feed(LayerProbes({"early": 6, "late": 1}, 3), few, target[:100], 50)
+
+
+def test_the_place_in_the_dataset_says_which_half_an_image_is_of():
+    features, target = data()
+    order = torch.randperm(600, generator=torch.Generator().manual_seed(3))
+    shuffled = LayerProbes({"early": 6, "late": 1}, 3)
+    shuffled.update({name: rows[order] for name, rows in features.items()}, target[order], order)
+    plain = feed(LayerProbes({"early": 6, "late": 1}, 3), features, target, 600)
+    assert {key: float(value) for key, value in shuffled.compute().items()} == pytest.approx(
+        {key: float(value) for key, value in plain.items()}
+    )
+
+
+def shard(rank, world, bounds):
+    """The probes of one process, whose images are a slice of the data; the last process may have none."""
+    features, target = data(120)
+    part = slice(bounds[rank], bounds[rank + 1])
+    probes = LayerProbes({"early": 6, "late": 1}, 3)
+    if bounds[rank] < bounds[rank + 1]:
+        probes.update({name: rows[part] for name, rows in features.items()}, target[part], torch.arange(120)[part])
+    return {key: float(value) for key, value in probes.compute().items()}, probes.lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", [(0, 51, 120), (0, 120, 120)])
+def test_probes_of_two_processes_are_those_of_one(bounds):
+    whole = shard(0, 1, (0, 120))
+    for values, lost in run_on_processes(2, shard, bounds):
+        assert values == pytest.approx(whole[0], rel=1e-9)
+        assert lost == whole[1] == "late"
+
+
+def test_of_several_layers_that_lose_the_one_that_loses_most_is_named():
+    values = {
+        "probe_change/b": torch.tensor(-0.1),
+        "probe_change_high/b": torch.tensor(-0.05),
+        "probe_change/c": torch.tensor(-0.3),
+        "probe_change_high/c": torch.tensor(-0.2),
+        "probe_change/d": torch.tensor(-0.5),
+        "probe_change_high/d": torch.tensor(0.1),
+    }
+    assert most_lost(values, ["a", "b", "c", "d"]) == "c"
+    assert most_lost(values, ["a", "b"]) == "b"
+    assert most_lost(values, ["a"]) is None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures import planted_scene
-from lightning_failures.data.planted import PlantedCase, PlantedImages
+from lightning_failures.data import PlantedCase, PlantedImages
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional import class_moments, linear_discriminant
 

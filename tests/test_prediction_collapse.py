@@ -115,7 +115,7 @@ def test_binary_problems_have_no_logit_rank_and_say_why():
     metric.update(randn(20, 2), labels(20, 2))
     values = metric.compute()
     reason = "two classes: their centred logits have rank 1 by construction; look at the features instead"
-    keys = {key for key in values if key.startswith("logit")} | {"k_agreement"}
+    keys = {key for key in values if key.startswith("logit")}
     assert {key: metric.undefined[key] for key in keys} == dict.fromkeys(keys, reason)
     assert metric.undefined.keys() == keys
     assert values["label_effective_rank"] == 1
@@ -158,48 +158,6 @@ def test_no_rows_are_nan_and_say_why():
     metric = PredictionCollapse(3)
     values = metric.compute()
     assert metric.undefined.keys() == values.keys() - {"images", "unlabelled", "non_finite"}
-
-
-def literal_agreement(z, share=0.99):
-    """Over all rows, by the decomposition of the rows themselves."""
-    centred = z - z.mean(1, keepdim=True)
-    mean = centred.mean(0)
-    U, S, V = torch.linalg.svd(centred - mean, full_matrices=False)
-    for k in range(z.shape[1]):
-        rebuilt = mean + (U[:, :k] * S[:k]) @ V[:k]
-        if (rebuilt.argmax(1) == z.argmax(1)).double().mean() >= share:
-            return k
-    raise AssertionError
-
-
-@pytest.mark.parametrize(("scales", "expected"), [((1, 0, 0), 1), ((1, 1, 0), 2), ((1, 1, 1), 3), ((3, 1e-4, 1e-4), 1)])
-def test_k_agreement_is_the_number_of_directions_that_decide(scales, expected):
-    directions = torch.linalg.qr(torch.cat([torch.ones(6, 1).double(), randn(6, 3)], 1)).Q[:, 1:]
-    z = randn(3000, 3, seed=4) * torch.tensor(scales) @ directions.T
-    values = values_of(z)
-    assert values["k_agreement"] == expected == literal_agreement(z)
-
-
-def test_k_agreement_of_the_one_scalar_curve_is_1_and_of_isotropic_logits_is_all():
-    assert values_of(scalar_logits())["k_agreement"] == 1
-    assert values_of(randn(3000, 10))["k_agreement"] == 9
-
-
-def test_k_agreement_is_0_where_one_decision_serves_all():
-    assert values_of(0.1 * randn(500, 4) + torch.tensor([0.0, 9, 0, 0]))["k_agreement"] == 0
-    assert values_of(torch.zeros(50, 4) + torch.tensor([0.0, 9, 0, 0]))["k_agreement"] == 0
-
-
-def test_k_agreement_can_be_left_out_and_says_so():
-    metric = PredictionCollapse(4, agreement_rows=0)
-    metric.update(randn(50, 4), labels(50, 4))
-    metric.compute()
-    reason = "fewer than two finite rows, or none was drawn: agreement_rows=0, or every row occurs twice"
-    assert metric.undefined == {"k_agreement": reason}
-
-
-def test_the_sample_shrinks_with_many_classes():
-    assert [PredictionCollapse(c).agreement_rows for c in (3, 128, 256, 1000)] == [512, 512, 256, 128]
 
 
 def test_half_precision_logits_give_the_statistics_of_their_values():

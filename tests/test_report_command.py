@@ -65,11 +65,31 @@ def test_what_was_not_logged_at_the_evaluation_does_not_pass(run, tmp_path, caps
     assert main(["report", str(tmp_path), "--require", f"{WORST} <= 1.5", "--epoch", "4"]) == 0
 
 
-def test_the_readings_can_be_read_by_programs(run, tmp_path):
-    path = tmp_path / "readings.json"
+def test_a_factor_whose_name_holds_a_slash_does_not_pass(tmp_path, capsys):
+    record = healthy()
+    values = record.evaluations[-1].values
+    values |= {"failures/factors/high/CD8+%2FCD4-": 9.0, "failures/factors/high/size<16": 1.0}
+    write_report(tmp_path, [record], COLUMNS)
+    constraints = ["failures/factors/high/CD8* <= 8", 'failures/factors/high/"CD8+/CD4-" <= 8']
+    constraints += ["failures/factors/high/size<16 <= 2"]
+    assert main(["report", str(tmp_path), "--require", *constraints]) == 1
+    violated = 'failed standardised failures/factors/high/"CD8+/CD4-" = 9 violates <= 8 by 1'
+    assert said(capsys) == [violated, violated, "passed standardised failures/factors/high/size<16 = 1, <= 2"]
+
+
+def test_the_outcomes_can_be_read_by_programs(run, tmp_path):
+    path = tmp_path / "outcomes.json"
     assert main(["report", str(run), "--name", "raw", "--require", f"{WORST} <= 1.5", "--json", str(path)]) == 1
-    (reading,) = json.loads(path.read_text())["raw"]
-    assert (reading["state"], reading["excess"]) == ("violated", pytest.approx(0.44))
+    (outcome,) = json.loads(path.read_text())["raw"]
+    assert (outcome["state"], outcome["excess"]) == ("violated", pytest.approx(0.44))
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_report_that_cannot_be_written_is_told_in_one_line(run, option, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert main(["report", str(run), option, str(tmp_path / "taken" / "file")]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"lightning-failures: error: report: a file cannot be written; given {tmp_path}/taken/file")
 
 
 @pytest.mark.parametrize(

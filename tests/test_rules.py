@@ -61,6 +61,22 @@ def test_an_evaluation_without_the_value_changes_nothing():
     assert spans(run(RULE, 0, 2.0, {}, {"low/dark": math.nan}, 2.0)) == [("dark", 4, None)]
 
 
+def test_conditions_with_fewer_stars_take_the_first_names():
+    rule = Rule(
+        kind="own_rule",
+        when=["high/*/* > low/*/* + 1", "seen/* > 9"],
+        message="{high:.1f} {seen}",
+        evidence={"high": "high/*/*", "seen": "seen/*"},
+        warmup=0,
+        persistence=1,
+    )
+    values = {"high/a/x": 3.0, "low/a/x": 1.0, "high/b/x": 3.0, "low/b/x": 1.0, "seen/a": 10.0, "seen/b": 9.0}
+    assert rule.subjects(values) == ["a/x", "b/x"]
+    (finding,) = run(rule, values).findings
+    assert (finding.subject, finding.message) == ("a, x", "3.0 10.0")
+    assert finding.criterion == "high/a/x = 3 > low/a/x + 1 (now 2), seen/a = 10 > 9, at 1 evaluation"
+
+
 def test_the_state_survives_a_resume_in_plain_containers():
     whole = run(RULE, 0, 2.0, 2.0, 1.1, 1.1)
     first, second = run(RULE, 0, 2.0), FailureDiagnosis([RULE])

@@ -6,7 +6,8 @@ import torch
 from scipy.stats import f_oneway
 from torch import Tensor
 
-from lightning_failures import CueExplainedVariance
+from lightning_failures import CueExplainedVariance, CueSwap
+from lightning_failures.callbacks.simplicity import cue_reliance
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     CueSums,
@@ -14,10 +15,10 @@ from lightning_failures.functional import (
     cue_explained_variance,
     cue_sums,
     grey_level,
+    reliance,
     rescale_to,
     total_absorbance,
 )
-from lightning_failures.metrics import CueSwap
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -240,3 +241,56 @@ def test_a_swap_without_pairs_is_nan_and_says_why() -> None:
 def test_sums_of_nothing_are_zero() -> None:
     assert [tuple(value.shape) for value in CueSums.zero(4, 3)] == [(4, 4), (4, 4, 3), (4,), ()]
     assert CueSums.zero(4, 1).counts.shape == (3, 4)
+
+
+def test_without_an_exchange_a_cue_needs_both_witnesses() -> None:
+    goes_with_the_labels, makes_logits_larger = torch.tensor([0.9, 0.1]), torch.tensor([0.05, 0.8])
+    assert reliance(eta2=goes_with_the_labels, eta2_within=makes_logits_larger).tolist() == pytest.approx([0.05, 0.1])
+    assert reliance(eta2=torch.tensor(0.9), eta2_within=torch.tensor(torch.nan)).isnan()
+
+
+def test_an_exchange_is_believed_before_shares_of_variance() -> None:
+    swap, larger, smaller = torch.tensor(0.4), torch.tensor(0.9), torch.tensor(0.1)
+    assert reliance(swap, larger, larger) is swap
+    assert reliance(swap, smaller, smaller) is swap
+    assert reliance(swap) is swap
+
+
+def test_a_reliance_without_a_witness_is_an_error() -> None:
+    fix = "Pass swap_own, or eta2 and eta2_within."
+    for given, said in (
+        ({}, "nothing"),
+        ({"eta2": torch.tensor(0.1)}, "eta2 alone"),
+        ({"eta2_within": torch.tensor(0.1)}, "eta2_within alone"),
+    ):
+        with pytest.raises(InputError) as error:
+            reliance(**given)
+        assert str(error.value) == f"reliance: no witness of the cue was given; given {said}. {fix}"
+
+
+def test_the_metric_says_how_far_predictions_rest_on_the_cue_by_the_smaller_share() -> None:
+    cue, target = torch.arange(400) % 2, torch.arange(400) % 4 // 2
+    metric = CueExplainedVariance(torch.tensor([0.5]), num_classes=2)
+    for strength in (0.2, 3.0):
+        metric.reset()
+        logits = torch.stack([target + strength * cue, -target - strength * cue], 1).double()
+        metric.update(logits, cue.double(), target)
+        values = metric.compute()
+        assert values["eta2"] < values["eta2_within"]
+        assert values["reliance"] == values["eta2"]
+
+
+def test_the_monitor_takes_each_cue_by_the_witness_that_it_has() -> None:
+    values = {
+        "swap_own/total": torch.tensor(0.7),
+        "eta2/total": torch.tensor(0.1),
+        "eta2_within/total": torch.tensor(0.2),
+        "eta2/scanner": torch.tensor(0.6),
+        "eta2_within/scanner": torch.tensor(0.3),
+        "eta2/size": torch.tensor(0.2),
+        "eta2_within/size": torch.tensor(0.9),
+    }
+    found = {
+        key: round(float(value), 3) for key, value in cue_reliance(values, ["total", "scanner", "size", "no"]).items()
+    }
+    assert found == {"reliance/total": 0.7, "reliance/scanner": 0.3, "reliance/size": 0.2}

@@ -154,3 +154,10 @@ def test_what_cannot_be_counted_is_refused() -> None:
         "ExplainedBySimple.update: predictions and target are not of the same images; given preds (4, 3), "
         "simple_preds (4,), target (4,). Pass labels, not scores: preds.argmax(1)."
     )
+
+
+def test_a_rung_that_reaches_the_threshold_exactly_explains_the_model() -> None:
+    shares = {"total": torch.tensor(torch.nan), "mean_spectrum": torch.tensor(0.75), "low": torch.tensor(1.0)}
+    assert lowest_rung(shares, threshold=0.75) == "mean_spectrum"
+    assert lowest_rung(shares, threshold=0.7500001) == "low"
+    assert lowest_rung({}, threshold=0.75) is None

@@ -248,3 +248,24 @@ def test_grey_digits_repeated_to_colour_are_healthy_at_image_level():
     assert {"total_absorbance", "grey_level", "mean_color"} <= set(monitor.fixed.names)
     assert "reliance/total_absorbance" not in values
     assert not [f for f in diagnosis.history if f.kind in ("one_dimensional_predictions", "simple_cue_reliance")]
+
+
+def test_logits_that_are_not_finite_are_no_right_prediction(monkeypatch):
+    def loss_of_nothing(self, batch, _):
+        return {"loss": 0 * self.idle.sum(), "logits": self(batch[0])}
+
+    monkeypatch.setattr(Fixed, "training_step", loss_of_nothing)  # infinite logits have no finite loss
+    images, labels, _ = scene()
+    lowest = thick(images).argmax(1) == 0
+    right = thick(images).argmax(1) == labels
+
+    def broken(x):
+        """The class of the largest logit stays; in the images of one class the others are minus infinity."""
+        logits = thick(x)
+        others = torch.arange(4) != 0
+        return torch.where((logits.argmax(1) == 0)[:, None] & others, -torch.inf, logits)
+
+    assert broken(images).argmax(1).equal(thick(images).argmax(1))
+    values, *_ = watch(broken, images, labels)
+    assert values["model_accuracy"] == pytest.approx(float((right & ~lowest).double().mean()))
+    assert values["model_accuracy"] < float(right.double().mean()) - 0.2

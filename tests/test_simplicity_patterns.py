@@ -155,3 +155,17 @@ def test_logits_of_other_images_are_refused() -> None:
         "PatchSensitivity.update: logits are not of the same images; given logits (3, 2), changed_logits (3, 4, 2). "
         "Pass logits (n c), and one patch a column: (n c m)."
     )
+
+
+def test_one_logit_is_the_log_odds_of_two_classes() -> None:
+    before, after = torch.tensor([[0.3], [-2.0]]), torch.tensor([[[1.5, -0.4]], [[-1.0, 0.2]]])
+    moved = (torch.sigmoid(after[:, 0].double()) - torch.sigmoid(before.double())).abs().mean()
+    result = patch_sensitivity(sensitivity_sums(before, after))
+    assert float(result.sensitivity) == pytest.approx(float(moved), rel=1e-6)
+    assert float(result.flipped) == 0.5
+
+
+def test_a_ring_ends_before_its_upper_edge() -> None:
+    wave = torch.cos(2 * torch.pi * torch.arange(16) / 4).expand(1, 1, 16, 16)  # a quarter of a cycle a pixel
+    torch.testing.assert_close(remove_ring(wave, 0.1, 0.25), wave, atol=1e-5, rtol=0)
+    torch.testing.assert_close(remove_ring(wave, 0.25, 0.3), torch.zeros_like(wave), atol=1e-5, rtol=0)

@@ -253,3 +253,12 @@ def test_a_model_that_fails_is_still_put_back(images: Tensor) -> None:
     with pytest.raises(RuntimeError):
         predict_changed(model, images, retention_changes())
     assert model.training
+
+
+def test_an_accuracy_of_exactly_chance_leaves_nothing_to_retain() -> None:
+    target = torch.tensor([0, 0, 1, 1])
+    preds = torch.zeros(4, dtype=torch.int64)
+    found = retained(count_retention(preds, torch.stack([target, preds], 1), target, num_classes=2))
+    assert found.accuracy == found.chance == 0.5
+    assert bool(found.retained.isnan().all())  # not infinite for images that became easy
+    assert found.lost.tolist() == [-0.5, 0]

@@ -51,7 +51,9 @@ class Task(NamedTuple):
     def score(self, logits: Tensor, rows: slice) -> Tensor:
         """Score of some of the images; (n), float64; with null heads (n k+1), flattened."""
         parts = logits.chunk(1 + self.null_heads, 1) if self.null_heads else (logits,)
-        return torch.stack([target_scores(part, self.target[rows], self.output) for part in parts], 1).flatten()
+        target, where = self.target[rows], "attribute_channels"
+        scores = [target_scores(part, target, self.output, where=where) for part in parts]
+        return torch.stack(scores, 1).flatten()
 
 
 class Changes(NamedTuple):

@@ -1,51 +1,52 @@
-"""What simple models, and a small network, reach on the images that a survey held out."""
+"""What simple models, and a small network, reach on the images that were held out."""
 
 import torch
 from torch import Tensor
 
-from lightning_failures.audit.data_sums import Survey
-from lightning_failures.audit.small_network import BATCH, Trial, image_views, run_trial
+from lightning_failures.audit.data_sums import DataSums
+from lightning_failures.audit.small_network import BATCH, SmallNetworkRun, image_views, run_small_network
 from lightning_failures.functional.audit import Estimate, LabelDirections, add_sums
-from lightning_failures.functional.discriminant import accuracy_difference_interval, linear_discriminant
+from lightning_failures.functional.discriminant import linear_discriminant
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.ladder import fit_ladder, project
 from lightning_failures.functional.moments import ClassMoments
+from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 
-__all__ = ["accuracy", "difference", "reach_by_directions", "reach_rungs", "reach_trials", "spectra_of"]
+__all__ = ["accuracy", "difference", "directions_right", "mean_spectrum_sums", "rungs_right", "small_networks_right"]
 
 NO_TOTAL = "some images have a total of 0 or below, so these are no raw units; pass denormalize"
 
 
-def spectra_of(survey: Survey) -> list[ClassMoments]:
+def mean_spectrum_sums(data: DataSums) -> list[ClassMoments]:
     """The moments of the mean spectra alone, by group of training images."""
     start = 0
-    for name, width in survey.widths.items():
+    for name, width in data.widths.items():
         if name == "mean_spectrum":
             break
         start += width
-    columns = slice(start, start + survey.widths["mean_spectrum"])
+    columns = slice(start, start + data.widths["mean_spectrum"])
     return [
         ClassMoments(part.counts, part.totals[:, columns], part.squares, part.outer[columns, columns])
-        for part in survey.sums
+        for part in data.feature_sums
     ]
 
 
-def reach_rungs(survey: Survey, notes: dict[str, str]) -> dict[str, Tensor]:
+def rungs_right(data: DataSums, notes: dict[str, str]) -> dict[str, Tensor]:
     """Which held-out images each rung of the ladder gets right; (m), bool, lowest rung first.
 
     Rungs that say the same as others are left out: of one channel, all but its mean and its distribution over the
     pixels; of three, the total beside the grey level. So is the total where the images are in no raw units.
 
     Args:
-        survey: of the data.
+        data: their sums and samples.
         notes: takes what is left out, and why.
     """
-    held, (channels, *space) = survey.held.rows, survey.shape
-    rungs = fit_ladder(add_sums(survey.sums), survey.widths)
+    held, (channels, *space) = data.held.rows, data.shape
+    rungs = fit_ladder(add_sums(data.feature_sums), data.widths)
     left_out = {"first_component", "best_channel", "total_absorbance"} if channels == 1 else set()
     if channels == 3:
         left_out.add("total_absorbance")
-    elif not survey.positive:
+    elif not data.positive:
         left_out.add("total_absorbance")
         notes["total_absorbance"] = NO_TOTAL
     if not space:
@@ -57,13 +58,13 @@ def reach_rungs(survey: Survey, notes: dict[str, str]) -> dict[str, Tensor]:
     }
 
 
-def reach_by_directions(
-    survey: Survey, sums: ClassMoments, info: LabelDirections, main: int
+def directions_right(
+    data: DataSums, sums: ClassMoments, info: LabelDirections, main: int
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Which held-out images a linear model gets right with only the first directions of the spectra, and without them.
 
     Args:
-        survey: of the data.
+        data: their sums and samples.
         sums: moments of the mean spectra.
         info: their directions.
         main: a number of directions that is among those tried, beside 1, 2, 4, ... and all.
@@ -71,7 +72,7 @@ def reach_by_directions(
     Returns:
         Number of directions -> (m), bool, twice.
     """
-    rows, known = survey.held.rows["mean_spectrum"].double(), survey.held.rows[""]
+    rows, known = data.held.rows["mean_spectrum"].double(), data.held.rows[""]
     varying = int((info.variance > 0).sum())
     numbers = sorted({min(2**power, varying) for power in range(varying.bit_length() + 1)} | {main})
     first: dict[int, Tensor] = {}
@@ -83,32 +84,32 @@ def reach_by_directions(
     return first, without
 
 
-def reach_trials(
-    survey: Survey, first: Tensor | None, steps: int, seed: int, notes: dict[str, str]
-) -> dict[str, Trial]:
+def small_networks_right(
+    data: DataSums, first: Tensor | None, steps: int, seed: int, notes: dict[str, str]
+) -> dict[str, SmallNetworkRun]:
     """A small network on each view of the images; see :func:`.image_views`.
 
     Args:
-        survey: of the data.
+        data: their sums and samples.
         first: the first principal direction of the mean spectra; (b).
-        steps: of training; 0: nothing is tried.
+        steps: of training; 0: none is trained.
         seed: of weights and order.
-        notes: takes why nothing is tried.
+        notes: takes why none is trained.
     """
     if steps < 1:
         notes["trials"] = "no small network was asked for"
         return {}
-    if len(survey.train) < 2 * BATCH:
-        notes["trials"] = f"{len(survey.train)} training images are fewer than two batches of {BATCH}"
+    if len(data.train) < 2 * BATCH:
+        notes["trials"] = f"{len(data.train)} training images are fewer than two batches of {BATCH}"
         return {}
-    train, held = survey.train.rows, survey.held_images.rows
+    train, held = data.train.rows, data.held_images.rows
     raw = tuple(part.get("raw", part["images"]) for part in (train, held))
     positive = all(bool((part.sum(1) > 0).all()) for part in raw)
-    if survey.shape[0] > 1 and not positive and "total_absorbance" not in notes:
+    if data.shape[0] > 1 and not positive and "total_absorbance" not in notes:
         notes["without_total"] = "some pixels have a total of 0 or below"
     views = image_views(train["images"], held["images"], (raw[0], raw[1]) if positive else None, first)
     return {
-        name: run_trial(images, train["target"], others, held["target"], survey.classes, steps, seed)
+        name: run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
         for name, (images, others) in views.items()
     }
 
@@ -122,6 +123,5 @@ def accuracy(right: Tensor) -> Estimate:
 
 def difference(right: Tensor, other: Tensor) -> Estimate:
     """Accuracy of one minus that of another on the same images, with Newcombe's paired interval."""
-    pairs = [(right & other), (right & ~other), (~right & other), (~right & ~other)]
-    low, high = accuracy_difference_interval(*(pair.sum().double() for pair in pairs))
-    return Estimate(float((right.double() - other.double()).mean()), float(low), float(high))
+    pairs = count_pairs(right, other, torch.ones_like(right))
+    return Estimate(*(float(value) for value in accuracy_difference(*(pair.double() for pair in pairs))))

@@ -1,8 +1,8 @@
-"""The audit of data before a model is trained: what they invite a network to do, in figures and in plain words."""
+"""The audit of data before a model is trained: what they invite a network to do, in figures."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -12,17 +12,16 @@ from torch import Tensor
 from lightning_failures.audit.accuracies import (
     accuracy,
     difference,
-    reach_by_directions,
-    reach_rungs,
-    reach_trials,
-    spectra_of,
+    directions_right,
+    mean_spectrum_sums,
+    rungs_right,
+    small_networks_right,
 )
-from lightning_failures.audit.data_sums import Reading, Survey
-from lightning_failures.audit.risks import Risk, find_risks
+from lightning_failures.audit.data_audit import DataAudit, linear_rung
+from lightning_failures.audit.data_sums import BatchLayout, DataSums
+from lightning_failures.audit.risks import find_risks
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import (
-    Estimate,
-    LabelDirections,
     add_sums,
     directions_for_variance,
     half_slowdown,
@@ -36,83 +35,9 @@ from lightning_failures.functional.spectra import effective_rank, top1_share
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.spectrum.axes import Axis, channel_names, unit_of
 
-__all__ = ["DataAudit", "audit_data"]
+__all__ = ["audit_data"]
 
 FEWEST = 20  # training images, and held-out ones
-
-
-@dataclass(frozen=True)
-class DataAudit:
-    """What :func:`audit_data` found; every figure with its 95% interval."""
-
-    name: str
-    images: int  # read
-    unit: str  # "images"; "pixels" where each has a label
-    train: int  # that sums were made of
-    held: int  # that accuracies are measured on
-    classes: int  # with training images
-    shape: tuple[int, ...]  # (b h w) or (b)
-    channels: tuple[str, ...]
-    cues: tuple[str, ...]  # the user's own
-    chance: Estimate  # share of the largest class among those held out
-    figures: dict[str, Estimate]  # offset_ratio, effective_rank, top1_share, half_slowdown, ...
-    rungs: dict[str, Estimate]  # accuracy of each rung of the ladder, lowest first
-    trials: dict[str, Estimate]  # accuracy of a small network by view; see image_views
-    batch_trials: dict[str, Estimate]  # the same with each batch's own statistics in batch norm
-    differences: dict[str, Estimate]  # of accuracies on the same images, paired
-    directions: LabelDirections  # of the mean spectra
-    main: int  # directions that hold 95% of their variance
-    first: dict[int, Estimate]  # accuracy of a linear model of the first 1, 2, 4, ... directions
-    without: dict[int, Estimate]  # of all but these
-    mean: Tensor  # (b) over all pixels
-    deviation: Tensor  # (b)
-    axis: Axis | None
-    best_channel: str
-    notes: dict[str, str]  # what is left out or undefined -> why
-    seconds: float
-
-    @property
-    def risks(self) -> tuple[Risk, ...]:
-        """What a network is likely to do wrong on these data; empty where nothing was found."""
-        return find_risks(self)
-
-    @property
-    def linear(self) -> str:
-        """The rung of the linear model of mean spectra."""
-        return _linear(self.shape[0])
-
-    @property
-    def best(self) -> Estimate:
-        """The highest accuracy that anything reached on images as they are: a rung, or the small network."""
-        tried = [*self.rungs.values(), *(self.trials[name] for name in ("as_given", "standardised") if self.trials)]
-        return max(tried, key=lambda estimate: estimate.value)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures as strict JSON has them: nan is null."""
-        directions = self.directions
-        tables = ("figures", "rungs", "trials", "batch_trials", "differences", "first", "without")
-        return {
-            "name": self.name,
-            "images": self.images,
-            "unit": self.unit,
-            "train": self.train,
-            "held": self.held,
-            "classes": self.classes,
-            "shape": list(self.shape),
-            "chance": _plain(self.chance),
-            **{table: {str(key): _plain(value) for key, value in getattr(self, table).items()} for table in tables},
-            "directions": {
-                "variance": [_number(value) for value in directions.variance.tolist()],
-                "label": [_number(value) for value in directions.label.tolist()],
-                "collected": [_number(value) for value in directions.collected.tolist()],
-                "null": _number(float(directions.null)),
-                "null_high": _number(float(directions.null_high)),
-                "hold_95_percent": self.main,
-            },
-            "best_channel": self.best_channel,
-            "notes": self.notes,
-            "risks": [risk.to_dict() for risk in self.risks],
-        }
 
 
 def audit_data(
@@ -171,13 +96,13 @@ def audit_data(
         (True, ['one_number_cue'])
     """
     started = time.perf_counter()
-    survey = Survey(Reading(inputs, targets, denormalize, cues or {}, ignore_index, seed))
-    _read(survey, loader, validation)
-    axis = _axis(wavelengths, unit, survey.shape[0])
-    names = channel_names(survey.shape[0], axis)
-    groups = spectra_of(survey)
-    sums, pixels, notes = add_sums(groups), add_sums(survey.pixels), _notes(survey)
-    constant = _check(survey, sums, pixels)
+    data = DataSums(BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed))
+    _read(data, loader, validation)
+    axis = _axis(wavelengths, unit, data.shape[0])
+    names = channel_names(data.shape[0], axis)
+    groups = mean_spectrum_sums(data)
+    sums, pixels, notes = add_sums(groups), add_sums(data.pixel_sums), _notes(data)
+    constant = _check(data, sums, pixels)
     if constant:
         notes["constant channels"] = ", ".join(names[channel] for channel in constant[:8]) + ", ..." * (
             len(constant) > 8
@@ -185,10 +110,10 @@ def audit_data(
 
     info = label_directions(sums)
     main = directions_for_variance(info)
-    rungs = reach_rungs(survey, notes)
-    first, without = reach_by_directions(survey, sums, info, main)
-    trials = reach_trials(survey, info.directions[:, 0] if main else None, steps, seed, notes)
-    linear = rungs[_linear(survey.shape[0])]
+    rungs = rungs_right(data, notes)
+    first, without = directions_right(data, sums, info, main)
+    trials = small_networks_right(data, info.directions[:, 0] if main else None, steps, seed, notes)
+    linear = rungs[linear_rung(data.shape[0])]
     differences = {"linear - main directions": difference(linear, first[main])} if main else {}
     if trials:
         given, standard = trials["as_given"].right, trials["standardised"].right
@@ -196,23 +121,23 @@ def audit_data(
         # both samples of held-out images stand in the order of their priorities
         differences["linear - standardised"] = difference(linear[: len(standard)], standard)
     figures = {
-        "offset_ratio": jackknife(offset_ratio, survey.pixels),
-        "effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part))), survey.pixels),
+        "offset_ratio": jackknife(offset_ratio, data.pixel_sums),
+        "effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part))), data.pixel_sums),
         "image_effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part.all))), groups),
         "top1_share": jackknife(lambda part: top1_share(spectrum(covariance(part.all))), groups),
         "half_slowdown": jackknife(lambda part: half_slowdown(label_directions(part)), groups),
     }
     if not isfinite(figures["half_slowdown"].value):
         notes["half_slowdown"] = "the mean spectra say no more of the labels than of shuffled ones"
-    known = survey.held.rows[""]
-    return DataAudit(
+    known = data.held.rows[""]
+    audit = DataAudit(
         name=name,
-        images=survey.images,
-        unit="pixels" if survey.by_pixel else "images",
+        images=data.images,
+        unit="pixels" if data.by_pixel else "images",
         train=int(sums.counts.sum()),
         held=len(known),
         classes=int((sums.counts > 0).sum()),
-        shape=survey.shape,
+        shape=data.shape,
         channels=names,
         cues=tuple(cues or ()),
         chance=accuracy(known == known.bincount().argmax()),
@@ -232,28 +157,29 @@ def audit_data(
         notes=notes,
         seconds=time.perf_counter() - started,
     )
+    return replace(audit, risks=find_risks(audit))
 
 
-def _read(survey: Survey, loader: Iterable[Any], validation: Iterable[Any] | float) -> None:
-    where = survey.reading.where
+def _read(data: DataSums, loader: Iterable[Any], validation: Iterable[Any] | float) -> None:
+    where = data.layout.where
     if isinstance(validation, float | int):
         if not 0 < validation < 1:
             fix = "Pass 0.3, say, or batches of images to hold out."
             raise InputError(where, "the share to hold out is no share", f"validation={validation}", fix)
-        survey.read(loader, validation)
+        data.read(loader, validation)
     else:
-        survey.read(loader, 0.0)
-        survey.read(validation, 1.0)
-    if not survey.images:
+        data.read(loader, 0.0)
+        data.read(validation, 1.0)
+    if not data.images:
         raise InputError(
             where, "there is no data", "a loader without batches", "Pass one that gives images and labels."
         )
 
 
-def _check(survey: Survey, sums: ClassMoments, pixels: Moments) -> list[int]:
+def _check(data: DataSums, sums: ClassMoments, pixels: Moments) -> list[int]:
     """The channels that are constant; an error where nothing can be said."""
-    where, seen, held = survey.reading.where, int(sums.counts.sum()), len(survey.held)
-    left = " and ".join(f"{number:,} {why}" for why, number in survey.left_out.items() if number)
+    where, seen, held = data.layout.where, int(sums.counts.sum()), len(data.held)
+    left = " and ".join(f"{number:,} {why}" for why, number in data.left_out.items() if number)
     said = f"{seen} training and {held} held-out images" + f"; {left}" * bool(left)
     if min(seen, held) < FEWEST:
         fix = f"Pass {FEWEST} labelled images of each or more."
@@ -280,19 +206,7 @@ def _axis(wavelengths: Any, unit: str | None, channels: int) -> Axis | None:
     return Axis(values, None if unit is None else unit_of(unit, "audit_data"))
 
 
-def _notes(survey: Survey) -> dict[str, str]:
+def _notes(data: DataSums) -> dict[str, str]:
     reasons = {"not finite": "hold NaN or infinity", "unlabelled": "have no label"}
-    rows = "pixels" if survey.by_pixel else "images"
-    return {why: f"{number:,} {rows} {reasons[why]}" for why, number in survey.left_out.items() if number}
-
-
-def _linear(channels: int) -> str:
-    return {1: "mean_intensity", 3: "mean_color"}.get(channels, "mean_spectrum")
-
-
-def _plain(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in estimate._asdict().items()}
-
-
-def _number(value: float) -> float | None:
-    return value if isfinite(value) else None
+    rows = "pixels" if data.by_pixel else "images"
+    return {why: f"{number:,} {rows} {reasons[why]}" for why, number in data.left_out.items() if number}

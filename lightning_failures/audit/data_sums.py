@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange, reduce, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.audit import widen_classes
+from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
 from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 
-__all__ = ["Reading", "Sample", "Survey"]
+__all__ = ["BatchLayout", "DataSums", "Sample"]
 
 GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
@@ -24,7 +25,7 @@ PIXELS = 64  # of an image that are looked at where each pixel has a label
 MOST_CLASSES = 10_000
 
 
-class Reading(NamedTuple):
+class BatchLayout(NamedTuple):
     """Where a batch keeps what, as :func:`.audit_data` takes it."""
 
     inputs: Field | None = None
@@ -93,30 +94,30 @@ class Sample:
             self._rows[name][place] = value[room:][new]
 
 
-class Survey:
+class DataSums:
     """All that an audit needs of the data; the same however the batches are cut, and of bounded size.
 
     Args:
-        reading: where a batch keeps what.
+        layout: where a batch keeps what.
     """
 
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
+    def __init__(self, layout: BatchLayout) -> None:
+        self.layout = layout
         self.shape: tuple[int, ...] = ()  # of an image
         self.by_pixel = False  # whether each pixel has a label
         self.widths: dict[str, int] = {}
-        self.sums: list[ClassMoments] = []  # of the ladder's features, by group of training images
-        self.pixels: list[Moments] = []  # of their pixels' spectra
+        self.feature_sums: list[ClassMoments] = []  # of the ladder's features, by group of training images
+        self.pixel_sums: list[Moments] = []  # of their pixels' spectra
         self.train, self.held, self.held_images = Sample(TRAIN_IMAGES), Sample(HELD_ROWS), Sample(HELD_IMAGES)
         self.images = 0  # all that were read
         self.left_out = {"not finite": 0, "unlabelled": 0}
         self.positive = True  # whether every total over the channels is
-        self._generator = torch.Generator().manual_seed(reading.seed)
+        self._generator = torch.Generator().manual_seed(layout.seed)
 
     @property
     def classes(self) -> int:
         """Number of classes, those without training images included."""
-        return len(self.sums[0].counts)
+        return len(self.feature_sums[0].counts)
 
     def read(self, loader: Iterable[Any], held: float) -> None:
         """Read every batch of a loader.
@@ -135,7 +136,7 @@ class Survey:
         # one row of numbers an image, so that another cut of the data draws the same
         draws = torch.rand(n, 2 + per_image, generator=self._generator, dtype=torch.float64)
         out = (draws[:, 0] < held)[rows.image] & rows.kept
-        mine, priority = rows.kept & ~out, draws[:, 2:].flatten()
+        mine, priority = rows.kept & ~out, rearrange(draws[:, 2:], "n p -> (n p)")
         group = (draws[:, 1] * GROUPS).long()[rows.image]
         self.images += n
         self._sum(rows, mine, group)
@@ -151,45 +152,45 @@ class Survey:
     def _sum(self, rows: _Rows, mine: Tensor, group: Tensor) -> None:
         widths = {name: value.shape[1] for name, value in rows.features.items()}
         side_by_side = torch.cat([value.double() for value in rows.features.values()], 1)
-        if not self.sums:
+        if not self.feature_sums:
             self.widths = widths
-            self.sums = [ClassMoments.zero(2, side_by_side.shape[1])] * GROUPS
-            self.pixels = [Moments.zero(self.shape[0])] * GROUPS
+            self.feature_sums = [ClassMoments.zero(2, side_by_side.shape[1])] * GROUPS
+            self.pixel_sums = [Moments.zero(self.shape[0])] * GROUPS
         largest = int(rows.target[rows.kept].max()) + 1 if bool(rows.kept.any()) else 0
         if largest > self.classes:
-            self.sums = [widen_classes(own, largest) for own in self.sums]
+            self.feature_sums = [widen_classes(own, largest) for own in self.feature_sums]
         for place in range(GROUPS):
             some = (mine & (group == place)).nonzero().squeeze(1)
             if not len(some):
                 continue
             more = class_moments(side_by_side[some], rows.target[some], self.classes)
-            self.sums[place] = ClassMoments(*(a + b for a, b in zip(self.sums[place], more, strict=True)))
-            also = moments(rows.spectra[some].flatten(0, 1))
-            self.pixels[place] = Moments(*(a + b for a, b in zip(self.pixels[place], also, strict=True)))
+            self.feature_sums[place] = add_sums([self.feature_sums[place], more])
+            also = moments(rearrange(rows.spectra[some], "m p b -> (m p) b"))
+            self.pixel_sums[place] = add_sums([self.pixel_sums[place], also])
 
     def _rows(self, batch: Any) -> _Rows:
         """The rows of a batch, checked."""
-        reading = self.reading
-        path = reading.inputs if reading.inputs is not None else discover_inputs(batch)
+        layout = self.layout
+        path = layout.inputs if layout.inputs is not None else discover_inputs(batch)
         if path is None:
             given, fix = f"a batch that is a {type(batch).__name__}", "Name the field that holds them: inputs='image'."
-            raise InputError(reading.where, "no images were found", given, fix)
-        images = self._images(read_field(batch, path, reading.where))
+            raise InputError(layout.where, "no images were found", given, fix)
+        images = self._images(read_field(batch, path, layout.where))
         n = len(images)
-        at = reading.targets if reading.targets is not None else discover_targets(batch, n, str(path))
+        at = layout.targets if layout.targets is not None else discover_targets(batch, n, str(path))
         if at is None:
             given, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."
-            raise InputError(reading.where, "no class labels were found", given, fix)
-        target = labels_of(read_field(batch, at, reading.where), reading.where).cpu()
-        raw = images if reading.denormalize is None else reading.denormalize(images).float().cpu()
-        cues = {name: torch.as_tensor(read_field(batch, cue, reading.where)) for name, cue in reading.cues.items()}
+            raise InputError(layout.where, "no class labels were found", given, fix)
+        target = labels_of(read_field(batch, at, layout.where), layout.where).cpu()
+        raw = images if layout.denormalize is None else layout.denormalize(images).float().cpu()
+        cues = {name: torch.as_tensor(read_field(batch, cue, layout.where)) for name, cue in layout.cues.items()}
         cues = {name: cue.cpu().double() for name, cue in cues.items()}
         self.by_pixel = target.ndim == 3
         if target.ndim == 3 and images.ndim == 4 and target.shape[1:] == images.shape[2:]:
             return self._pixel_rows(images, raw, cues, target)
         if target.shape != (n,):
             given = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
-            raise InputError(reading.where, "labels and images differ in number", given, "Give one label an image.")
+            raise InputError(layout.where, "labels and images differ in number", given, "Give one label an image.")
         small = _smaller(images)
         parts = small, small if raw is images else _smaller(raw), _some_pixels(images, SPECTRA)
         return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n))
@@ -198,11 +199,12 @@ class Survey:
         """Some pixels of each image as rows, always the same ones."""
         n, pixels = len(images), images[0, 0].numel()
         some = _spread(pixels, PIXELS)
-        place = (torch.arange(n)[:, None] * pixels + some).flatten()
+        place = rearrange(torch.arange(n)[:, None] * pixels + some, "n p -> (n p)")
         features = {name: rows[place] for name, rows in pixel_ladder_features(images, raw, cues).items()}
-        spectra, raws = (_some_pixels(part, PIXELS).flatten(0, 1) for part in (images, raw))
-        parts = spectra[:, :, None, None], raws[:, :, None, None], spectra[:, None]
-        return self._kept(features, target.flatten()[place], *parts, torch.arange(n).repeat_interleave(len(some)))
+        spectra, raws = (rearrange(_some_pixels(part, PIXELS), "n p b -> (n p) b") for part in (images, raw))
+        parts = _one_pixel(spectra), _one_pixel(raws), rearrange(spectra, "m b -> m 1 b")
+        labels = rearrange(target, "n h w -> (n h w)")[place]
+        return self._kept(features, labels, *parts, repeat(torch.arange(n), "n -> (n p)", p=len(some)))
 
     def _kept(
         self,
@@ -213,9 +215,11 @@ class Survey:
         spectra: Tensor,
         image: Tensor,
     ) -> _Rows:
-        where = self.reading.where
-        finite = torch.stack([part.flatten(1).isfinite().all(1) for part in (*features.values(), images, raw)]).all(0)
-        labelled = (target >= 0) & (target != (-1 if self.reading.ignore_index is None else self.reading.ignore_index))
+        where = self.layout.where
+        finite = torch.stack(
+            [reduce(part.isfinite(), "m ... -> m", "all") for part in (*features.values(), images, raw)]
+        ).all(0)
+        labelled = (target >= 0) & (target != (-1 if self.layout.ignore_index is None else self.layout.ignore_index))
         self.left_out["not finite"] += int((labelled & ~finite).sum())
         self.left_out["unlabelled"] += int((~labelled).sum())
         kept = finite & labelled
@@ -231,7 +235,7 @@ class Survey:
         return _Rows(features, torch.where(kept, target, -1), images, raw, spectra, kept, image)
 
     def _images(self, given: Any) -> Tensor:
-        where = self.reading.where
+        where = self.layout.where
         if not isinstance(given, Tensor) or given.is_complex() or given.ndim not in (2, 4) or not len(given):
             said = f"{tuple(given.shape)} {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
             fix = "Pass images (n b h w), grey ones as (n 1 h w), or spectra (n b)."
@@ -249,7 +253,7 @@ class Survey:
 def _smaller(images: Tensor) -> Tensor:
     """Images averaged down to few numbers each; spectra as images of one pixel; (n b h w)."""
     if images.ndim == 2:
-        return images[:, :, None, None]
+        return _one_pixel(images)
     b, h, w = images.shape[1:]
     side = max(1, min(SIDE, int((NUMBERS / b) ** 0.5)))
     if h <= side and w <= side:
@@ -260,9 +264,14 @@ def _smaller(images: Tensor) -> Tensor:
 def _some_pixels(images: Tensor, most: int) -> Tensor:
     """Spectra of some pixels of each image, always at the same places; (n p b)."""
     if images.ndim == 2:
-        return images[:, None]
-    pixels = images.flatten(2)
-    return pixels[:, :, _spread(pixels.shape[2], most)].transpose(1, 2)
+        return rearrange(images, "n b -> n 1 b")
+    pixels = rearrange(images, "n b h w -> n b (h w)")
+    return rearrange(pixels[:, :, _spread(pixels.shape[2], most)], "n b p -> n p b")
+
+
+def _one_pixel(spectra: Tensor) -> Tensor:
+    """Spectra as images of one pixel."""
+    return rearrange(spectra, "n b -> n b 1 1")
 
 
 def _spread(pixels: int, most: int) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from lightning_failures.audit.audit import DataAudit
+from lightning_failures.audit.data_audit import DataAudit
 from lightning_failures.audit.sentences import RUNGS, VIEWS
 from lightning_failures.functional.audit import Estimate
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
@@ -33,7 +33,7 @@ def audit_figure(audits: Sequence[DataAudit]) -> "Figure":
             left, middle, right = part.subplots(1, 3, width_ratios=[1, 1.05, 1])
             _draw_channels(left, audit)
             _draw_directions(middle, audit)
-            _draw_reached(right, audit)
+            _draw_accuracies(right, audit)
     return figure
 
 
@@ -98,7 +98,7 @@ def _draw_directions(axes: "Axes", audit: DataAudit) -> None:
     )  # fmt: skip
 
 
-def _draw_reached(axes: "Axes", audit: DataAudit) -> None:
+def _draw_accuracies(axes: "Axes", audit: DataAudit) -> None:
     """Accuracies with their intervals, simple models above the small network."""
     axes.set_title("what is reached, held out", fontsize=8.5, loc="left")
     order = [name for name in RUNGS if name in audit.rungs]

@@ -1,14 +1,9 @@
 """What a network is likely to do wrong on some data, said only where a figure shows it."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
+from lightning_failures.audit.data_audit import DataAudit, Risk
 from lightning_failures.functional.audit import Estimate
 
-if TYPE_CHECKING:
-    from lightning_failures.audit.audit import DataAudit
-
-__all__ = ["ONE_NUMBER", "Risk", "find_risks"]
+__all__ = ["ONE_NUMBER", "find_risks"]
 
 OFFSET, NAMED = 3.0, 1.5  # mean over deviation, from which it is a risk untried, and the cause of one that was seen
 MEASURED = 0.05  # of accuracy, that a trial must show beyond its interval
@@ -21,22 +16,7 @@ ONE_NUMBER = ("grey_level", "total_absorbance", "first_component", "best_channel
 WITHOUT = {"total_absorbance": "without_total", "first_component": "without_first_component"}
 
 
-class Risk(NamedTuple):
-    """One thing that the data invite."""
-
-    kind: str
-    severity: Literal["high", "moderate"]
-    message: str
-    advice: str
-    evidence: Mapping[str, Estimate]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As strict JSON has it."""
-        evidence = {name: [_finite(part) for part in value] for name, value in self.evidence.items()}
-        return self._asdict() | {"evidence": evidence}
-
-
-def find_risks(audit: "DataAudit") -> tuple[Risk, ...]:
+def find_risks(audit: DataAudit) -> tuple[Risk, ...]:
     """The risks of audited data, gravest first.
 
     Args:
@@ -46,7 +26,7 @@ def find_risks(audit: "DataAudit") -> tuple[Risk, ...]:
     return tuple(sorted((risk for risk in found if risk), key=lambda risk: risk.severity))
 
 
-def _offset(audit: "DataAudit") -> Risk | None:
+def _offset(audit: DataAudit) -> Risk | None:
     """Inputs on which batch norm's running statistics, or the optimiser, fail though standardised ones work.
 
     On raw radiance of Indian Pines whose mean spectrum alone was multiplied, 200 steps of the small network, two seeds:
@@ -95,10 +75,10 @@ def _offset(audit: "DataAudit") -> Risk | None:
     return Risk("unscaled_inputs", "high", f"The channels differ in mean or scale. {trial}", advice, evidence)
 
 
-def _small_directions(audit: "DataAudit") -> Risk | None:
+def _small_directions(audit: DataAudit) -> Risk | None:
     """What labels can be read from lies where variance is small, and a small network does not get there."""
-    gap, short = audit.differences["linear - main directions"], audit.differences.get("linear - standardised")
-    if not gap.low > GAP or (short is not None and not short.low > MEASURED):
+    gap, short = (audit.differences.get(f"linear - {other}") for other in ("main directions", "standardised"))
+    if gap is None or not gap.low > GAP or (short is not None and not short.low > MEASURED):
         return None
     linear, first, slow = audit.rungs[audit.linear], audit.first[audit.main], audit.figures["half_slowdown"]
     hold = f"{audit.main} of {len(audit.channels)} directions hold" if audit.main > 1 else "One direction holds"
@@ -115,7 +95,7 @@ def _small_directions(audit: "DataAudit") -> Risk | None:
     return Risk("label_in_small_directions", "high" if short else "moderate", message, advice, evidence)
 
 
-def _one_number(audit: "DataAudit") -> Risk | None:
+def _one_number(audit: DataAudit) -> Risk | None:
     """One number an image gives most of what can be reached."""
     chance, best = audit.chance.value, audit.best
     most, half = (chance + share * (best.value - chance) for share in (MOST, HALF))
@@ -143,7 +123,7 @@ def _one_number(audit: "DataAudit") -> Risk | None:
     return Risk("one_number_cue", "moderate", message, advice, evidence)
 
 
-def _unread(audit: "DataAudit") -> Risk | None:
+def _unread(audit: DataAudit) -> Risk | None:
     """Nothing that was tried reads the labels."""
     if audit.best.low > audit.chance.high:
         return None
@@ -157,7 +137,3 @@ def _unread(audit: "DataAudit") -> Risk | None:
 
 def _said(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None

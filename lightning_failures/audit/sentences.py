@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, isnan
 
-from lightning_failures.audit.audit import DataAudit
+from lightning_failures.audit.data_audit import DataAudit
 from lightning_failures.functional.audit import Estimate
 from lightning_failures.records.numbers import number
 
-__all__ = ["RUNGS", "SECTIONS", "VIEWS", "accuracy", "compare", "describe", "facts", "in_digits", "rows"]
+__all__ = ["RUNGS", "SECTIONS", "VIEWS", "compare", "describe", "facts", "in_digits", "rows", "two_digits"]
 
 SECTIONS = (
     "The inputs",
@@ -91,7 +91,7 @@ def facts(audit: DataAudit) -> list[str]:
         hold = hold if audit.main > 1 else f"One of {len(audit.channels)} directions holds"
         told.append(
             f"{hold} 95% of the variance of the mean spectra; a linear model of {'these' if audit.main > 1 else 'it'} "
-            f"has {accuracy(audit.first[audit.main])}, of all directions {accuracy(linear)}."
+            f"has {two_digits(audit.first[audit.main])}, of all directions {two_digits(linear)}."
         )
         slow = audit.figures["half_slowdown"]
         if slow.low > 10:
@@ -104,12 +104,13 @@ def facts(audit: DataAudit) -> list[str]:
                 sentence += "; a small network gets there all the same"
             told.append(sentence + ".")
     elif len(audit.channels) > 1:
-        told.append(f"The mean spectra say nothing of the labels: a linear model of them has {accuracy(linear)}.")
+        told.append(f"The mean spectra say nothing of the labels: a linear model of them has {two_digits(linear)}.")
     if audit.trials and {"spectra_only", "shapes_only"} <= audit.trials.keys() and len(audit.channels) > 1:
         spectra, shapes = audit.trials["spectra_only"], audit.trials["shapes_only"]
         told.append(
-            f"Of the {accuracy(audit.trials['standardised'])} that a small network has on standardised images, spectra "
-            f"alone give {accuracy(spectra)}, shapes alone {accuracy(shapes)}; chance is {accuracy(chance)}."
+            f"Of the {two_digits(audit.trials['standardised'])} that a small network has on standardised images, "
+            f"spectra alone give {two_digits(spectra)}, shapes alone {two_digits(shapes)}; chance is "
+            f"{two_digits(chance)}."
         )
     return told
 
@@ -131,7 +132,7 @@ def compare(audits: Sequence[DataAudit]) -> list[str]:
     return [*lines, f"Alike, within their intervals: {'; '.join(alike)}."] if alike else lines
 
 
-def accuracy(estimate: Estimate) -> str:
+def two_digits(estimate: Estimate) -> str:
     """A value with two digits."""
     return "undefined" if isnan(estimate.value) else f"{estimate.value:.2f}"
 
@@ -161,7 +162,7 @@ def _directions(audits: Sequence[DataAudit]) -> list[tuple[str, list[Estimate | 
             variance, collected = audit.directions.variance, float(audit.directions.collected[number_of - 1])
             held = float(variance[:number_of].sum() / variance.sum())
             told = "-" if isnan(collected) else f"{collected:.0%}"
-            cells.append(f"{held:.1%}  {told:>4}  {accuracy(audit.first[number_of])}")
+            cells.append(f"{held:.1%}  {told:>4}  {two_digits(audit.first[number_of])}")
         table.append((f"the first {number_of}" if number_of > 1 else "the first", cells))
     return table
 

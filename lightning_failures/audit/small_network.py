@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
+from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SmallNetwork", "Trial", "Views", "image_views", "run_trial"]
+__all__ = ["SmallNetwork", "SmallNetworkRun", "Views", "image_views", "run_small_network"]
 
 BATCH = 64
 WIDTH = 32
@@ -37,16 +38,16 @@ class SmallNetwork(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * WIDTH, classes))
 
 
-class Trial(NamedTuple):
+class SmallNetworkRun(NamedTuple):
     """Which held-out images a small network gets right; each (m), bool."""
 
     right: Tensor  # as networks predict: with the running statistics of batch norm
     batch_right: Tensor  # with the statistics of each batch of held-out images
 
 
-def run_trial(
+def run_small_network(
     train: Tensor, target: Tensor, held: Tensor, held_target: Tensor, classes: int, steps: int, seed: int = 0
-) -> Trial:
+) -> SmallNetworkRun:
     """Train a :class:`SmallNetwork` with AdamW as it comes, batches of 64, and predict the held-out images.
 
     The same arguments give the same result; torch's own random state stays as it is.
@@ -80,7 +81,7 @@ def run_trial(
             # in batch mode the network looks at all held-out images at once
             parts = held.split(4 * BATCH) if evaluating else (held,)
             preds.append(torch.cat([network(part) for part in parts]).argmax(1))
-    return Trial(preds[0] == held_target, preds[1] == held_target)
+    return SmallNetworkRun(preds[0] == held_target, preds[1] == held_target)
 
 
 def image_views(
@@ -101,21 +102,21 @@ def image_views(
         first: the first principal direction of the mean spectra; (b).
     """
     given, spatial, spectral = (train, held), train[0, 0].numel() > 1, train.shape[1] > 1
-    scale = train.square().mean((0, 2, 3)).sqrt()
+    scale = _by_channel(train.square()).sqrt()
     views = {"as_given": given, "standardised": _standardised(given, scale)}
     standard = views["standardised"]
     if spatial:
-        views["spectra_only"] = _each(standard, lambda images: images.mean((2, 3), keepdim=True))
-        views["shapes_only"] = _each(standard, lambda images: _less_mean(images.mean(1, keepdim=True)))
+        views["spectra_only"] = _each(standard, lambda images: reduce(images, "n b h w -> n b 1 1", "mean"))
+        views["shapes_only"] = _each(standard, lambda images: _less_mean(reduce(images, "n b h w -> n 1 h w", "mean")))
         if spectral:
             views["without_mean_spectrum"] = _each(standard, _less_mean)
     if spectral and first is not None:
-        along = first.to(train)[:, None, None]
-        rest = _each(given, lambda images: images - (images * along).sum(1, keepdim=True) * along)
+        along = rearrange(first.to(train), "b -> b 1 1")
+        rest = _each(given, lambda images: images - reduce(images * along, "n b h w -> n 1 h w", "sum") * along)
         views["without_first_component"] = _standardised(rest, scale)
     if spectral and raw is not None:
-        shares = _each(raw, lambda images: images / images.sum(1, keepdim=True))
-        views["without_total"] = _standardised(shares, shares[0].square().mean((0, 2, 3)).sqrt())
+        shares = _each(raw, lambda images: images / reduce(images, "n b h w -> n 1 h w", "sum"))
+        views["without_total"] = _standardised(shares, _by_channel(shares[0].square()).sqrt())
     return views
 
 
@@ -124,13 +125,18 @@ def _each(pair: tuple[Tensor, Tensor], change: Callable[[Tensor], Tensor]) -> tu
 
 
 def _less_mean(images: Tensor) -> Tensor:
-    return images - images.mean((2, 3), keepdim=True)
+    return images - reduce(images, "n b h w -> n b 1 1", "mean")
 
 
 def _standardised(pair: tuple[Tensor, Tensor], scale: Tensor) -> tuple[Tensor, Tensor]:
     """Each channel to mean 0 and deviation 1 over the training images; all 0 where rounding alone is left."""
     train, held = pair
-    mean = train.mean((0, 2, 3))[:, None, None]
-    deviation = (train - mean).square().mean((0, 2, 3)).sqrt()
-    factor = torch.where(deviation > ROUNDING * scale, 1 / deviation, 0.0)[:, None, None]
+    mean = rearrange(_by_channel(train), "b -> b 1 1")
+    deviation = _by_channel((train - mean).square()).sqrt()
+    factor = rearrange(torch.where(deviation > ROUNDING * scale, 1 / deviation, 0.0), "b -> b 1 1")
     return (train - mean) * factor, (held - mean) * factor
+
+
+def _by_channel(images: Tensor) -> Tensor:
+    """The mean of each channel over all images and pixels; (b)."""
+    return reduce(images, "n b h w -> b", "mean")

@@ -1,4 +1,4 @@
-"""Which logged values were measured on the present weights; Lightning keeps old ones beside new ones."""
+"""Which logged values belong to the present evaluation; Lightning keeps old ones beside new ones."""
 
 from collections.abc import Iterable
 
@@ -9,10 +9,12 @@ __all__ = ["Freshness"]
 
 
 class Freshness:
-    """Tells values of this evaluation from those that an earlier one left behind.
+    """Tells values of this evaluation from those that an earlier one left behind; the one answer for rules and gates.
 
-    ``trainer.callback_metrics`` keeps what was logged last under each key, however long ago. A value counts as fresh
-    at the global step at which it was first seen; :meth:`look` must therefore run after every evaluation.
+    ``trainer.callback_metrics`` keeps what was logged last under each key, however long ago. A value is fresh at the
+    global step of the first :meth:`look` that finds it, whether validation or training logged it, and stale from then
+    on; :meth:`look` must therefore run at every evaluation. What training logs on step is that of the last batch. Its
+    mean over an epoch is known only when the validation at the epoch's end is over, and counts at the next evaluation.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,12 @@ class Freshness:
         """Those of the keys whose value belongs to the present step."""
         step = trainer.global_step
         return {key for key in keys if key in self._seen and self._seen[key][1] == step}
+
+    def fresh_values(self, trainer: Trainer) -> dict[str, float]:
+        """The scalars that belong to the present step."""
+        values = self.values(trainer)
+        fresh = self.fresh(trainer, values)
+        return {key: value for key, value in values.items() if key in fresh}
 
 
 def _is_scalar(value: object) -> bool:

@@ -5,11 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_failures.commands.out_folder import make_out_folder
 from lightning_failures.errors import InputError, MissingPackageError
+from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
-    from lightning_failures.audit.audit import DataAudit
-    from lightning_failures.commands.sources import Source
+    from lightning_failures.audit.data_audit import DataAudit
+    from lightning_failures.commands.audit_sources import Source
 
 __all__ = ["audit"]
 
@@ -58,13 +60,14 @@ def audit(
         given = f"--steps {steps} --seed {seed}"
         raise InputError(WHERE, "steps or seed is out of range", given, "Pass 0 or more of each.")
     if out is not None:
-        _make(out)
+        _check_packages()
+        make_out_folder(WHERE, out)
     from rich.console import Console
 
     console = Console(highlight=False)
     with console.status("Loading"):
-        from lightning_failures.audit.tables import print_audits
-        from lightning_failures.commands.sources import read_source
+        from lightning_failures.audit.console import print_audits
+        from lightning_failures.commands.audit_sources import read_source
     places = _read_wavelengths(wavelengths)
     audits = []
     for name in data:
@@ -75,11 +78,11 @@ def audit(
     _rename(audits)
     print_audits(console, audits)
     if json is not None:
-        _write(json, _text(audits, seed))
+        write_json(WHERE, json, _summary(audits, seed))
     if out is not None:
         from lightning_failures.audit.page import write_audit
 
-        page = write_audit(out, audits)
+        page = write_audit(out, audits, where=WHERE)
         console.print(f"[bold]Page:[/bold] {page}", soft_wrap=True)
     return 0
 
@@ -119,35 +122,18 @@ def _rename(audits: "list[DataAudit]") -> None:
             audits[place] = replace(audits[place], name=f"{name} {names[: place + 1].count(name)}")
 
 
-def _text(audits: "Sequence[DataAudit]", seed: int) -> str:
-    import json
-
+def _summary(audits: "Sequence[DataAudit]", seed: int) -> dict[str, Any]:
     from lightning_failures.audit.sentences import compare, facts
 
-    summary: dict[str, Any] = {
+    return {
         "seed": seed,
         "audits": [audit.to_dict() | {"facts": facts(audit)} for audit in audits],
         "comparison": compare(audits) if len(audits) > 1 else [],
     }
-    return json.dumps(summary, indent=2, allow_nan=False) + "\n"
 
 
-def _make(folder: Path) -> None:
-    """The folder of the page, before anything that takes time."""
+def _check_packages() -> None:
+    """What the page needs, before anything that takes time."""
     if missing := [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]:
         fix = 'Run pip install "lightning-failures[report]", or leave --out away.'
         raise MissingPackageError(WHERE, "the page needs packages", f"no {', '.join(missing)}", fix)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        given = f"--out {folder}: {error.strerror}"
-        raise InputError(WHERE, "the folder cannot be made", given, "Name another.") from error
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        given = f"{path}: {error.strerror}"
-        raise InputError(WHERE, "a file cannot be written", given, "Name another.") from error

@@ -7,12 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_failures.commands.out_folder import make_out_folder
 from lightning_failures.errors import InputError, MissingPackageError
+from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
     from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["demo"]
+
+WHERE = "demo"
 
 _Arm = Literal["raw", "standardised"]
 _Logger = Literal["wandb", "csv", "tensorboard"]
@@ -51,14 +55,14 @@ def demo(
         The exit code, 0.
 
     Raises:
-        InputError: no epoch, a negative seed, or a folder that cannot be made.
+        InputError: no epoch, a negative seed, or a folder or a file that cannot be made.
         MissingPackageError: a package that the demo needs is not installed.
     """
     _check(out, epochs, seed, logger)
     with _environment(out):
         records = _train(list(_ARMS) if arm == "both" else [arm], out, epochs, seed, logger)
     if json is not None:
-        _write_summary(json, records, seed)
+        write_json(WHERE, json, _summary(records, seed))
     return 0
 
 
@@ -69,7 +73,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
     console = Console(highlight=False)
     with console.status("Loading torch and the scene"):
         from lightning_failures.callbacks.columns import COLUMNS
-        from lightning_failures.commands.arms import train_arm
+        from lightning_failures.commands.demo_training import train_arm
         from lightning_failures.data.indian_pines import load_indian_pines
         from lightning_failures.reporting.console import print_verdict
         from lightning_failures.reporting.report import write_report
@@ -83,7 +87,7 @@ def _train(arms: Sequence[_Arm], out: Path, epochs: int, seed: int, logger: _Log
             )
         console.print(f"\n[bold]{name}[/bold], {_ARMS[name]}")
         records.append(train_arm(name, scene, out, epochs, seed, logger))
-    print_verdict(records, COLUMNS, report=write_report(out, records, COLUMNS))
+    print_verdict(records, COLUMNS, report=write_report(out, records, COLUMNS, where=WHERE))
     console.print(f"[bold]Curves:[/bold] {_CURVES[logger].format(out)}", soft_wrap=True)
     return records
 
@@ -111,35 +115,26 @@ def _environment(out: Path) -> Iterator[None]:
 
 def _check(out: Path, epochs: int, seed: int, logger: _Logger) -> None:
     if epochs < 1:
-        raise InputError("demo", "nothing to train", f"--epochs {epochs}", "Pass 1 or more; 6 show the failure.")
+        raise InputError(WHERE, "nothing to train", f"--epochs {epochs}", "Pass 1 or more; 6 show the failure.")
     if not 0 <= seed < 2**32:
-        raise InputError("demo", "not a seed", f"--seed {seed}", "Pass an integer from 0 to 4294967295.")
+        raise InputError(WHERE, "not a seed", f"--seed {seed}", "Pass an integer from 0 to 4294967295.")
     missing = [name for name in (*_PACKAGES, *({logger} - {"csv"})) if find_spec(name) is None]
     if missing:
         fix = 'Run: pip install "lightning-failures[all]"'
-        raise MissingPackageError("demo", "packages are missing", f"no {', '.join(missing)}", fix)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            "demo", "the folder cannot be made", f"--out {out}: {error.strerror}", "Name another."
-        ) from error
+        raise MissingPackageError(WHERE, "packages are missing", f"no {', '.join(missing)}", fix)
+    make_out_folder(WHERE, out)
 
 
-def _write_summary(path: Path, records: "Sequence[RunRecord]", seed: int) -> None:
-    """Accuracies by epoch, time and findings of each arm, as strict JSON."""
-    import json
-
-    from lightning_failures.records.finding import strict
-
-    arms: dict[str, Any] = {}
-    for record in records:
-        arms[record.name] = {
-            "accuracy": [strict(value) for value in record.series("val_acc")[1]],
-            "linear_accuracy": strict(record.last("failures/simplicity/reference_accuracy")),
+def _summary(records: "Sequence[RunRecord]", seed: int) -> dict[str, Any]:
+    """Accuracies by epoch, time and findings of each arm."""
+    arms = {
+        record.name: {
+            "accuracy": record.series("val_acc")[1],
+            "linear_accuracy": record.last("failures/simplicity/reference_accuracy"),
             "seconds": record.seconds,
             "monitor_share": record.monitor_share,
             "findings": [finding.to_dict() for finding in record.findings],
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"seed": seed, "arms": arms}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        for record in records
+    }
+    return {"seed": seed, "arms": arms}

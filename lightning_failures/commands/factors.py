@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.records.strict_json import write_json
+from lightning_failures.records.written_file import write_file
 
 if TYPE_CHECKING:
-    from lightning_failures.commands.measure import ModelFigures
+    from lightning_failures.commands.model_statistics import ModelStatistics
 
 __all__ = ["factors"]
 
@@ -61,9 +63,15 @@ def factors(
 
     console = Console(highlight=False)
     with console.status("Reading"):
-        from lightning_failures.commands.factor_figures import check_figure, compare_models
-        from lightning_failures.commands.factor_tables import print_models, print_pairs
-        from lightning_failures.commands.measure import find_errors, measure, measure_pair, place, read_images
+        from lightning_failures.commands.model_figures import check_figure, compare_models
+        from lightning_failures.commands.model_statistics import (
+            add_residuals,
+            compare,
+            find_errors,
+            measure,
+            read_images,
+        )
+        from lightning_failures.commands.model_tables import print_models, print_pairs
         from lightning_failures.data.predictions import read_predictions
 
         if plot is not None:
@@ -72,19 +80,19 @@ def factors(
         names = images.table.names
         read = [read_predictions(path, images.table, images.num_classes, WHERE) for path in predictions]
         errors = find_errors(WHERE, images, read, error)
-        figures = [measure(each, names) for each in errors]
+        measured = [measure(each, names) for each in errors]
         if profiles is not None:
-            for each, wrong in zip(figures, errors, strict=True):
-                place(each, wrong, names, profiles, WHERE)
+            for each, wrong in zip(measured, errors, strict=True):
+                add_residuals(each, wrong, names, profiles, WHERE)
         pairs = {}
         if reference is not None:
             baseline = errors[models.index(reference)]
-            pairs = {each.model: measure_pair(each, baseline, names) for each in errors if each is not baseline}
-    values = {each.model: each.values for each in figures}
+            pairs = {each.model: compare(each, baseline, names) for each in errors if each is not baseline}
+    values = {each.model: each.values for each in measured}
     if json is not None:
-        _write(json, _text(_summary(figures, pairs, names)))
+        write_json(WHERE, json, _summary(measured, pairs, names))
     if plot is not None:
-        _write(plot, compare_models(values, names, plot.suffix))
+        write_file(WHERE, plot, compare_models(values, names, plot.suffix))
     print_models(console, values, names)
     if unused := {each.model: each.unused for each in read if each.unused}:
         counts = ", ".join(f"{model} {count:,}" for model, count in unused.items())
@@ -108,52 +116,35 @@ def _names(predictions: Sequence[Path], reference: str | None) -> list[str]:
 
 
 def _summary(
-    figures: "Sequence[ModelFigures]", pairs: Mapping[str, Mapping[str, float]], names: Sequence[str]
+    measured: "Sequence[ModelStatistics]", pairs: Mapping[str, Mapping[str, float]], names: Sequence[str]
 ) -> dict[str, Any]:
-    """All figures, by model and factor."""
+    """All statistics, by model and factor."""
     models = {}
-    for model, values, worst, worst_shrunk in figures:
+    for model, values, worst, worst_shrunk in measured:
         placed = [key for key in ("matched_residual",) if f"{key}/{names[0]}" in values]
         models[model] = {
             "images": int(values["images/all"]),
-            "error": _figure(values, "error", "all"),
-            "factors": {name: {key: _figure(values, key, name) for key in (*STATISTICS, *placed)} for name in names},
+            "error": _value(values, "error", "all"),
+            "factors": {name: {key: _value(values, key, name) for key in (*STATISTICS, *placed)} for name in names},
             "worst": {
                 "factor": worst,
-                "error_ratio": _figure(values, "error_ratio", "worst"),
+                "error_ratio": _value(values, "error_ratio", "worst"),
                 "shrunk_factor": worst_shrunk,
-                "shrunk_error_ratio": _figure(values, "error_ratio", "worst_shrunk"),
+                "shrunk_error_ratio": _value(values, "error_ratio", "worst_shrunk"),
             },
             "calibration": {
-                key: {name: _figure(values, key, name) for name in ("all", *names)}
+                key: {name: _value(values, key, name) for name in ("all", *names)}
                 for key in ("calibration_error", "overconfidence")
             },
         }
     paired = {
-        model: {name: {key: _figure(values, key, name) for key in PAIRED} for name in names}
+        model: {name: {key: _value(values, key, name) for key in PAIRED} for name in names}
         for model, values in pairs.items()
     }
     return {"models": models, "paired": paired}
 
 
-def _figure(values: Mapping[str, float], statistic: str, name: str) -> float | int | None:
-    """A value as strict JSON has it: counts whole, nan as null."""
+def _value(values: Mapping[str, float], statistic: str, name: str) -> float | int:
+    """A value, counts whole."""
     value = values[f"{statistic}/{name}"]
-    if isnan(value):
-        return None
-    return int(value) if statistic in ("images", "errors") else value
-
-
-def _text(summary: dict[str, Any]) -> bytes:
-    import json
-
-    return (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        given = f"{path}: {error.strerror}"
-        raise InputError(WHERE, "a file cannot be written", given, "Name another.") from error
+    return int(value) if statistic in ("images", "errors") and not isnan(value) else value

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
-    from lightning_failures.callbacks.gate.constraints import Reading
+    from lightning_failures.callbacks.gate.constraints import Outcome
     from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["report"]
@@ -32,11 +33,12 @@ def report(
 
     Args:
         run: folder that FailureDiagnosis(report_dir=...) or the demo wrote, or its records.json.
-        require: constraints, such as "failures/factors/error_ratio/worst <= 1.5"; a star stands for every name.
+        require: constraints, such as "failures/factors/error_ratio/worst <= 1.5"; a star stands for every name,
+            and a name in double quotes may hold what it likes.
         name: the one run to look at, where the folder holds several.
         epoch: the evaluation to hold the constraints against, by its epoch; -1 is the last.
         out: folder for findings.json and report.html; without it the run's own.
-        json: file for the readings that programs can read.
+        json: file for the outcomes that programs can read.
 
     Returns:
         The exit code: 0; 1 where a constraint is not satisfied.
@@ -54,18 +56,14 @@ def report(
     from lightning_failures.reporting.console import print_verdict
     from lightning_failures.reporting.report import write_report
 
-    try:
-        page = write_report(out or folder, everything, COLUMNS)
-    except OSError as error:
-        given = f"{out or folder}: {error.strerror}"
-        raise InputError(WHERE, "the report cannot be written", given, "Name another folder with --out.") from error
+    page = write_report(out or folder, everything, COLUMNS, where=WHERE)
     print_verdict(records, COLUMNS, report=page)
-    readings = {record.name: _measure(record, constraints, epoch) for record in records}
+    outcomes = {record.name: _measure(record, constraints, epoch) for record in records}
     if json is not None:
-        _write(json, readings)
+        write_json(WHERE, json, {name: [one._asdict() for one in each] for name, each in outcomes.items()})
     if constraints:
-        _print(readings)
-    return int(any(reading.state != "holds" for each in readings.values() for reading in each))
+        _print(outcomes)
+    return int(any(outcome.state != "holds" for each in outcomes.values() for outcome in each))
 
 
 def _read(run: Path, name: str | None) -> "tuple[Path, list[RunRecord]]":
@@ -86,7 +84,7 @@ def _read(run: Path, name: str | None) -> "tuple[Path, list[RunRecord]]":
     return path.parent, records
 
 
-def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "list[Reading]":
+def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "list[Outcome]":
     from lightning_failures.callbacks.gate.constraints import measure
 
     at = [evaluation for evaluation in record.evaluations if epoch in (-1, evaluation.epoch)]
@@ -99,7 +97,7 @@ def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "li
     return measure(constraints, record.last_values() | values, values)
 
 
-def _print(readings: "dict[str, list[Reading]]") -> None:
+def _print(outcomes: "dict[str, list[Outcome]]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -109,11 +107,11 @@ def _print(readings: "dict[str, list[Reading]]") -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, each in readings.items():
-        for reading in each:
-            passed = reading.state == "holds"
+    for name, each in outcomes.items():
+        for outcome in each:
+            passed = outcome.state == "holds"
             word = Text("passed" if passed else "failed", style="green" if passed else "bold red")
-            said = f"{reading.key} = {reading.value:.4g}, {reading.bound}" if passed else reading.why
+            said = f"{outcome.said}, {outcome.bound}" if passed else outcome.why
             if console.is_terminal:
                 table.add_row(word, Text(name, style="bold"), Text(said))
             else:  # a log file keeps whole lines
@@ -121,19 +119,3 @@ def _print(readings: "dict[str, list[Reading]]") -> None:
     if console.is_terminal:
         console.print()
         console.print(table, width=min(console.width, 110))
-
-
-def _write(path: Path, readings: "dict[str, list[Reading]]") -> None:
-    import json
-
-    from lightning_failures.records.finding import strict
-
-    plain = {
-        name: [{key: strict(value) for key, value in reading._asdict().items()} for reading in each]
-        for name, each in readings.items()
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(WHERE, "a file cannot be written", f"{path}: {error.strerror}", "Name another.") from error

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lightning_failures.errors import InputError
+from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
     from lightning_failures.records.rule import Rule
@@ -33,18 +33,11 @@ def rules(rules: str = "standard", json: Path | None = None) -> int:
 
     book = read_rules(None if rules == "standard" else rules, WHERE)
     if json is not None:
-        _write(json, book)
+        write_json(WHERE, json, [_plain(rule) for rule in book])
     print_rules([asdict(rule) for rule in book])
     return 0
 
 
-def _write(path: Path, book: "tuple[Rule, ...]") -> None:
-    import json
-
-    fields = ("conditions", "endings")
-    plain = [{key: value for key, value in asdict(rule).items() if key not in fields} for rule in book]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(WHERE, "a file cannot be written", f"{path}: {error.strerror}", "Name another.") from error
+def _plain(rule: "Rule") -> dict[str, Any]:
+    """What was written of a rule; its conditions, endings and keys are read from that."""
+    return {key: value for key, value in asdict(rule).items() if key not in ("conditions", "endings", "evidence_keys")}

@@ -145,7 +145,7 @@ class FactorTable:
             >>> table.names
             ('dark', 'size<16', 'size>=16')
         """
-        from lightning_failures.data.frames import read_factors
+        from lightning_failures.data.factor_columns import read_factors
 
         names, values, ids = read_factors(frame, key, columns, edges or {})
         return cls(names, values, ids)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.data.factor_table import FactorTable
@@ -20,6 +21,8 @@ __all__ = [
     "FACTORS",
     "METACLASSES",
     "ImageNetX",
+    "Partition",
+    "Which",
     "load_imagenet_x",
     "load_metaclasses",
     "load_real_labels",
@@ -138,7 +141,7 @@ def _parse(text: str) -> tuple[list[str], Tensor, Tensor]:
     return (
         [image["file_name"] for image in images],
         torch.tensor([image["class"] for image in images], dtype=torch.int64),
-        torch.frombuffer(flags, dtype=torch.uint8).view(len(images), len(FACTORS)),
+        rearrange(torch.frombuffer(flags, dtype=torch.uint8), "(n f) -> n f", f=len(FACTORS)),
     )
 
 

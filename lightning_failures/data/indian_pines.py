@@ -208,7 +208,7 @@ def _factors(light: Tensor, classes: Tensor, fields: Tensor, train: Tensor, vali
     quantiles = torch.tensor([0.1, 0.9], dtype=light.dtype)
     (dark, bright), (flat, _) = (power(light[train]).quantile(quantiles) for power in (_mean, _deviation))
     columns = {
-        "boundary": ((around >= 0) & (around != centre[:, None, None])).flatten(1).any(1),
+        "boundary": reduce((around >= 0) & (around != centre[:, None, None]), "n h w -> n", "any"),
         "bright": _mean(light[valid]) > bright,
         "dark": _mean(light[valid]) < dark,
         "low_contrast": _deviation(light[valid]) < flat,
@@ -224,4 +224,4 @@ def _mean(light: Tensor) -> Tensor:
 
 
 def _deviation(light: Tensor) -> Tensor:
-    return light.flatten(1).std(1, correction=0)
+    return rearrange(light, "n h w -> n (h w)").std(1, correction=0)

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
+from einops import rearrange
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_failures.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lightning_failures.data.planted_module import PlantedDataModule
+    from lightning.pytorch import LightningDataModule
 
 __all__ = ["PlantedCase", "PlantedImages", "PlantedScene", "planted_scene"]
 
@@ -84,11 +85,24 @@ class PlantedScene:
     classes: int
     reliance: bool | None  # whether models are known to lean on the thickness; None: not known beforehand
 
-    def data_module(self, batch_size: int = 64) -> "PlantedDataModule":
-        """Both parts as a LightningDataModule; training images are shuffled."""
-        from lightning_failures.data.planted_module import PlantedDataModule  # imports lightning
+    def data_module(self, batch_size: int = 64) -> "LightningDataModule":
+        """Both parts as a LightningDataModule of (images, labels); training images are shuffled.
 
-        return PlantedDataModule(self, batch_size)
+        Args:
+            batch_size: images a batch.
+        """
+        from lightning.pytorch import LightningDataModule  # the images themselves need no Lightning
+
+        scene = self
+
+        class PlantedDataModule(LightningDataModule):
+            def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+                return DataLoader(scene.train, batch_size, shuffle=True)
+
+            def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+                return DataLoader(scene.validation, batch_size)
+
+        return PlantedDataModule()
 
 
 def planted_scene(
@@ -146,7 +160,7 @@ def _draw(case: str, n: int, wavenumbers: Tensor, size: int, generator: torch.Ge
     tissue, blobs = _tissue(n, size, generator), 0.5 * _blobs(blob_labels, size, generator)
     if case != "control":
         blobs = blobs * thickness[:, None, None, None]
-    maps = torch.cat([tissue * thickness[:, None, None, None], blobs], 1).flatten(2)  # (n 5 hw)
+    maps = rearrange(torch.cat([tissue * thickness[:, None, None, None], blobs], 1), "n k h w -> n k (h w)")
     raw = torch.einsum("nkp,kb->nbp", maps, torch.cat([protein[None], bands]))
     ramp = torch.linspace(-0.5, 0.5, len(wavenumbers))
     raw += (0.05 * torch.randn(n, 1, generator=generator) * ramp)[:, :, None]
@@ -154,7 +168,8 @@ def _draw(case: str, n: int, wavenumbers: Tensor, size: int, generator: torch.Ge
     total = raw.mean(2).sum(1)
     if case in ("normalised", "control"):
         raw /= raw.mean(1, keepdim=True)
-    return PlantedImages(raw.unflatten(2, (size, size)), labels, thickness, shown, blob_labels, total)
+    images = rearrange(raw, "n b (h w) -> n b h w", h=size)
+    return PlantedImages(images, labels, thickness, shown, blob_labels, total)
 
 
 def _spectra(wavenumbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,7 +198,7 @@ def _blobs(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
     first = torch.rand(n, 2, 2, generator=generator)  # in shares of the side
     angle = 2 * torch.pi * torch.rand(n, 2, generator=generator)
     apart = 0.4 * torch.stack([angle.sin(), angle.cos()], 2) * bits[:, :, None]
-    centres = torch.stack([first, first + apart], 2).flatten(1, 2)  # (n 4 2)
+    centres = rearrange([first, first + apart], "both n pair yx -> n (pair both) yx")
     offset = torch.arange(size) / size - centres[..., None]
     offset = offset - offset.round()  # the shorter way around
     profile = (-offset.square() / (2 * _BLOB**2)).exp()

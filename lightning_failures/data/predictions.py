@@ -2,19 +2,19 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_failures.data.csv_file import read_csv, whole_numbers
 from lightning_failures.data.factor_table import FactorTable, shorten
-from lightning_failures.data.frames import read_csv
 from lightning_failures.errors import InputError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-__all__ = ["COLUMNS", "Predictions", "model_name", "read_predictions", "whole_numbers"]
+__all__ = ["COLUMNS", "Predictions", "model_name", "read_predictions"]
 
 COLUMNS = ("file_name", "predicted_class", "predicted_probability")
 
@@ -79,36 +79,6 @@ def read_predictions(
         raise InputError(where, f"{missing} of {len(table)} annotated images have no prediction", given, fix)
     confidence = _probabilities(where, path, frame)
     return Predictions(model_name(path), classes[position], confidence[position], int((rows < 0).sum()))
-
-
-def whole_numbers(
-    where: str, path: str | PathLike[str], column: "Series[Any]", num_classes: int | None = None
-) -> Tensor:
-    """A column of classes; (n), int64.
-
-    Args:
-        where: the public name to put into an error.
-        path: the file.
-        column: the column.
-        num_classes: number of classes, to check the range; None: any number.
-
-    Raises:
-        InputError: classes are no whole numbers or out of range.
-    """
-    import pandas as pd
-
-    numbers = pd.to_numeric(column, errors="coerce")
-    odd = column[(numbers.isna() | (numbers % 1 != 0)).to_numpy()]
-    if len(odd):
-        given = f"{path}: {len(odd)} values of {column.name}, such as {odd.tolist()[0]!r}"
-        raise InputError(where, "classes are no whole numbers", given, "Write the index of the class.")
-    classes = torch.tensor(numbers.to_numpy(dtype="int64"))
-    stray = classes < 0 if num_classes is None else (classes < 0) | (classes >= num_classes)
-    if bool(stray.any()):
-        known = "0 and more" if num_classes is None else f"0 to {num_classes - 1}"
-        given = f"{path}: {int(stray.sum())} values of {column.name}, such as {int(classes[stray][0])}"
-        raise InputError(where, "classes are out of range", given, f"Write the index of the class, {known}.")
-    return classes
 
 
 def _probabilities(where: str, path: str | PathLike[str], frame: "DataFrame") -> Tensor:

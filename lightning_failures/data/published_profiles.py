@@ -6,7 +6,7 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from lightning_failures.data.frames import read_csv
+from lightning_failures.data.csv_file import read_csv
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.profile import ProfileLine, fit_profile
 

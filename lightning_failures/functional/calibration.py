@@ -6,6 +6,7 @@ Confidences are summed as whole multiples of 2^-32, so that the sums do not depe
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 __all__ = ["CalibrationCounts", "calibration_error", "count_calibration", "overconfidence"]
@@ -46,7 +47,7 @@ def count_calibration(wrong: Tensor, confidence: Tensor, factors: Tensor, num_bi
     weights = torch.stack([(~wrong.bool()).long(), (confidence / UNIT).round().long(), torch.ones_like(known).long()])
     zero = torch.zeros(num_bins, carried.shape[1], 3, dtype=torch.int64, device=carried.device)
     sums = zero.index_add_(0, torch.bucketize(confidence, edges), carried[:, :, None] * weights.T[:, None, :])
-    return CalibrationCounts(*sums.permute(2, 1, 0))
+    return CalibrationCounts(*rearrange(sums, "b f sums -> sums f b"))
 
 
 def calibration_error(counts: CalibrationCounts) -> Tensor:

@@ -9,11 +9,11 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.moments import Moments, covariance, moments
 
 __all__ = [
@@ -107,7 +107,13 @@ class ChannelProfile(NamedTuple):
         return self.values.sum() - self.total
 
 
-def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entropy", ignore: int = -100) -> Tensor:
+def target_scores(
+    logits: Tensor,
+    target: Tensor,
+    output: Output = "cross_entropy",
+    ignore: int = -100,
+    where: str = "target_scores",
+) -> Tensor:
     """Score of the target: its log-probability or its logit; (n), float64, differentiable; nan without a valid pixel.
 
     Args:
@@ -115,6 +121,10 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
         target: class of each image (n) or pixel (n h w); int64.
         output: which score.
         ignore: target of pixels that do not count.
+        where: the public name that was called, for an error.
+
+    Raises:
+        InputError: logits and targets whose shapes do not fit.
 
     Example:
         >>> target_scores(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), "logit")
@@ -127,7 +137,7 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
         logits = logits.unsqueeze(1)
     if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(target.shape):
         raise InputError(
-            "attribute_channels",
+            where,
             "logits and targets do not belong together",
             f"logits {tuple(logits.shape)}, targets {tuple(target.shape)}",
             "Give logits (n c) with targets (n), or logits (n c h w) with targets (n h w).",
@@ -140,8 +150,8 @@ def target_scores(logits: Tensor, target: Tensor, output: Output = "cross_entrop
     else:
         scores = logits.log_softmax(1) if output == "cross_entropy" else logits
         scores = scores.gather(1, target.where(valid, 0).unsqueeze(1)).squeeze(1)
-    kept = torch.where(valid, scores.double(), 0.0).unsqueeze(1).flatten(1).sum(1)
-    count = valid.unsqueeze(1).flatten(1).sum(1)
+    kept = rearrange(torch.where(valid, scores.double(), 0.0), "n ... -> n (...)").sum(1)
+    count = rearrange(valid, "n ... -> n (...)").sum(1)
     return torch.where(count > 0, kept / count.clamp(min=1), torch.nan)
 
 
@@ -236,8 +246,10 @@ def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
         axis: axis of the channels.
     """
     wide = torch.float32 if inputs.device.type == "mps" else torch.float64  # exact where a channel is constant
-    means = by_pixel(inputs.detach().movedim(axis, 1)).mean(2, dtype=wide)
-    scores = by_pixel(logits.detach() if logits.ndim > 1 else logits.detach()[:, None]).float().mean(2)
+    channels = inputs.detach().movedim(axis, 1)  # einops names no axis whose place is a number
+    means = rearrange(channels, "n C ... -> n C (...)").mean(2, dtype=wide)
+    columns = logits.detach() if logits.ndim > 1 else logits.detach()[:, None]
+    scores = rearrange(columns, "n c ... -> n c (...)").float().mean(2)
     return moments(torch.cat([means, scores], 1))
 
 

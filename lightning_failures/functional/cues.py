@@ -6,6 +6,7 @@ The share explained is Pearson's correlation ratio over fixed bins of the cue.
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -63,7 +64,7 @@ def by_pixel(images: Tensor) -> Tensor:
     Args:
         images: (n b h w), (n b t) or (n b).
     """
-    return images.flatten(2) if images.ndim > 2 else images.unsqueeze(2)
+    return rearrange(images, "n b ... -> n b (...)")
 
 
 def total_absorbance(raw: Tensor) -> Tensor:
@@ -157,8 +158,8 @@ def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor, target: Tensor | None =
     """
     rows, values = logits.detach().double(), cue.detach().double()
     if rows.ndim > 2 and values.ndim == 1:
-        rows = rows.flatten(2).mean(2)
-    rows = rows.movedim(1, -1).flatten(0, -2)
+        rows = rearrange(rows, "n c ... -> n c (...)").mean(2)
+    rows = rearrange(rows, "n c ... -> (n ...) c")
     values = values.flatten()
     if rows.shape[1] > 1:
         rows = rows - rows.mean(1, keepdim=True)
@@ -171,9 +172,11 @@ def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor, target: Tensor | None =
         labels = target.flatten().to(group)
         group = torch.where((labels >= 0) & (labels < groups - 1), labels, group)
     place = group * bins + torch.bucketize(torch.where(kept, values, 0.0), edges.to(values), right=True)
+    counts = zero.counts.flatten().index_add_(0, place, kept.long())
+    totals = rearrange(zero.totals, "y q c -> (y q) c").index_add_(0, place, rows)
     return CueSums(
-        zero.counts.flatten().index_add_(0, place, kept.long()).unflatten(0, (groups, bins)),
-        zero.totals.flatten(0, 1).index_add_(0, place, rows).unflatten(0, (groups, bins)),
+        rearrange(counts, "(y q) -> y q", q=bins),
+        rearrange(totals, "(y q) c -> y q c", q=bins),
         zero.squares.index_add_(0, group, rows.square().sum(1)),
         (~kept).sum(),
     )

@@ -2,9 +2,7 @@
 network leaves of it untapped.
 
 Shrinkage: Chen, Wiesel, Eldar and Hero, "Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
-Signal Processing 58 (2010), equation 23. Paired interval: Newcombe, "Improved confidence intervals for the difference
-between binomial proportions based on paired data", Statistics in Medicine 17 (1998), method 10. Paired test: McNemar,
-Psychometrika 12 (1947), in its exact form.
+Signal Processing 58 (2010), equation 23.
 """
 
 from typing import NamedTuple
@@ -13,14 +11,13 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.intervals import Interval, wilson
 from lightning_failures.functional.moments import ClassMoments
+from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs, exact_mcnemar
 
 __all__ = [
     "Discriminant",
     "Untapped",
     "UntappedCounts",
-    "accuracy_difference_interval",
     "count_untapped",
     "linear_discriminant",
     "oas_shrinkage",
@@ -207,12 +204,7 @@ def count_untapped(
     if ignore_index is not None:
         kept = kept & (target != ignore_index)
     model, reference = preds == target, reference_preds == target
-    return UntappedCounts(
-        (kept & model & reference).sum(),
-        (kept & model & ~reference).sum(),
-        (kept & ~model & reference).sum(),
-        (kept & ~model & ~reference).sum(),
-    )
+    return UntappedCounts(*count_pairs(model.flatten(), reference.flatten(), kept.flatten()))
 
 
 def untapped_information(counts: UntappedCounts) -> Untapped:
@@ -233,47 +225,6 @@ def untapped_information(counts: UntappedCounts) -> Untapped:
     both, model_only, reference_only, neither = (count.double() for count in counts)
     images = both + model_only + reference_only + neither
     model, reference = (both + model_only) / images, (both + reference_only) / images
-    difference = reference - model
-    low, high = accuracy_difference_interval(both, reference_only, model_only, neither)
-    p_value = torch.where(images > 0, _exact_mcnemar(counts.model_only, counts.reference_only), torch.nan)
-    return Untapped(model, reference, difference, low, high, p_value, images)
-
-
-def accuracy_difference_interval(both: Tensor, first: Tensor, second: Tensor, neither: Tensor) -> Interval:
-    """95% interval of the difference of two accuracies on the same images, Newcombe's method 10.
-
-    Wilson limits of the two dependent proportions, combined by their correlation.
-
-    Args:
-        both: images that both get right; any shape, float64.
-        first: images that only the first gets right; the same shape.
-        second: images that only the second gets right; the same shape.
-        neither: images that both get wrong; the same shape.
-
-    Convention:
-        Of first minus second, in [-1, 1]; nan without images.
-
-    Example:
-        >>> accuracy_difference_interval(*torch.tensor([1.0, 1, 7, 12], dtype=torch.float64))
-        Interval(low=tensor(-0.5069, dtype=torch.float64), high=tensor(-0.0256, dtype=torch.float64))
-    """
-    images = both + first + second + neither
-    p1, p2 = (both + first) / images, (both + second) / images
-    (low1, high1), (low2, high2) = wilson(both + first, images), wilson(both + second, images)
-    cross = both * neither - first * second
-    cross = torch.where(cross > 0, (cross - images / 2).clamp(min=0), cross)  # its continuity correction
-    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
-    phi = torch.where(margins > 0, cross / margins.sqrt(), 0.0)
-
-    def combined(one: Tensor, other: Tensor) -> Tensor:
-        return (one.square() - 2 * phi * one * other + other.square()).clamp(min=0).sqrt()
-
-    return Interval(p1 - p2 - combined(p1 - low1, high2 - p2), p1 - p2 + combined(high1 - p1, p2 - low2))
-
-
-def _exact_mcnemar(first: Tensor, second: Tensor) -> Tensor:
-    """Two-sided binomial test that either side of the discordant pairs is as likely."""
-    n = (first + second).double()
-    k = torch.arange(int(torch.minimum(first, second)) + 1, device=n.device, dtype=torch.float64)
-    log_terms = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * torch.log(n.new_tensor(2.0))
-    return (2 * log_terms.logsumexp(0).exp()).clamp(max=1)
+    difference = accuracy_difference(both, reference_only, model_only, neither)
+    p_value = torch.where(images > 0, exact_mcnemar(counts.model_only, counts.reference_only), torch.nan)
+    return Untapped(model, reference, *difference, p_value, images)

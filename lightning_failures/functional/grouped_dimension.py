@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.functional.collapse import participation_ratio_unbiased
@@ -54,11 +55,12 @@ def group_sums(features: Tensor, members: Tensor, groups: int) -> GroupSums:
     counts, totals, squares, cubes, fourths = _by_group(thin, members, groups).split([1, d, 1, d, 1], 1)
     outers = rows.new_zeros(groups + 1, d * d)
     for part, belongs in zip(rows.split(_ROWS), members.split(_ROWS), strict=True):
-        outers += _by_group((part[:, :, None] * part[:, None, :]).flatten(1), belongs, groups)
+        products = rearrange(part[:, :, None] * part[:, None, :], "n i j -> n (i j)")
+        outers += _by_group(products, belongs, groups)
     return GroupSums(
         counts[:, 0].long(),
         totals,
-        outers.view(groups + 1, d, d),
+        rearrange(outers, "g (i j) -> g i j", i=d),
         squares[:, 0],
         cubes,
         fourths[:, 0],

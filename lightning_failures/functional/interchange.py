@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -96,11 +97,12 @@ def count_interchange(own_preds: Tensor, donor_preds: Tensor, swapped_preds: Ten
         swapped_preds: classes predicted for donors with the receivers' coordinates, one rank a column;
             (n ... r), int64.
     """
-    differ = (own_preds != donor_preds).reshape(-1, 1)
-    swapped = swapped_preds.reshape(len(differ), swapped_preds.shape[-1])
+    own, donor = (rearrange(preds, "n ... -> (n ...) 1") for preds in (own_preds, donor_preds))
+    swapped = rearrange(swapped_preds, "n ... r -> (n ...) r")
+    differ = own != donor
     return InterchangeCounts(
-        (differ & (swapped == own_preds.reshape(-1, 1))).sum(0),
-        (differ & (swapped == donor_preds.reshape(-1, 1))).sum(0),
+        (differ & (swapped == own)).sum(0),
+        (differ & (swapped == donor)).sum(0),
         differ.sum(),
     )
 

@@ -14,7 +14,6 @@ from lightning_failures.functional.factors import FactorCounts, error_ratio
 
 __all__ = [
     "Interval",
-    "benjamini_hochberg",
     "error_ratio_interval",
     "factor_p_value",
     "holm",
@@ -166,29 +165,6 @@ def holm(p_values: Tensor) -> Tensor:
     steps = torch.arange(len(p), device=p.device)
     adjusted = (p[order] * (K - steps)).cummax(0).values if len(p) else p
     return torch.empty_like(p).index_copy_(0, order, adjusted.clamp(max=1))
-
-
-def benjamini_hochberg(p_values: Tensor) -> Tensor:
-    """Benjamini and Hochberg's adjustment: calling all below q leaves an expected share q of false calls.
-
-    Args:
-        p_values: one per factor; (f), float. ``nan`` stays so and does not count.
-
-    Returns:
-        Adjusted values, no smaller; (f), float64.
-
-    Example:
-        >>> benjamini_hochberg(torch.tensor([0.01, 0.04, torch.nan, 0.03], dtype=torch.float64))
-        tensor([0.0300, 0.0400,    nan, 0.0400], dtype=torch.float64)
-    """
-    p = p_values.double()
-    order = p.argsort()
-    K = (~p.isnan()).sum()
-    steps = torch.arange(1, len(p) + 1, device=p.device)
-    scaled = (p[order] * K / steps).nan_to_num(nan=torch.inf)
-    adjusted = scaled.flip(0).cummin(0).values.flip(0) if len(p) else p
-    adjusted = torch.where(p[order].isnan(), torch.nan, adjusted.clamp(max=1))
-    return torch.empty_like(p).index_copy_(0, order, adjusted)
 
 
 def shrunk_error_ratio(counts: FactorCounts) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.functional.cues import by_pixel, grey_level, total_absorbance
@@ -68,7 +69,7 @@ def ladder_features(
     if images.shape[1] == 3:
         features["grey_level"] = grey_level(mean)[:, None]
     if images.ndim > 2:
-        features["pixel_intensity"] = _deciles((images if raw is None else raw).flatten(2).float().sum(1))
+        features["pixel_intensity"] = _deciles(by_pixel(images if raw is None else raw).float().sum(1))
     features["mean_spectrum"] = mean
     if images.ndim == 4:
         features["low_frequencies"] = _coarse(images, grid)
@@ -188,11 +189,12 @@ def pixel_ladder_features(
     total = "pixel_intensity" if raw is None else "total_absorbance"
     features = {total: (images if raw is None else raw).sum(1, keepdim=True)}
     for name, cue in (cues or {}).items():
-        features[name] = cue.reshape(n, 1, *cue.shape[1:] or (1, 1)).expand(n, 1, h, w)
+        features[name] = (cue[:, None] if cue.ndim > 1 else rearrange(cue, "n -> n 1 1 1")).expand(n, 1, h, w)
     if images.shape[1] == 3:
-        features["grey_level"] = grey_level(images.movedim(1, -1).reshape(-1, 3)).reshape(n, 1, h, w)
+        level = grey_level(rearrange(images, "n b h w -> (n h w) b"))
+        features["grey_level"] = rearrange(level, "(n h w) -> n 1 h w", h=h, w=w)
     features |= {"mean_spectrum": images, "low_frequencies": around}
-    return {name: value.movedim(1, -1).flatten(0, -2) for name, value in features.items()}
+    return {name: rearrange(value, "n k h w -> (n h w) k") for name, value in features.items()}
 
 
 @never_empty

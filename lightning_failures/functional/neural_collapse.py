@@ -95,9 +95,7 @@ def within_between(sums: ClassMoments) -> Tensor:
     values, vectors = eigen(gram)
     used = values > EPSILON * max(centred.shape) * values[0]
     inverse = centred.T @ (vectors[:, used] / values[used])  # M (M'M)^+ on the range of M
-    number = (sums.counts > 0).sum()
-    ratio = (inverse * (within @ inverse)).sum().clamp(min=0)
-    return torch.where(number > 1, ratio, torch.nan)
+    return (inverse * (within @ inverse)).sum().clamp(min=0)
 
 
 def mean_geometry(sums: ClassMoments) -> tuple[Tensor, Tensor]:

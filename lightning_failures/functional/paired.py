@@ -4,7 +4,6 @@ The delta method on the counts of images that one, the other or both get wrong; 
 ratio rises too when the errors on a factor fall by less than all errors do.
 """
 
-from math import lgamma, log
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from lightning_failures.functional.factors import FactorCounts, error_ratio
 from lightning_failures.functional.intervals import Interval, holm, normal_quantile
+from lightning_failures.functional.paired_accuracy import exact_mcnemar
 
 __all__ = [
     "PairedCounts",
@@ -148,7 +148,7 @@ def paired_p_value(counts: PairedCounts) -> Tensor:
 def mcnemar(counts: PairedCounts) -> Tensor:
     """Probability of so unequal numbers of images that only one of both gets wrong, if both were equally good.
 
-    McNemar's exact test, two-sided, on the errors with each factor: not relative to all images.
+    See :func:`.exact_mcnemar`, on the errors with each factor: not relative to all images.
 
     Convention:
         From 0 to 1; 1 where the two never differ. ``nan``: no image carries the factor.
@@ -156,17 +156,8 @@ def mcnemar(counts: PairedCounts) -> Tensor:
     Returns:
         One p-value per factor, not adjusted for their number; (f), float64.
     """
-    only_own, only_reference = (counts.own - counts.both).tolist(), (counts.reference - counts.both).tolist()
-    values = [_sign_test(one, other) for one, other in zip(only_own, only_reference, strict=True)]
-    p = torch.tensor(values, dtype=torch.float64, device=counts.seen.device)
+    p = exact_mcnemar(counts.own - counts.both, counts.reference - counts.both)
     return torch.where(counts.seen > 0, p, torch.nan)
-
-
-def _sign_test(one: int, other: int) -> float:
-    n, fewer = one + other, min(one, other)
-    k = torch.arange(fewer + 1, dtype=torch.float64)
-    log_choose = lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    return min(1.0, 2 * float((log_choose - n * log(2)).logsumexp(0).exp()))
 
 
 def spillover(counts: PairedCounts, level: float = 0.05) -> Tensor:

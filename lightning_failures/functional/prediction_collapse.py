@@ -16,13 +16,10 @@ from lightning_failures.functional.moments import (
     PowerSums,
     covariance,
     finite_rows,
-    mean,
     power_sums,
-    principal_directions,
     rounding,
     spectrum,
 )
-from lightning_failures.functional.sampling import RowSample, drawn_rows, sample_rows
 from lightning_failures.functional.spectra import effective_rank, top1_share
 
 __all__ = [
@@ -31,7 +28,6 @@ __all__ = [
     "chance",
     "class_share",
     "dominant_excess",
-    "k_agreement",
     "label_effective_rank",
     "perplexity",
     "prediction_statistics",
@@ -55,38 +51,26 @@ class PredictionSums(NamedTuple):
     correct: Tensor  # () int64, labelled rows predicted right
     unlabelled: Tensor  # () int64, rows without a class in [0, c)
     non_finite: Tensor  # () int64, rows left out
-    taken: Tensor  # (s) int64, rows in each slot of a sample
-    slots: Tensor  # (s c) float64, sum of the logits in each slot
 
     @classmethod
-    def zero(cls, num_classes: int, slots: int) -> "PredictionSums":
-        """The sums of no rows, with a sample of ``slots`` slots a level."""
+    def zero(cls, num_classes: int) -> "PredictionSums":
+        """The sums of no rows."""
         none, counts = torch.zeros((), dtype=torch.int64), torch.zeros(num_classes, dtype=torch.int64)
         powers = PowerSums.zero(num_classes)
-        sample = RowSample.zero(slots, num_classes)
-        return cls(*powers, counts.double(), none.double(), counts, counts, none, none, none, *sample)
+        return cls(*powers, counts.double(), none.double(), counts, counts, none, none, none)
 
     @property
     def powers(self) -> PowerSums:
         """The power sums of the centred logits alone."""
         return PowerSums(*self[:6])
 
-    @property
-    def sample(self) -> RowSample:
-        """The sample of logits alone."""
-        return RowSample(self.taken, self.slots)
 
-
-def prediction_sums(
-    logits: Tensor, target: Tensor | None = None, slots: int = 0, seed: int = 0, how: Numerics | None = None
-) -> PredictionSums:
+def prediction_sums(logits: Tensor, target: Tensor | None = None, how: Numerics | None = None) -> PredictionSums:
     """Sums of one batch of logits; rows that hold NaN or infinity are left out and counted.
 
     Args:
         logits: one score a class; (n c), any float.
         target: class of each row, None without labels; a class outside [0, c) marks a row without a label; (n), int64.
-        slots: slots a level of the sample that :func:`k_agreement` needs; 0 for none.
-        seed: another seed draws another sample.
         how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(logits)
@@ -110,7 +94,6 @@ def prediction_sums(
         (labelled & (predicted == target)).sum(),
         (keep & ~labelled).sum(),
         (~keep).sum(),
-        *(sample_rows(rows, keep, slots, seed) if slots else RowSample.zero(0, num_classes)),
     )
 
 
@@ -202,43 +185,6 @@ def label_effective_rank(labels: Tensor) -> Tensor:
     return effective_rank(spectrum(share.diag() - torch.outer(share, share), 8 * EPSILON * share.amax()))
 
 
-def k_agreement(sums: PredictionSums, share: float = 0.99) -> Tensor:
-    """Fewest principal directions of the centred logits that keep the decisions; ().
-
-    The logits of a sample of the rows are replaced by their mean and their first k principal components; the decision
-    is kept where the same class comes first.
-
-    Convention:
-        A number of dimensions in [0, c - 1]: the smallest k that keeps at least ``share`` of the decisions; 0 where one
-        decision serves all. nan with fewer than two rows, or where no row could be drawn.
-
-    Args:
-        sums: sums with a sample.
-        share: share of the decisions to keep, in (0, 1].
-
-    Example:
-        >>> t = torch.linspace(-1, 1, 64, dtype=torch.float64)[:, None]
-        >>> k_agreement(prediction_sums(t * torch.tensor([1.0, 0.1, -1.0]), slots=64))
-        tensor(1., dtype=torch.float64)
-    """
-    moments = sums.powers.moments
-    cov, rows = covariance(moments), drawn_rows(sums.sample)
-    undefined = bool(cov.isnan().any())
-    if not undefined and not bool(cov.trace() > 0):
-        return torch.zeros_like(cov[0, 0])
-    if undefined or not len(rows):
-        return torch.full_like(sums.entropy, torch.nan)
-    decisions = rows.argmax(1)
-    directions = principal_directions(cov)
-    rebuilt = mean(moments).expand_as(rows)
-    components = (rows - rows.mean(1, keepdim=True) - rebuilt) @ directions
-    k = 0
-    while k < len(cov) - 1 and float((rebuilt.argmax(1) == decisions).double().mean()) < share:
-        rebuilt = rebuilt + torch.outer(components[:, k], directions[:, k])
-        k += 1
-    return torch.full_like(sums.entropy, k)
-
-
 def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
     """Every statistic of predictions, by name; scalars, each as its own function says.
 
@@ -249,14 +195,12 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
     powers = sums.powers
     values = spectrum(covariance(powers.moments), rounding(powers.moments))
     unbiased = participation_ratio_unbiased(powers)
-    agreement = k_agreement(sums)
     if len(values) == 2:
-        values, unbiased, agreement = (torch.full_like(v, torch.nan) for v in (values, unbiased, agreement))
+        values, unbiased = torch.full_like(values, torch.nan), torch.full_like(unbiased, torch.nan)
     return {
         "logit_effective_rank": effective_rank(values),
         "logit_top1_share": top1_share(values),
         "logit_participation_ratio_unbiased": unbiased,
-        "k_agreement": agreement,
         "label_effective_rank": label_effective_rank(sums.labels),
         "label_classes": perplexity(sums.labels),
         "effective_classes": perplexity(sums.predicted),

@@ -7,9 +7,10 @@ Refinetti, Ingrosso and Goldt, "Neural networks trained with SGD learn distribut
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from lightning_failures.functional.discriminant import accuracy_difference_interval
+from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 
 __all__ = [
     "Retained",
@@ -63,7 +64,8 @@ def shuffle_pixels(images: Tensor, generator: torch.Generator | None = None) -> 
     """
     n, _, h, w = images.shape
     order = torch.rand(n, 1, h * w, generator=generator).argsort(2).to(images.device)
-    return images.flatten(2).gather(2, order.expand(-1, images.shape[1], -1)).reshape(images.shape)
+    pixels = rearrange(images, "n b h w -> n b (h w)").gather(2, order.expand(-1, images.shape[1], -1))
+    return rearrange(pixels, "n b (h w) -> n b h w", h=h)
 
 
 def keep_mean_spectrum(images: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ def gaussian_clones(images: Tensor, target: Tensor, generator: torch.Generator |
         rows = (target == label).nonzero().squeeze(1)
         if len(rows) < 2:
             continue
-        members = images[rows].flatten(1)
+        members = rearrange(images[rows], "n ... -> n (...)")
         mean = members.mean(0)
         weights = torch.randn(len(rows), len(rows), generator=generator).to(members) / (len(rows) - 1) ** 0.5
         clones[rows] = (mean + weights @ (members - mean)).reshape(-1, *images.shape[1:])
@@ -126,17 +128,14 @@ def count_retention(preds: Tensor, changed_preds: Tensor, target: Tensor, num_cl
         target: true classes, those outside [0, c) left out; (n ...), int64.
         num_classes: number of classes c.
     """
-    target, preds = target.reshape(-1), preds.reshape(-1)
-    changed = changed_preds.reshape(len(preds), changed_preds.shape[-1])
+    target, preds = target.flatten(), preds.flatten()
+    changed = rearrange(changed_preds, "n ... k -> (n ...) k")
     known = (target >= 0) & (target < num_classes)
     before, after = (preds == target)[:, None], changed == target[:, None]
     kept = known[:, None] & (changed >= 0)
     classes = torch.zeros(num_classes, dtype=torch.int64, device=target.device)
     return RetentionCounts(
-        (kept & before & after).sum(0),
-        (kept & before & ~after).sum(0),
-        (kept & ~before & after).sum(0),
-        (kept & ~before & ~after).sum(0),
+        *count_pairs(before, after, kept),
         classes.index_add_(0, torch.where(known, target, 0), known.long()),
         (known & before[:, 0]).sum(),
     )
@@ -165,5 +164,5 @@ def retained(counts: RetentionCounts) -> Retained:
     pairs = both + before_only + after_only + neither
     before, after = (both + before_only) / pairs, (both + after_only) / pairs
     share = torch.where(before > chance, (after - chance) / (before - chance), torch.nan)
-    low, high = accuracy_difference_interval(both, before_only, after_only, neither)
-    return Retained(counts.right / images, chance, after, share, before - after, low, high)
+    lost = accuracy_difference(both, before_only, after_only, neither)
+    return Retained(counts.right / images, chance, after, share, *lost)

@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 __all__ = ["ShapleyPlan", "shapley_plan", "shapley_values"]
@@ -89,7 +90,7 @@ def shapley_values(plan: ShapleyPlan, scores: Tensor) -> tuple[Tensor, Tensor]:
     pairs = len(orders) // 2
     if pairs < 2:
         return by_band.mean(0).T, scores.new_full((orders.shape[1],), torch.nan)
-    means = by_band.nanmean(2)[: 2 * pairs].unflatten(0, (pairs, 2)).mean(1)
+    means = rearrange(by_band.nanmean(2)[: 2 * pairs], "(pairs two) g -> pairs two g", two=2).mean(1)
     return by_band.mean(0).T, means.var(0) / pairs
 
 

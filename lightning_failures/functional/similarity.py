@@ -27,6 +27,7 @@ __all__ = [
     "centred_kernel_alignment",
     "leading_directions",
     "lidar",
+    "overlap_since",
     "row_sums",
     "subspace_overlap",
     "view_sums",
@@ -147,6 +148,29 @@ def subspace_overlap(directions: Tensor, others: Tensor) -> Tensor:
         tensor(0.5000)
     """
     return (directions.T @ others).square().sum() / directions.shape[1]
+
+
+def overlap_since(sums: Moments, k: int, previous: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Overlap of the first k principal directions with those of an evaluation before; (), and these, for the next one.
+
+    Convention:
+        As :func:`subspace_overlap`; ``nan`` without an evaluation before, or where fewer than k dimensions vary.
+
+    Args:
+        sums: moments of the rows; of d features.
+        k: dimensions of the subspace.
+        previous: the directions of the evaluation before; (d k); None: there is none.
+
+    Example:
+        >>> rows = torch.tensor([[-1.0], [1.0]])
+        >>> _, before = overlap_since(moments(rows * torch.tensor([1.0, 0.0])), k=1, previous=None)
+        >>> overlap_since(moments(rows * torch.tensor([1.0, 1.0])), k=1, previous=before)[0].round(decimals=9)
+        tensor(0.5000, dtype=torch.float64)
+    """
+    now = leading_directions(sums, k)
+    if now is None or previous is None:
+        return torch.full_like(sums.total[0], torch.nan), now
+    return subspace_overlap(now, previous.to(now)), now
 
 
 def lidar(sums: ViewSums, delta: float = 1e-4) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 __all__ = [
@@ -61,9 +62,10 @@ def count_explained(
         kept = kept & (labels >= 0) & (labels < c)
     if ignore_index is not None:
         kept = kept & (target != ignore_index)
-    cell = torch.where(kept, (preds * c + simple_preds) * c + target, 0).reshape(-1)
+    cell = torch.where(kept, (preds * c + simple_preds) * c + target, 0).flatten()
     table = torch.zeros(c**3, dtype=torch.int64, device=cell.device)
-    return ExplainedCounts(table.index_add_(0, cell, kept.reshape(-1).long()).reshape(c, c, c))
+    table.index_add_(0, cell, kept.flatten().long())
+    return ExplainedCounts(rearrange(table, "(model simple label) -> model simple label", model=c, simple=c))
 
 
 def explained_by_simple(counts: ExplainedCounts) -> Explained:
@@ -139,7 +141,7 @@ def expected_information(table: Tensor) -> Tensor:
     n = rows.sum()
     if not bool(n > 0):
         return n.new_full((), torch.nan)
-    marked, drawn = (margin.reshape(-1) for margin in torch.meshgrid(rows, columns, indexing="ij"))
+    marked, drawn = (margin.flatten() for margin in torch.meshgrid(rows, columns, indexing="ij"))
     cells = _expected_n_log_n(n, marked, drawn).sum()
     return (cells - _n_log_n(rows).sum() - _n_log_n(columns).sum() + _n_log_n(n)).clamp(min=0) / n
 
@@ -166,7 +168,7 @@ def _expected_conditional(table: Tensor, drawn: Tensor) -> Tensor:
     drawn = drawn[drawn > 0]
     cells, rows, columns = (
         _expected_n_log_n(n, marked.repeat(len(drawn)), drawn.repeat_interleave(len(marked))).sum()
-        for marked in (table.reshape(-1), table.sum(1), table.sum(0))
+        for marked in (table.flatten(), table.sum(1), table.sum(0))
     )
     return (cells - rows - columns + _n_log_n(drawn).sum()).clamp(min=0) / n
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.functional.factors import FactorCounts
@@ -49,7 +50,8 @@ def count_trend(wrong: Tensor, values: Tensor, edges: Tensor) -> TrendCounts:
 
 def bin_counts(counts: TrendCounts) -> FactorCounts:
     """Every bin as a factor of its own, in the order of the factors; (f*b)."""
-    return FactorCounts(counts.wrong.flatten(), counts.seen.flatten(), counts.all_wrong, counts.all_seen)
+    wrong, seen = (rearrange(each, "f b -> (f b)") for each in (counts.wrong, counts.seen))
+    return FactorCounts(wrong, seen, counts.all_wrong, counts.all_seen)
 
 
 def cochran_armitage(counts: TrendCounts) -> Tensor:

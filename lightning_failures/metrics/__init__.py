@@ -12,11 +12,12 @@ from lightning_failures.metrics.dormant_units import *
 from lightning_failures.metrics.factors import *
 from lightning_failures.metrics.grouped_dimension import *
 from lightning_failures.metrics.interaction import *
+from lightning_failures.metrics.kept import *
 from lightning_failures.metrics.ladder import *
+from lightning_failures.metrics.layer_probes import *
 from lightning_failures.metrics.neural_collapse import *
 from lightning_failures.metrics.paired import *
 from lightning_failures.metrics.prediction_collapse import *
-from lightning_failures.metrics.prevalence import *
 from lightning_failures.metrics.retention import *
 from lightning_failures.metrics.similarity import *
 from lightning_failures.metrics.simplicity import *

@@ -1,9 +1,8 @@
 """Error ratios adjusted for class, from integer counts of each class."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from lightning_failures.functional.adjustment import (
@@ -17,6 +16,7 @@ from lightning_failures.functional.adjustment import (
 from lightning_failures.functional.intervals import holm
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_factors,
@@ -24,22 +24,15 @@ from lightning_failures.metrics.checks import (
     check_stray,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import FACTOR_IMAGES, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["ClassAdjustedErrorRatio"]
 
-
-class AdjustmentSums(NamedTuple):
-    """The states of :class:`ClassAdjustedErrorRatio`."""
-
-    wrong: Tensor  # (f c) int64
-    seen: Tensor  # (f c) int64
-    class_wrong: Tensor  # (c) int64
-    class_seen: Tensor  # (c) int64
-    stray: Tensor  # () int64, labels that are no class
+_NO_STRATUM = "no class holds images with and without the factor and enough errors"
 
 
-class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
+class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
     """What is left of each factor's error ratio when images are compared with others of their own class.
 
     ``compute()`` gives for each factor F
@@ -60,28 +53,67 @@ class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
         InputError: as for :class:`.FactorErrorRatio`.
 
     Example:
+        >>> import torch
         >>> metric = ClassAdjustedErrorRatio(["dark"], num_classes=2)
         >>> metric.update(torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 1, 1]), torch.tensor([[1], [0], [0], [0]]))
         >>> metric.compute()["standardised/dark"]
         tensor(1., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "standardised": "no image carries the factor, or no class that carries it has errors",
-        **dict.fromkeys(
-            ("mantel_haenszel", "mantel_haenszel_low", "mantel_haenszel_high"),
-            "no class holds images with and without the factor and enough errors",
+    stray: Tensor
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "standardised/*",
+            "Error ratio, standardised by class",
+            "Errors on the images that carry the factor, over those expected if each class had its usual error rate.",
+            "0 upwards",
+            "1: the classes explain the factor's errors; 2: twice the errors that they explain",
+            when_nan="no image carries the factor, or no class that carries it has errors",
         ),
-        "cmh_p_value": "no class holds images with and without the factor, and both right and wrong ones",
-    }
+        Term(
+            "mantel_haenszel/*",
+            "Risk ratio within classes",
+            "Error rate with the factor over that without it, among images of one class, pooled over the classes after "
+            "Mantel and Haenszel.",
+            "0 upwards",
+            "1: the factor does not matter within a class",
+            when_nan=_NO_STRATUM,
+        ),
+        Term(
+            "mantel_haenszel_low/*",
+            "Lower end of the risk ratio within classes",
+            "Lower end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the factor makes images harder beyond chance",
+            when_nan=_NO_STRATUM,
+        ),
+        Term(
+            "mantel_haenszel_high/*",
+            "Upper end of the risk ratio within classes",
+            "Upper end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "below 1: the factor makes images easier beyond chance",
+            when_nan=_NO_STRATUM,
+        ),
+        Term(
+            "cmh_p_value/*",
+            "p-value within classes",
+            "How often so many or so few errors within the classes would arise if the factor did not matter: test of "
+            "Cochran, Mantel and Haenszel, adjusted for the number of factors.",
+            "0 to 1",
+            "small: the factor matters within the classes",
+            when_nan="no class holds images with and without the factor, and both right and wrong ones",
+        ),
+        FACTOR_IMAGES,
+    )
 
     def __init__(self, factors: Sequence[str], num_classes: int, *, confidence: float = 0.95, **kwargs: Any) -> None:
         where = type(self).__name__
         names = check_factor_names(where, factors)
         check_positive(where, "num_classes", num_classes)
         check_confidence(where, confidence)
-        stray = torch.zeros((), dtype=torch.int64)
-        super().__init__(AdjustmentSums(*StratifiedCounts.zero(len(names), num_classes), stray), **kwargs)
+        super().__init__(StratifiedCounts.zero(len(names), num_classes), STRAY, **kwargs)
         self.factors = names
         self.num_classes = num_classes
         self.confidence = confidence
@@ -98,13 +130,12 @@ class ClassAdjustedErrorRatio(SumMetric[AdjustmentSums]):
         mistakes = find_mistakes(where, preds, target, self.num_classes)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_by_class(mistakes.wrong, factors, mistakes.target, self.num_classes)
-        self.add(AdjustmentSums(*counts, mistakes.stray))
+        self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        *sums, stray = (value.cpu() for value in self.sums)
-        check_stray(f"{type(self).__name__}.compute", stray)
-        counts = StratifiedCounts(*sums)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         low, high = mantel_haenszel_interval(counts, self.confidence)
         return by_factor(
             self.factors,

@@ -1,7 +1,7 @@
 """The one base class of every metric: a NamedTuple of sums as states, reduced once over all ranks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.distributed
@@ -11,8 +11,28 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.moments import Numerics, numerics
+from lightning_failures.records.term import Term, find_term
 
-__all__ = ["SumMetric", "check_rows", "check_target"]
+__all__ = ["IMAGES", "NON_FINITE", "UNLABELLED", "SumMetric", "check_rows", "check_target"]
+
+#: What most metrics count beside their statistics.
+IMAGES = Term("images", "Images", "Images that the figures beside it rest on.", "0 upwards", "describes", "images")
+NON_FINITE = Term(
+    "non_finite",
+    "Images left out",
+    "Images whose rows hold NaN or infinity. They are left out of the figures beside it.",
+    "0 upwards",
+    "above 0: the network computes values that are not finite",
+    "images",
+)
+UNLABELLED = Term(
+    "unlabelled",
+    "Images without a label",
+    "Images whose label is none of the classes. What compares with labels leaves them out.",
+    "0 upwards",
+    "describes",
+    "images",
+)
 
 NO_FLOAT64 = {"mps"}  # device types; sums stay where they are
 
@@ -24,10 +44,13 @@ class SumMetric(Metric, Generic[S]):
 
     A subclass gives the zero of its sums, feeds :meth:`add` in ``update``, and calls one pure function of
     :attr:`sums` in ``compute``, which returns a flat dict of scalar tensors, with keys
-    ``"<statistic>/<name>"`` or ``"<statistic>"``.
+    ``"<statistic>/<name>"`` or ``"<statistic>"``. :attr:`terms` says what each of these keys means.
 
     Args:
         zero: the sums of no data; its dtypes and shapes are kept, whatever a strategy does to the module.
+        counters: whole numbers that are counted beside the sums, each a state of its own name, with what they start at.
+            One that starts at an option of the metric and is never fed keeps a :class:`torchmetrics.MetricCollection`
+            from merging metrics that differ in the option: it merges those whose states are equal after one batch.
         kwargs: passed on to :class:`torchmetrics.Metric`.
     """
 
@@ -35,13 +58,14 @@ class SumMetric(Metric, Generic[S]):
     is_differentiable = False
     higher_is_better = None
 
-    #: Why a statistic is nan, by the part of its key before the first slash.
-    why_nan: Mapping[str, str] = {}
+    #: One for every key that ``compute`` returns: what it means, its range, unit and direction, and why it is nan.
+    terms: ClassVar[tuple[Term, ...]] = ()
 
-    def __init__(self, zero: S, **kwargs: Any) -> None:
+    def __init__(self, zero: S, counters: Mapping[str, int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._sums_type = type(zero)
-        for name, value in zero._asdict().items():
+        beside = {name: torch.tensor(start) for name, start in (counters or {}).items()}
+        for name, value in (zero._asdict() | beside).items():
             self.add_state(name, default=value.clone(), dist_reduce_fx="sum")
 
     @property
@@ -49,9 +73,19 @@ class SumMetric(Metric, Generic[S]):
         """The sums so far; of all ranks inside ``compute``, of this rank outside."""
         return self._sums_type(*(getattr(self, name) for name in self._sums_type._fields))
 
-    def add(self, sums: S) -> None:
-        """Add the sums of a batch, without a device synchronisation where they already live on this metric's device."""
-        for name, value in sums._asdict().items():
+    @property
+    def sums_on_cpu(self) -> S:
+        """The sums so far on the CPU, where a look at a value stops no device."""
+        return self._sums_type(*(value.cpu() for value in self.sums))
+
+    def add(self, sums: S, **counters: Tensor) -> None:
+        """Add the sums of a batch, without a device synchronisation where they already live on this metric's device.
+
+        Args:
+            sums: of the batch.
+            counters: what is counted beside them, (), int64; one that is left out stays.
+        """
+        for name, value in (sums._asdict() | counters).items():
             state = getattr(self, name)
             value = value.detach().to(device=state.device, dtype=state.dtype)
             if state.is_inference() and not torch.is_inference_mode_enabled():
@@ -74,7 +108,8 @@ class SumMetric(Metric, Generic[S]):
     def undefined(self) -> dict[str, str]:
         """Why each nan of the last ``compute`` is nan: key -> reason."""
         values: dict[str, Tensor] = self._computed or {}
-        return {key: self.why_nan[key.split("/")[0]] for key, value in values.items() if bool(value.isnan())}
+        found = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
+        return {key: "" if term is None else term.when_nan for key, term in found.items()}
 
     @property
     def update_called(self) -> bool:
@@ -87,7 +122,7 @@ class SumMetric(Metric, Generic[S]):
         if dist_sync_fn is not gather_all_tensors:  # the user's own way of reducing
             super()._sync_dist(dist_sync_fn, process_group)
             return
-        names = self._sums_type._fields
+        names = list(self._defaults)
         for dtype in dict.fromkeys(getattr(self, name).dtype for name in names):
             mine = {name: getattr(self, name) for name in names if getattr(self, name).dtype == dtype}
             flat = torch.cat([value.reshape(-1) for value in mine.values()])

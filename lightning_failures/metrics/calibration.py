@@ -1,9 +1,8 @@
 """Calibration on the images that carry each factor, from integer sums in bins."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -15,6 +14,7 @@ from lightning_failures.functional.calibration import (
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_factor_names,
     check_factors,
     check_positive,
@@ -22,22 +22,15 @@ from lightning_failures.metrics.checks import (
     describe,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import FACTOR_IMAGES, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["FactorCalibration"]
 
-
-class CalibrationSums(NamedTuple):
-    """The states of :class:`FactorCalibration`."""
-
-    right: Tensor  # (f+1 b) int64
-    confidence: Tensor  # (f+1 b) int64
-    seen: Tensor  # (f+1 b) int64
-    non_finite: Tensor  # () int64, images without a finite confidence
-    stray: Tensor  # () int64, labels that are no class
+_NONE_CARRIES = "no image with a finite confidence carries the factor"
 
 
-class FactorCalibration(SumMetric[CalibrationSums]):
+class FactorCalibration(SumMetric[CalibrationCounts]):
     """Expected calibration error on the images that carry each factor, and on all.
 
     ``compute()`` gives for each factor F and for ``all``: ``calibration_error/F``, :func:`.calibration_error`;
@@ -54,6 +47,7 @@ class FactorCalibration(SumMetric[CalibrationSums]):
             probabilities (looked at on the CPU; elsewhere clamped into 0 to 1, since a look would stop the device).
 
     Example:
+        >>> import torch
         >>> metric = FactorCalibration(["dark"])
         >>> labels, confidence = torch.tensor([1, 1, 0]), torch.tensor([0.5, 0.7, 0.9])
         >>> metric.update(labels, torch.tensor([1, 0, 0]), torch.tensor([[0], [1], [0]]), confidence)
@@ -61,16 +55,50 @@ class FactorCalibration(SumMetric[CalibrationSums]):
         tensor(0.7000, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = dict.fromkeys(
-        ("calibration_error", "overconfidence"), "no image with a finite confidence carries the factor"
+    non_finite: Tensor
+    stray: Tensor
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "calibration_error/*",
+            "Calibration error of a factor",
+            "How far the confidence in the predictions is from the share of right ones, on the images that carry the "
+            "factor: the mean over bins of confidence (expected calibration error). Few images alone raise it.",
+            "0 to 1",
+            "lower is better",
+            when_nan=_NONE_CARRIES,
+        ),
+        Term(
+            "overconfidence/*",
+            "Overconfidence on a factor",
+            "Mean confidence minus accuracy, on the images that carry the factor.",
+            "-1 to 1",
+            "above 0: the network is surer than it is right",
+            when_nan=_NONE_CARRIES,
+        ),
+        FACTOR_IMAGES,
+        Term(
+            "images/all",
+            "Images",
+            "Images with a finite confidence, whatever factors they carry.",
+            "0 upwards",
+            "describes",
+            "images",
+        ),
+        Term(
+            "images/non_finite",
+            "Images without a finite confidence",
+            "Images whose confidence is not a finite number. They are left out.",
+            "0 upwards",
+            "above 0: the network computes values that are not finite",
+            "images",
+        ),
     )
 
     def __init__(self, factors: Sequence[str], num_bins: int = 15, **kwargs: Any) -> None:
         names = check_factor_names(type(self).__name__, factors)
         check_positive(type(self).__name__, "num_bins", num_bins)
-        nothing = torch.zeros((), dtype=torch.int64)
-        zero = CalibrationCounts.zero(len(names), num_bins)
-        super().__init__(CalibrationSums(*zero, nothing, nothing.clone()), **kwargs)
+        super().__init__(CalibrationCounts.zero(len(names), num_bins), {"non_finite": 0} | STRAY, **kwargs)
         self.factors = names
         self.num_bins = num_bins
 
@@ -99,17 +127,16 @@ class FactorCalibration(SumMetric[CalibrationSums]):
             given = f"{int(beyond.sum())} values outside 0 to 1"
             raise InputError(where, "confidences are no probabilities", given, "Pass probabilities, not scores.")
         counts = count_calibration(mistakes.wrong, confidence.clamp(0, 1), factors, self.num_bins)
-        self.add(CalibrationSums(*counts, confidence.isnan().sum(), mistakes.stray))
+        self.add(counts, non_finite=confidence.isnan().sum(), stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        *sums, non_finite, stray = (value.cpu() for value in self.sums)
-        check_stray(f"{type(self).__name__}.compute", stray)
-        counts = CalibrationCounts(*sums)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         values = by_factor(
             (*self.factors, "all"),
             calibration_error=calibration_error(counts),
             overconfidence=overconfidence(counts),
             images=counts.seen.sum(1),
         )
-        return values | {"images/non_finite": non_finite}
+        return values | {"images/non_finite": self.non_finite.cpu()}

@@ -1,7 +1,7 @@
 """Channel profiles as a torchmetrics metric: sums over images, batches and ranks."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,12 @@ from lightning_failures.functional.channels import (
 )
 from lightning_failures.functional.concentration import concentration
 from lightning_failures.functional.moments import Moments, covariance, mean
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.base import IMAGES, SumMetric
+from lightning_failures.records.term import Term
 
 __all__ = ["ChannelDependence", "ChannelSignal", "Spectra"]
+
+_BLANK = "no band's change passes the null floor"
 
 
 class ChannelDependence(SumMetric[ChannelSums]):
@@ -47,19 +50,107 @@ class ChannelDependence(SumMetric[ChannelSums]):
         {'share/Amide I': 0.75, 'share/Phosphate': 0.25}
     """
 
-    why_nan: Mapping[str, str] = {
-        "change": "no image was seen",
-        "error": "fewer than two images were seen",
-        "share": "no band's change passes the null floor, so that the profile's shape means nothing",
-        "effective_channels": "no band's change passes the null floor",
-        "entropy_channels": "no band's change passes the null floor",
-        "gini": "no band's change passes the null floor",
-        "largest_share": "no band's change passes the null floor",
-        "largest_change": "no image was seen",
-        "floor": "no image was seen",
-        "total": "no image was seen, or the method does not replace all bands together",
-        "centroid": "the bands have no axis, or no band's change passes the null floor",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "change/*",
+            "What the model loses without a band",
+            "Mean over the images of how much the score of their target falls when the band is replaced. It says what "
+            "the model depends on, not what the signal is carried by.",
+            "any",
+            "0: no dependence; above 0: the model is worse without the band",
+            "nats",
+            "no image was seen",
+        ),
+        Term(
+            "error/*",
+            "Standard error of that",
+            "Standard error of the change, over images and over random draws.",
+            "0 upwards",
+            "smaller: better known",
+            "nats",
+            "fewer than two images were seen",
+        ),
+        Term(
+            "share/*",
+            "Share of a band",
+            "Size of the band's change over the sum of all sizes. Read it beside the change, whose size it hides.",
+            "0 to 1",
+            "describes",
+            when_nan=f"{_BLANK}, so that the profile's shape means nothing",
+        ),
+        Term(
+            "effective_channels",
+            "Effective bands",
+            "1 over the sum of squared shares: the number of equal bands that would be as concentrated.",
+            "1 to the number of bands",
+            "1: one band has it all",
+            "bands",
+            _BLANK,
+            headline=True,
+        ),
+        Term(
+            "entropy_channels",
+            "Effective bands by entropy",
+            "Exponential of the entropy of the shares.",
+            "1 to the number of bands",
+            "1: one band has it all",
+            "bands",
+            _BLANK,
+        ),
+        Term(
+            "gini",
+            "Gini coefficient of the bands",
+            "How unequal the shares are.",
+            "0 to 1",
+            "0: all are equal; near 1: one band has it all",
+            when_nan=_BLANK,
+        ),
+        Term(
+            "largest_share",
+            "Largest share",
+            "Share of the largest band.",
+            "0 to 1",
+            "near 1: one band has it all",
+            when_nan=_BLANK,
+        ),
+        Term(
+            "centroid",
+            "Centroid of the profile",
+            "Mean place of the shares on the axis, in its unit.",
+            "the axis",
+            "describes",
+            when_nan=f"the bands have no axis, or {_BLANK}",
+        ),
+        Term(
+            "largest_change",
+            "Largest change",
+            "Size of the largest change of a band.",
+            "0 upwards",
+            "compare with the null floor",
+            "nats",
+            "no image was seen",
+        ),
+        Term(
+            "total",
+            "Loss without all bands",
+            "How much the score falls when all bands are replaced together, which the bands' Shapley values share out.",
+            "any",
+            "describes",
+            "nats",
+            "no image was seen, or the method does not replace all bands together",
+        ),
+        Term(
+            "floor",
+            "Null floor",
+            "Size of change that means nothing: the one that was given, or, where it is larger, the mean of those that "
+            "the profiles brought, the largest change of models that know nothing.",
+            "0 upwards",
+            "a change below it means nothing",
+            "nats",
+            "no image was seen",
+        ),
+        Term("bands", "Bands", "Number of bands that are watched.", "1 upwards", "describes", "bands"),
+    )
 
     def __init__(
         self, names: Sequence[str], positions: Sequence[float] | Tensor | None = None, floor: float = 0.0, **kwargs: Any
@@ -144,7 +235,17 @@ class ChannelSignal(SumMetric[Moments]):
         [2.0, 1.4142, 1.0]
     """
 
-    why_nan: Mapping[str, str] = {"pattern": "fewer than two images, or channels or logits that do not vary"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        IMAGES,
+        Term(
+            "pattern",
+            "What a channel says of the logits",
+            "Largest size of a correlation, over the images, between the mean of a channel and a logit.",
+            "0 to 1",
+            "describes: what carries the signal, used or not",
+            when_nan="fewer than two images, or channels or logits that do not vary",
+        ),
+    )
 
     def __init__(self, channels: int, classes: int, **kwargs: Any) -> None:
         super().__init__(Moments.zero(channels + classes), **kwargs)

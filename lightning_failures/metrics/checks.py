@@ -10,6 +10,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.factors import check_factor_names, misclassified
 
 __all__ = [
+    "STRAY",
     "Mistakes",
     "check_confidence",
     "check_factor_names",
@@ -20,6 +21,9 @@ __all__ = [
     "describe",
     "find_mistakes",
 ]
+
+#: What each of these metrics counts beside its sums: labels that are no class, see :func:`check_stray`.
+STRAY = {"stray": 0}
 
 
 def describe(**tensors: Tensor) -> str:

@@ -1,9 +1,7 @@
 """Accuracy on the classes that fare worst, from integer counts of each class."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from lightning_failures.functional.classes import (
@@ -14,7 +12,9 @@ from lightning_failures.functional.classes import (
 )
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.metrics.base import SumMetric
-from lightning_failures.metrics.checks import check_positive, check_stray, find_mistakes
+from lightning_failures.metrics.checks import STRAY, check_positive, check_stray, find_mistakes
+from lightning_failures.metrics.factors import ALL_IMAGES, NONE_SEEN
+from lightning_failures.records.term import Term
 
 __all__ = ["ClassRow", "WorstClasses"]
 
@@ -30,15 +30,7 @@ class ClassRow(NamedTuple):
     high: float
 
 
-class ClassSums(NamedTuple):
-    """The states of :class:`WorstClasses`."""
-
-    class_wrong: Tensor  # (c) int64
-    class_seen: Tensor  # (c) int64
-    stray: Tensor  # () int64, labels that are no class
-
-
-class WorstClasses(SumMetric[ClassSums]):
+class WorstClasses(SumMetric[ClassCounts]):
     """Accuracy over the images of the ``k`` classes of lowest accuracy.
 
     ``compute()`` gives ``accuracy/worst_classes``, :func:`.worst_classes_accuracy`; ``accuracy/worst_class``, that of
@@ -53,18 +45,48 @@ class WorstClasses(SumMetric[ClassSums]):
         InputError: as for :class:`.FactorErrorRatio`.
 
     Example:
+        >>> import torch
         >>> metric = WorstClasses(num_classes=3, k=1)
         >>> metric.update(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 1, 2, 1]))
         >>> metric.compute()["accuracy/worst_classes"], metric.worst
         (tensor(0., dtype=torch.float64), [2])
     """
 
-    why_nan: Mapping[str, str] = {"accuracy": "no image was seen"}
+    stray: Tensor
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "accuracy/worst_classes",
+            "Accuracy on the worst classes",
+            "Accuracy over the images of the classes of lowest accuracy. As a choice among noisy figures it reads too "
+            "low where classes have few images.",
+            "0 to 1",
+            "higher is better",
+            when_nan=NONE_SEEN,
+        ),
+        Term(
+            "accuracy/worst_class",
+            "Accuracy on the worst class",
+            "Accuracy over the images of the one class of lowest accuracy.",
+            "0 to 1",
+            "higher is better",
+            when_nan=NONE_SEEN,
+        ),
+        Term(
+            "accuracy/all",
+            "Accuracy",
+            "Share of all images that are predicted right.",
+            "0 to 1",
+            "higher is better",
+            when_nan=NONE_SEEN,
+        ),
+        ALL_IMAGES,
+    )
 
     def __init__(self, num_classes: int, k: int = 100, **kwargs: Any) -> None:
         check_positive(type(self).__name__, "num_classes", num_classes)
         check_positive(type(self).__name__, "k", k)
-        super().__init__(ClassSums(*ClassCounts.zero(num_classes), torch.zeros((), dtype=torch.int64)), **kwargs)
+        super().__init__(ClassCounts.zero(num_classes), STRAY, **kwargs)
         self.num_classes = num_classes
         self.k = k
         self.worst: list[int] = []  # of the last `compute`, the worst first
@@ -79,13 +101,12 @@ class WorstClasses(SumMetric[ClassSums]):
         """
         mistakes = find_mistakes(f"{type(self).__name__}.update", preds, target, self.num_classes)
         counts = count_class_errors(mistakes.wrong, mistakes.target, self.num_classes)
-        self.add(ClassSums(*counts, mistakes.stray))
+        self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        *sums, stray = (value.cpu() for value in self.sums)
-        check_stray(f"{type(self).__name__}.compute", stray)
-        counts = ClassCounts(*sums)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         worst = worst_classes(counts, self.k)
         wrong, images = counts.class_wrong[worst], counts.class_seen[worst]
         columns = (worst, wrong, images, wrong / images, *wilson(wrong, images))

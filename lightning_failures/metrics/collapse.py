@@ -1,7 +1,6 @@
 """Collapse of features, streamed: the metric over :mod:`lightning_failures.functional.collapse`."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -12,9 +11,15 @@ from lightning_failures.functional.collapse import (
     feature_sums,
 )
 from lightning_failures.functional.projection import gaussian_projection
-from lightning_failures.metrics.base import SumMetric, check_rows
+from lightning_failures.metrics.base import IMAGES, NON_FINITE, SumMetric, check_rows
+from lightning_failures.records.term import Term
 
 __all__ = ["FeatureSpectrum"]
+
+_DIMENSIONS = "1 to the number of features; 0 for constant features"
+_LEANS = "describes; whether it is too low depends on the task"
+_FEW = "fewer than two finite rows"
+_SHORT = "fewer than ten eigenvalues above zero from the tenth on"
 
 
 class FeatureSpectrum(SumMetric[FeatureSums]):
@@ -42,19 +47,114 @@ class FeatureSpectrum(SumMetric[FeatureSums]):
         2.0
     """
 
-    why_nan: Mapping[str, str] = {
-        "rankme": "no finite rows",
-        "effective_rank": "fewer than two finite rows",
-        "participation_ratio": "fewer than two finite rows, or more dimensions than a projection can tell",
-        "participation_ratio_unbiased": "fewer than four finite rows, or more dimensions than a projection can tell",
-        "stable_rank": "fewer than two finite rows",
-        "top1_share": "fewer than two finite rows, or constant features, which have no variance to share",
-        "marchenko_pastur_rank": "fewer than two finite rows",
-        "alpha": "fewer than ten eigenvalues above zero from the tenth on",
-        "alpha_r2": "fewer than ten eigenvalues above zero from the tenth on, or all of them equal",
-        "mean_cosine": "fewer than two finite rows of non-zero length",
-        "feature_spread": "fewer than two finite rows",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "rankme",
+            "RankMe",
+            "Exponential of the entropy of the singular values of the uncentred features. Logged because published "
+            "figures use it; judge collapse by the effective rank.",
+            _DIMENSIONS,
+            _LEANS,
+            "dimensions",
+            "no finite rows",
+        ),
+        Term(
+            "effective_rank",
+            "Effective rank",
+            "Exponential of the entropy of the covariance eigenvalues: along how many directions the features vary.",
+            _DIMENSIONS,
+            _LEANS,
+            "dimensions",
+            _FEW,
+            headline=True,
+        ),
+        Term(
+            "participation_ratio",
+            "Participation ratio",
+            "Squared sum of the covariance eigenvalues over the sum of their squares. Few images make it too low.",
+            _DIMENSIONS,
+            _LEANS,
+            "dimensions",
+            f"{_FEW}, or more dimensions than a projection can tell",
+        ),
+        Term(
+            "participation_ratio_unbiased",
+            "Participation ratio, unbiased",
+            "Squared sum of the covariance eigenvalues over the sum of their squares, corrected for the number of "
+            "images. It may exceed that number.",
+            "0 for constant features, else about 1 upwards",
+            _LEANS,
+            "dimensions",
+            "fewer than four finite rows, or more dimensions than a projection can tell",
+        ),
+        Term(
+            "stable_rank",
+            "Stable rank",
+            "Sum of the covariance eigenvalues over the largest.",
+            _DIMENSIONS,
+            _LEANS,
+            "dimensions",
+            _FEW,
+        ),
+        Term(
+            "top1_share",
+            "Top-1 share",
+            "Share of the features' variance along the one strongest direction.",
+            "1 over the number of features, to 1",
+            "1: the features vary along one direction only",
+            when_nan=f"{_FEW}, or constant features, which have no variance to share",
+        ),
+        Term(
+            "marchenko_pastur_rank",
+            "Eigenvalues above noise",
+            "How many covariance eigenvalues exceed what pure noise of the same size has (Marchenko and Pastur).",
+            "0 to the number of features",
+            _LEANS,
+            "dimensions",
+            _FEW,
+        ),
+        Term(
+            "alpha",
+            "Decay of the eigenvalues",
+            "Minus the slope of the logarithm of the covariance eigenvalues on that of their rank.",
+            "any, mostly 0 to 5",
+            "0: a flat spectrum; about 1: rich features; well above: few directions have it all",
+            when_nan=_SHORT,
+        ),
+        Term(
+            "alpha_r2",
+            "Fit of that decay",
+            "Share of the variance of the logarithms that a straight line explains.",
+            "0 to 1",
+            "far below 1: the decay is no power law, and its slope says little",
+            when_nan=f"{_SHORT}, or all of them equal",
+        ),
+        Term(
+            "mean_cosine",
+            "Mean cosine",
+            "Mean cosine of the angle between the features of two different images, not centred.",
+            "-1 to 1",
+            "near 1: all features point one way",
+            when_nan="fewer than two finite rows of non-zero length",
+        ),
+        Term(
+            "feature_spread",
+            "Spread of a feature",
+            "Root of the mean variance of a feature, in the features' own unit.",
+            "0 upwards",
+            "0: the features are constant",
+            when_nan=_FEW,
+        ),
+        IMAGES,
+        Term(
+            "images_per_feature",
+            "Images for each feature",
+            "Number of images over the number of features. Ranks read too low where it is not well above 1.",
+            "0 upwards",
+            "higher: the ranks are better known",
+        ),
+        NON_FINITE,
+    )
 
     def __init__(
         self,

@@ -1,23 +1,31 @@
 """Named cues, streamed: what one explains of the logits, and whose prediction comes out when it is swapped."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.cues import CueSums, cue_explained_variance, cue_sums
 from lightning_failures.functional.interchange import InterchangeCounts, count_interchange, interchange_shares
+from lightning_failures.functional.reliance import reliance
 from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.simplicity import NO_PAIRS
+from lightning_failures.records.term import Term
 
 __all__ = ["CueExplainedVariance", "CueSwap"]
+
+_ONE_BIN = "fewer than two rows, all of them in one bin of the cue, or constant logits"
+_ONE_BIN_WITHIN = "no label with two rows in different bins of the cue, or constant logits within the labels"
 
 
 class CueExplainedVariance(SumMetric[CueSums]):
     """How much of the logits' variance one scalar cue explains.
 
-    ``compute`` returns ``eta2``, ``null``, ``eta2_within``, ``null_within``, ``rows`` and ``left_out``; see
-    :func:`.cue_explained_variance`. A single logit (n 1) is a binary problem's.
+    ``compute`` returns ``eta2``, ``null``, ``eta2_within``, ``null_within``, ``rows`` and ``left_out``, see
+    :func:`.cue_explained_variance`; and ``reliance``, the smaller of ``eta2`` and ``eta2_within``, see
+    :func:`.reliance`: for a cue that can be exchanged :class:`CueSwap` is the better witness. A single logit (n 1) is a
+    binary problem's.
 
     Args:
         edges: inner edges of the cue's bins, ascending, fixed for the run, as
@@ -36,11 +44,59 @@ class CueExplainedVariance(SumMetric[CueSums]):
 
     edges: Tensor
 
-    why_nan: Mapping[str, str] = dict.fromkeys(
-        ("eta2", "null"), "fewer than two rows, all of them in one bin of the cue, or constant logits"
-    ) | dict.fromkeys(
-        ("eta2_within", "null_within"),
-        "no label with two rows in different bins of the cue, or constant logits within the labels",
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "eta2",
+            "Variance explained by a cue",
+            "Share of the logits' variance that lies between bins of the cue, less what chance gives.",
+            "about 0 to 1",
+            "large for every cue that goes with the labels; see within the labels",
+            when_nan=_ONE_BIN,
+        ),
+        Term(
+            "null",
+            "Variance explained by chance",
+            "The share that a cue with as many bins would have if it had nothing to do with the logits.",
+            "0 to 1",
+            "what was taken off the share beside it",
+            when_nan=_ONE_BIN,
+        ),
+        Term(
+            "eta2_within",
+            "Variance explained by a cue, within the labels",
+            "Share of the logits' variance that lies between bins of the cue, among images of one label, less what "
+            "chance gives.",
+            "about 0 to 1",
+            "large together with the one over all labels: the network leans on the cue",
+            when_nan=_ONE_BIN_WITHIN,
+        ),
+        Term(
+            "null_within",
+            "Variance explained by chance, within the labels",
+            "The share within the labels that a cue with as many bins would have if it had nothing to do with the "
+            "logits.",
+            "0 to 1",
+            "what was taken off the share beside it",
+            when_nan=_ONE_BIN_WITHIN,
+        ),
+        Term(
+            "reliance",
+            "Reliance on a cue",
+            "What the cue explains of the logits, over all images and within one label, whichever is smaller.",
+            "about 0 to 1",
+            "near 1: this cue decides; near 0: it does not",
+            when_nan=f"{_ONE_BIN}, or {_ONE_BIN_WITHIN}",
+            headline=True,
+        ),
+        Term("rows", "Rows", "Images or pixels that were counted.", "0 upwards", "describes", "rows"),
+        Term(
+            "left_out",
+            "Rows left out",
+            "Images or pixels whose cue or logits are not finite.",
+            "0 upwards",
+            "above 0: the figures do not speak for these",
+            "rows",
+        ),
     )
 
     def __init__(self, edges: Tensor, num_classes: int, **kwargs: Any) -> None:
@@ -77,7 +133,8 @@ class CueExplainedVariance(SumMetric[CueSums]):
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
-        return cue_explained_variance(self.sums)._asdict()
+        found = cue_explained_variance(self.sums)
+        return {**found._asdict(), "reliance": reliance(eta2=found.eta2, eta2_within=found.eta2_within)}
 
 
 class CueSwap(SumMetric[InterchangeCounts]):
@@ -99,8 +156,48 @@ class CueSwap(SumMetric[InterchangeCounts]):
         tensor(1., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = dict.fromkeys(
-        ("swap_own", "swap_low", "swap_high", "swap_donor"), "no pair of images with different predictions"
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "swap_own/*",
+            "Cue exchanged (own)",
+            "A donor image is given the receiver's value of a cue. Share of pairs whose prediction then is the "
+            "receiver's.",
+            "0 to 1",
+            "near 1: the cue decides",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "swap_low/*",
+            "Cue exchanged (own), lower end",
+            "Lower end of the 95% interval of that share.",
+            "0 to 1",
+            "near 1: the cue decides beyond chance",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "swap_high/*",
+            "Cue exchanged (own), upper end",
+            "Upper end of the 95% interval of that share.",
+            "0 to 1",
+            "near 0: the cue does not decide, beyond chance",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "swap_donor/*",
+            "Cue exchanged (donor)",
+            "The same exchange: share of pairs whose prediction stays the donor's.",
+            "0 to 1",
+            "near 1 is healthy",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "swap_pairs",
+            "Pairs of the exchange",
+            "Pairs of images, or of pixels, whose own predictions differ; only these count.",
+            "0 upwards",
+            "describes",
+            "pairs",
+        ),
     )
 
     def __init__(self, cues: Sequence[str], **kwargs: Any) -> None:

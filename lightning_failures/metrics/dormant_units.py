@@ -1,12 +1,12 @@
 """Units that hardly ever fire, streamed: the metric over :mod:`lightning_failures.functional.dormant_units`."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from lightning_failures.functional.dormant_units import ActivationSums, activation_sums, dormant_statistics
-from lightning_failures.metrics.base import SumMetric, check_rows
+from lightning_failures.metrics.base import IMAGES, NON_FINITE, SumMetric, check_rows
+from lightning_failures.records.term import Term
 
 __all__ = ["DormantUnits"]
 
@@ -27,7 +27,27 @@ class DormantUnits(SumMetric[ActivationSums]):
         tensor(0.5000, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {"dormant_share": "no finite rows", "dormant_units": "no finite rows"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "dormant_share",
+            "Dormant units",
+            "Share of units whose mean size is at most a small part of the layer's, 2.5% unless set otherwise.",
+            "0 to 1",
+            "lower is better",
+            when_nan="no finite rows",
+        ),
+        Term(
+            "dormant_units",
+            "Number of dormant units",
+            "Units whose mean size is at most that part of the layer's.",
+            "0 to the number of units",
+            "lower is better",
+            "units",
+            "no finite rows",
+        ),
+        IMAGES,
+        NON_FINITE,
+    )
 
     def __init__(self, num_features: int, tau: float = 0.025, **kwargs: Any) -> None:
         super().__init__(ActivationSums.zero(num_features), **kwargs)

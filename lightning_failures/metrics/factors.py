@@ -1,7 +1,7 @@
 """Error ratio of each factor with its interval, from integer counts."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from lightning_failures.functional.intervals import error_ratio_interval, factor
 from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_factors,
@@ -18,8 +19,27 @@ from lightning_failures.metrics.checks import (
     check_stray,
     find_mistakes,
 )
+from lightning_failures.records.term import Term
 
-__all__ = ["FactorErrorRatio", "by_factor"]
+__all__ = ["ALL_IMAGES", "FACTOR_ERRORS", "FACTOR_IMAGES", "NONE_SEEN", "FactorErrorRatio", "by_factor"]
+
+NONE_SEEN = "no image was seen"
+_NO_ERRORS = "no image carries the factor, or nothing is misclassified"
+_NO_ODDS = "no image or every image carries the factor, or the images with and without it are all right or all wrong"
+
+#: What every metric of factors counts beside its statistics.
+FACTOR_IMAGES = Term(
+    "images/*", "Images of a factor", "Images that carry the factor.", "0 upwards", "describes", "images"
+)
+FACTOR_ERRORS = Term(
+    "errors/*",
+    "Errors of a factor",
+    "Misclassified images among those that carry the factor.",
+    "0 upwards",
+    "describes",
+    "images",
+)
+ALL_IMAGES = Term("images/all", "Images", "All images that were counted.", "0 upwards", "describes", "images")
 
 
 def by_factor(names: Sequence[str], **statistics: Tensor) -> dict[str, Tensor]:
@@ -31,30 +51,7 @@ def by_factor(names: Sequence[str], **statistics: Tensor) -> dict[str, Tensor]:
     }
 
 
-class FactorErrorSums(NamedTuple):
-    """The states of :class:`FactorErrorRatio`."""
-
-    wrong: Tensor  # (f) int64
-    seen: Tensor  # (f) int64
-    all_wrong: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    non_finite: Tensor  # () int64, images whose highest score is not finite
-    stray: Tensor  # () int64, labels that are no class
-    top_k: Tensor  # () int64, never read: a MetricCollection merges metrics whose states are equal after one batch
-
-    @classmethod
-    def zero(cls, num_factors: int, top_k: int) -> "FactorErrorSums":
-        """The states of no images."""
-        nothing = torch.zeros((), dtype=torch.int64)
-        return cls(*FactorCounts.zero(num_factors), nothing, nothing.clone(), torch.tensor(top_k))
-
-    @property
-    def counts(self) -> FactorCounts:
-        """The counts alone."""
-        return FactorCounts(self.wrong, self.seen, self.all_wrong, self.all_seen)
-
-
-class FactorErrorRatio(SumMetric[FactorErrorSums]):
+class FactorErrorRatio(SumMetric[FactorCounts]):
     r"""Error rate on the images that carry each factor, over the error rate on all images.
 
     ``compute()`` gives for each factor F
@@ -89,23 +86,117 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         'blurred'
     """
 
-    why_nan: Mapping[str, str] = {
-        **dict.fromkeys(
-            ("error_ratio", "low", "high", "p_value"), "no image carries the factor, or nothing is misclassified"
+    non_finite: Tensor
+    stray: Tensor
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "error_ratio/*",
+            "Error ratio of a factor",
+            "Error rate on the images that carry the factor, over the error rate on all images. Its interval tests "
+            "these images against all others.",
+            "0 to 1 over the factor's share of the images",
+            "1 is typical, 2 is twice the errors",
+            when_nan=_NO_ERRORS,
         ),
-        **dict.fromkeys(
-            ("odds_ratio", "odds_low", "odds_high"),
-            "no image or every image carries the factor, or the images with and without it are all right or all wrong",
+        Term(
+            "error_ratio/worst",
+            "Worst error ratio",
+            "The largest error ratio. As the largest of several noisy figures it reads too high; the shrunk one "
+            "corrects for that.",
+            "0 upwards",
+            "lower is better",
+            when_nan=_NO_ERRORS,
+            headline=True,
         ),
-        "error": "no image was seen",
-    }
+        Term(
+            "error_ratio/worst_shrunk",
+            "Worst error ratio, shrunk",
+            "The largest error ratio after each was drawn towards the mean of all, the more so the fewer images carry "
+            "the factor. It does not read too high by the choice of the largest.",
+            "0 upwards",
+            "lower is better",
+            when_nan=_NO_ERRORS,
+        ),
+        Term(
+            "low/*",
+            "Error ratio of a factor, lower end",
+            "Lower end of the interval of the error ratio, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the factor is harder beyond chance",
+            when_nan=_NO_ERRORS,
+        ),
+        Term(
+            "high/*",
+            "Error ratio of a factor, upper end",
+            "Upper end of the interval of the error ratio, of 95% unless set otherwise.",
+            "0 upwards",
+            "below 1: the factor is easier beyond chance",
+            when_nan=_NO_ERRORS,
+        ),
+        Term(
+            "p_value/*",
+            "p-value of a factor",
+            "How often a difference this large between the factor's images and all others would arise by chance: "
+            "Fisher's exact test, adjusted for the number of factors.",
+            "0 to 1",
+            "small: the factor matters",
+            when_nan=_NO_ERRORS,
+        ),
+        FACTOR_IMAGES,
+        FACTOR_ERRORS,
+        Term(
+            "odds_ratio/*",
+            "Odds ratio of a factor",
+            "Odds of an error with the factor over those without it. Unlike the error ratio it does not drift with the "
+            "accuracy.",
+            "0 upwards, infinite where all images with the factor are wrong or all others right",
+            "1: no harder than the rest",
+            when_nan=_NO_ODDS,
+        ),
+        Term(
+            "odds_low/*",
+            "Odds ratio of a factor, lower end",
+            "Lower end of the interval of the odds ratio, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the factor is harder beyond chance",
+            when_nan=_NO_ODDS,
+        ),
+        Term(
+            "odds_high/*",
+            "Odds ratio of a factor, upper end",
+            "Upper end of the interval of the odds ratio, of 95% unless set otherwise.",
+            "0 upwards, or infinite",
+            "below 1: the factor is easier beyond chance",
+            when_nan=_NO_ODDS,
+        ),
+        Term(
+            "error/all",
+            "Error rate",
+            "Share of all images that are misclassified.",
+            "0 to 1",
+            "lower is better",
+            when_nan=NONE_SEEN,
+            headline=True,
+        ),
+        ALL_IMAGES,
+        Term(
+            "images/non_finite",
+            "Images without a finite prediction",
+            "Images whose highest score is not finite. They count as misclassified.",
+            "0 upwards",
+            "above 0: the network computes values that are not finite",
+            "images",
+        ),
+    )
 
     def __init__(self, factors: Sequence[str], top_k: int = 1, *, confidence: float = 0.95, **kwargs: Any) -> None:
         where = type(self).__name__
         names = check_factor_names(where, factors)
         check_positive(where, "top_k", top_k)
         check_confidence(where, confidence)
-        super().__init__(FactorErrorSums.zero(len(names), top_k), **kwargs)
+        counters = {"non_finite": 0, **STRAY, "top_k": top_k}  # the last only tells metrics apart
+        super().__init__(FactorCounts.zero(len(names)), counters, **kwargs)
         self.factors = names
         self.allowed = top_k
         self.confidence = confidence
@@ -124,18 +215,12 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
         factors = check_factors(where, self.factors, factors, target)
         non_finite = (preds if preds.ndim == 1 else preds.amax(1)).isfinite().logical_not().sum()
         counts = count_factor_errors(mistakes.wrong, factors)
-        self.add(FactorErrorSums(*counts, non_finite, mistakes.stray, torch.zeros_like(mistakes.stray)))
-
-    @property
-    def counts(self) -> FactorCounts:
-        """The counts so far; of all ranks inside ``compute``, of this rank outside."""
-        return self.sums.counts
+        self.add(counts, non_finite=non_finite, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        sums = FactorErrorSums(*(value.cpu() for value in self.sums))
-        check_stray(f"{type(self).__name__}.compute", sums.stray)
-        counts = sums.counts
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         ratio, shrunk = error_ratio(counts), shrunk_error_ratio(counts)
         low, high = error_ratio_interval(counts, self.confidence)
         odds_low, odds_high = odds_ratio_interval(counts, self.confidence)
@@ -155,7 +240,7 @@ class FactorErrorRatio(SumMetric[FactorErrorSums]):
             values[key], self._worst[key] = self._largest(ratios)
         values["error/all"] = counts.all_wrong.double() / counts.all_seen.double()
         values["images/all"] = counts.all_seen
-        values["images/non_finite"] = sums.non_finite
+        values["images/non_finite"] = self.non_finite.cpu()
         return values
 
     @property

@@ -1,16 +1,20 @@
 """Dimensions of each group, streamed: the metric over :mod:`lightning_failures.functional.grouped_dimension`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.grouped_dimension import GroupSums, group_statistics, group_sums
 from lightning_failures.functional.projection import gaussian_projection
-from lightning_failures.metrics.base import SumMetric, check_rows
+from lightning_failures.metrics.base import NON_FINITE, SumMetric, check_rows
+from lightning_failures.records.term import Term
 
 __all__ = ["GroupedDimension"]
+
+_DIMENSIONS = "0 for constant features, else about 1 upwards"
+_FEW = "fewer than four finite rows, or more dimensions than the projection can tell"
 
 
 class GroupedDimension(SumMetric[GroupSums]):
@@ -38,9 +42,39 @@ class GroupedDimension(SumMetric[GroupSums]):
         (1.0, 3.0)
     """
 
-    why_nan: Mapping[str, str] = {
-        "dimension": "fewer than four finite rows, or more dimensions than the projection can tell"
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "dimension/*",
+            "Dimensions of a group",
+            "Participation ratio of the features of the group's images, without the bias of few images: how many "
+            "dimensions they fill.",
+            _DIMENSIONS,
+            "far below that of other groups: these images look alike to the network",
+            "dimensions",
+            _FEW,
+        ),
+        Term(
+            "dimension/all",
+            "Dimensions of all images",
+            "The same for the images of all groups and of none.",
+            _DIMENSIONS,
+            "the reference for the groups",
+            "dimensions",
+            _FEW,
+        ),
+        Term(
+            "dimension/smallest",
+            "Dimensions of the smallest group",
+            "The smallest number among the groups.",
+            _DIMENSIONS,
+            "shrinks as groups become points, as classes do in neural collapse",
+            "dimensions",
+            _FEW,
+        ),
+        Term("images/*", "Images of a group", "Images in the group.", "0 upwards", "describes", "images"),
+        Term("images/all", "Images", "Images of all groups and of none.", "0 upwards", "describes", "images"),
+        NON_FINITE,
+    )
 
     def __init__(
         self,

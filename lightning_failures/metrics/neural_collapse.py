@@ -1,14 +1,14 @@
 """Neural collapse, streamed: the metric over :mod:`lightning_failures.functional.neural_collapse`."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.moments import Moments
 from lightning_failures.functional.neural_collapse import NeuralSums, neural_statistics, neural_sums
-from lightning_failures.metrics.base import SumMetric, check_rows, check_target
+from lightning_failures.metrics.base import IMAGES, NON_FINITE, UNLABELLED, SumMetric, check_rows, check_target
+from lightning_failures.records.term import Term
 
 __all__ = ["NeuralCollapse"]
 
@@ -37,13 +37,53 @@ class NeuralCollapse(SumMetric[NeuralSums]):
         0.0
     """
 
-    why_nan: Mapping[str, str] = {
-        "nc1": f"{_FEW}, or all class means are one",
-        "nc2_norms": f"{_FEW}, or all class means are one",
-        "nc2_angles": f"{_FEW}, or a class mean is the mean of all",
-        "nc3": "the head's weight was not given or is 0, fewer than two classes have rows, or all class means are one",
-        "cdnv": f"{_FEW}, or two class means are one",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "nc1",
+            "Neural collapse, variability (NC1)",
+            "Variance within the classes against that between their means.",
+            "0 upwards",
+            "near 0: each class is one point, as at the end of long training",
+            when_nan=f"{_FEW}, or all class means are one",
+        ),
+        Term(
+            "nc2_norms",
+            "Neural collapse, lengths (NC2)",
+            "How unequal the lengths of the class means are, from their common mean: deviation over mean.",
+            "0 upwards",
+            "near 0: all classes are as far out",
+            when_nan=f"{_FEW}, or all class means are one",
+        ),
+        Term(
+            "nc2_angles",
+            "Neural collapse, angles (NC2)",
+            "Mean distance of the cosines between two class means from that of a regular simplex.",
+            "0 to 2",
+            "near 0: all classes are as far apart",
+            when_nan=f"{_FEW}, or a class mean is the mean of all",
+        ),
+        Term(
+            "nc3",
+            "Neural collapse, classifier (NC3)",
+            "Distance between the classifier's weight and the class means, each scaled to length 1.",
+            "0 to 2",
+            "near 0: the classifier points at the class means",
+            when_nan="the head's weight was not given or is 0, fewer than two classes have rows, or all class means "
+            "are one",
+        ),
+        Term(
+            "cdnv",
+            "Class-distance normalised variance",
+            "Variance of two classes over twice the squared distance of their means, the mean over pairs of classes.",
+            "0 upwards",
+            "near 0: classes are points; well above 1: they are hard to tell apart",
+            when_nan=f"{_FEW}, or two class means are one",
+        ),
+        Term("classes", "Classes", "Classes that have images.", "0 to the number of classes", "describes", "classes"),
+        IMAGES,
+        UNLABELLED,
+        NON_FINITE,
+    )
 
     def __init__(
         self, num_classes: int, num_features: int, *, non_finite: Literal["omit", "raise"] = "omit", **kwargs: Any

@@ -1,7 +1,7 @@
 """Error ratios of two sets of predictions of the same images, from integer counts."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from lightning_failures.functional.paired import (
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_factors,
@@ -28,26 +29,17 @@ from lightning_failures.metrics.checks import (
     describe,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import ALL_IMAGES, FACTOR_ERRORS, FACTOR_IMAGES, NONE_SEEN, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["PairedErrorRatio"]
 
-
-class PairedSums(NamedTuple):
-    """The states of :class:`PairedErrorRatio`."""
-
-    own: Tensor  # (f) int64
-    reference: Tensor  # (f) int64
-    both: Tensor  # (f) int64
-    seen: Tensor  # (f) int64
-    all_own: Tensor  # () int64
-    all_reference: Tensor  # () int64
-    all_both: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    stray: Tensor  # () int64, labels that are no class
+_NO_RATIO = "one of the two has no errors on the factor"
+_NO_REFERENCE = "the reference has no errors there"
+_NO_RISK = "one of the two has no errors there"
 
 
-class PairedErrorRatio(SumMetric[PairedSums]):
+class PairedErrorRatio(SumMetric[PairedCounts]):
     """Each factor's error ratio over that of a reference: another checkpoint, epoch or model, or clean images.
 
     ``compute()`` gives for each factor F
@@ -78,20 +70,133 @@ class PairedErrorRatio(SumMetric[PairedSums]):
         tensor(3., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "ratio": "no image carries the factor, or the reference has no errors on it",
-        **dict.fromkeys(("low", "high", "p_value", "spillover"), "one of the two has no errors on the factor"),
-        "mcnemar_p": "no image carries the factor",
-        "risk_ratio": "the reference has no errors there",
-        **dict.fromkeys(("risk_ratio_low", "risk_ratio_high"), "one of the two has no errors there"),
-        **dict.fromkeys(("error", "reference_error"), "no image was seen"),
-    }
+    stray: Tensor
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "ratio/*",
+            "Error ratio over that of the reference",
+            "The factor's error ratio over its error ratio in the predictions compared with, such as the best epoch so "
+            "far: whether it became harder relative to all images.",
+            "0 upwards",
+            "1: as hard as to the reference, compared with all images; above 1: it fell behind",
+            when_nan="no image carries the factor, or the reference has no errors on it",
+        ),
+        Term(
+            "low/*",
+            "Error ratio over that of the reference, lower end",
+            "Lower end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the factor fell behind beyond chance",
+            when_nan=_NO_RATIO,
+        ),
+        Term(
+            "high/*",
+            "Error ratio over that of the reference, upper end",
+            "Upper end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "below 1: the factor gained beyond chance",
+            when_nan=_NO_RATIO,
+        ),
+        Term(
+            "p_value/*",
+            "p-value of that",
+            "How often a change this large of the error ratio would arise by chance, adjusted for their number.",
+            "0 to 1",
+            "small: the factor's place among all images changed",
+            when_nan=_NO_RATIO,
+        ),
+        Term(
+            "spillover/*",
+            "Spill-over",
+            "1 where the factor fell behind beyond chance while all errors became fewer, else 0.",
+            "0 or 1",
+            "1: training paid for other images with these",
+            when_nan=_NO_RATIO,
+        ),
+        FACTOR_IMAGES,
+        FACTOR_ERRORS,
+        Term(
+            "reference_errors/*",
+            "Errors of the reference on a factor",
+            "Images that carry the factor and that the reference misclassifies.",
+            "0 upwards",
+            "describes",
+            "images",
+        ),
+        Term(
+            "mcnemar_p/*",
+            "p-value of the errors themselves",
+            "How often the two would be wrong alone so unequally often if they were equally good: McNemar's exact "
+            "test, image by image.",
+            "0 to 1",
+            "small: one of the two is better there",
+            when_nan="no image carries the factor",
+        ),
+        Term(
+            "mcnemar_p/all",
+            "p-value of all errors",
+            "The same over all images.",
+            "0 to 1",
+            "small: one of the two is better",
+            when_nan=NONE_SEEN,
+        ),
+        Term(
+            "risk_ratio/*",
+            "Errors over those of the reference",
+            "Errors on the images that carry the factor, over those of the reference on the same images.",
+            "0 upwards",
+            "1: as many errors; 2: twice as many",
+            when_nan=_NO_REFERENCE,
+        ),
+        Term(
+            "risk_ratio/all",
+            "All errors over those of the reference",
+            "The same over all images.",
+            "0 upwards",
+            "1: as many errors; 2: twice as many",
+            when_nan=_NO_REFERENCE,
+        ),
+        Term(
+            "risk_ratio_low/*",
+            "Errors over those of the reference, lower end",
+            "Lower end of its interval, of 95% unless set otherwise; for each factor and for all images.",
+            "0 upwards",
+            "above 1: more errors beyond chance",
+            when_nan=_NO_RISK,
+        ),
+        Term(
+            "risk_ratio_high/*",
+            "Errors over those of the reference, upper end",
+            "Upper end of its interval, of 95% unless set otherwise; for each factor and for all images.",
+            "0 upwards",
+            "below 1: fewer errors beyond chance",
+            when_nan=_NO_RISK,
+        ),
+        ALL_IMAGES,
+        Term(
+            "error/all",
+            "Error rate",
+            "Share of all images that are misclassified.",
+            "0 to 1",
+            "lower is better",
+            when_nan=NONE_SEEN,
+        ),
+        Term(
+            "reference_error/all",
+            "Error rate of the reference",
+            "Share of all images that the reference misclassifies.",
+            "0 to 1",
+            "describes",
+            when_nan=NONE_SEEN,
+        ),
+    )
 
     def __init__(self, factors: Sequence[str], *, confidence: float = 0.95, **kwargs: Any) -> None:
         where = type(self).__name__
         names = check_factor_names(where, factors)
         check_confidence(where, confidence)
-        super().__init__(PairedSums(*PairedCounts.zero(len(names)), torch.zeros((), dtype=torch.int64)), **kwargs)
+        super().__init__(PairedCounts.zero(len(names)), STRAY, **kwargs)
         self.factors = names
         self.confidence = confidence
 
@@ -111,17 +216,12 @@ class PairedErrorRatio(SumMetric[PairedSums]):
         own, reference = find_mistakes(where, preds, target), find_mistakes(where, reference_preds, target)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_paired_errors(own.wrong, reference.wrong, factors)
-        self.add(PairedSums(*counts, torch.maximum(own.stray, reference.stray)))
-
-    @property
-    def counts(self) -> PairedCounts:
-        """The counts so far; of all ranks inside ``compute``, of this rank outside."""
-        return PairedCounts._make(self.sums[:8])
+        self.add(counts, stray=torch.maximum(own.stray, reference.stray))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        check_stray(f"{type(self).__name__}.compute", self.sums.stray)
-        counts = PairedCounts._make(count.cpu() for count in self.counts)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         low, high = paired_interval(counts, self.confidence)
         values = by_factor(
             self.factors,

@@ -1,18 +1,19 @@
 """Collapse of predictions, streamed: the metric over :mod:`lightning_failures.functional.prediction_collapse`."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.prediction_collapse import PredictionSums, prediction_statistics, prediction_sums
-from lightning_failures.metrics.base import SumMetric, check_rows, check_target
+from lightning_failures.metrics.base import IMAGES, NON_FINITE, UNLABELLED, SumMetric, check_rows, check_target
+from lightning_failures.records.term import Term
 
 __all__ = ["PredictionCollapse"]
 
 _FEW = "fewer than two finite rows"
 _LABELS = "no row has a label"
+_TWO = "two classes: their centred logits have rank 1 by construction; look at the features instead"
 
 
 class PredictionCollapse(SumMetric[PredictionSums]):
@@ -22,9 +23,6 @@ class PredictionCollapse(SumMetric[PredictionSums]):
 
     Args:
         num_classes: number of classes c, at least 2.
-        agreement_rows: about how many rows ``k_agreement`` draws; by default 512, and fewer, down to 128, above 128
-            classes: the sample takes 64 bytes a row and class, 8.4 MB for 1000 classes. 0 for none.
-        seed: another seed draws other rows.
         non_finite: what to do with rows that hold NaN or infinity: ``"omit"`` leaves them out and counts them in
             ``non_finite``; ``"raise"`` raises at once, at the price of a device synchronisation an update.
         kwargs: passed on to :class:`torchmetrics.Metric`.
@@ -37,28 +35,124 @@ class PredictionCollapse(SumMetric[PredictionSums]):
         tensor(1.8899, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "logit_effective_rank": _FEW,
-        "logit_top1_share": f"{_FEW}, or constant logits, which have no variance to share",
-        "logit_participation_ratio_unbiased": "fewer than four finite rows",
-        "k_agreement": f"{_FEW}, or none was drawn: agreement_rows=0, or every row occurs twice",
-        "label_effective_rank": _LABELS,
-        "label_classes": _LABELS,
-        "effective_classes": "no finite rows",
-        "class_share": "no row has a label, or all labels are of one class",
-        "dominant_excess": _LABELS,
-        "marginal_perplexity": "no finite rows",
-        "conditional_perplexity": "no finite rows",
-        "accuracy": _LABELS,
-        "chance": _LABELS,
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "logit_effective_rank",
+            "Effective rank of the logits",
+            "Along how many directions the centred logits vary. It cannot tell by itself whether predictions are "
+            "one-dimensional; exchanging directions between images can.",
+            "1 to classes minus 1; 0 for constant logits",
+            "describes",
+            "dimensions",
+            _FEW,
+        ),
+        Term(
+            "logit_top1_share",
+            "Top-1 share of the logits",
+            "Share of the centred logits' variance along the one strongest direction.",
+            "0 to 1",
+            "describes",
+            when_nan=f"{_FEW}, or constant logits, which have no variance to share",
+        ),
+        Term(
+            "logit_participation_ratio_unbiased",
+            "Participation ratio of the logits, unbiased",
+            "Squared sum of the eigenvalues of the centred logits' covariance over the sum of their squares, corrected "
+            "for the number of images.",
+            "0 for constant logits, else about 1 upwards",
+            "describes",
+            "dimensions",
+            "fewer than four finite rows",
+        ),
+        Term(
+            "label_effective_rank",
+            "Effective rank of the labels",
+            "The effective rank of the labels as vectors of 0 and 1: what the logits of a classifier that is always "
+            "right would reach.",
+            "0 to classes minus 1",
+            "the reference for the logits",
+            "dimensions",
+            _LABELS,
+        ),
+        Term(
+            "label_classes",
+            "Effective classes of the labels",
+            "Exponential of the entropy of the labels' classes.",
+            "1 to the number of classes",
+            "the reference for the effective predicted classes",
+            "classes",
+            _LABELS,
+        ),
+        Term(
+            "effective_classes",
+            "Effective predicted classes",
+            "Exponential of the entropy of the predicted classes.",
+            "1 to the number of classes",
+            "1: everything is put into one class",
+            "classes",
+            "no finite rows",
+        ),
+        Term(
+            "class_share",
+            "Classes in use",
+            "Effective predicted classes beyond one, over those of the labels beyond one.",
+            "0 upwards",
+            "0: everything is put into one class; 1: as many as the labels have",
+            when_nan="no row has a label, or all labels are of one class",
+            headline=True,
+        ),
+        Term(
+            "dominant_excess",
+            "Dominant excess",
+            "Largest excess of a class among the predictions over its share among the labels.",
+            "0 to 1",
+            "lower is better",
+            when_nan=_LABELS,
+        ),
+        Term(
+            "marginal_perplexity",
+            "Marginal perplexity",
+            "Exponential of the entropy of the mean predicted probabilities.",
+            "1 to the number of classes",
+            "1: all probability on one class",
+            "classes",
+            "no finite rows",
+        ),
+        Term(
+            "conditional_perplexity",
+            "Conditional perplexity",
+            "Exponential of the mean entropy of the predicted probabilities: among how many classes an image is torn.",
+            "1 to the number of classes",
+            "1: every prediction is sure; the number of classes: none says anything",
+            "classes",
+            "no finite rows",
+        ),
+        Term(
+            "accuracy",
+            "Accuracy",
+            "Share of the images with a label that are predicted right.",
+            "0 to 1",
+            "higher is better",
+            when_nan=_LABELS,
+            headline=True,
+        ),
+        Term(
+            "chance",
+            "Chance",
+            "Share of the most frequent label: the accuracy of naming it always.",
+            "1 over the number of classes, to 1",
+            "the reference for the accuracy",
+            when_nan=_LABELS,
+        ),
+        IMAGES,
+        UNLABELLED,
+        NON_FINITE,
+    )
 
     def __init__(
         self,
         num_classes: int,
         *,
-        agreement_rows: int | None = None,
-        seed: int = 0,
         non_finite: Literal["omit", "raise"] = "omit",
         **kwargs: Any,
     ) -> None:
@@ -69,17 +163,15 @@ class PredictionCollapse(SumMetric[PredictionSums]):
                 f"num_classes={num_classes}",
                 "Turn one score z of a binary problem into two logits, torch.stack([-z / 2, z / 2], 1), num_classes=2.",
             )
-        slots = max(128, min(512, 65536 // num_classes)) if agreement_rows is None else agreement_rows
-        super().__init__(PredictionSums.zero(num_classes, slots), **kwargs)
+        super().__init__(PredictionSums.zero(num_classes), **kwargs)
         self.num_classes = num_classes
-        self.agreement_rows = slots
-        self.seed = seed
         self._raise = non_finite == "raise"
-        if num_classes == 2:
-            binary = "two classes: their centred logits have rank 1 by construction; look at the features instead"
-            self.why_nan = {
-                key: binary if key.startswith(("logit", "k_")) else why for key, why in self.why_nan.items()
-            }
+
+    @property
+    def undefined(self) -> dict[str, str]:
+        """Why each nan of the last ``compute`` is nan: key -> reason."""
+        two = {"logit": _TWO} if self.num_classes == 2 else {}
+        return {key: two.get(key.split("_")[0], why) for key, why in super().undefined.items()}
 
     def update(self, logits: Tensor, target: Tensor | None = None) -> None:
         """Add a batch of logits (n c) and, where there are any, classes (n); one outside [0, c) is no label."""
@@ -87,7 +179,7 @@ class PredictionCollapse(SumMetric[PredictionSums]):
         if target is not None:
             check_target("PredictionCollapse.update", target, len(logits))
         logits = logits.to(self.where)
-        self.add(prediction_sums(logits, target, self.agreement_rows, self.seed, self.numerics))
+        self.add(prediction_sums(logits, target, self.numerics))
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""

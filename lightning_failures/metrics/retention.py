@@ -1,7 +1,7 @@
 """Changed images, streamed: the accuracy that is kept, and how much one patch moves the output."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -14,8 +14,12 @@ from lightning_failures.functional.patches import (
 )
 from lightning_failures.functional.retention import RetentionCounts, count_retention, retained
 from lightning_failures.metrics.base import SumMetric
+from lightning_failures.records.term import Term
 
 __all__ = ["PatchSensitivity", "Retention", "SpatialEnergy"]
+
+_NO_LABEL = "no image with a label"
+_NO_CHANGED = "no image with a label and a changed version"
 
 
 class Retention(SumMetric[RetentionCounts]):
@@ -40,15 +44,65 @@ class Retention(SumMetric[RetentionCounts]):
         tensor(0.5000, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "accuracy": "no image with a label",
-        "chance": "no image with a label",
-        "changed_accuracy": "no image with a label and a changed version",
-        "retained": "no image with a label and a changed version, or an accuracy that is not above chance",
-        "lost": "no image with a label and a changed version",
-        "lost_low": "no image with a label and a changed version",
-        "lost_high": "no image with a label and a changed version",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "accuracy",
+            "Accuracy",
+            "Share of the images with a label that are predicted right as they are.",
+            "0 to 1",
+            "higher is better",
+            when_nan=_NO_LABEL,
+        ),
+        Term(
+            "chance",
+            "Chance",
+            "Share of the most frequent label: the accuracy of naming it always.",
+            "1 over the number of classes, to 1",
+            "the reference for the accuracy",
+            when_nan=_NO_LABEL,
+        ),
+        Term(
+            "changed_accuracy/*",
+            "Accuracy on changed images",
+            "Accuracy on images with one part of their information removed, such as pixels in random order or without "
+            "one ring of spatial frequencies.",
+            "0 to 1",
+            "near the accuracy: what was removed does not matter",
+            when_nan=_NO_CHANGED,
+        ),
+        Term(
+            "retained/*",
+            "Retained by changed images",
+            "What these images keep of the accuracy above chance.",
+            "1 keeps all, 0 leaves chance, below 0 misleads",
+            "describes what the network uses",
+            when_nan=f"{_NO_CHANGED}, or an accuracy that is not above chance",
+        ),
+        Term(
+            "lost/*",
+            "Lost on changed images",
+            "Accuracy minus the one on these images.",
+            "-1 to 1",
+            "describes what the network uses",
+            when_nan=_NO_CHANGED,
+        ),
+        Term(
+            "lost_low/*",
+            "Lost on changed images, lower end",
+            "Lower end of the paired 95% interval of that loss.",
+            "-1 to 1",
+            "above 0: the network uses what was removed, beyond chance",
+            when_nan=_NO_CHANGED,
+        ),
+        Term(
+            "lost_high/*",
+            "Lost on changed images, upper end",
+            "Upper end of the paired 95% interval of that loss.",
+            "-1 to 1",
+            "near 0: the network hardly uses what was removed",
+            when_nan=_NO_CHANGED,
+        ),
+    )
 
     def __init__(self, changes: Sequence[str], num_classes: int, **kwargs: Any) -> None:
         self.changes = tuple(changes)
@@ -98,7 +152,25 @@ class PatchSensitivity(SumMetric[SensitivitySums]):
         tensor(0., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {"sensitivity": "no images", "flipped": "no images"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "sensitivity",
+            "Patch sensitivity",
+            "How much the predicted probabilities move, as total variation, when one patch becomes noise; the mean "
+            "over images and patches.",
+            "0 to 1",
+            "describes; low where no single place matters",
+            when_nan="no images",
+        ),
+        Term(
+            "flipped",
+            "Predictions flipped by a patch",
+            "Share of images and patches whose predicted class changes when the patch becomes noise.",
+            "0 to 1",
+            "describes; low where no single place matters",
+            when_nan="no images",
+        ),
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(SensitivitySums.zero(), **kwargs)
@@ -137,7 +209,17 @@ class SpatialEnergy(SumMetric[RingEnergy]):
         tensor(0., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {"edge": "no image varies in space"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "edge/*",
+            "Edge of a ring of frequencies",
+            "Spatial frequency between two rings of equal energy of the training images.",
+            "0 to about 0.71",
+            "describes",
+            "cycles a pixel",
+            "no image varies in space",
+        ),
+    )
 
     def __init__(self, rings: int = 8, **kwargs: Any) -> None:
         super().__init__(RingEnergy.zero(), **kwargs)

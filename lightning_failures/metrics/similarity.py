@@ -1,7 +1,7 @@
 """How alike representations are, streamed: metrics over :mod:`lightning_failures.functional.similarity`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,13 +11,13 @@ from lightning_failures.functional.similarity import (
     RowSums,
     ViewSums,
     centred_kernel_alignment,
-    leading_directions,
     lidar,
+    overlap_since,
     row_sums,
-    subspace_overlap,
     view_sums,
 )
-from lightning_failures.metrics.base import SumMetric, check_rows
+from lightning_failures.metrics.base import IMAGES, NON_FINITE, SumMetric, check_rows
+from lightning_failures.records.term import Term
 
 __all__ = ["CrossLayerCKA", "LiDAR", "SubspaceOverlap"]
 
@@ -40,7 +40,19 @@ class CrossLayerCKA(SumMetric[RowSums]):
         1.0
     """
 
-    why_nan: Mapping[str, str] = {"cka": "fewer than two finite rows, or a layer of constant features"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "cka/*",
+            "Similarity of two layers",
+            "Linear centred kernel alignment of their features on the same images. With few images it does not fall to "
+            "0 for unrelated layers.",
+            "0 to 1",
+            "near 1: the later layer adds little",
+            when_nan="fewer than two finite rows, or a layer of constant features",
+        ),
+        IMAGES,
+        NON_FINITE,
+    )
 
     def __init__(self, layers: Mapping[str, int], **kwargs: Any) -> None:
         super().__init__(RowSums.zero(sum(layers.values())), **kwargs)
@@ -91,9 +103,25 @@ class SubspaceOverlap(SumMetric[RowSums]):
         tensor(0.5000, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "overlap": "no evaluation before this one, or fewer than k dimensions vary in one of the two"
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "overlap",
+            "Overlap with the evaluation before",
+            "How much of the leading principal subspace of the features is that of the evaluation before.",
+            "0 to 1",
+            "1: the subspace stays; near the null: it is another one",
+            when_nan="no evaluation before this one, or fewer than k dimensions vary in one of the two",
+        ),
+        Term(
+            "null",
+            "Overlap of random subspaces",
+            "What two random subspaces of as many dimensions would have on average.",
+            "0 to 1",
+            "the reference for the overlap",
+        ),
+        IMAGES,
+        NON_FINITE,
+    )
 
     def __init__(self, num_features: int, k: int = 4, **kwargs: Any) -> None:
         if not 1 <= k <= num_features:
@@ -114,10 +142,8 @@ class SubspaceOverlap(SumMetric[RowSums]):
     def compute(self) -> dict[str, Tensor]:
         """Overlap with the previous evaluation."""
         sums = self.sums
-        self._current, self._ended = leading_directions(sums.moments, self.k), True
-        overlap = torch.full_like(sums.total[0], torch.nan)
-        if self._current is not None and self.previous is not None:
-            overlap = subspace_overlap(self._current, self.previous.to(self._current))
+        overlap, self._current = overlap_since(sums.moments, self.k, self.previous)
+        self._ended = True
         return {
             "overlap": overlap,
             "null": torch.full_like(overlap, self.k / self.num_features),
@@ -147,7 +173,19 @@ class LiDAR(SumMetric[ViewSums]):
         2.0
     """
 
-    why_nan: Mapping[str, str] = {"lidar": "fewer than two images with two finite views"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "lidar",
+            "LiDAR",
+            "Dimensions that tell images apart beyond what two views of one image differ by.",
+            "1 to the number of features; 0 where all images have one mean",
+            "higher is better",
+            "dimensions",
+            "fewer than two images with two finite views",
+        ),
+        IMAGES,
+        NON_FINITE,
+    )
 
     def __init__(self, num_features: int, delta: float = 1e-4, **kwargs: Any) -> None:
         super().__init__(ViewSums.zero(num_features), **kwargs)

@@ -1,7 +1,7 @@
 """Simplicity bias, streamed: what decides, what a simple model explains, and what a linear reference reaches."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +22,15 @@ from lightning_failures.functional.interchange import (
 )
 from lightning_failures.functional.moments import ClassMoments, class_moments, covariance, principal_directions
 from lightning_failures.functional.simplicity import ExplainedCounts, count_explained, explained_by_simple
-from lightning_failures.metrics.base import SumMetric, check_rows, check_target
+from lightning_failures.metrics.base import IMAGES, SumMetric, check_rows, check_target
+from lightning_failures.records.term import Term
 
 __all__ = ["DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"]
+
+NO_PAIRS = "no pair of images with different predictions"
+_NO_PREDICTIONS = "no image with a label and both predictions"
+_NO_INFORMATION = f"{_NO_PREDICTIONS}, or predictions that say nothing of the labels"
+_NEITHER = "no image with a label and a prediction of both"
 
 _MOST_CLASSES = 256  # a table of classes cubed, 134 MB
 
@@ -50,13 +56,60 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
         tensor(2., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        "own": "no pair of images with different predictions",
-        "own_low": "no pair of images with different predictions",
-        "own_high": "no pair of images with different predictions",
-        "donor": "no pair of images with different predictions",
-        "decision_dimension": "no pair of images with different predictions, or no rank reaches the threshold",
-    }
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "own/*",
+            "Decided by so many directions (own)",
+            "A donor image is given the receiver's values on the first 1, 2, 4 or 8 principal directions of the data. "
+            "Share of pairs whose prediction then is the receiver's.",
+            "0 to 1",
+            "near 1: these few numbers decide; near 0: the rest of the image does",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "own_low/*",
+            "Decided by so many directions (own), lower end",
+            "Lower end of the 95% interval of that share.",
+            "0 to 1",
+            "near 1: these few numbers decide beyond chance",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "own_high/*",
+            "Decided by so many directions (own), upper end",
+            "Upper end of the 95% interval of that share.",
+            "0 to 1",
+            "near 0: the rest of the image decides beyond chance",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "donor/*",
+            "Decided by the rest (donor)",
+            "The same exchange: share of pairs whose prediction stays the donor's.",
+            "0 to 1",
+            "near 1 is healthy",
+            when_nan=NO_PAIRS,
+        ),
+        Term(
+            "decision_dimension",
+            "Decision dimension",
+            "The smallest number of main directions of the data which, given to a donor image, bring the receiver's "
+            "prediction along in nine of ten pairs.",
+            "one of the numbers of directions that were tried",
+            "1: decisions hang on one number an image",
+            "dimensions",
+            f"{NO_PAIRS}, or no rank reaches the threshold",
+            headline=True,
+        ),
+        Term(
+            "pairs",
+            "Pairs of the exchange",
+            "Pairs of images, or of pixels, whose own predictions differ; only these count.",
+            "0 upwards",
+            "describes",
+            "pairs",
+        ),
+    )
 
     def __init__(self, ranks: Sequence[int] = (1, 2, 4, 8), threshold: float = 0.9, **kwargs: Any) -> None:
         self.ranks = tuple(ranks)
@@ -108,12 +161,59 @@ class ExplainedBySimple(SumMetric[ExplainedCounts]):
         tensor(0., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = dict.fromkeys(
-        ("explained", "explained_adjusted"),
-        "no image with a label and both predictions, or predictions that say nothing of the labels",
-    ) | dict.fromkeys(
-        ("information", "information_null", "conditional", "conditional_null"),
-        "no image with a label and both predictions",
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "explained",
+            "Explained by a simple model",
+            "Share of the network's information on the labels that is gone once the simple prediction is known.",
+            "at most 1",
+            "near 1: the network knows no more than the simple model, or both know all",
+            when_nan=_NO_INFORMATION,
+        ),
+        Term(
+            "explained_adjusted",
+            "Explained by a simple model, less chance",
+            "The same against the exact mean of simple models that have nothing to do with the network.",
+            "at most 1, 0 by chance",
+            "near 1: the network knows no more than the simple model, or both know all",
+            when_nan=_NO_INFORMATION,
+        ),
+        Term(
+            "information",
+            "Information on the labels",
+            "Mutual information of the network's predictions and the labels.",
+            "0 upwards",
+            "higher: the network knows more",
+            "nats",
+            _NO_PREDICTIONS,
+        ),
+        Term(
+            "information_null",
+            "Information by chance",
+            "Exact mean of that information where predictions and labels are paired at random.",
+            "0 upwards",
+            "the reference for the information",
+            "nats",
+            _NO_PREDICTIONS,
+        ),
+        Term(
+            "conditional",
+            "Information beyond a simple model",
+            "Mutual information of the network's predictions and the labels once the simple prediction is known.",
+            "0 upwards",
+            "near 0: the network adds nothing",
+            "nats",
+            _NO_PREDICTIONS,
+        ),
+        Term(
+            "conditional_null",
+            "Information beyond a simple model, by chance",
+            "Exact mean of that where the simple model's predictions are paired with the images at random.",
+            "0 upwards",
+            "the reference for the information beyond a simple model",
+            "nats",
+            _NO_PREDICTIONS,
+        ),
     )
 
     def __init__(self, num_classes: int, ignore_index: int | None = None, **kwargs: Any) -> None:
@@ -156,9 +256,57 @@ class UntappedInformation(SumMetric[UntappedCounts]):
         tensor(0.3333, dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = dict.fromkeys(
-        ("model_accuracy", "reference_accuracy", "difference", "low", "high", "p_value"),
-        "no image with a label and a prediction of both",
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "model_accuracy",
+            "Accuracy of the network",
+            "Accuracy of the network on the images that both predict.",
+            "0 to 1",
+            "higher is better",
+            when_nan=_NEITHER,
+        ),
+        Term(
+            "reference_accuracy",
+            "Accuracy of the simple reference",
+            "Accuracy of the simple reference on the same images.",
+            "0 to 1",
+            "a network below it leaves information unused",
+            when_nan=_NEITHER,
+        ),
+        Term(
+            "difference",
+            "Difference of the reference from the network",
+            "Accuracy of the simple reference minus that of the network, image by image on the same images.",
+            "-1 to 1",
+            "above 0: the network leaves information unused",
+            when_nan=_NEITHER,
+            headline=True,
+        ),
+        Term(
+            "low",
+            "Difference from the network, lower end",
+            "Lower end of the paired 95% interval of that difference.",
+            "-1 to 1",
+            "above 0: the network leaves information unused, beyond chance",
+            when_nan=_NEITHER,
+        ),
+        Term(
+            "high",
+            "Difference from the network, upper end",
+            "Upper end of the paired 95% interval of that difference.",
+            "-1 to 1",
+            "below 0: the network is better, beyond chance",
+            when_nan=_NEITHER,
+        ),
+        Term(
+            "p_value",
+            "p-value of that difference",
+            "How often a difference this large would arise if both were equally good: McNemar's exact test.",
+            "0 to 1",
+            "small: the difference is real",
+            when_nan=_NEITHER,
+        ),
+        IMAGES,
     )
 
     def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
@@ -201,7 +349,25 @@ class LinearReference(SumMetric[ClassMoments]):
         tensor([0, 1])
     """
 
-    why_nan: Mapping[str, str] = {"chance": "no rows"}
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term("rows", "Training rows", "Rows that the model is fitted on.", "0 upwards", "describes", "rows"),
+        Term(
+            "classes",
+            "Training classes",
+            "Classes that have rows.",
+            "0 to the number of classes",
+            "describes",
+            "classes",
+        ),
+        Term(
+            "chance",
+            "Chance",
+            "Share of the most frequent class: the accuracy of naming it always.",
+            "1 over the number of classes, to 1",
+            "the reference for the accuracy",
+            when_nan="no rows",
+        ),
+    )
 
     def __init__(self, num_classes: int, num_features: int, **kwargs: Any) -> None:
         super().__init__(ClassMoments.zero(num_classes, num_features), **kwargs)

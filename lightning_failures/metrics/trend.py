@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,15 +14,20 @@ from lightning_failures.functional.intervals import error_ratio_interval, holm
 from lightning_failures.functional.trend import TrendCounts, bin_counts, cochran_armitage, count_trend, error_auc
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
+    STRAY,
     check_confidence,
     check_factor_names,
     check_stray,
     describe,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import by_factor
+from lightning_failures.metrics.factors import ALL_IMAGES, FACTOR_ERRORS, FACTOR_IMAGES, NONE_SEEN, by_factor
+from lightning_failures.records.term import Term
 
 __all__ = ["FactorTrend", "bin_names"]
+
+_NO_BIN = "no image is in the bin, or nothing is misclassified"
+_NO_TREND = "all images are in one bin, or all of them right, or all wrong"
 
 
 def bin_names(name: str, edges: Sequence[float]) -> list[str]:
@@ -36,18 +41,7 @@ def bin_names(name: str, edges: Sequence[float]) -> list[str]:
     return [f"{name}<{edges[0]:g}", *between, f"{name}>={edges[-1]:g}"]
 
 
-class TrendSums(NamedTuple):
-    """The states of :class:`FactorTrend`."""
-
-    wrong: Tensor  # (f b) int64
-    seen: Tensor  # (f b) int64
-    all_wrong: Tensor  # () int64
-    all_seen: Tensor  # () int64
-    stray: Tensor  # () int64, labels that are no class
-    edges: Tensor  # () int64, never read: a MetricCollection merges metrics whose states are equal after one batch
-
-
-class FactorTrend(SumMetric[TrendSums]):
+class FactorTrend(SumMetric[TrendCounts]):
     """How errors change with continuous factors, such as brightness, contrast or size.
 
     ``compute()`` gives
@@ -74,12 +68,70 @@ class FactorTrend(SumMetric[TrendSums]):
         tensor(2., dtype=torch.float64)
     """
 
-    why_nan: Mapping[str, str] = {
-        **dict.fromkeys(("error_ratio", "low", "high"), "no image is in the bin, or nothing is misclassified"),
-        **dict.fromkeys(("trend", "p_value"), "all images are in one bin, or all of them right, or all wrong"),
-        "error_auc": "no image with a value is misclassified, or all are",
-        "error": "no image was seen",
-    }
+    stray: Tensor
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "error_ratio/*",
+            "Error ratio of a bin",
+            "Error rate on the images whose value lies in the bin, over the error rate on all images.",
+            "0 upwards",
+            "1 is typical, 2 is twice the errors",
+            when_nan=_NO_BIN,
+        ),
+        Term(
+            "low/*",
+            "Error ratio of a bin, lower end",
+            "Lower end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "above 1: the bin is harder beyond chance",
+            when_nan=_NO_BIN,
+        ),
+        Term(
+            "high/*",
+            "Error ratio of a bin, upper end",
+            "Upper end of its interval, of 95% unless set otherwise.",
+            "0 upwards",
+            "below 1: the bin is easier beyond chance",
+            when_nan=_NO_BIN,
+        ),
+        FACTOR_IMAGES._replace(name="Images of a bin", meaning="Images whose value lies in the bin."),
+        FACTOR_ERRORS._replace(name="Errors of a bin", meaning="Misclassified images whose value lies in the bin."),
+        Term(
+            "trend/*",
+            "Trend of the errors",
+            "Whether errors rise with the value: deviate of the test of Cochran and Armitage.",
+            "any",
+            "above 0: errors rise with the value; beyond 2 in size: seldom chance",
+            "standard deviations",
+            _NO_TREND,
+        ),
+        Term(
+            "p_value/*",
+            "p-value of the trend",
+            "How often a trend this strong would arise by chance, adjusted for the number of factors.",
+            "0 to 1",
+            "small: errors go with the value",
+            when_nan=_NO_TREND,
+        ),
+        Term(
+            "error_auc/*",
+            "How well a value tells errors",
+            "Chance that an image that is wrong has a larger value than one that is right.",
+            "0 to 1",
+            "0.5: the value says nothing; 1: errors lie above all else; 0: below",
+            when_nan="no image with a value is misclassified, or all are",
+        ),
+        Term(
+            "error/all",
+            "Error rate",
+            "Share of all images that are misclassified.",
+            "0 to 1",
+            "lower is better",
+            when_nan=NONE_SEEN,
+        ),
+        ALL_IMAGES,
+    )
 
     def __init__(self, edges: Mapping[str, Sequence[float]], *, confidence: float = 0.95, **kwargs: Any) -> None:
         where = type(self).__name__
@@ -91,8 +143,8 @@ class FactorTrend(SumMetric[TrendSums]):
         check_confidence(where, confidence)
         most = max(map(len, edges.values()))
         padded = [[*cuts, *[torch.inf] * (most - len(cuts))] for cuts in edges.values()]
-        stray, told_apart = torch.zeros((), dtype=torch.int64), torch.tensor(hash(tuple(map(tuple, padded))))
-        super().__init__(TrendSums(*TrendCounts.zero(len(names), most + 1), stray, told_apart), **kwargs)
+        counters = {**STRAY, "edges": hash(tuple(map(tuple, padded)))}  # the last only tells metrics apart
+        super().__init__(TrendCounts.zero(len(names), most + 1), counters, **kwargs)
         self.factors = names
         self.bins = [bin_names(name, list(cuts)) for name, cuts in edges.items()]
         self.confidence = confidence
@@ -115,13 +167,12 @@ class FactorTrend(SumMetric[TrendSums]):
             raise InputError(where, "the values do not match the factors", given, fix)
         values = values.to(target.device, torch.float64 if self.cuts.device == target.device else torch.float32)
         counts = count_trend(mistakes.wrong, values, self.cuts)
-        self.add(TrendSums(*counts, mistakes.stray, torch.zeros_like(mistakes.stray)))
+        self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        sums = TrendSums(*(value.cpu() for value in self.sums))
-        check_stray(f"{type(self).__name__}.compute", sums.stray)
-        counts = TrendCounts(sums.wrong, sums.seen, sums.all_wrong, sums.all_seen)
+        check_stray(f"{type(self).__name__}.compute", self.stray)
+        counts = self.sums_on_cpu
         bins = bin_counts(counts)
         low, high = error_ratio_interval(bins, self.confidence)
         width = counts.seen.shape[1]

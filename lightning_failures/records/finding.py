@@ -1,30 +1,18 @@
 """A finding: when, how and why a model fails, with its evidence, as plain data."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.records.kind import FINDING_KINDS
+from lightning_failures.records.strict_json import Plain, strict
 
-__all__ = ["SEVERITIES", "Evidence", "Finding", "strict"]
+__all__ = ["SEVERITIES", "Evidence", "Finding"]
 
 SEVERITIES = ("warning", "failure")
 
-Evidence = float | int | str | None
-
-
-def strict(value: Evidence) -> Evidence:
-    """A value that strict JSON can hold: nan becomes None, an infinity becomes ``"inf"`` or ``"-inf"``.
-
-    Example:
-        >>> strict(0.5), strict(float("nan")), strict(float("-inf"))
-        (0.5, None, '-inf')
-    """
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
-    return None if math.isnan(value) else str(float(value))
+Evidence = Plain
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from lightning_failures.errors import InputError
+from lightning_failures.records.keys import parse_key
 
 __all__ = ["Order", "rank"]
 
@@ -16,10 +17,10 @@ class Order(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, where: str) -> "Order":
-        """Read ``"min val_loss"`` or ``"max val_acc"``.
+        """Read ``"min val_loss"`` or ``"max val_acc"``; the key is written as in a condition, without a star.
 
         Raises:
-            InputError: it does not begin with min or max, or names no key.
+            InputError: it does not begin with min or max, or names no single key.
 
         Example:
             >>> Order.parse("max val_acc", "GatedCheckpoint")
@@ -28,7 +29,10 @@ class Order(NamedTuple):
         mode, _, key = text.strip().partition(" ")
         if mode not in ("min", "max") or not key.strip():
             raise InputError(where, "an order that cannot be read", repr(text), "Write 'min KEY' or 'max KEY'.")
-        return cls("min" if mode == "min" else "max", key.strip())
+        parsed = parse_key(key, where, within=text, at=text.index(key))
+        if "*" in parsed:
+            raise InputError(where, "an order by many keys", repr(text), "Name one key without a star.")
+        return cls("min" if mode == "min" else "max", parsed)
 
 
 def rank(orders: Sequence[Order], values: Mapping[str, float]) -> list[float]:

@@ -3,16 +3,29 @@
 import math
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from lightning_failures.errors import InputError
 from lightning_failures.records.condition import Condition
 from lightning_failures.records.finding import SEVERITIES
+from lightning_failures.records.keys import fill_key, parse_key, subject_in_words, unescape, write_key
 from lightning_failures.records.kind import FINDING_KINDS
 
 __all__ = ["Rule"]
+
+_TEXTS = ("kind", "name", "message", "advice", "severity", "source", "action")
+_TYPES = {
+    type(None): "nothing",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a mapping",
+}
+_STAR = "Put the star into a condition of when too, or leave it out: a star elsewhere stands for the same name."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +38,8 @@ class Rule:
 
     Args:
         kind: one of :data:`.FINDING_KINDS`; ``"own_rule"`` for yours.
-        when: conditions, such as ``"failures/factors/low/* > 1.5"``; a star is the finding's subject.
+        when: conditions, such as ``"failures/factors/low/* > 1.5"``; a star is the finding's subject, several stars are
+            it together.
         message: what is wrong, in plain words with the figures.
         name: what the rule is called, so that it can be changed or silenced; empty: as its kind.
         clear: conditions that end it; empty: as soon as ``when`` no longer holds.
@@ -39,8 +53,9 @@ class Rule:
         action: ``"stop"``: a finding of this rule ends the run.
 
     Raises:
-        InputError: an unknown kind, severity or action, no condition or one that cannot be read, a message that names
-            what is no evidence or cannot be formatted, a persistence below 1.
+        InputError: a field of another type, an unknown kind, severity or action, no condition, one that cannot be read
+            or can never hold, a star in ``clear`` or ``evidence`` alone, a message that names what is no evidence or
+            cannot be formatted, a persistence below 1, a warm-up below 0.
     """
 
     kind: str
@@ -57,8 +72,10 @@ class Rule:
     action: Literal["report", "stop"] = "report"
     conditions: tuple[Condition, ...] = field(init=False, repr=False)
     endings: tuple[Condition, ...] = field(init=False, repr=False)
+    evidence_keys: Mapping[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         for what, given, known in (
             ("kind", self.kind, FINDING_KINDS),
             ("severity", self.severity, SEVERITIES),
@@ -70,16 +87,71 @@ class Rule:
         where = f"Rule({self.name})"
         if self.persistence < 1:
             raise InputError(where, "a persistence below 1", str(self.persistence), "Count evaluations in a row.")
+        if self.warmup < 0:
+            raise InputError(where, "a warm-up below 0", str(self.warmup), "Count epochs from 0.")
         for given_as, texts, to in (("when", self.when, "conditions"), ("clear", self.clear, "endings")):
             each = (texts,) if isinstance(texts, str) else tuple(texts)
             object.__setattr__(self, given_as, each)
-            object.__setattr__(self, to, tuple(Condition.parse(text, where) for text in each))
+            object.__setattr__(self, to, tuple(Condition.parse(text, f"{where}.{given_as}") for text in each))
         if not self.conditions:
             raise InputError(where, "no condition", "when=[]", "Pass one such as 'failures/factors/low/* > 1.5'.")
+        for ending in self.endings:
+            if ending.stars > self.stars:
+                raise InputError(f"{where}.clear", "more stars than in when", f"'{ending}'", _STAR)
+        self._read_evidence(where)
+        self._check_message(where)
+
+    def _check_types(self) -> None:
+        """Refuse what a file or a dict can hold under a field and no rule can use."""
+        name = self.name or self.kind
+        where = f"Rule({name})" if isinstance(name, str) and name else "Rule"
+
+        def refuse(at: str, given: object, wanted: str, fix: str) -> InputError:
+            return InputError(f"{where}.{at}", f"{wanted} is needed, not {_type(given)}", repr(given), fix)
+
+        for text in _TEXTS:
+            if not isinstance(given := getattr(self, text), str):
+                raise refuse(text, given, "a text", "Write it in quotes, or leave the field out.")
+        for conditions in ("when", "clear"):
+            if not isinstance(given := getattr(self, conditions), str | list | tuple):
+                raise refuse(conditions, given, "a condition or a list of them", "Write one such as 'val_loss > 2'.")
+        if not isinstance(self.evidence, Mapping):
+            fix = "Write the name of each, then its key: {loss: val_loss}."
+            raise refuse("evidence", self.evidence, "a mapping of names to keys", fix)
+        for key, given in self.evidence.items():
+            if not (isinstance(key, str) and isinstance(given, str)):
+                raise refuse(f"evidence[{key!r}]", given, "a name with a key", "Write both as texts: {loss: val_loss}.")
+        for number, fix in (
+            ("warmup", "the first epoch that counts, such as 2"),
+            ("persistence", "how often, such as 3"),
+        ):
+            given = getattr(self, number)
+            if not isinstance(given, int) or isinstance(given, bool):
+                raise refuse(number, given, "a whole number", f"Write {fix}.")
+
+    def _read_evidence(self, where: str) -> None:
+        """Read the keys of the evidence; without any, take those of the conditions."""
         if not self.evidence:
-            keys = (key for condition in self.conditions for key in condition.keys("*"))
-            object.__setattr__(self, "evidence", {_last_word(key): key for key in keys})
-        unknown = self._named - {*self.evidence, "subject"}
+            keys = (key for condition in self.conditions for key in condition.keys(""))
+            object.__setattr__(self, "evidence", {_last_word(key): write_key(key) for key in keys})
+        if "subject" in self.evidence:
+            given, fix = f"subject: {self.evidence['subject']}", "Call it something else: {subject} is the rule's own."
+            raise InputError(f"{where}.evidence", "evidence called subject", given, fix)
+        read = {name: parse_key(key, f"{where}.evidence") for name, key in self.evidence.items()}
+        for name, key in read.items():
+            if key.count("*") > self.stars:
+                raise InputError(f"{where}.evidence", "more stars than in when", f"{name}: {write_key(key)}", _STAR)
+        object.__setattr__(self, "evidence_keys", read)
+
+    def _check_message(self, where: str) -> None:
+        """Refuse a message that could not be said at the evaluation where the rule holds."""
+        try:
+            unknown = self._named - {*self.evidence, "subject"}
+            if not unknown:
+                self.message.format(subject="", **dict.fromkeys(self.evidence, 1.0))
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            given = f"{self.message!r}: {error}"
+            raise InputError(where, "the message cannot be formatted", given, "Write it as for str.format.") from error
         if unknown:
             raise InputError(
                 where,
@@ -87,22 +159,31 @@ class Rule:
                 f"evidence {', '.join(self.evidence)}",
                 "Name evidence, or {subject}.",
             )
-        try:
-            self.message.format(subject="", **dict.fromkeys(self.evidence, 1.0))
-        except (ValueError, IndexError, KeyError) as error:
-            given = f"{self.message!r}: {error}"
-            raise InputError(where, "the message cannot be formatted", given, "Write it as for str.format.") from error
 
     @property
     def _named(self) -> set[str]:
         """The evidence that the message names."""
-        return {name for _, name, _, _ in string.Formatter().parse(self.message) if name}
+        return set(_named(self.message))
+
+    @property
+    def stars(self) -> int:
+        """How many names a subject of it has."""
+        return max(condition.stars for condition in self.conditions)
+
+    @property
+    def keys(self) -> list[str]:
+        """The logged keys that it looks at, with their stars: those of its conditions, then of its evidence."""
+        conditions = [key for condition in (*self.conditions, *self.endings) for key in condition.keys("")]
+        return list(dict.fromkeys([*conditions, *self.evidence_keys.values()]))
 
     def subjects(self, values: Mapping[str, float]) -> list[str]:
-        """What the stars of the conditions stand for among these values; one empty subject without a star."""
-        starred = [condition for condition in self.conditions if "*" in condition.key]
-        if not starred:
+        """What the stars of the conditions stand for among these values, as it is logged: ``"dark"``.
+
+        One empty subject without a star; :func:`.subject_in_words` writes a subject for people.
+        """
+        if not self.stars:
             return [""]
+        starred = [condition for condition in self.conditions if condition.stars == self.stars]
         return list(dict.fromkeys(subject for condition in starred for subject in condition.subjects(values)))
 
     def speaks(self, values: Mapping[str, float], subject: str) -> bool:
@@ -125,27 +206,47 @@ class Rule:
 
     def figures(self, values: Mapping[str, float], subject: str) -> dict[str, float]:
         """The evidence: name -> value, those that were logged."""
-        keys = {name: key.replace("*", subject) for name, key in self.evidence.items()}
+        keys = {name: fill_key(key, subject) for name, key in self.evidence_keys.items()}
         return {name: values[key] for name, key in keys.items() if key in values}
 
     def lacking(self, values: Mapping[str, float], subject: str) -> list[str]:
         """Keys of the evidence that the message names and that were not logged."""
-        keys = (self.evidence[name].replace("*", subject) for name in self._named - {"subject"})
+        keys = (fill_key(self.evidence_keys[name], subject) for name in self._named - {"subject"})
         return sorted(key for key in keys if key not in values)
+
+    def sentence(self, figures: Mapping[str, float], subject: str) -> str:
+        """The message with its figures, which :attr:`lacking` lacks none of."""
+        return self.message.format(subject=subject_in_words(subject), **figures)
 
     def criterion(self, values: Mapping[str, float], subject: str) -> str:
         """What holds, with its figures: the indicator, its value and what it was compared with."""
         said = []
         for condition in self.conditions:
-            key, bound = condition.key.replace("*", subject), str(condition).removeprefix(condition.key).strip()
+            filled = condition.of(subject)
             limit = condition.limit(values, subject)
             now = "" if condition.bound_key is None or math.isnan(limit) else f" (now {limit:.4g})"
-            said.append(f"{key} = {condition.value(values, subject):.4g} {bound.replace('*', subject)}{now}")
+            value = condition.value(values, subject)
+            said.append(f"{write_key(filled.key)} = {value:.4g} {filled.bound_text}{now}")
         times = f"{self.persistence} evaluations in a row" if self.persistence > 1 else "1 evaluation"
         return f"{', '.join(said)}, at {times}"
 
 
+def _named(message: str) -> Iterator[str]:
+    """What the fields of a message name."""
+    for _, name, form, _ in string.Formatter().parse(message):
+        if "{" in (form or ""):  # a nan there would be found out at the evaluation
+            raise ValueError("a format that depends on a figure")
+        if name:
+            yield name
+
+
 def _last_word(key: str) -> str:
     """The last part of a key that is no star, as a name that a message can hold."""
-    word = [part for part in key.split("/") if part != "*"][-1]
-    return re.sub(r"\W", "_", word)
+    words = [part for part in key.split("/") if part != "*"] or ["value"]
+    word = re.sub(r"\W", "_", unescape(words[-1]))
+    return "subject_" if word == "subject" else word
+
+
+def _type(value: Any) -> str:
+    """What a value is, for people who write YAML."""
+    return _TYPES.get(type(value), f"a {type(value).__name__}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding, strict
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.strict_json import strict, write_json
 
 __all__ = ["Evaluation", "RunRecord", "read_records", "write_records"]
 
@@ -177,10 +178,18 @@ class RunRecord:
         )
 
 
-def write_records(path: str | Path, records: Iterable[RunRecord]) -> None:
-    """Write whole records as strict JSON, from which :func:`read_records` restores them."""
-    text = json.dumps([record.to_dict() for record in records], indent=1, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+def write_records(path: str | Path, records: Iterable[RunRecord], where: str = "write_records") -> Path:
+    """Write whole records as strict JSON, from which :func:`read_records` restores them.
+
+    Args:
+        path: the file.
+        records: of one run or more.
+        where: the public name to put into an error.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    return write_json(where, path, [record.to_dict() for record in records], indent=1)
 
 
 def read_records(path: str | Path) -> list[RunRecord]:

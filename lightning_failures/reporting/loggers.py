@@ -1,6 +1,5 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -11,7 +10,8 @@ from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorB
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Evidence, strict
+from lightning_failures.records.finding import Evidence
+from lightning_failures.records.strict_json import strict, to_text
 from lightning_failures.reporting import wandb
 from lightning_failures.reporting.figure_style import close, to_png
 
@@ -209,7 +209,7 @@ class _Folder:
         path = self._path(name)
         if path is not None:
             with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+                file.writelines(to_text(line) for line in lines)
 
     def _path(self, name: str) -> Path | None:
         if self.folder is None:

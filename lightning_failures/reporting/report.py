@@ -1,21 +1,21 @@
 """The report of one or more runs: two JSON files for machines and ``report.html``, one file, for people."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_failures.errors import InputError, MissingPackageError
-from lightning_failures.records.finding import strict
-from lightning_failures.records.numbers import number, p_value
+from lightning_failures.errors import InputError
 from lightning_failures.records.run_record import RunRecord, write_records
+from lightning_failures.records.strict_json import write_json
+from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting import sentences
 from lightning_failures.reporting.column import Column, Section, views
 from lightning_failures.reporting.figure_style import close, to_svg
 from lightning_failures.reporting.glossary import glossary
+from lightning_failures.reporting.page import page_template
 from lightning_failures.reporting.summary import comparison, sparkline, tiles
+from lightning_failures.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,11 @@ TITLE = "Failure report"
 
 
 def write_report(
-    folder: str | Path, records: Sequence[RunRecord], columns: Sequence[Column], title: str = TITLE
+    folder: str | Path,
+    records: Sequence[RunRecord],
+    columns: Sequence[Column],
+    title: str = TITLE,
+    where: str = "write_report",
 ) -> Path:
     """Write ``findings.json``, ``records.json`` and ``report.html`` into a folder, which is made if need be.
 
@@ -38,47 +42,36 @@ def write_report(
         records: the runs; two or three stand side by side.
         columns: what is known of each noun: its terms, its pictures, its tiles.
         title: heading of the page.
+        where: the public name to put into an error.
 
     Returns:
         Path of the page.
 
     Raises:
-        InputError: no run was given, or two have one name.
+        InputError: no run was given, two have one name, or a file cannot be written.
         MissingPackageError: jinja2 or matplotlib is not installed; the other two are written all the same.
     """
-    write_findings(folder, records)
-    write_records(Path(folder) / "records.json", records)
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingPackageError(
-            "write_report", "the page needs jinja2", "no jinja2", 'Run pip install "lightning-failures[report]".'
-        ) from error
-    source = resources.files("lightning_failures.reporting").joinpath("report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": number, "p_value": p_value, "sparkline": sparkline}
-    page = environment.from_string(source).render(
+    write_findings(folder, records, where)
+    write_records(Path(folder) / "records.json", records, where)
+    template = page_template(where, "lightning_failures.reporting", "report.html")
+    page = template.render(
         title=title,
-        version=_version(),
         words=sentences,
+        sparkline=sparkline,
         runs=_runs(records, columns),
         comparison=comparison(records, columns) if len(records) > 1 else [],
         sections=_sections(records, columns),
         glossary=glossary((key for record in records for key in record.last_values()), columns, records),
     )
-    path = Path(folder) / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_file(where, Path(folder) / "report.html", page)
 
 
-def write_findings(folder: str | Path, records: Sequence[RunRecord]) -> Path:
+def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str = "write_report") -> Path:
     """Write ``findings.json``: all findings, and of each run its epochs, time and last values; strict JSON."""
     names = [record.name for record in records]
     if not names or len(set(names)) < len(names):
         given = ", ".join(map(repr, names)) or "none"
-        raise InputError("write_report", "the runs cannot be told apart", given, "Pass runs with different names.")
+        raise InputError(where, "the runs cannot be told apart", given, "Pass runs with different names.")
     data = {
         "findings": [finding.to_dict() | {"run": record.name} for record in records for finding in record.findings],
         "runs": {
@@ -87,17 +80,14 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord]) -> Path:
                 "evaluations": len(record.evaluations),
                 "seconds": record.seconds,
                 "monitor_share": record.monitor_share,
-                "last": {key: strict(float(value)) for key, value in record.last_values().items()},
+                "last": {key: float(value) for key, value in record.last_values().items()},
                 "undefined": record.undefined,
             }
             for record in records
         },
-        "version": _version(),
+        "version": __version__,
     }
-    path = Path(folder) / "findings.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    return write_json(where, Path(folder) / "findings.json", data)
 
 
 def _runs(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -162,10 +152,3 @@ def _draw(figure: "Callable[[], Figure]", name: str, label: str) -> Any:
     svg = to_svg(drawn, name, label)
     close(drawn)
     return Markup(svg)  # our own, with names escaped by matplotlib and to_svg
-
-
-def _version() -> str:
-    try:
-        return metadata.version("lightning-failures")
-    except metadata.PackageNotFoundError:
-        return "from source"

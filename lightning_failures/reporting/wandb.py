@@ -6,7 +6,8 @@ from weakref import WeakKeyDictionary
 
 from lightning.pytorch.loggers import WandbLogger
 
-from lightning_failures.records.finding import Evidence, strict
+from lightning_failures.records.finding import Evidence
+from lightning_failures.records.strict_json import strict
 
 __all__ = ["annotate_models", "log_alert", "log_image", "log_summary", "log_table"]
 

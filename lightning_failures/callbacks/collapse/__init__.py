@@ -5,7 +5,6 @@ from lightning_failures.callbacks.collapse.column import *
 from lightning_failures.callbacks.collapse.figures import *
 from lightning_failures.callbacks.collapse.group_dimensions import *
 from lightning_failures.callbacks.collapse.kept import *
-from lightning_failures.callbacks.collapse.layer_probes import *
 from lightning_failures.callbacks.collapse.layers import *
 from lightning_failures.callbacks.collapse.monitor import *
 from lightning_failures.callbacks.collapse.rules import *

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.similarity import leading_directions, subspace_overlap
+from lightning_failures.functional.similarity import overlap_since
 from lightning_failures.metrics.neural_collapse import NeuralCollapse
 from lightning_failures.observe.layers import PENULTIMATE
 
@@ -61,10 +61,7 @@ class ClassGeometry:
     def _overlap(self) -> dict[str, Tensor]:
         width = self.collapse.num_features
         k = min(DIRECTIONS, width)
-        moments = self.collapse.moments
-        now = None if moments is None else leading_directions(moments, k)
-        before, self.previous = self.previous, now
-        overlap = torch.tensor(torch.nan, dtype=torch.float64)
-        if now is not None and before is not None:
-            overlap = subspace_overlap(now, before.to(now))
+        moments = self.collapse.moments  # of all ranks
+        assert moments is not None
+        overlap, self.previous = overlap_since(moments, k, self.previous)
         return {"subspace_overlap": overlap, "subspace_overlap_null": torch.full_like(overlap, k / width)}

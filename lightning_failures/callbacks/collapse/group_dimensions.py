@@ -8,6 +8,7 @@ from lightning_failures.metrics.grouped_dimension import GroupedDimension
 from lightning_failures.observe.dataset_rows import LoaderRows
 from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.observation import Observation
+from lightning_failures.records.term import find_term
 
 __all__ = ["GroupDimensions"]
 
@@ -86,6 +87,7 @@ class GroupDimensions:
             summary = {"smallest": found["dimension/smallest"], "median": torch.stack(list(own.values())).nanmedian()}
             shown = own if kind == "factor" else summary | (own if len(own) <= MOST_NAMED else {})
             values |= {f"{kind}_dimension/{name}": value for name, value in shown.items()}
-            why = metric.why_nan["dimension"]
+            term = find_term(metric.terms, "dimension/*")
+            why = "" if term is None else term.when_nan
             self.undefined |= {f"{kind}_dimension/{name}": why for name, value in shown.items() if bool(value.isnan())}
         return values

@@ -13,13 +13,13 @@ from lightning_failures.callbacks.collapse.class_geometry import ClassGeometry
 from lightning_failures.callbacks.collapse.figures import LayerCourse, layer_figure
 from lightning_failures.callbacks.collapse.group_dimensions import GroupDimensions
 from lightning_failures.callbacks.collapse.kept import CollapseReference
-from lightning_failures.callbacks.collapse.layer_probes import LayerProbes
 from lightning_failures.callbacks.collapse.layers import Shape, WatchedLayers, alike
 from lightning_failures.callbacks.collapse.rules import RULES
 from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.callbacks.collapse.training_window import TrainingWindow
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.metrics.layer_probes import LayerProbes
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
 from lightning_failures.metrics.similarity import CrossLayerCKA
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource

@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lightning_failures.records.keys import RESERVED, unescape
+
 __all__ = ["FactorRow", "factor_rows"]
 
 #: Statistics of a row, in the order of its fields.
 STATISTICS = ("error_ratio", "low", "high", "p_value", "images", "errors")
-_TOTALS = ("worst", "worst_shrunk")
 
 
 class FactorRow(NamedTuple):
@@ -44,9 +45,9 @@ def factor_rows(statistics: Mapping[str, float]) -> list[FactorRow]:
         if name:
             columns.setdefault(statistic, {})[name] = value
     ratios = columns.get("error_ratio", {})
-    counted = columns.get("images") or [name for name in ratios if name not in _TOTALS]
+    counted = columns.get("images") or [name for name in ratios if name not in RESERVED]
     rows = [
-        FactorRow(name, *(columns.get(statistic, {}).get(name, math.nan) for statistic in STATISTICS))
+        FactorRow(unescape(name), *(columns.get(statistic, {}).get(name, math.nan) for statistic in STATISTICS))
         for name in counted
         if name in ratios
     ]

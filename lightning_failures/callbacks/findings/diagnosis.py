@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
+from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.rule import Rule
@@ -83,11 +85,13 @@ class FailureDiagnosis(Callback):
         self.record = RunRecord(name)
         self.pictures = Pictures()
         self._streaks: dict[str, int] = {}
-        self._before: dict[str, Any] = {}
+        self._freshness = Freshness()
         self._began = time.perf_counter()
         self._notes = ProgressNotes()
         self._said: list[bool] = []
         self._lacking: set[str] = set()
+        self._own = [rule for rule in self.rules if rule not in standard_rules()]
+        self._told = False
         self._resumed = False
 
     @property
@@ -120,10 +124,6 @@ class FailureDiagnosis(Callback):
                 stacklevel=2,
             )
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember what is logged already, so that only fresh values count."""
-        self._before = dict(trainer.callback_metrics)
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is found in the progress bar too."""
         self._notes.attach(trainer)
@@ -145,14 +145,16 @@ class FailureDiagnosis(Callback):
 
     def _diagnose(self, trainer: Trainer) -> bool:
         """Whether something was found that should end the run."""
+        self._freshness.look(trainer)
         resumed, self._resumed = self._resumed, False
         last = self.record.evaluations[-1:]
         if resumed and [(e.epoch, e.step) for e in last] == [(trainer.current_epoch, trainer.global_step)]:
             return False  # this evaluation is in the checkpoint that the run went on from
-        fresh = {key: value for key, value in trainer.callback_metrics.items() if self._before.get(key) is not value}
-        values = {key: float(value) for key, value in fresh.items() if isinstance(value, Tensor) and value.numel() == 1}
         self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
+        values = self._freshness.fresh_values(trainer)
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
+        if values and trainer.is_global_zero:
+            self._say_unknown(list(self._freshness.values(trainer)))
         for monitor in monitors_of(trainer):
             self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
             if monitor.failure is not None:
@@ -186,7 +188,7 @@ class FailureDiagnosis(Callback):
     @property
     def state_key(self) -> str:
         """One a name: two diagnoses of one run need two names."""
-        return self._generate_state_key(name=self.record.name)
+        return state_key(self, self.record.name)
 
     def state_dict(self) -> dict[str, Any]:
         """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
@@ -210,8 +212,7 @@ class FailureDiagnosis(Callback):
         self.record.evaluations.append(evaluation)
         before = len(self.history)
         for rule in self.rules:
-            standing = {f.subject for f in self.findings if f.rule == rule.name}
-            for subject in dict.fromkeys([*rule.subjects(evaluation.values), *sorted(standing)]):
+            for subject in rule.subjects(evaluation.values):
                 if rule.speaks(evaluation.values, subject):
                     self._apply(rule, subject, evaluation)
         metric = self.metric or find_metric(self.record.last_values())
@@ -220,9 +221,8 @@ class FailureDiagnosis(Callback):
 
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation) -> None:
         values = evaluation.values
-        at = next(
-            (i for i, f in enumerate(self.history) if f.standing and (f.rule, f.subject) == (rule.name, subject)), None
-        )
+        said = rule.name, subject_in_words(subject)
+        at = next((i for i, f in enumerate(self.history) if f.standing and (f.rule, f.subject) == said), None)
         counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
         name = f"{rule.name}:{subject}"
         self._streaks[name] = self._streaks.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
@@ -240,12 +240,12 @@ class FailureDiagnosis(Callback):
         self.history.append(
             Finding(
                 kind=rule.kind,
-                subject=subject,
+                subject=subject_in_words(subject),
                 epoch=evaluation.epoch,
                 step=evaluation.step,
                 severity=rule.severity,
                 evidence=figures,
-                message=rule.message.format(subject=subject, **figures),
+                message=rule.sentence(figures, subject),
                 advice=rule.advice,
                 rule=rule.name,
                 criterion=rule.criterion(values, subject),
@@ -261,6 +261,18 @@ class FailureDiagnosis(Callback):
                 FailuresWarning,
                 stacklevel=2,
             )
+
+    def _say_unknown(self, known: list[str]) -> None:
+        """Say once of each rule that the user wrote or changed which key of it nobody logged."""
+        if self._told:
+            return
+        self._told = True
+        for rule in self._own:
+            missing = [key for key in rule.keys if all(match_key(key, each) is None for each in known)]
+            if missing:
+                more = f" Nor were {len(missing) - 1} more of its keys." if missing[1:] else ""
+                text = f"Rule({rule.name}): {unknown_key(missing[0], known)}{more}"
+                warnings.warn(text, FailuresWarning, stacklevel=2)
 
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
         name = type(monitor).__name__

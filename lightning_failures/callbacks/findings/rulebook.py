@@ -30,8 +30,8 @@ def read_rules(rules: RuleSource | None = None, where: str = "FailureDiagnosis")
         where: the public name that was called, for errors.
 
     Raises:
-        InputError: a file that cannot be read or holds no list, an unknown field, a new rule that lacks one, a value
-            that :class:`.Rule` refuses.
+        InputError: a file that cannot be read or holds no list, something else than a list, an unknown field, a silence
+            that is neither true nor false, a new rule that lacks a field, a value that :class:`.Rule` refuses.
         UnknownNameError: no standard rule has that name.
 
     Example:
@@ -46,6 +46,9 @@ def read_rules(rules: RuleSource | None = None, where: str = "FailureDiagnosis")
         return tuple(standard.values())
     if isinstance(rules, str | Path):
         where, rules = f"{where}(rules={str(rules)!r})", _read_file(where, Path(rules))
+    if not isinstance(rules, list | tuple):
+        given = f"{rules!r} of type {type(rules).__name__}"
+        raise InputError(where, "this is no list of rules", given, "Pass a file, or a list: ['standard', {...}].")
     book: dict[str, Rule] = {}
     for entry in rules:
         match entry:
@@ -69,14 +72,17 @@ def _change(where: str, fields: dict[str, Any], book: dict[str, Rule], standard:
     if not isinstance(name, str):
         raise InputError(where, "a rule without a name", str(fields), "Name a standard rule, or yours.")
     base = book.get(name) or standard.get(name)
-    if fields.pop("silence", False):
+    silence = fields.pop("silence", False)
+    if not isinstance(silence, bool):
+        raise InputError(f"Rule({name}).silence", "true or false is needed", repr(silence), "Write it without quotes.")
+    if silence:
         if base is None:
             _standard(where, name, standard)
         book.pop(name, None)
         return
     for field in fields:
         if field not in FIELDS:
-            near = get_close_matches(field, FIELDS, n=1)
+            near = get_close_matches(str(field), FIELDS, n=1)
             meant = f"; {near[0]!r} may be meant" if near else ""
             fix = f"Use {', '.join(FIELDS)}, or silence."
             raise InputError(where, f"rule {name!r} has no field {field!r}{meant}", repr(fields[field]), fix)
@@ -87,10 +93,7 @@ def _change(where: str, fields: dict[str, Any], book: dict[str, Rule], standard:
         known = _nearest(name, standard)
         fix = f"Pass {', '.join(missing)}, or name a standard rule{known}."
         raise InputError(where, f"a new rule {name!r} without {', '.join(missing)}", ", ".join(fields), fix)
-    try:
-        book[name] = Rule(**fields | {"name": name})
-    except TypeError as error:
-        raise InputError(where, f"rule {name!r} cannot be made", str(error), "Give each field its own type.") from error
+    book[name] = Rule(**fields | {"name": name})
 
 
 def _standard(where: str, name: str, standard: Mapping[str, Rule]) -> Rule:

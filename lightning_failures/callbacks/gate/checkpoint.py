@@ -14,6 +14,7 @@ from lightning_failures.callbacks.gate.evasions import refuse_evasions
 from lightning_failures.callbacks.gate.gate import Gate
 from lightning_failures.callbacks.gate.verdict import Verdict
 from lightning_failures.callbacks.gate.verdict_log import VERDICT_KEY, VerdictLog
+from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.records.order import Order, rank
 from lightning_failures.reporting.console import print_notice
 
@@ -33,7 +34,8 @@ class GatedCheckpoint(ModelCheckpoint):
 
     Args:
         constraints: such as ``"failures/factors/error_ratio/worst <= 1.5"``, with ``<``, ``<=``, ``>``, ``>=``; a bound
-            is a number or another key plus or minus a number; a star stands for every name.
+            is a number or another key plus or minus a number; a star stands for every name, and a name in double quotes
+            may hold what it likes: ``failures/factors/high/"CD8+/CD4-" <= 2``.
         monitor: what the checkpoints that pass are ranked by; None: the newest that passes is kept.
         mode: ``"min"`` or ``"max"``: which monitor is better.
         tie_breaks: further orders, such as ``["min val_loss", "max epoch"]``, each of which decides where all before it
@@ -80,8 +82,8 @@ class GatedCheckpoint(ModelCheckpoint):
     @property
     def state_key(self) -> str:
         """One a configuration, constraints included: what other constraints let pass is not resumed."""
-        gate = {"constraints": [str(each) for each in self.constraints], "on_infeasible": self.on_infeasible}
-        return f"{super().state_key}{gate | {'orders': [' '.join(order) for order in self.orders]}}"
+        constraints, orders = [str(each) for each in self.constraints], [" ".join(order) for order in self.orders]
+        return state_key(self, f"{super().state_key} {constraints} {orders} {self.on_infeasible}")
 
     @property
     def feasible(self) -> bool | None:
@@ -125,9 +127,11 @@ class GatedCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Decide, where checkpoints are saved at the end of an epoch."""
-        self._gate.look(trainer)
+        here = self._should_save_on_train_epoch_end(trainer)
+        if here:  # elsewhere the epoch's means wait for the next validation
+            self._gate.look(trainer)
         super().on_train_epoch_end(trainer, pl_module)
-        if self._should_save_on_train_epoch_end(trainer):
+        if here:
             self._refresh_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -2,23 +2,23 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Literal, NamedTuple
 
 from lightning_failures.errors import InputError
 from lightning_failures.records.condition import Condition
+from lightning_failures.records.keys import covers_key, write_key
 
-__all__ = ["Reading", "measure", "read_constraints"]
+__all__ = ["Outcome", "measure", "read_constraints"]
 
 #: Best first; what is not there counts as worse than any violation, since nothing is known.
 STATES = ("holds", "violated", "undefined", "stale", "missing")
 
 
-class Reading(NamedTuple):
+class Outcome(NamedTuple):
     """One constraint at one evaluation; under a star that of the name that keeps it least."""
 
-    key: str  # what was compared
+    key: str  # what was compared, as it is logged
     bound: str  # as it was written: "<= 1.5"
     value: float  # nan where there is none
     limit: float  # the bound at this evaluation
@@ -30,17 +30,27 @@ class Reading(NamedTuple):
         """The excess as a share of the bound, so that constraints of different units add up; the excess at a bound 0.
 
         Example:
-            >>> Reading("loss", "<= 2", 2.5, 2.0, 0.5, "violated").relative
+            >>> Outcome("loss", "<= 2", 2.5, 2.0, 0.5, "violated").relative
             0.25
         """
         return self.excess / abs(self.limit) if self.limit and math.isfinite(self.limit) else self.excess
+
+    @property
+    def said(self) -> str:
+        """What was compared, as it is written in a condition, and its value.
+
+        Example:
+            >>> Outcome("high/CD8+%2FCD4-", "<= 2", 2.5, 2.0, 0.5, "violated").said
+            'high/"CD8+/CD4-" = 2.5'
+        """
+        return f"{write_key(self.key)} = {self.value:.4g}"
 
     @property
     def why(self) -> str:
         """Why it does not hold, and by how much; empty where it holds.
 
         Example:
-            >>> Reading("loss", "<= 2", 2.5, 2.0, 0.5, "violated").why
+            >>> Outcome("loss", "<= 2", 2.5, 2.0, 0.5, "violated").why
             'loss = 2.5 violates <= 2 by 0.5'
         """
         match self.state:
@@ -49,13 +59,13 @@ class Reading(NamedTuple):
             case "violated":
                 named = "" if self.bound.split()[-1] == f"{self.limit:g}" else f" (now {self.limit:.4g})"
                 beyond = f"by {self.excess:.3g}" if self.excess else "by equality"
-                return f"{self.key} = {self.value:.4g} violates {self.bound}{named} {beyond}"
+                return f"{self.said} violates {self.bound}{named} {beyond}"
             case "undefined":
-                return f"{self.key} is nan"
+                return f"{write_key(self.key)} is nan"
             case "stale":
-                return f"{self.key} was not logged at this evaluation"
+                return f"{write_key(self.key)} was not logged at this evaluation"
             case "missing":
-                return f"{self.key} has not been logged"
+                return f"{write_key(self.key)} has not been logged"
 
 
 def read_constraints(where: str, constraints: str | Iterable[str]) -> tuple[Condition, ...]:
@@ -64,7 +74,8 @@ def read_constraints(where: str, constraints: str | Iterable[str]) -> tuple[Cond
     Args:
         where: the public name that was called, for the error.
         constraints: for example ``["failures/factors/high/dark <= 2", "val_acc >= failures/collapse/chance + 0.1"]``; a
-            star stands for every name: ``failures/factors/high/* <= 2`` asks it of all factors.
+            star stands for every name: ``failures/factors/high/* <= 2`` asks it of all factors, and quotes hold a name
+            as it is: ``failures/factors/high/"CD8+/CD4-" <= 2``.
 
     Raises:
         InputError: there is none, one cannot be read, or two contradict each other.
@@ -73,6 +84,9 @@ def read_constraints(where: str, constraints: str | Iterable[str]) -> tuple[Cond
         >>> [str(each) for each in read_constraints("report", "val_acc >= 0.5")]
         ['val_acc >= 0.5']
     """
+    if not isinstance(constraints, Iterable):
+        given = f"{constraints!r} of type {type(constraints).__name__}"
+        raise InputError(where, "these are no constraints", given, "Pass one such as 'val_loss <= 2', or a list.")
     texts = [constraints] if isinstance(constraints, str) else list(constraints)
     read = tuple(Condition.parse(text, where) for text in texts)
     if not read:
@@ -92,7 +106,7 @@ def read_constraints(where: str, constraints: str | Iterable[str]) -> tuple[Cond
 
 def measure(
     constraints: Sequence[Condition], values: Mapping[str, float], fresh: Collection[str] | None = None
-) -> list[Reading]:
+) -> list[Outcome]:
     """Measure every constraint.
 
     Args:
@@ -101,22 +115,22 @@ def measure(
         fresh: the keys that were logged at this evaluation; None: all.
 
     Example:
-        >>> (reading,) = measure(read_constraints("report", "loss <= 2"), {"loss": 2.5})
-        >>> reading.state, reading.excess
+        >>> (outcome,) = measure(read_constraints("report", "loss <= 2"), {"loss": 2.5})
+        >>> outcome.state, outcome.excess
         ('violated', 0.5)
     """
     now = values if fresh is None else fresh
-    readings = []
+    outcomes = []
     for constraint in constraints:
-        subjects = constraint.subjects(values) if "*" in constraint.key else [""]
-        each = [_read(constraint, values, now, subject) for subject in subjects]
-        missing = Reading(constraint.key, _bound(constraint), math.nan, math.nan, math.inf, "missing")
-        readings.append(max(each, key=_badness, default=missing))
-    return readings
+        subjects = constraint.subjects(values) if constraint.stars else [""]
+        each = [_measure(constraint, values, now, subject) for subject in subjects]
+        missing = Outcome(constraint.key, constraint.bound_text, math.nan, math.nan, math.inf, "missing")
+        outcomes.append(max(each, key=_badness, default=missing))
+    return outcomes
 
 
-def _read(constraint: Condition, values: Mapping[str, float], fresh: Collection[str], subject: str) -> Reading:
-    keys = constraint.keys(subject)
+def _measure(constraint: Condition, values: Mapping[str, float], fresh: Collection[str], subject: str) -> Outcome:
+    keys, bound = constraint.keys(subject), constraint.bound_text
     value, limit = constraint.value(values, subject), constraint.limit(values, subject)
     for state, absent in (
         ("missing", [key for key in keys if key not in values]),
@@ -124,16 +138,16 @@ def _read(constraint: Condition, values: Mapping[str, float], fresh: Collection[
         ("undefined", [key for key in keys if math.isnan(values.get(key, math.nan))]),
     ):
         if absent:
-            return Reading(absent[0], _bound(constraint), value, limit, math.inf, state)  # type: ignore[arg-type]
+            return Outcome(absent[0], bound, value, limit, math.inf, state)  # type: ignore[arg-type]
     beyond = value - limit if constraint.comparison.startswith("<") else limit - value
     beyond = 0.0 if math.isnan(beyond) else beyond  # both infinite
     if constraint.compare(value, limit):
-        return Reading(keys[0], _bound(constraint), value, limit, min(beyond, 0.0), "holds")
-    return Reading(keys[0], _bound(constraint), value, limit, max(beyond, 0.0), "violated")
+        return Outcome(keys[0], bound, value, limit, min(beyond, 0.0), "holds")
+    return Outcome(keys[0], bound, value, limit, max(beyond, 0.0), "violated")
 
 
-def _badness(reading: Reading) -> tuple[int, float]:
-    return STATES.index(reading.state), reading.excess
+def _badness(outcome: Outcome) -> tuple[int, float]:
+    return STATES.index(outcome.state), outcome.excess
 
 
 def _contradict(one: Condition, other: Condition) -> bool:
@@ -157,11 +171,5 @@ def _turned(condition: Condition) -> Condition:
 
 
 def _meet(one: str, other: str) -> bool:
-    """Whether two keys, either with a star, can be the same."""
-    if one.count("/") != other.count("/"):
-        return False
-    return fnmatchcase(one, other) or fnmatchcase(other, one)
-
-
-def _bound(condition: Condition) -> str:
-    return str(condition).removeprefix(condition.key).strip()
+    """Whether every key of one, with a star or without, is one of the other too."""
+    return covers_key(one, other) or covers_key(other, one)

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.gate.constraints import read_constraints
 from lightning_failures.callbacks.gate.gate import Gate
+from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import InputError
 from lightning_failures.reporting.console import print_notice
 
@@ -27,12 +28,16 @@ class GatedEarlyStopping(Callback):
         warmup: first epoch, counted from 0, whose evaluations count.
 
     Raises:
-        InputError: a constraint cannot be read or contradicts another; a patience below 1 or a warm-up below 0.
+        InputError: a constraint cannot be read or contradicts another; a patience below 1, a warm-up below 0, or one of
+            them that is no whole number.
     """
 
     def __init__(self, constraints: str | Sequence[str], patience: int = 3, *, warmup: int = 0) -> None:
         super().__init__()
         self.constraints = read_constraints(WHERE, constraints)
+        if not all(isinstance(each, int) and not isinstance(each, bool) for each in (patience, warmup)):
+            given = f"patience={patience!r}, warmup={warmup!r}"
+            raise InputError(WHERE, "a patience or a warm-up that is no whole number", given, "Write 3 and 0, say.")
         if patience < 1 or warmup < 0:
             given = f"patience={patience}, warmup={warmup}"
             raise InputError(WHERE, "a patience below 1 or a warm-up below 0", given, "Count evaluations, then epochs.")
@@ -46,11 +51,7 @@ class GatedEarlyStopping(Callback):
     @property
     def state_key(self) -> str:
         """One a configuration."""
-        return self._generate_state_key(constraints=[str(each) for each in self.constraints])
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what the training logged."""
-        self._gate.look(trainer)
+        return state_key(self, str([str(each) for each in self.constraints]))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count, and stop all processes."""
@@ -60,13 +61,13 @@ class GatedEarlyStopping(Callback):
         self._gate.warn_of_unknown_keys(trainer, verdict)
         if verdict.epoch < self.warmup:
             return
-        for place, reading in enumerate(verdict.readings):
-            if reading.state in ("holds", "violated"):
-                self._streaks[place] = self._streaks[place] + 1 if reading.state == "violated" else 0
+        for place, outcome in enumerate(verdict.outcomes):
+            if outcome.state in ("holds", "violated"):
+                self._streaks[place] = self._streaks[place] + 1 if outcome.state == "violated" else 0
         over = [place for place, streak in enumerate(self._streaks) if streak >= self.patience]
         if not over:
             return
-        why = "; ".join(verdict.readings[place].why or f"{self.constraints[place]} is violated" for place in over)
+        why = "; ".join(verdict.outcomes[place].why or f"{self.constraints[place]} is violated" for place in over)
         times = f"{self.patience} evaluations in a row" if self.patience > 1 else "1 evaluation"
         self.stopped_epoch, self.reason = verdict.epoch, f"{why}, after {times}"
         trainer.should_stop = True

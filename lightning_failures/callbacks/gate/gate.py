@@ -3,19 +3,17 @@
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from lightning.pytorch import Trainer
 
 from lightning_failures.callbacks.freshness import Freshness
-from lightning_failures.callbacks.gate.constraints import Reading, measure
+from lightning_failures.callbacks.gate.constraints import Outcome, measure
 from lightning_failures.callbacks.gate.verdict import Verdict
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.records.condition import Condition
+from lightning_failures.records.keys import unknown_key
 
-__all__ = ["Gate", "unknown_key"]
-
-LISTED = 40
+__all__ = ["Gate"]
 
 
 class Gate:
@@ -36,7 +34,7 @@ class Gate:
         self._warned = False
 
     def look(self, trainer: Trainer) -> None:
-        """Note what is new; to be called after every validation and every epoch."""
+        """Note what is new; to be called wherever a verdict may be asked for."""
         self._evaluated = self._evaluated or trainer.validating or not trainer.enable_validation
         self._freshness.look(trainer)
 
@@ -47,43 +45,30 @@ class Gate:
         for key, value in (("epoch", trainer.current_epoch), ("step", trainer.global_step)):
             values[key] = float(value)
         fresh = self._freshness.fresh(trainer, values) | {"epoch", "step"}
-        readings = [
+        outcomes = [
             *measure(self.constraints, values, fresh),
             *(_required(key, values, fresh) for key in self.required),
         ]
-        verdict = Verdict.agreed(trainer.current_epoch, trainer.global_step, readings)
-        agreed = verdict.readings[len(self.constraints) :]
-        return verdict, {reading.key: reading.value for reading in agreed}
+        verdict = Verdict.agreed(trainer.current_epoch, trainer.global_step, outcomes)
+        agreed = verdict.outcomes[len(self.constraints) :]
+        return verdict, {outcome.key: outcome.value for outcome in agreed}
 
     def warn_of_unknown_keys(self, trainer: Trainer, verdict: Verdict) -> None:
-        """Say once, after the first evaluation, which keys are not there, which are, and what may have been meant."""
-        if self._warned or not self._evaluated or not trainer.is_global_zero:
+        """Say once, after the first evaluation that logged anything, which keys are not there and what may be meant."""
+        known = self._freshness.values(trainer)
+        if self._warned or not known or not self._evaluated or not trainer.is_global_zero:
             return
         self._warned = True
-        known = sorted(self._freshness.values(trainer))
-        for key in dict.fromkeys(reading.key for reading in verdict.readings if reading.state == "missing"):
+        for key in dict.fromkeys(outcome.key for outcome in verdict.outcomes if outcome.state == "missing"):
             warnings.warn(f"{self.where}: {unknown_key(key, known)}", FailuresWarning, stacklevel=2)
 
 
-def unknown_key(key: str, known: Sequence[str]) -> str:
-    """A key that was not logged, the one that may have been meant, and those that were.
-
-    Example:
-        >>> print(unknown_key("val_los", ["val_acc", "val_loss"]))
-        'val_los' was not logged; the nearest that was is 'val_loss'. Logged: val_acc, val_loss.
-    """
-    near = get_close_matches(key, known, n=1, cutoff=0)
-    nearest = f"; the nearest that was is {near[0]!r}" if near else ""
-    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
-    return f"{key!r} was not logged{nearest}. Logged: {', '.join(known[:LISTED]) or 'nothing'}{more}."
-
-
-def _required(key: str, values: dict[str, float], fresh: set[str]) -> Reading:
+def _required(key: str, values: dict[str, float], fresh: set[str]) -> Outcome:
     value = values.get(key, math.nan)
     if key not in values:
-        return Reading(key, "to rank by", value, math.nan, math.inf, "missing")
+        return Outcome(key, "to rank by", value, math.nan, math.inf, "missing")
     if key not in fresh:
-        return Reading(key, "to rank by", value, math.nan, math.inf, "stale")
+        return Outcome(key, "to rank by", value, math.nan, math.inf, "stale")
     if math.isnan(value):
-        return Reading(key, "to rank by", value, math.nan, math.inf, "undefined")
-    return Reading(key, "to rank by", value, math.nan, 0.0, "holds")
+        return Outcome(key, "to rank by", value, math.nan, math.inf, "undefined")
+    return Outcome(key, "to rank by", value, math.nan, 0.0, "holds")

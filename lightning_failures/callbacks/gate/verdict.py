@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_failures.callbacks.gate.constraints import STATES, Reading
+from lightning_failures.callbacks.gate.constraints import STATES, Outcome
 from lightning_failures.callbacks.ranks import gather
-from lightning_failures.records.finding import strict
+from lightning_failures.records.strict_json import strict
 
 __all__ = ["Verdict"]
 
@@ -19,22 +19,22 @@ class Verdict:
     Args:
         epoch: Lightning's epoch, counted from 0.
         step: the global step.
-        readings: of the constraints, and of the values that the ranking needs.
-        ranks: the process that each reading comes from; None where all say the same.
+        outcomes: of the constraints, and of the values that the ranking needs.
+        ranks: the process that each outcome comes from; None where all say the same.
     """
 
     epoch: int
     step: int
-    readings: tuple[Reading, ...]
+    outcomes: tuple[Outcome, ...]
     ranks: tuple[int | None, ...]
 
     @classmethod
-    def agreed(cls, epoch: int, step: int, readings: Sequence[Reading]) -> "Verdict":
-        """The verdict of all processes: of each constraint the worst reading; every process must call it."""
-        said = gather(list(readings))
+    def agreed(cls, epoch: int, step: int, outcomes: Sequence[Outcome]) -> "Verdict":
+        """The verdict of all processes: of each constraint the worst outcome; every process must call it."""
+        said = gather(list(outcomes))
         worst, ranks = [], []
         for each in zip(*said, strict=True):
-            badness = [(STATES.index(reading.state), reading.excess) for reading in each]
+            badness = [(STATES.index(outcome.state), outcome.excess) for outcome in each]
             process = badness.index(max(badness))
             worst.append(each[process])
             ranks.append(process if min(badness) != max(badness) else None)
@@ -43,12 +43,12 @@ class Verdict:
     @property
     def feasible(self) -> bool:
         """Whether everything holds."""
-        return all(reading.state == "holds" for reading in self.readings)
+        return all(outcome.state == "holds" for outcome in self.outcomes)
 
     @property
     def measured(self) -> bool:
         """Whether every value was logged at this evaluation."""
-        return all(reading.state not in ("missing", "stale") for reading in self.readings)
+        return all(outcome.state not in ("missing", "stale") for outcome in self.outcomes)
 
     @property
     def comparable(self) -> bool:
@@ -58,14 +58,14 @@ class Verdict:
     @property
     def violation(self) -> float:
         """Sum of what is violated, each as a share of its bound; inf where something cannot be compared."""
-        return math.fsum(max(reading.relative, 0.0) for reading in self.readings if reading.state != "holds")
+        return math.fsum(max(outcome.relative, 0.0) for outcome in self.outcomes if outcome.state != "holds")
 
     @property
     def why(self) -> str:
         """What does not hold, and by how much; empty where all does."""
-        pairs = zip(self.readings, self.ranks, strict=True)
+        pairs = zip(self.outcomes, self.ranks, strict=True)
         return "; ".join(
-            reading.why + ("" if rank is None else f" on rank {rank}") for reading, rank in pairs if reading.why
+            outcome.why + ("" if rank is None else f" on rank {rank}") for outcome, rank in pairs if outcome.why
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +77,6 @@ class Verdict:
             "violation": strict(self.violation),
             "why": self.why,
             "constraints": [
-                {name: strict(value) for name, value in reading._asdict().items()} for reading in self.readings
+                {name: strict(value) for name, value in outcome._asdict().items()} for outcome in self.outcomes
             ],
         }

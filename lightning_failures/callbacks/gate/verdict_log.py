@@ -1,6 +1,5 @@
 """All verdicts of a run: beside its checkpoints, in the summary of a W&B run, and in the metadata of its artifacts."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from lightning_failures.callbacks.gate.verdict import Verdict
+from lightning_failures.records.strict_json import to_text
 from lightning_failures.reporting.loggers import annotate_models, log_summary
 
 __all__ = ["VERDICT_KEY", "VerdictLog"]
@@ -55,7 +55,7 @@ class VerdictLog:
         data = {"constraints": self.constraints, "best": os.path.basename(best) or None, "evaluations": self.verdicts}
         files.makedirs(folder, exist_ok=True)
         with files.open(os.path.join(folder, self.name), "w") as file:
-            file.write(json.dumps(data, indent=1, allow_nan=False) + "\n")
+            file.write(to_text(data, indent=1))
         last = self.verdicts[-1]
         passed = sum(verdict["feasible"] for verdict in self.verdicts)
         prefix = "failures/gate/"

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.cues import cue_edges
+from lightning_failures.functional.reliance import reliance
 from lightning_failures.metrics.cues import CueExplainedVariance
 from lightning_failures.observe.batch_fields import Field, read_field
 from lightning_failures.observe.observation import Observation
 
-__all__ = ["STANDARD_CUES", "CueBins", "CueReader", "CueWatch", "reliance", "why_no_reliance"]
+__all__ = ["STANDARD_CUES", "CueBins", "CueReader", "CueWatch", "cue_reliance", "why_no_reliance"]
 
 #: Rungs of the ladder that are one number an image and can be exchanged by scaling it, in raw units.
 STANDARD_CUES = ("total_absorbance", "grey_level")
@@ -146,12 +147,8 @@ class CueWatch:
         return values
 
 
-def reliance(values: Mapping[str, Tensor], cues: Sequence[str]) -> dict[str, Tensor]:
-    """How far the predictions rest on each cue, ``reliance/<cue>``, by what bears witness of it.
-
-    Where the cue can be exchanged: the share of predictions that follow it, ``swap_own/<cue>``. Else the smaller of
-    ``eta2/<cue>`` and ``eta2_within/<cue>``: the first alone is large for a cue that goes with the labels, though the
-    model never sees it, the second alone for one that makes logits larger and changes no decision.
+def cue_reliance(values: Mapping[str, Tensor], cues: Sequence[str]) -> dict[str, Tensor]:
+    """How far the predictions rest on each cue, ``reliance/<cue>``, by what bears witness of it; see :func:`.reliance`.
 
     Args:
         values: what was computed.
@@ -159,10 +156,9 @@ def reliance(values: Mapping[str, Tensor], cues: Sequence[str]) -> dict[str, Ten
     """
     found = {}
     for cue in cues:
-        if f"swap_own/{cue}" in values:
-            found[f"reliance/{cue}"] = values[f"swap_own/{cue}"]
-        elif f"eta2/{cue}" in values:
-            found[f"reliance/{cue}"] = torch.minimum(values[f"eta2/{cue}"], values[f"eta2_within/{cue}"])
+        swap_own, eta2, eta2_within = (values.get(f"{key}/{cue}") for key in ("swap_own", "eta2", "eta2_within"))
+        if swap_own is not None or eta2 is not None:
+            found[f"reliance/{cue}"] = reliance(swap_own, eta2, eta2_within)
     return found
 
 

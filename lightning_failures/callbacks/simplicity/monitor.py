@@ -13,7 +13,13 @@ from torch import Tensor
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
-from lightning_failures.callbacks.simplicity.cues import STANDARD_CUES, CueReader, CueWatch, reliance, why_no_reliance
+from lightning_failures.callbacks.simplicity.cues import (
+    STANDARD_CUES,
+    CueReader,
+    CueWatch,
+    cue_reliance,
+    why_no_reliance,
+)
 from lightning_failures.callbacks.simplicity.examination import Examination
 from lightning_failures.callbacks.simplicity.figures import FIGURES
 from lightning_failures.callbacks.simplicity.ladder import LadderWatch
@@ -306,7 +312,7 @@ class SimplicityBiasMonitor(Monitor):
                 values |= self.layers.compute(values["model_accuracy"])
             undefined |= self.examining.reasons(self.layers.undefined)
         if self.fixed is not None:
-            values |= reliance(values, tuple(self.fixed.bins))
+            values |= cue_reliance(values, tuple(self.fixed.bins))
             undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values

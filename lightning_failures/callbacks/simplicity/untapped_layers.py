@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lightning_failures.callbacks.collapse.layer_probes import FEW, LayerProbes
+from lightning_failures.metrics.layer_probes import FEW, LayerProbes
 
 __all__ = ["UntappedLayers"]
 

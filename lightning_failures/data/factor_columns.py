@@ -3,48 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lightning_failures.errors import InputError, MissingPackageError, UnknownNameError
+from lightning_failures.data.csv_file import read_csv
+from lightning_failures.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["read_csv", "read_factors"]
+__all__ = ["read_factors"]
 
 #: A column of more different words than this is taken for a name or a comment, not for a factor.
 MOST_WORDS = 64
-
-
-def read_csv(where: str, path: str | PathLike[str]) -> "DataFrame":
-    """Read a CSV file, plain or compressed, or say why it cannot be read.
-
-    Args:
-        where: the public name to put into an error.
-        path: the file.
-
-    Raises:
-        InputError: there is no such file, or it is not a table.
-        MissingPackageError: pandas is not installed.
-    """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        fix = 'Install it: pip install "lightning-failures[report]".'
-        raise MissingPackageError(
-            where, "tables are read with pandas, which is not installed", str(path), fix
-        ) from error
-    if not Path(path).is_file():
-        raise InputError(where, "there is no such file", str(path), "Correct the path.")
-    try:
-        return pd.read_csv(path)
-    except (ValueError, OSError, EOFError) as error:  # parser, decoding and decompression errors are these
-        reason = " ".join(str(error).split())
-        raise InputError(where, f"the file is not a CSV table ({reason})", str(path), "Save it as CSV.") from error
 
 
 def read_factors(

@@ -9,8 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lightning_failures.audit.audit import DataAudit
-from lightning_failures.audit.risks import Risk
+from lightning_failures.audit.data_audit import DataAudit, Risk
 from lightning_failures.audit.sentences import compare, describe, facts, in_digits, rows
 from lightning_failures.functional.audit import Estimate
 

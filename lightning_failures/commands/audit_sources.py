@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+from einops import rearrange, reduce
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -97,7 +98,7 @@ def _loader(where: str, path: Path, images: Any, labels: Any) -> "DataLoader[tup
         raise InputError(where, "images and labels cannot be used", given, fix)
     tensor = torch.from_numpy(images)
     if tensor.ndim == 3:  # grey images
-        tensor = tensor.unsqueeze(1)
+        tensor = rearrange(tensor, "n h w -> n 1 h w")
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
     return DataLoader(TensorDataset(tensor, torch.from_numpy(labels.astype("int64"))), BATCH)
@@ -138,8 +139,8 @@ def _standardiser(where: str, loader: Iterable[Any]) -> Callable[[Any], Tensor]:
     with torch.random.fork_rng(devices=[]):
         for batch in loader:
             images = images_of(batch)
-            rows = images.flatten(2).mean(2) if images.ndim == 4 else images
-            squares = images.double().square().flatten(2).mean(2) if images.ndim == 4 else rows.double().square()
+            rows = reduce(images, "n b ... -> n b", "mean")
+            squares = reduce(images.double().square(), "n b ... -> n b", "mean")
             more = Moments(*moments(rows)[:2], torch.diag(squares.sum(0)))
             sums = more if sums is None else add_sums([sums, more])
     if sums is None:

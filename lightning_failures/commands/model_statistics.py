@@ -1,4 +1,4 @@
-"""What the ``factors`` command measures: annotated images, the errors of each model, and the statistics of these."""
+"""Statistics of models by factor for the ``factors`` command: annotated images, errors, and what these say."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.data.csv_file import read_csv, whole_numbers
 from lightning_failures.data.factor_table import FactorTable
-from lightning_failures.data.frames import read_csv
 from lightning_failures.data.imagenet_x import Which, load_metaclasses, load_real_labels, read_imagenet_x
-from lightning_failures.data.predictions import Predictions, whole_numbers
+from lightning_failures.data.predictions import Predictions
 from lightning_failures.data.published_profiles import read_profiles
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
@@ -24,11 +24,11 @@ __all__ = [
     "ErrorType",
     "Images",
     "ModelErrors",
-    "ModelFigures",
+    "ModelStatistics",
+    "add_residuals",
+    "compare",
     "find_errors",
     "measure",
-    "measure_pair",
-    "place",
     "read_images",
 ]
 
@@ -60,7 +60,7 @@ class ModelErrors(NamedTuple):
         return count_factor_errors(self.wrong, self.factors)
 
 
-class ModelFigures(NamedTuple):
+class ModelStatistics(NamedTuple):
     """Every statistic of one model, by the keys of the metrics."""
 
     model: str
@@ -113,7 +113,7 @@ def find_errors(where: str, images: Images, models: Sequence[Predictions], error
     ]
 
 
-def measure(errors: ModelErrors, names: Sequence[str]) -> ModelFigures:
+def measure(errors: ModelErrors, names: Sequence[str]) -> ModelStatistics:
     """Error ratios of one model, those within classes, and its calibration."""
     right = torch.zeros_like(errors.classes)
     wrong = errors.wrong.long()
@@ -124,19 +124,21 @@ def measure(errors: ModelErrors, names: Sequence[str]) -> ModelFigures:
     adjusted = ClassAdjustedErrorRatio(names, len(labels) + 1)  # all that is wrong is predicted as one more class
     adjusted.update(torch.where(errors.wrong, len(labels), strata), strata, errors.factors)
     values = calibration.compute() | adjusted.compute() | ratio.compute()
-    return ModelFigures(
+    return ModelStatistics(
         errors.model, {key: float(value) for key, value in values.items()}, ratio.worst, ratio.worst_shrunk
     )
 
 
-def place(figures: ModelFigures, errors: ModelErrors, names: Sequence[str], profiles: Path, where: str) -> None:
+def add_residuals(
+    statistics: ModelStatistics, errors: ModelErrors, names: Sequence[str], profiles: Path, where: str
+) -> None:
     """Add how far each factor is from published models of the same accuracy: ``matched_residual/<factor>``."""
     counts = errors.counts
     residual = matched_residual(read_profiles(profiles, names, counts.seen, where=where), counts)
-    figures.values.update({f"matched_residual/{name}": float(z) for name, z in zip(names, residual, strict=True)})
+    statistics.values.update({f"matched_residual/{name}": float(z) for name, z in zip(names, residual, strict=True)})
 
 
-def measure_pair(errors: ModelErrors, reference: ModelErrors, names: Sequence[str]) -> dict[str, float]:
+def compare(errors: ModelErrors, reference: ModelErrors, names: Sequence[str]) -> dict[str, float]:
     """Every statistic of one model against a reference, by the keys of the metric."""
     paired = PairedErrorRatio(names)
     right = torch.zeros_like(errors.classes)

@@ -1,0 +1,107 @@
+"""All that an audit found in data: figures with their intervals, and the risks that they show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+
+from lightning_failures.functional.audit import Estimate, LabelDirections
+from lightning_failures.records.strict_json import strict
+from lightning_failures.spectrum.axes import Axis
+
+__all__ = ["DataAudit", "Risk", "linear_rung"]
+
+
+class Risk(NamedTuple):
+    """One thing that the data invite."""
+
+    kind: str
+    severity: Literal["high", "moderate"]
+    message: str
+    advice: str
+    evidence: Mapping[str, Estimate]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As strict JSON has it."""
+        evidence = {name: [strict(part) for part in value] for name, value in self.evidence.items()}
+        return self._asdict() | {"evidence": evidence}
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """What :func:`audit_data` found; every figure with its 95% interval."""
+
+    name: str
+    images: int  # read
+    unit: str  # "images"; "pixels" where each has a label
+    train: int  # that sums were made of
+    held: int  # that accuracies are measured on
+    classes: int  # with training images
+    shape: tuple[int, ...]  # (b h w) or (b)
+    channels: tuple[str, ...]
+    cues: tuple[str, ...]  # the user's own
+    chance: Estimate  # share of the largest class among those held out
+    figures: dict[str, Estimate]  # offset_ratio, effective_rank, top1_share, half_slowdown, ...
+    rungs: dict[str, Estimate]  # accuracy of each rung of the ladder, lowest first
+    trials: dict[str, Estimate]  # accuracy of a small network by view; see image_views
+    batch_trials: dict[str, Estimate]  # the same with each batch's own statistics in batch norm
+    differences: dict[str, Estimate]  # of accuracies on the same images, paired
+    directions: LabelDirections  # of the mean spectra
+    main: int  # directions that hold 95% of their variance
+    first: dict[int, Estimate]  # accuracy of a linear model of the first 1, 2, 4, ... directions
+    without: dict[int, Estimate]  # of all but these
+    mean: Tensor  # (b) over all pixels
+    deviation: Tensor  # (b)
+    axis: Axis | None
+    best_channel: str
+    notes: dict[str, str]  # what is left out or undefined -> why
+    seconds: float
+    risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first
+
+    @property
+    def linear(self) -> str:
+        """The rung of the linear model of mean spectra."""
+        return linear_rung(self.shape[0])
+
+    @property
+    def best(self) -> Estimate:
+        """The highest accuracy that anything reached on images as they are: a rung, or the small network."""
+        tried = [*self.rungs.values(), *(self.trials[name] for name in ("as_given", "standardised") if self.trials)]
+        return max(tried, key=lambda estimate: estimate.value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as strict JSON has them: nan is null."""
+        directions = self.directions
+        tables = ("figures", "rungs", "trials", "batch_trials", "differences", "first", "without")
+        return {
+            "name": self.name,
+            "images": self.images,
+            "unit": self.unit,
+            "train": self.train,
+            "held": self.held,
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "chance": _plain(self.chance),
+            **{table: {str(key): _plain(value) for key, value in getattr(self, table).items()} for table in tables},
+            "directions": {
+                "variance": [strict(value) for value in directions.variance.tolist()],
+                "label": [strict(value) for value in directions.label.tolist()],
+                "collected": [strict(value) for value in directions.collected.tolist()],
+                "null": strict(float(directions.null)),
+                "null_high": strict(float(directions.null_high)),
+                "hold_95_percent": self.main,
+            },
+            "best_channel": self.best_channel,
+            "notes": self.notes,
+            "risks": [risk.to_dict() for risk in self.risks],
+        }
+
+
+def linear_rung(channels: int) -> str:
+    """The rung of the ladder that is a linear model of mean spectra, as it is called with so many channels."""
+    return {1: "mean_intensity", 3: "mean_color"}.get(channels, "mean_spectrum")
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {name: strict(value) for name, value in estimate._asdict().items()}

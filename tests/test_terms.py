@@ -1,0 +1,109 @@
+"""Every key that a metric computes has one term, and every term is of some key."""
+
+import inspect
+
+import pytest
+import torch
+from torchmetrics import Metric
+
+import lightning_failures as lf
+from lightning_failures import metrics
+from lightning_failures.metrics import SumMetric
+from lightning_failures.records import find_term
+
+NAMES = ["dark", "small"]
+
+#: Each metric without any data.
+EMPTY = {
+    "ChannelDependence": lambda: metrics.ChannelDependence(["one", "two"], [1.0, 2.0]),
+    "ChannelSignal": lambda: metrics.ChannelSignal(2, 3),
+    "ClassAdjustedErrorRatio": lambda: metrics.ClassAdjustedErrorRatio(NAMES, num_classes=3),
+    "CrossLayerCKA": lambda: metrics.CrossLayerCKA({"stem": 2, "body": 3}),
+    "CueExplainedVariance": lambda: metrics.CueExplainedVariance(torch.tensor([0.5]), num_classes=3),
+    "CueSwap": lambda: metrics.CueSwap(NAMES),
+    "DecisionDimension": lambda: metrics.DecisionDimension((1, 2)),
+    "DormantUnits": lambda: metrics.DormantUnits(4),
+    "ExplainedBySimple": lambda: metrics.ExplainedBySimple(num_classes=3),
+    "FactorCalibration": lambda: metrics.FactorCalibration(NAMES),
+    "FactorErrorRatio": lambda: metrics.FactorErrorRatio(NAMES),
+    "FactorInteraction": lambda: metrics.FactorInteraction(NAMES),
+    "FactorTrend": lambda: metrics.FactorTrend({"size": [16, 32]}),
+    "FeaturesKept": lambda: metrics.FeaturesKept(num_features=4),
+    "FeatureSpectrum": lambda: metrics.FeatureSpectrum(num_features=4),
+    "GroupedDimension": lambda: metrics.GroupedDimension(["cat", "dog"], num_features=4),
+    "Ladder": lambda: metrics.Ladder(3, {"mean_spectrum": 2}),
+    "LayerProbes": lambda: metrics.LayerProbes({"early": 2, "late": 3}, num_classes=3),
+    "LiDAR": lambda: metrics.LiDAR(num_features=4),
+    "LinearReference": lambda: metrics.LinearReference(num_classes=3, num_features=4),
+    "NeuralCollapse": lambda: metrics.NeuralCollapse(num_classes=3, num_features=4),
+    "PairedErrorRatio": lambda: metrics.PairedErrorRatio(NAMES),
+    "PatchSensitivity": lambda: metrics.PatchSensitivity(),
+    "PredictionCollapse": lambda: metrics.PredictionCollapse(num_classes=3),
+    "Retention": lambda: metrics.Retention(["shuffled_pixels"], num_classes=3),
+    "SpatialEnergy": lambda: metrics.SpatialEnergy(rings=2),
+    "SubspaceOverlap": lambda: metrics.SubspaceOverlap(num_features=4, k=2),
+    "UntappedInformation": lambda: metrics.UntappedInformation(),
+    "WorstClasses": lambda: metrics.WorstClasses(num_classes=3, k=2),
+}
+
+
+def is_metric(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, Metric) and value is not SumMetric
+
+
+def test_no_metric_is_forgotten() -> None:
+    here = {name for name, value in vars(metrics).items() if is_metric(value)}
+    public = {name for name in lf.__all__ if is_metric(getattr(lf, name))}
+    assert here | public == EMPTY.keys()
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_every_key_has_one_most_specific_term_and_every_term_is_of_some_key(name: str) -> None:
+    metric = EMPTY[name]()
+    keys = [term.key for term in metric.terms]
+    assert len(keys) == len(set(keys))
+    found = {key: find_term(metric.terms, key) for key in metric.compute()}
+    assert [key for key, term in found.items() if term is None] == []
+    assert {term.key for term in found.values()} == set(keys)
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_every_nan_of_a_metric_without_data_has_a_reason(name: str) -> None:
+    metric = EMPTY[name]()
+    blank = {key for key, value in metric.compute().items() if bool(value.isnan())}
+    assert metric.undefined.keys() == blank
+    assert all(metric.undefined.values())
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_never_nan_gives_no_reason_and_all_else_one(name: str) -> None:
+    metric = EMPTY[name]()
+    found = {find_term(metric.terms, key): bool(value.isnan()) for key, value in metric.compute().items()}
+    assert {term.key: bool(term.when_nan) for term in found} == {term.key: nan for term, nan in found.items()}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_term_says_all_that_a_reader_needs(name: str) -> None:
+    for term in EMPTY[name]().terms:
+        assert term.name[0].isupper() or term.name == "p-value" or term.name.startswith("p-value "), term
+        assert not term.name.endswith("."), term
+        assert term.meaning.endswith("."), term
+        assert term.range, term
+        assert term.direction, term
+
+
+def test_a_run_is_told_by_few_headlines() -> None:
+    told = {f"{name}: {term.key}" for name, make in EMPTY.items() for term in make().terms if term.headline}
+    assert told == {
+        "ChannelDependence: effective_channels",
+        "CueExplainedVariance: reliance",
+        "DecisionDimension: decision_dimension",
+        "FactorErrorRatio: error/all",
+        "FactorErrorRatio: error_ratio/worst",
+        "FeatureSpectrum: effective_rank",
+        "FeaturesKept: effective_rank",
+        "FeaturesKept: kept",
+        "PredictionCollapse: accuracy",
+        "PredictionCollapse: class_share",
+        "UntappedInformation: difference",
+    }
