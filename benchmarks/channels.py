@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import ChannelAttributionMonitor, attribute_channels
-from lightning_failures.attribution import open_task, resolve_groups, score_sets, screen_channels
+from lightning_failures.attribution import open_task, resolve_groups, score_sets
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional import shapley_plan, shapley_values
 
@@ -127,7 +127,6 @@ def contenders(model: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, C
         "gradient x input": ours("gradient_x_input"),
         "integrated gradients, 8 points": ours("integrated_gradients", draws=8, output="logit"),
         "captum integrated gradients, 50 points": integrated,
-        "screening, 8 exact and 8 random": lambda: screen_channels(model, inputs, targets),
         "ablation by channel": ours("ablation"),
         "ablation by channel, with null floor": ours("ablation", null="head"),
         "captum ablation by channel": captums(FeatureAblation, base, feature_mask=each),

@@ -31,14 +31,13 @@ from lightning_failures.functional import (
 )
 from lightning_failures.interventions import (
     predict_changed,
-    predict_swapped,
+    predict_transplants,
     raw_units,
     retention_changes,
     total_absorbance_swap,
-    undisturbed,
 )
 from lightning_failures.metrics import CueSwap, Ladder, Retention
-from lightning_failures.observe import donor_rows
+from lightning_failures.observe import donor_rows, undisturbed
 
 RANKS = (1, 2, 4, 8)
 
@@ -106,7 +105,7 @@ class Indicators:
         """Every indicator of one model, by name."""
         part, classes = self.scene.validation, self.scene.classes
         images, labels = part.images, part.labels
-        with undisturbed(model, images):
+        with undisturbed(model, images.device), torch.no_grad():
             logits = torch.cat([model(chunk) for chunk in torch.split(images, 128)])
         preds = logits.argmax(1)
         donors = donor_rows(preds)
@@ -139,7 +138,7 @@ class Indicators:
             return 0.0
         swap = CueSwap(["total_absorbance"])
         swaps = {"total_absorbance": total_absorbance_swap(raw_units(None, images))}
-        swap.update(preds, preds[donors], predict_swapped(model, images, images[donors], swaps))
+        swap.update(preds, preds[donors], predict_transplants(model, images, images[donors], swaps))
         return float(swap.compute()["swap_own/total_absorbance"])
 
 

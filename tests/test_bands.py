@@ -114,7 +114,7 @@ def test_a_named_set_leaves_out_what_the_axis_does_not_cover_and_says_so() -> No
     with pytest.warns(FailuresWarning) as said:
         bands = resolve_bands("infrared pathology", 64, CM)
     assert str(said[0].message) == (
-        "attribute_channels: bands without a channel are left out: CH stretch; the axis covers 900 to 1800 cm-1."
+        "resolve_bands: bands without a channel are left out: CH stretch; the axis covers 900 to 1800 cm-1."
     )
     assert "CH stretch" not in bands.names
     assert "Amide I" in bands.names
@@ -130,7 +130,7 @@ def test_named_bands_need_a_unit() -> None:
     with pytest.raises(InputError) as caught:
         resolve_bands("infrared pathology", 64, spectral_axis(CM.values))
     assert str(caught.value) == (
-        "attribute_channels: named bands need an axis with a unit; given wavelengths without a unit. "
+        "resolve_bands: named bands need an axis with a unit; given wavelengths without a unit. "
         "Pass wavelengths=... and unit='nm', 'um' or 'cm-1'."
     )
 
@@ -139,7 +139,7 @@ def test_an_unknown_set_and_an_unknown_band_list_those_that_are_there() -> None:
     with pytest.raises(UnknownNameError) as caught:
         resolve_bands("infrared", 64, CM)
     assert str(caught.value) == (
-        "attribute_channels: no such set of bands; given 'infrared'. "
+        "resolve_bands: no such set of bands; given 'infrared'. "
         "Choose from infrared pathology, visible and short-wave infrared."
     )
     with pytest.raises(UnknownNameError, match="no such bands; given Amide IV"):
@@ -152,7 +152,7 @@ def test_an_unknown_set_and_an_unknown_band_list_those_that_are_there() -> None:
 def test_overlapping_bands_are_said() -> None:
     with pytest.warns(FailuresWarning) as said:
         resolve_bands({"a": [0, 1], "b": [1, 2], "c": [3]}, 4)
-    assert str(said[0].message) == "attribute_channels: bands overlap and share what they explain: a and b."
+    assert str(said[0].message) == "resolve_bands: bands overlap and share what they explain: a and b."
 
 
 def test_bands_that_do_not_overlap_are_not_said() -> None:
@@ -165,7 +165,7 @@ def test_no_band_with_a_channel_is_an_error() -> None:
     with pytest.raises(InputError) as caught:
         resolve_bands({"CH stretch": (2800, 3000)}, 64, CM)
     assert str(caught.value) == (
-        "attribute_channels: no band has a channel; given CH stretch; the axis covers 900 to 1800 cm-1. "
+        "resolve_bands: no band has a channel; given CH stretch; the axis covers 900 to 1800 cm-1. "
         "Give bands on this axis."
     )
 
@@ -174,7 +174,7 @@ def test_limits_without_an_axis_are_an_error() -> None:
     with pytest.raises(InputError) as caught:
         resolve_bands({"Amide I": (1600, 1700)}, 64)
     assert str(caught.value) == (
-        "attribute_channels: the band 'Amide I' is not a pair of limits on an axis; "
+        "resolve_bands: the band 'Amide I' is not a pair of limits on an axis; "
         "given (1600, 1700), no wavelengths. Give two limits and wavelengths=..., or channel indices as a list."
     )
 
@@ -183,7 +183,7 @@ def test_an_index_that_is_no_channel_is_an_error() -> None:
     with pytest.raises(InputError) as caught:
         resolve_bands({"a": [1, 4]}, 4)
     assert str(caught.value) == (
-        "attribute_channels: the band 'a' names channels that are not there; given 1, 4; 4 channels. "
+        "resolve_bands: the band 'a' names channels that are not there; given 1, 4; 4 channels. "
         "Give indices from 0, or two limits on the axis and wavelengths=...."
     )
 
@@ -223,7 +223,7 @@ def test_descending_axes_are_monotone_too() -> None:
 def test_an_unknown_unit_is_an_error() -> None:
     with pytest.raises(UnknownNameError) as caught:
         spectral_axis([1, 2], "eV")
-    assert str(caught.value) == "attribute_channels: no such unit; given 'eV'. Choose from 'nm', 'um' and 'cm-1'."
+    assert str(caught.value) == "spectral_axis: no such unit; given 'eV'. Choose from 'nm', 'um' and 'cm-1'."
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_an_axis_that_is_not_monotone_says_where(values: list[float], said: str)
     with pytest.raises(InputError) as caught:
         spectral_axis(values, "nm")
     assert str(caught.value) == (
-        f"attribute_channels: wavelengths are not strictly monotone; given {said}. "
+        f"spectral_axis: wavelengths are not strictly monotone; given {said}. "
         "Sort the channels along the axis, and leave out repeated ones."
     )
 
@@ -248,6 +248,6 @@ def test_the_wrong_number_of_wavelengths_says_on_which_axis_it_would_fit() -> No
     with pytest.raises(InputError) as caught:
         spectral_axis(range(64), "nm", 24, (8, 24, 24, 64))
     assert str(caught.value) == (
-        "attribute_channels: wavelengths and channels differ in number; given 64 wavelengths, 24 channels in inputs "
+        "spectral_axis: wavelengths and channels differ in number; given 64 wavelengths, 24 channels in inputs "
         "(8, 24, 24, 64). Axis 3 has that many: pass channel_axis=3."
     )

@@ -8,10 +8,13 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from lightning_failures.callbacks.channels import (
+    CHANNELS,
+    TABLE_COLUMNS,
+    BandProfile,
     ChannelCourse,
-    Profile,
     band_bars,
     course_figure,
+    course_pictures,
     profile_figure,
     record_bars,
 )
@@ -24,7 +27,8 @@ from lightning_failures.reporting.report import write_report
 
 def course(unit="cm-1", named=True, evaluations=3, positions=(1000.0, 1010.0, 1020.0, 1200.0, 1210.0, 1220.0)):
     profiles = [
-        Profile(epoch, 10 * epoch, [0.5 + epoch, 0.1], [0.1, math.nan], [0.8, 0.2], 0.2) for epoch in range(evaluations)
+        BandProfile(epoch, 10 * epoch, [0.5 + epoch, 0.1], [0.1, math.nan], [0.8, 0.2], 0.2)
+        for epoch in range(evaluations)
     ]
     return ChannelCourse(
         ["Phosphate", "Amide III"], [[0, 1, 2], [3, 4]], list(positions), unit, named=named, profiles=profiles,
@@ -109,10 +113,47 @@ def test_bars_of_a_record_are_those_of_its_last_evaluation():
     close(figure)
 
 
+def test_the_bars_are_a_chart_of_the_column_with_a_label_and_a_caption():
+    (chart,) = CHANNELS.charts
+    record = RunRecord(
+        "run", [Evaluation(0, 1, {"failures/channels/change/a": 0.1, "failures/channels/change/b": -0.5})]
+    )
+    assert chart.label(record) == "What run loses without each band of channels, most without b."
+    assert chart.label(RunRecord("run", [Evaluation(0, 1, {"failures/channels/bands": 40.0})])) is None
+    assert chart.caption.startswith(
+        "What the model depends on: rise of its cross-entropy without each band of channels"
+    )
+    figure = chart.draw(record)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a", "b"]
+    close(figure)
+
+
+def test_a_course_has_its_heat_map_from_the_second_evaluation_on_and_bars_of_shapley_values():
+    assert list(course_pictures(course(evaluations=1))) == ["profile"]
+    shown = course()
+    shown.method = "shapley"
+    pictures = course_pictures(shown)
+    assert list(pictures) == ["profile", "course", "shapley"]
+    figure = pictures["shapley"]()
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == shown.names
+    close(figure)
+
+
+def test_the_table_has_a_row_a_band_with_its_place_on_the_axis_or_its_channels():
+    first = course().table()[0]
+    assert dict(zip(TABLE_COLUMNS, first, strict=True)) == {
+        "epoch": 2, "band": "Phosphate", "from": 995.0, "to": 1027.5, "channels": 3, "change": 2.5, "error": 0.1,
+        "share": 0.8, "pattern": pytest.approx(0.4),
+    }  # fmt: skip
+    by_number = course()
+    by_number.axis = False
+    assert by_number.table()[1][:5] == [2, "Amide III", 3, 4, 2]
+
+
 @pytest.mark.parametrize("many", [1, 3, 1000])
 def test_one_channel_and_a_thousand_windows_are_drawn(many):
     positions = [float(channel) for channel in range(many)]
-    profiles = [Profile(epoch, epoch, [0.1] * many, [0.0] * many, [1 / many] * many, 0.0) for epoch in range(2)]
+    profiles = [BandProfile(epoch, epoch, [0.1] * many, [0.0] * many, [1 / many] * many, 0.0) for epoch in range(2)]
     drawn = ChannelCourse(
         [str(channel) for channel in range(many)], [[channel] for channel in range(many)], positions, axis=False,
         profiles=profiles, mean=[0.0] * many, deviation=[1.0] * many, pattern=[math.nan] * many,

@@ -9,9 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import ChannelAttributionMonitor, attribute_channels, failure_monitors
 from lightning_failures.errors import FailuresWarning, InputError, UnknownNameError
-from lightning_failures.reporting.glossary import glossary
 from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, loaders
-from tests.test_channels_monitor import AXIS, BANDS, KEY, channels, monitor
+from tests.test_channels_monitor import AXIS, BANDS, channels, monitor
 
 # -- bad input
 
@@ -83,7 +82,7 @@ REFUSED = [
     (
         {"null": "weights"},
         UnknownNameError,
-        "attribute_channels: no such null; given 'weights'. Choose from 'head' and 'channels'.",
+        "ChannelAttributionMonitor: no such null; given 'weights'. Choose from 'head' and 'channels'.",
     ),
     (
         {"every_n_steps": 0},
@@ -180,12 +179,6 @@ def test_a_model_that_reads_its_input_twice_is_run_the_plain_way():
 
 
 # -- words
-
-
-def test_every_logged_key_is_in_the_glossary():
-    run, _ = fit([monitor(AXIS, "cm-1", BANDS, "shapley")], epochs=1)
-    keys = [key for key in run.callback_metrics if key.startswith(KEY)]
-    assert [key for key in keys if not glossary([key])] == []
 
 
 def test_no_text_calls_a_band_more_than_what_the_model_depends_on():

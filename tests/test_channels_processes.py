@@ -58,10 +58,10 @@ def test_the_monitor_logs_on_two_processes_with_an_uneven_shard_what_it_logs_on_
 class FailsOnRankOne(ChannelAttributionMonitor):
     """Breaks at its second examination, on the second process only."""
 
-    def examine(self, model: Any, inputs: Tensor) -> None:
+    def examine(self, evaluation: Any, inputs: Tensor) -> None:
         if torch.distributed.get_rank() == 1 and self.examination is not None:
             raise ArithmeticError("a fault of one rank")
-        super().examine(model, inputs)
+        super().examine(evaluation, inputs)
 
 
 @pytest.mark.slow

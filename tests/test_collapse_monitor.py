@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import CollapseMonitor, SubspaceOverlap
-from lightning_failures.callbacks.collapse import ClassGeometry, CollapseReference
+from lightning_failures.callbacks.collapse import ClassGeometry, RunBest, TrainingWindow
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.functional import feature_statistics, feature_sums
 from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
@@ -77,7 +77,10 @@ def test_the_logged_spectrum_is_that_of_the_final_models_features():
     run, module = fit([monitor])
     with torch.no_grad():
         features = module.eval().net[:-1](dataset(30, seed=1).tensors[0])
-    for key, expected in feature_statistics(feature_sums(features)).items():
+    statistics = feature_statistics(feature_sums(features))
+    logged = {key for key in statistics if f"{KEY}{key}/penultimate" in run.callback_metrics}
+    assert {"effective_rank", "rankme", "mean_cosine", "top1_share", "alpha", "feature_spread"} < logged
+    for key, expected in ((key, statistics[key]) for key in sorted(logged)):
         found = float(run.callback_metrics[f"{KEY}{key}/penultimate"])
         assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-5, nan_ok=True), key
 
@@ -85,11 +88,11 @@ def test_the_logged_spectrum_is_that_of_the_final_models_features():
 def test_with_labels_the_geometry_of_the_classes_and_the_moving_subspace_are_logged():
     run, _ = fit([CollapseMonitor(on_error="raise")])
     values = run.callback_metrics
-    for key in ("nc1", "nc2_norms", "nc2_angles", "nc3", "cdnv", "dormant_share", "subspace_overlap"):
+    for key in ("nc1", "nc2_norms", "nc2_angles", "nc3", "dormant_share", "subspace_overlap"):
         assert math.isfinite(values[f"{KEY}{key}/penultimate"]), key
 
 
-def test_the_untrained_network_is_the_reference_from_the_sanity_check_or_from_the_first_training_batch():
+def test_what_layers_had_before_training_is_from_the_sanity_check_or_from_the_first_training_batch():
     L.seed_everything(7, verbose=False)
     with torch.no_grad():
         untrained = Classifier().eval().net[:-1](dataset(30, seed=1).tensors[0][:16])
@@ -123,13 +126,13 @@ def test_training_features_are_logged_at_their_cadence_and_marked_so(tmp_path):
     column, step = header.index(f"{KEY}train/effective_rank/penultimate"), header.index("step")
     steps = [int(line.split(",")[step]) for line in lines[1:] if line.split(",")[column]]
     assert steps == [4, 8, 12]
-    assert monitor.train_values["images/penultimate"] == 4 * 8
+    assert monitor.window.values["images/penultimate"] == 4 * 8
 
 
 def test_training_features_are_logged_without_a_sanity_check_too():
     monitor = CollapseMonitor(every_n_steps=3, on_error="raise")
     fit([monitor], num_sanity_val_steps=0)
-    assert monitor.train_values["images/penultimate"] == 3 * 8
+    assert monitor.window.values["images/penultimate"] == 3 * 8
 
 
 def test_a_cadence_below_one_is_an_error():
@@ -147,7 +150,7 @@ def test_two_views_without_labels_are_watched_and_what_needs_labels_is_left_out(
     assert values[f"{KEY}images/encoder"] == 2 * 48
     assert math.isfinite(values[f"{KEY}lidar/projector"])
     assert not [key for key in values if "accuracy" in key or "label" in key or "nc1" in key]
-    assert monitor.train_values["images/encoder"] == 2 * 3 * 8
+    assert monitor.window.values["images/encoder"] == 2 * 3 * 8
 
 
 def test_a_head_on_two_views_says_what_to_name():
@@ -192,12 +195,17 @@ class Segmenter(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_segmentation_is_read_at_the_same_few_pixels_each_time():
+def scenes():
+    """Images with a label a pixel, and some pixels without one."""
     images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     masks = (images.mean(1) * 8).long().clamp(max=3)
     masks[:, :2] = 255
     rows = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
-    data = DataLoader(rows, batch_size=5), DataLoader(rows, batch_size=5)
+    return DataLoader(rows, batch_size=5), DataLoader(rows, batch_size=5)
+
+
+def test_segmentation_is_read_at_the_same_few_pixels_each_time():
+    data = scenes()
     monitor = CollapseMonitor(["body", "penultimate"], on_error="raise")
     run, module = fit([monitor], Segmenter(), data=data)
     values = run.callback_metrics
@@ -221,7 +229,7 @@ def test_a_layer_too_wide_for_sums_of_products_says_what_to_name():
         fit([CollapseMonitor()], Wide(), epochs=1)
 
 
-def test_a_resumed_run_keeps_its_reference_and_its_course(tmp_path):
+def test_a_resumed_run_keeps_what_its_layers_had_and_its_course(tmp_path):
     monitor = CollapseMonitor(on_error="raise")
     run, _ = fit([monitor], epochs=1)
     run.save_checkpoint(tmp_path / "run.ckpt")
@@ -229,46 +237,44 @@ def test_a_resumed_run_keeps_its_reference_and_its_course(tmp_path):
     whole = trainer([again], epochs=2)
     whole.fit(Classifier(), *loaders(), ckpt_path=tmp_path / "run.ckpt", weights_only=True)
     assert 0 < whole.callback_metrics[KEY + "subspace_overlap/penultimate"] <= 1  # with the epoch before the resume
-    assert again.reference.initial == monitor.reference.initial
+    assert again.best.initial == monitor.best.initial
     assert again.course.epochs == [0, 1]
-    assert again.reference.best["dimensions/penultimate"] >= monitor.reference.best["dimensions/penultimate"]
+    assert again.best.most["dimensions/penultimate"] >= monitor.best.most["dimensions/penultimate"]
 
 
 def test_constant_features_keep_nothing_and_nothing_to_compare_with_is_nan():
-    reference = CollapseReference()
+    best = RunBest()
     now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.5}
-    assert math.isnan(reference.compare(["a"], now)["kept/a"])
+    assert math.isnan(best.compare(["a"], now)["kept/a"])
     assert (
-        reference.why("a")
+        best.why("a")
         == "no earlier evaluation of this run to compare with, and no sanity check of the untrained network"
     )
-    reference.remember("a", now)
-    assert reference.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
-    assert reference.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": 1.0})["kept/a"] == 0
-    assert reference.compare(["a"], {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})["kept/a"] == pytest.approx(0.1)
+    best.remember("a", now)
+    assert best.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
+    assert best.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": 1.0})["kept/a"] == 0
+    assert best.compare(["a"], {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})["kept/a"] == pytest.approx(0.1)
 
 
 def test_a_classifier_may_give_up_what_its_labels_do_not_need():
-    reference = CollapseReference()
-    reference.remember("a", {"effective_rank/a": 60.0, "mean_cosine/a": 0.5})
+    best = RunBest()
+    best.remember("a", {"effective_rank/a": 60.0, "mean_cosine/a": 0.5})
     collapsed = {"effective_rank/a": 9.0, "mean_cosine/a": 0.1}
-    assert reference.compare(["a"], collapsed)["kept/a"] == pytest.approx(0.15)
-    assert reference.compare(["a"], collapsed, label_rank=9.0)["kept/a"] == 1
+    assert best.compare(["a"], collapsed)["kept/a"] == pytest.approx(0.15)
+    assert best.compare(["a"], collapsed, label_rank=9.0)["kept/a"] == 1
 
 
 def test_with_labels_a_layer_has_lost_nothing_that_a_later_one_still_has():
-    reference = CollapseReference()
+    best = RunBest()
     start = {"effective_rank/a": 8.0, "mean_cosine/a": 0.2, "effective_rank/b": 8.0, "mean_cosine/b": 0.2}
-    reference.start(start)
+    best.start(start)
     narrow = start | {"mean_cosine/a": 0.95}
-    assert reference.compare(["a", "b"], narrow)["kept/a"] == pytest.approx(
-        0.0625
-    )  # unlabelled: nothing vouches for it
-    assert reference.compare(["a", "b"], narrow, label_rank=3.0)["kept/a"] == 1
-    assert reference.compare(["a", "b"], narrow, label_rank=3.0)["spread_kept/a"] == pytest.approx(0.0625)
+    assert best.compare(["a", "b"], narrow)["kept/a"] == pytest.approx(0.0625)  # unlabelled: nothing vouches for it
+    assert best.compare(["a", "b"], narrow, label_rank=3.0)["kept/a"] == 1
+    assert best.compare(["a", "b"], narrow, label_rank=3.0)["spread_kept/a"] == pytest.approx(0.0625)
     dead = narrow | {"effective_rank/b": 0.0}
-    assert reference.compare(["a", "b"], dead, label_rank=3.0)["kept/a"] == pytest.approx(0.0625)
-    assert reference.compare(["a", "b"], dead, label_rank=3.0)["kept/b"] == 0
+    assert best.compare(["a", "b"], dead, label_rank=3.0)["kept/a"] == pytest.approx(0.0625)
+    assert best.compare(["a", "b"], dead, label_rank=3.0)["kept/b"] == 0
 
 
 def test_the_overlap_of_subspaces_from_the_sums_of_neural_collapse_is_that_of_its_own_metric():
@@ -287,7 +293,15 @@ def test_the_overlap_of_subspaces_from_the_sums_of_neural_collapse_is_that_of_it
 
 
 def test_a_network_seen_in_training_mode_is_logged_and_compared_with_nothing():
-    reference = CollapseReference()
-    reference.start({"effective_rank/a": 80.0, "mean_cosine/a": 0.1, "images/a": 64.0}, compare=False)
-    assert reference.initial == {"effective_rank/a": 80.0, "mean_cosine/a": 0.1}
-    assert math.isnan(reference.compare(["a"], {"effective_rank/a": 4.0, "mean_cosine/a": 0.5})["kept/a"])
+    best = RunBest()
+    best.start({"effective_rank/a": 80.0, "mean_cosine/a": 0.1, "images/a": 64.0}, compare=False)
+    assert best.initial == {"effective_rank/a": 80.0, "mean_cosine/a": 0.1}
+    assert math.isnan(best.compare(["a"], {"effective_rank/a": 4.0, "mean_cosine/a": 0.5})["kept/a"])
+
+
+def test_the_window_is_open_for_the_eight_batches_before_each_nth():
+    window = TrainingWindow(20)
+    opened = [(window.open, window.step()) for _ in range(40)]
+    assert [place for place, (is_open, _) in enumerate(opened) if is_open] == [*range(12, 20), *range(32, 40)]
+    assert [place for place, (_, due) in enumerate(opened) if due] == [19, 39]
+    assert not any(TrainingWindow(None).open or TrainingWindow(None).step() for _ in range(3))

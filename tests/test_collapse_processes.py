@@ -1,10 +1,13 @@
 """Every metric of collapse: on two and three processes in one spawn, without values to look at, under casts."""
 
+import lightning as L
 import pytest
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader
 
 from lightning_failures import (
+    CollapseMonitor,
     CrossLayerCKA,
     DormantUnits,
     FeatureSpectrum,
@@ -15,6 +18,8 @@ from lightning_failures import (
     SubspaceOverlap,
 )
 from tests.processes import run_on_processes
+from tests.runs import Classifier, dataset
+from tests.test_distributed import trainer
 
 N, C, D = 200, 5, 12
 SHARES = {2: [(137, 63), (0, 200)], 3: [(120, 80, 0), (0, 1, 199)]}
@@ -104,3 +109,15 @@ def test_casts_autocast_and_inference_mode_change_nothing(index):
     feed(module.half()[0], features + 1, logits + 1, target)
     found, expected = treated.compute(), plain.compute()
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.slow
+def test_what_layers_had_before_training_leaves_out_the_padding_of_an_uneven_shard():
+    found = []
+    for devices in (1, 2):  # of two, one repeats the first image as its fifth
+        L.seed_everything(3, verbose=False)
+        run = trainer(devices, [CollapseMonitor(on_error="raise")], max_epochs=1, num_sanity_val_steps=-1)
+        run.fit(Classifier(), DataLoader(dataset(16), batch_size=8), DataLoader(dataset(9, seed=1), batch_size=5))
+        keys = ("effective_rank", "mean_cosine")
+        found.append([float(run.callback_metrics[f"failures/collapse/initial/{key}/penultimate"]) for key in keys])
+    assert found[1] == pytest.approx(found[0], rel=1e-6)

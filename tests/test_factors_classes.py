@@ -139,6 +139,6 @@ def test_the_rows_of_the_worst_classes_are_their_errors_with_wilsons_interval() 
     metric.update(torch.tensor([0, 1, 1, 1, 0]), torch.tensor([0, 2, 2, 1, 1]))
     metric.compute()
     first, second = metric.rows
-    assert (first.index, first.errors, first.images, first.error, first.high) == (2, 2, 2, 1.0, 1.0)
-    assert (second.index, second.errors, second.images, second.error) == (1, 1, 2, 0.5)
+    assert (first.label, first.errors, first.images, first.error, first.high) == (2, 2, 2, 1.0, 1.0)
+    assert (second.label, second.errors, second.images, second.error) == (1, 1, 2, 0.5)
     assert first.low == pytest.approx(2 / (2 + 1.959964**2), rel=1e-6)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures import attribute_channels
+from lightning_failures.attribution import input_gradient
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.observe import input_gradient, logits_of, ordinary, undisturbed, unwrapped
+from lightning_failures.observe import logits_of, ordinary, undisturbed, unwrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore:attribute_channels. integrated gradients miss")  # two points are few
 
@@ -188,6 +189,27 @@ def test_the_gradient_is_that_of_autograd() -> None:
     assert torch.allclose(scores, model(inputs)[:, 1])
 
 
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_gradients_are_at_hand_inside_and_the_mode_outside_is_as_it_was(context: Callable[[], Any]) -> None:
+    with context():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        with undisturbed(nn.Identity(), CPU):
+            assert torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
+
+
+def test_the_model_runs_in_the_precision_that_is_asked_for_and_fills_no_cache() -> None:
+    layer, inputs = nn.Linear(3, 2), torch.randn(4, 3)
+    with torch.autocast("cpu", torch.bfloat16), undisturbed(layer, CPU), torch.no_grad():
+        assert layer(inputs).dtype == torch.bfloat16
+        assert not torch.is_autocast_cache_enabled()
+    with undisturbed(layer, CPU, lambda: torch.autocast("cpu", torch.bfloat16)), torch.no_grad():
+        assert layer(inputs).dtype == torch.bfloat16
+    with undisturbed(layer, CPU), torch.no_grad():
+        assert layer(inputs).dtype == torch.float32
+
+
 def test_a_score_without_the_inputs_has_gradient_zero() -> None:
     bias = torch.ones(2, requires_grad=True)
     with undisturbed(nn.Identity(), CPU):
@@ -220,9 +242,9 @@ def test_logits_are_found_in_what_models_return() -> None:
 
 def test_a_model_without_logits_says_what_it_returns() -> None:
     with pytest.raises(DiscoveryError) as caught:
-        logits_of({"boxes": 1, "labels": 2})
+        logits_of({"boxes": 1, "labels": 2}, "interchange")
     assert str(caught.value) == (
-        "attribute_channels: the model returns no logits; given a dict with boxes, labels. "
+        "interchange: the model returns no logits; given a dict with boxes, labels. "
         "Pass a module whose forward returns the logits, or a mapping with the key 'logits'."
     )
 

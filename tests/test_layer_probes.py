@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from lightning_failures import LayerProbes
-from lightning_failures.callbacks.collapse import TrainingWindow
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional import class_moments, linear_discriminant, most_lost
 from lightning_failures.metrics import MOST_TESTED
@@ -71,14 +70,6 @@ def test_the_rows_that_are_kept_are_bounded():
     for _ in range(6):
         probes.update({"only": torch.randn(1000, 1)}, torch.arange(1000) % 2)
     assert sum(len(rows) for rows in probes._rows["only"]) == MOST_TESTED
-
-
-def test_the_window_is_open_for_the_eight_batches_before_each_nth():
-    window = TrainingWindow(20)
-    opened = [(window.open, window.step()) for _ in range(40)]
-    assert [place for place, (is_open, _) in enumerate(opened) if is_open] == [*range(12, 20), *range(32, 40)]
-    assert [place for place, (_, due) in enumerate(opened) if due] == [19, 39]
-    assert not any(TrainingWindow(None).open or TrainingWindow(None).step() for _ in range(3))
 
 
 def test_computing_twice_counts_no_image_twice():

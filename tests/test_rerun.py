@@ -1,8 +1,12 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
+from lightning_failures import interchange
 from lightning_failures.errors import DiscoveryError
+from lightning_failures.interventions import patch_logits, predict_changed
 from lightning_failures.observe import ReferenceBatch, check_rerun, donor_rows, mean_spectra, rerun
 
 IMAGES = torch.rand(10, 3, 4, 4)
@@ -27,6 +31,76 @@ def test_running_again_draws_from_a_copy_of_the_random_state_and_keeps_no_graph(
     assert torch.equal(torch.get_rng_state(), before)
     assert not output.requires_grad
     assert module["net"].training
+
+
+class Writing(nn.Module):
+    """A model that writes to its buffers, to its input and to its modes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(1))
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = x.detach()[0]
+        return self.layer(x.mul_(2).flatten(2).mean(2) if x.ndim > 2 else x.mul_(2)) + 0 * torch.rand(())
+
+
+RUNS = {
+    "rerun": lambda module, x: rerun(module, "net", chunk=3)(x),
+    "predict_changed": lambda module, x: predict_changed(module["net"], x, {"as it is": lambda images: images}, 3),
+    "patch_logits": lambda module, x: patch_logits(module["net"], x[..., None, None].expand(-1, -1, 4, 4), 2),
+    "interchange": lambda module, x: interchange(module["net"], x, x.roll(1, 0), torch.eye(3)),
+}
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("name", RUNS)
+def test_running_again_leaves_buffers_inputs_modes_and_random_state_as_they_were(name, context):
+    module = nn.ModuleDict({"net": Writing()}).train()
+    module["net"].layer.eval()  # a mixture of modes, as of a frozen layer
+    with context():
+        inputs, before, buffers = torch.rand(7, 3), torch.get_rng_state(), dict(module.named_buffers())
+        values = inputs.clone()
+        found = RUNS[name](module, inputs)
+        assert torch.equal(inputs, values)
+    assert not found.requires_grad
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(value is buffers[name] for name, value in module.named_buffers())
+    assert float(module["net"].calls) == 0
+    assert (module["net"].training, module["net"].layer.training) == (True, False)
+
+
+def test_a_module_runs_again_in_the_mode_in_which_it_is():
+    module = nn.ModuleDict({"net": nn.Dropout(0.5)}).train()
+    assert bool((rerun(module, "net")(torch.ones(100, 1)) == 0).any())
+    assert bool((rerun(module.eval(), "net")(torch.ones(100, 1)) == 1).all())
+
+
+def test_a_module_runs_again_in_the_precision_of_its_step():
+    module = net()
+    logits = rerun(module, "net", lambda: torch.autocast("cpu", torch.bfloat16))(IMAGES)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, logits.bfloat16().float())
+    assert not torch.equal(logits, rerun(module, "net")(IMAGES))
+
+
+def test_a_function_runs_again_without_modes_or_buffers():
+    preds = predict_changed(lambda x: x, torch.tensor([[0.0, 1.0], [3.0, 2.0]]), {"twice": lambda x: 2 * x})
+    assert preds.tolist() == [[1], [0]]
+
+
+def test_script_modules_run_again_and_what_they_write_is_put_back():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates them; users' old modules hold some
+        norm = torch.jit.script(nn.BatchNorm2d(3))
+    module = nn.Sequential(norm, nn.Flatten()).train()
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    assert rerun(module, None)(IMAGES).shape == (10, 48)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    assert norm.training
 
 
 @pytest.mark.parametrize(

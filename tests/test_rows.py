@@ -1,7 +1,7 @@
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
-from lightning_failures.observe import LoaderRows
+from lightning_failures.observe import DatasetRows
 
 DATASET = list(range(37))
 
@@ -11,7 +11,7 @@ def everything(rows, batches):
 
 
 def test_a_loader_in_order_gives_each_dataset_row_once():
-    seen = everything(LoaderRows(DataLoader(DATASET, batch_size=10)), 4)
+    seen = everything(DatasetRows(DataLoader(DATASET, batch_size=10)), 4)
     assert torch.cat([rows.rows for rows in seen]).tolist() == DATASET
     assert all(bool(rows.keep.all()) for rows in seen)
 
@@ -20,7 +20,7 @@ def test_padding_of_uneven_shards_is_marked_so_that_every_row_counts_once():
     kept = []
     for rank in range(3):
         sampler = DistributedSampler(DATASET, num_replicas=3, rank=rank, shuffle=False)
-        seen = everything(LoaderRows(DataLoader(DATASET, batch_size=4, sampler=sampler)), 4)
+        seen = everything(DatasetRows(DataLoader(DATASET, batch_size=4, sampler=sampler)), 4)
         assert sum(len(rows.rows) for rows in seen) == 13
         kept += [row for rows in seen for row in rows.rows[rows.keep].tolist()]
     assert sorted(kept) == DATASET
@@ -29,7 +29,7 @@ def test_padding_of_uneven_shards_is_marked_so_that_every_row_counts_once():
 def test_the_rows_are_those_that_the_loader_loads():
     sampler = DistributedSampler(DATASET, num_replicas=2, rank=1, shuffle=False)
     loader = DataLoader(DATASET, batch_size=5, sampler=sampler)
-    rows = LoaderRows(loader)
+    rows = DatasetRows(loader)
     for batch_idx, batch in enumerate(loader):
         assert torch.equal(rows.of(batch_idx).rows, batch)
 
@@ -38,10 +38,11 @@ def test_an_order_that_only_the_loader_knows_is_not_guessed():
     shuffled = DataLoader(DATASET, batch_size=5, shuffle=True)
     distributed = DistributedSampler(DATASET, num_replicas=2, rank=0, shuffle=True)
     own = DataLoader(DATASET, batch_sampler=BatchSampler(RandomSampler(DATASET), 5, False))
-    assert not LoaderRows(shuffled).known
-    assert not LoaderRows(DataLoader(DATASET, batch_size=5, sampler=distributed)).known
-    assert not LoaderRows(own).known
-    assert not LoaderRows(iter([1, 2])).known
+    assert not DatasetRows(shuffled).known
+    assert not DatasetRows(DataLoader(DATASET, batch_size=5, sampler=distributed)).known
+    assert not DatasetRows(own).known
+    assert not DatasetRows(iter([1, 2])).known
     assert (
-        LoaderRows(DataLoader(DATASET, batch_sampler=BatchSampler(SequentialSampler(DATASET), 5, False))).known is False
+        DatasetRows(DataLoader(DATASET, batch_sampler=BatchSampler(SequentialSampler(DATASET), 5, False))).known
+        is False
     )

@@ -119,8 +119,8 @@ def test_a_denormalize_that_is_no_scale_and_shift_says_what_to_pass():
     with pytest.raises(InputError) as error:
         fit([SimplicityBiasMonitor(denormalize=torch.exp, on_error="raise")])
     assert str(error.value) == (
-        "raw_units: denormalize is not one scale and shift a channel; given inputs (8, 6, 5, 5) to (8, 6, 5, 5). "
-        "Pass the inverse of the standardisation: lambda x: x * std + mean."
+        "SimplicityBiasMonitor: denormalize is not one scale and shift a channel; given inputs (8, 6, 5, 5) to "
+        "(8, 6, 5, 5). Pass the inverse of the standardisation: lambda x: x * std + mean."
     )
 
 

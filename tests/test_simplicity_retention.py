@@ -22,7 +22,7 @@ from lightning_failures.interventions import (
     as_labels,
     predict_changed,
     predict_clones,
-    predict_swapped,
+    predict_transplants,
     raw_units,
     retention_changes,
     total_absorbance_swap,
@@ -192,7 +192,7 @@ def test_dividing_by_the_total_removes_thickness_and_nothing_else() -> None:
     assert float(values["retained/mean_shape"]) == 1
     assert abs(float(values["retained/unit_total"])) <= 0.5
 
-    swapped = predict_swapped(
+    swapped = predict_transplants(
         of_standardised, standardised, standardised.roll(1, 0), {"total_absorbance": total_absorbance_swap(units)}
     )
     swap = CueSwap(["total_absorbance"])

@@ -6,5 +6,4 @@ from lightning_failures.attribution.first_layer import *
 from lightning_failures.attribution.null_models import *
 from lightning_failures.attribution.path_gradients import *
 from lightning_failures.attribution.replacement import *
-from lightning_failures.attribution.screening import *
 from lightning_failures.attribution.task import *

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from lightning_failures.attribution.first_layer import ChannelInput, channel_input, find_stem
@@ -29,7 +30,7 @@ def permutation(task: Task) -> Changes:
 
 def conditional_permutation(task: Task) -> Changes:
     """Of each band, what the other channels do not predict replaced by another image's."""
-    fitted = Conditional(task.inputs, task.axis)
+    fitted = Conditional(task.inputs, task.axis, where=task.where)
     return _each_band(task, [fitted.shuffled(donor) for donor in _drawn(task)])
 
 
@@ -37,7 +38,7 @@ def shapley(task: Task) -> Changes:
     """Each band's part in what is lost with all of them replaced by the baseline."""
     plan = shapley_plan(len(task.members), task.draws, task.generator)
     scores, way = score_sets(task, plan.replaced)
-    own, *null = scores.view(len(scores), -1, 1 + task.null_heads).unbind(2)
+    own, *null = rearrange(scores, "s (n k) -> k s n", k=1 + task.null_heads)
     values, sampling = shapley_values(plan, own)
     every = int(plan.replaced.all(1).nonzero()[0])
     kind = "all sets of bands" if plan.exact else f"{len(plan.orders)} orders of bands"
@@ -55,7 +56,7 @@ def score_sets(task: Task, replaced: Tensor) -> tuple[Tensor, str]:
     sets = replaced.to(task.members.device).float() @ task.members.float() > 0  # (s C)
     replacement = Baseline(task.baseline, task.axis)
     inputs, way = _inputs(task, len(sets))
-    parts = [_scores(task, given, rows, _walk(given, rows, sets, replacement)) for given, rows in inputs]
+    parts = [_scores(task, given, chunk, _walk(given, chunk, sets, replacement)) for given, chunk in inputs]
     return torch.cat(parts, 1), way
 
 
@@ -63,16 +64,16 @@ def _each_band(task: Task, replacements: list[Replacement]) -> Changes:
     """Each band replaced by itself, in each of the ways."""
     parts = []
     inputs, way = _inputs(task, len(task.members) * len(replacements))
-    for given, rows in inputs:
-        start = _scores(task, given, rows, [given.start])
+    for given, chunk in inputs:
+        start = _scores(task, given, chunk, [given.start])
         drawn = []
         for replacement in replacements:
             differs: list[Tensor] = []
-            scores = _scores(task, given, rows, _single(given, rows, task, replacement, differs))
-            changed = torch.stack(differs).repeat_interleave(1 + task.null_heads, 1).to(start.device)
-            drawn.append(torch.where(changed, start - scores, 0.0).T)
-        parts.append(torch.stack(drawn))
-    changes = torch.cat(parts, 1).unflatten(1, (-1, 1 + task.null_heads))  # (m n k+1 g)
+            scores = _scores(task, given, chunk, _single(given, chunk, task, replacement, differs))
+            changed = repeat(differs, "g n -> g (n k)", k=1 + task.null_heads).to(start.device)
+            drawn.append(torch.where(changed, start - scores, 0.0))
+        parts.append(rearrange(drawn, "m g (n k) -> m n k g", k=1 + task.null_heads))
+    changes = torch.cat(parts, 1)  # (m n k g), the own head first
     own, null = changes[:, :, 0], changes[:, :, 1:].mean(0).nanmean(0)
     nothing = own.new_full((own.shape[1],), torch.nan)
     return Changes(own.mean(0), spread(own.nanmean(1)), nothing, way, null if task.null_heads else None)
@@ -82,32 +83,33 @@ def _inputs(task: Task, states: int) -> tuple[Iterator[tuple[ChannelInput, slice
     """The images of one forward after the other, their first layer cached where that is right; and the way taken."""
     stem, way = None, f"the plain way: the checks of a faster one cost more than {states} forwards"
     if states >= FEW:
-        first = next(task.rows)
+        first = next(task.chunks)
         stem, way = find_stem(task.model, task.inputs[first], task.baseline[first], task.axis, task.chunk_size)
-    inputs = (channel_input(task.model, task.inputs[rows], task.axis, stem, task.chunk_size) for rows in task.rows)
-    return zip(inputs, task.rows, strict=True), way
+    inputs = (channel_input(task.model, task.inputs[chunk], task.axis, stem, task.chunk_size) for chunk in task.chunks)
+    return zip(inputs, task.chunks, strict=True), way
 
 
-def _scores(task: Task, given: ChannelInput, rows: slice, states: Iterable[Tensor]) -> Tensor:
+def _scores(task: Task, given: ChannelInput, chunk: slice, states: Iterable[Tensor]) -> Tensor:
     """Score of each image in each state, as many states in one forward as the chunk allows; (s n), float64."""
     pending = iter(states)
     scores = []
     while batch := list(islice(pending, given.copies)):
-        scores += [task.score(logits, rows) for logits in given.logits(batch)]
+        scores += [task.score(logits, chunk) for logits in given.logits(batch)]
     return torch.stack(scores)
 
 
 def _single(
-    given: ChannelInput, rows: slice, task: Task, replacement: Replacement, differs: list[Tensor]
+    given: ChannelInput, chunk: slice, task: Task, replacement: Replacement, differs: list[Tensor]
 ) -> Iterator[Tensor]:
     """The state with each band replaced, and whether that changes an image at all: else its change is exactly 0."""
     for group in task.groups:
-        values = replacement(rows, group)
-        differs.append((values != given.inputs.index_select(task.axis, group)).flatten(1).any(1))
+        values = replacement(chunk, group)
+        changed = values != given.inputs.index_select(task.axis, group)
+        differs.append(rearrange(changed, "n ... -> n (...)").any(1))
         yield given.replace(given.start, group, values)
 
 
-def _walk(given: ChannelInput, rows: slice, sets: Tensor, replacement: Replacement) -> Iterator[Tensor]:
+def _walk(given: ChannelInput, chunk: slice, sets: Tensor, replacement: Replacement) -> Iterator[Tensor]:
     """The state with each set of channels replaced, each from the one before or from the start, whichever is nearer."""
     state, held = given.start, torch.zeros_like(sets[0])
     for wanted in sets:
@@ -115,10 +117,10 @@ def _walk(given: ChannelInput, rows: slice, sets: Tensor, replacement: Replaceme
             state, held = given.start, torch.zeros_like(wanted)
         off = (held & ~wanted).nonzero().flatten()
         if len(off):
-            state = given.restore(state, off, replacement(rows, off))
+            state = given.restore(state, off, replacement(chunk, off))
         on = (wanted & ~held).nonzero().flatten()
         if len(on):
-            state = given.replace(state, on, replacement(rows, on))
+            state = given.replace(state, on, replacement(chunk, on))
         held = wanted
         yield state
 

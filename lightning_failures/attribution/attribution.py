@@ -63,6 +63,7 @@ def attribute_channels(
     channel_axis: int = 1,
     chunk_size: int = 64,
     seed: int = 0,
+    where: str = "attribute_channels",
 ) -> ChannelProfile:
     """What a model loses without each channel, or band of channels, of a batch.
 
@@ -91,6 +92,7 @@ def attribute_channels(
         channel_axis: axis of the channels.
         chunk_size: the most images in one forward, which bounds the memory.
         seed: of the random draws, which leave the global random state alone.
+        where: the public name to put into an error.
 
     Convention:
         ``values`` are the score with the band minus without: the rise of the mean cross-entropy in nats, or the drop of
@@ -112,10 +114,10 @@ def attribute_channels(
         (tensor([1., 1., 0.], dtype=torch.float64), tensor([0.5000, 0.5000, 0.0000], dtype=torch.float64))
     """
     if method not in get_args(Method):
-        raise UnknownNameError("attribute_channels", "no such method", repr(method), f"Choose from {get_args(Method)}.")
-    check_null(null)
-    axis = check_inputs(inputs, channel_axis, method, draws, chunk_size)
-    bands = resolve_groups(inputs, axis, bands, wavelengths, unit, method)
+        raise UnknownNameError(where, "no such method", repr(method), f"Choose from {get_args(Method)}.")
+    check_null(null, where)
+    axis = check_inputs(inputs, channel_axis, method, draws, chunk_size, where)
+    bands = resolve_groups(inputs, axis, bands, wavelengths, unit, method, where)
     with open_task(
         model,
         inputs,
@@ -127,10 +129,11 @@ def attribute_channels(
         draws=DRAWS[method] if draws is None else draws,
         chunk_size=chunk_size,
         seed=seed,
+        where=where,
     ) as task:
         found, floor = _with_floor(task, _METHODS[method], null)
     if found.warning:
-        warnings.warn(f"attribute_channels: {found.warning}", FailuresWarning, stacklevel=2)
+        warnings.warn(f"{where}: {found.warning}", FailuresWarning, stacklevel=2)
     return ChannelProfile(
         names=bands.names,
         changes=found.changes.cpu(),
@@ -157,7 +160,7 @@ def _with_floor(task: Task, method: Callable[[Task], Changes], null: Null | None
         return method(task), method(task._replace(inputs=inputs, baseline=base)).changes.nanmean(0).max()
     if null is None:
         return method(task), floor
-    heads = null_heads(task.model, task.inputs, own)
+    heads = null_heads(task.model, task.inputs, own, task.where)
     if method not in (gradient_x_input, integrated_gradients, expected_gradients):
         with widened(heads, task.model, task.inputs) as together:
             if together:

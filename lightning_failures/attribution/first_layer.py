@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.attribution.replacement import Baseline
-from lightning_failures.observe.undisturbed import logits_of
+from lightning_failures.observe.hooks import CallRecorder, first_tensor
+from lightning_failures.observe.logits import logits_of
 
 __all__ = ["ChannelInput", "Stem", "StemInput", "channel_input", "find_stem", "forward_replaced"]
 
@@ -193,35 +195,23 @@ def _propose(model: nn.Module, inputs: Tensor, axis: int) -> tuple[Stem | None, 
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     if any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
         return None, None, "the parameters are sharded"
-    layers: dict[nn.Module, str] = {
-        module: name
-        for name, module in model.named_modules()
-        if isinstance(module, kinds) and not isinstance(module, torch.jit.ScriptModule)
-    }
-    calls: list[tuple[nn.Module, Tensor]] = []
-
-    def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-        calls.append((module, args[0] if args and not calls else inputs[:0]))
-
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-    try:
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    with CallRecorder(layers, keep=1) as recorder:
         logits = logits_of(model(inputs.clone()))
-    finally:
-        for hook in hooks:
-            hook.remove()
+        calls = list(recorder.calls)
     if not calls:
         return None, logits, "no convolution or linear layer was seen to run"
-    layer, read = calls[0]
-    name, channels = layers[layer], inputs.shape[axis]
+    name, read = calls[0].name, calls[0].input
+    layer, channels = layers[name], inputs.shape[axis]
     weight = layer._parameters.get("weight")
     along = -1 if isinstance(layer, nn.Linear) else 1
-    if sum(module is layer for module, _ in calls) > 1:
+    if sum(call.name == name for call in calls) > 1:
         return None, logits, f"{name!r} runs more than once"
     if weight is None or nn.utils.parametrize.is_parametrized(layer):
         return None, logits, f"the weight of {name!r} is computed from others"
     if getattr(layer, "groups", 1) != 1:
         return None, logits, f"{name!r} is a grouped convolution"
-    if len(read) != len(inputs):
+    if read is None or len(read) != len(inputs):
         return None, logits, f"{name!r} does not take one row an image"
     if weight.shape[1] % channels:
         return None, logits, f"{name!r} takes {weight.shape[1]} features of {channels} channels"
@@ -239,7 +229,7 @@ def _owners(layer: nn.Module, model: nn.Module, inputs: Tensor, axis: int, along
     shape = [1] * inputs.ndim
     shape[axis] = channels
     numbers = torch.arange(channels, device=inputs.device).to(inputs.dtype).view(shape).expand_as(inputs)
-    read = _read_by(layer, model, numbers.clone()).movedim(along, -1).flatten(0, -2)
+    read = rearrange(_read_by(layer, model, numbers.clone()).movedim(along, -1), "... c -> (...) c")
     same = bool((read == read[0]).all() & (read[0] == read[0].round()).all() & (read[0] >= 0).all())
     return read[0].long().cpu() if same and int(read[0].max()) < channels else None
 
@@ -255,14 +245,16 @@ class _Reached(BaseException):
 def _read_by(layer: nn.Module, model: nn.Module, inputs: Tensor) -> Tensor:
     """What a layer reads on these inputs; the model does not run on."""
 
-    def stop(read: Tensor, *_: Any) -> Tensor:
+    def stop(*args: Any, **kwargs: Any) -> Tensor:
+        read = first_tensor((*args, *kwargs.values()))
+        assert read is not None
         raise _Reached(read)
 
     with forward_replaced(layer, stop):
         try:
             model(inputs)
         except _Reached as reached:
-            return reached.read.detach()
+            return reached.read
     raise RuntimeError("the layer did not run")
 
 

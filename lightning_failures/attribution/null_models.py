@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lightning_failures.attribution.first_layer import forward_replaced
 from lightning_failures.errors import DiscoveryError, UnknownNameError
-from lightning_failures.observe.undisturbed import logits_of
+from lightning_failures.observe.hooks import CallRecorder
+from lightning_failures.observe.logits import logits_of
 
 __all__ = ["NULL_HEADS", "Null", "check_null", "null_heads", "shuffled_head", "widened"]
 
@@ -36,37 +37,36 @@ class NullHeads:
         self.weights = [weight.flatten()[order].view_as(weight) for order in orders]
 
 
-def check_null(null: str | None) -> None:
-    """Refuse a null that is not known.
+def check_null(null: str | None, where: str = "check_null") -> None:
+    """Refuse a null that is not known; ``where`` is the public name to put into an error.
 
     Raises:
         UnknownNameError: no such null.
     """
     if null is not None and null not in get_args(Null):
-        raise UnknownNameError("attribute_channels", "no such null", repr(null), "Choose from 'head' and 'channels'.")
+        raise UnknownNameError(where, "no such null", repr(null), "Choose from 'head' and 'channels'.")
 
 
-def null_heads(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> NullHeads:
+def null_heads(model: nn.Module, inputs: Tensor, generator: torch.Generator, where: str = "null_heads") -> NullHeads:
     """The last linear layer or convolution that runs, with shuffles of its weights.
+
+    Args:
+        model: gives the logits; in ``eval``, under ``no_grad``.
+        inputs: images, two of which it is run on.
+        generator: of the shuffles.
+        where: the public name to put into an error.
 
     Raises:
         DiscoveryError: there is none.
     """
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    ran: list[nn.Module] = []
-
-    def note(module: nn.Module, _: Any) -> None:
-        ran.append(module)
-
-    hooks = [module.register_forward_pre_hook(note) for module in model.modules() if isinstance(module, kinds)]
-    try:
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    with CallRecorder(layers, keep=0) as recorder:
         model(inputs[:2].clone())
-    finally:
-        for hook in hooks:
-            hook.remove()
+        ran = [layers[call.name] for call in recorder.calls]
     if not ran or ran[-1]._parameters.get("weight") is None:
         raise DiscoveryError(
-            "attribute_channels",
+            where,
             "the model has no last layer whose weights could be shuffled",
             type(model).__name__,
             "Use null='channels', or no null.",

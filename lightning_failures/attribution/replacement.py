@@ -7,6 +7,7 @@ with residuals of a linear model, Watson and Wright, "Testing conditional indepe
 from typing import Protocol
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -15,10 +16,10 @@ __all__ = ["Baseline", "Conditional", "Replacement", "Shuffle", "baseline_inputs
 
 
 class Replacement(Protocol):
-    """Gives the values of some channels, for some rows of the inputs, in the layout of the inputs."""
+    """Gives the values of some channels, for some images of the inputs, in the layout of the inputs."""
 
-    def __call__(self, rows: slice, channels: Tensor) -> Tensor:
-        """Values of ``channels`` (k), int64, for the images ``rows``."""
+    def __call__(self, chunk: slice, channels: Tensor) -> Tensor:
+        """Values of ``channels`` (k), int64, for the images ``chunk``."""
 
 
 class Baseline:
@@ -30,11 +31,11 @@ class Baseline:
             values = values.narrow(repeated, 0, 1)  # else selecting would write out every repetition
         self.values = values.contiguous()
 
-    def __call__(self, rows: slice, channels: Tensor) -> Tensor:
+    def __call__(self, chunk: slice, channels: Tensor) -> Tensor:
         """The baseline's channels."""
-        values = self.values if len(self.values) == 1 else self.values[rows]
+        values = self.values if len(self.values) == 1 else self.values[chunk]
         shape = list(self.shape)
-        shape[0], shape[self.axis] = len(range(*rows.indices(shape[0]))), len(channels)
+        shape[0], shape[self.axis] = len(range(*chunk.indices(shape[0]))), len(channels)
         return values.index_select(self.axis, channels).expand(shape)
 
 
@@ -44,9 +45,9 @@ class Shuffle:
     def __init__(self, inputs: Tensor, axis: int, donor: Tensor) -> None:
         self.inputs, self.axis, self.donor = inputs, axis, donor
 
-    def __call__(self, rows: slice, channels: Tensor) -> Tensor:
+    def __call__(self, chunk: slice, channels: Tensor) -> Tensor:
         """The donors' channels."""
-        return self.inputs.index_select(self.axis, channels)[self.donor[rows]]
+        return self.inputs.index_select(self.axis, channels)[self.donor[chunk]]
 
 
 class Conditional:
@@ -60,35 +61,37 @@ class Conditional:
         inputs: images; any shape, images first.
         axis: axis of the channels.
         ridge: added to the covariance's diagonal, as a share of its mean.
+        where: the public name to put into an error.
 
     Raises:
         InputError: no more pixel spectra than channels, whose residuals would all vanish.
     """
 
-    def __init__(self, inputs: Tensor, axis: int, ridge: float = 1e-6) -> None:
+    def __init__(self, inputs: Tensor, axis: int, ridge: float = 1e-6, where: str = "Conditional") -> None:
         self.inputs, self.axis = inputs, axis
         source = inputs.cpu() if inputs.device.type == "mps" else inputs  # which has no float64
-        spectra = source.movedim(axis, -1).double()
-        rows = spectra.reshape(-1, spectra.shape[-1])
-        if len(rows) <= rows.shape[1]:
+        maps = source.movedim(axis, -1).double()
+        spectra = rearrange(maps, "... c -> (...) c")
+        if len(spectra) <= spectra.shape[1]:
             raise InputError(
-                "attribute_channels",
+                where,
                 "conditional permutation needs more pixel spectra than channels",
-                f"{len(rows)} spectra of {rows.shape[1]} channels",
+                f"{len(spectra)} spectra of {spectra.shape[1]} channels",
                 "Pass more images, or use method='ablation' with bands.",
             )
-        centred = rows - rows.mean(0)
-        covariance = centred.T @ centred / len(rows)
+        centred = spectra - spectra.mean(0)
+        covariance = centred.T @ centred / len(spectra)
         variance = covariance.diagonal().mean()
         covariance.diagonal().add_(torch.where(variance > 0, ridge * variance, 1.0))
         self.precision = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
-        self.scaled = (centred @ self.precision).view(spectra.shape)
+        self.scaled = (centred @ self.precision).view(maps.shape)
 
     def residual(self, channels: Tensor) -> Tensor:
         """Residual of some channels given all others, in the layout of the inputs."""
         group = channels.to(self.scaled.device)
         block = self.precision[group][:, group]
-        flat: Tensor = torch.linalg.solve(block, self.scaled[..., group].flatten(0, -2).T).T
+        spectra = rearrange(self.scaled[..., group], "... k -> (...) k")
+        flat: Tensor = torch.linalg.solve(block, spectra.T).T
         return flat.view(*self.scaled.shape[:-1], len(group)).movedim(-1, self.axis)
 
     def shuffled(self, donor: Tensor) -> Replacement:
@@ -98,15 +101,17 @@ class Conditional:
             donor: which image gives its residual; (n), int64.
         """
 
-        def values(rows: slice, channels: Tensor) -> Tensor:
+        def values(chunk: slice, channels: Tensor) -> Tensor:
             residual = self.residual(channels)
-            change = residual[donor.to(residual.device)[rows]] - residual[rows]
-            return self.inputs[rows].index_select(self.axis, channels) + change.to(self.inputs)
+            change = residual[donor.to(residual.device)[chunk]] - residual[chunk]
+            return self.inputs[chunk].index_select(self.axis, channels) + change.to(self.inputs)
 
         return values
 
 
-def baseline_inputs(inputs: Tensor, axis: int, baseline: str | float | Tensor) -> tuple[Tensor, str]:
+def baseline_inputs(
+    inputs: Tensor, axis: int, baseline: str | float | Tensor, where: str = "baseline_inputs"
+) -> tuple[Tensor, str]:
     """A baseline of the shape of the inputs, expanded without memory where it can be, and its name.
 
     Args:
@@ -114,6 +119,7 @@ def baseline_inputs(inputs: Tensor, axis: int, baseline: str | float | Tensor) -
         axis: axis of the channels.
         baseline: ``"mean"``: each channel's mean over this batch and its pixels; ``"zero"``; a number; or a tensor of
             one value a channel (C), of one image, or of the inputs.
+        where: the public name to put into an error.
 
     Raises:
         InputError: of another shape or name.
@@ -121,9 +127,7 @@ def baseline_inputs(inputs: Tensor, axis: int, baseline: str | float | Tensor) -
     others = [a for a in range(inputs.ndim) if a != axis]
     if isinstance(baseline, str):
         if baseline not in ("mean", "zero"):
-            raise InputError(
-                "attribute_channels", "no such baseline", repr(baseline), "Use 'mean', 'zero', a number or a tensor."
-            )
+            raise InputError(where, "no such baseline", repr(baseline), "Use 'mean', 'zero', a number or a tensor.")
         if baseline == "zero":
             return inputs.new_zeros(()).expand_as(inputs), baseline
         wide = torch.float32 if inputs.device.type == "mps" else torch.float64  # exact where a channel is constant
@@ -137,7 +141,7 @@ def baseline_inputs(inputs: Tensor, axis: int, baseline: str | float | Tensor) -
         return given.view(shape).expand_as(inputs), "given"
     if given.shape not in (inputs.shape[1:], inputs.shape):
         raise InputError(
-            "attribute_channels",
+            where,
             "the baseline does not fit the inputs",
             f"baseline {tuple(baseline.shape)}, inputs {tuple(inputs.shape)}",
             "Give one value a channel, one image, or as many images as there are inputs.",

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.attribution.replacement import baseline_inputs
 from lightning_failures.errors import InputError
 from lightning_failures.functional.channels import Output, target_scores
-from lightning_failures.observe.undisturbed import logits_of, ordinary, undisturbed, unwrapped
+from lightning_failures.observe.logits import logits_of
+from lightning_failures.observe.undisturbed import ordinary, undisturbed, unwrapped
 from lightning_failures.spectrum.axes import spectral_axis
 from lightning_failures.spectrum.bands import Bands, BandsLike, resolve_bands, windows
 
@@ -35,10 +37,11 @@ class Task(NamedTuple):
     chunk_size: int
     generator: torch.Generator
     rounding: Tensor  # () float64, size of a mean change that rounding of the logits alone gives
+    where: str  # the public name to put into an error
     null_heads: int = 0  # heads beside the model's own, whose logits follow its own
 
     @property
-    def rows(self) -> Iterator[slice]:
+    def chunks(self) -> Iterator[slice]:
         """The images of one forward after the other."""
         count, size = len(self.inputs), self.chunk_size
         return (slice(first, min(first + size, count)) for first in range(0, count, size))
@@ -48,12 +51,12 @@ class Task(NamedTuple):
         """Channels of each band; (k), int64."""
         return [row.nonzero().flatten() for row in self.members]
 
-    def score(self, logits: Tensor, rows: slice) -> Tensor:
+    def score(self, logits: Tensor, chunk: slice) -> Tensor:
         """Score of some of the images; (n), float64; with null heads (n k+1), flattened."""
         parts = logits.chunk(1 + self.null_heads, 1) if self.null_heads else (logits,)
-        target, where = self.target[rows], "attribute_channels"
-        scores = [target_scores(part, target, self.output, where=where) for part in parts]
-        return torch.stack(scores, 1).flatten()
+        target = self.target[chunk]
+        scores = [target_scores(part, target, self.output, where=self.where) for part in parts]
+        return rearrange(scores, "k n -> (n k)")
 
 
 class Changes(NamedTuple):
@@ -89,6 +92,7 @@ def open_task(
     draws: int = 1,
     chunk_size: int = 64,
     seed: int = 0,
+    where: str = "open_task",
 ) -> Iterator[Task]:
     """A task inside, with the model in ``eval`` under ``no_grad``; outside, nothing of the model is changed.
 
@@ -103,6 +107,7 @@ def open_task(
         draws: number of random draws, or of points.
         chunk_size: the most images in one forward.
         seed: of the random draws.
+        where: the public name to put into an error.
 
     Raises:
         InputError: the model does not take the inputs, or the targets or the baseline do not fit.
@@ -111,10 +116,10 @@ def open_task(
     with undisturbed(model, inputs.device), torch.no_grad():
         kept = ordinary(inputs)
         try:
-            few = logits_of(model(kept[:2].clone()))
+            few = logits_of(model(kept[:2].clone()), where)
         except RuntimeError as error:
             raise InputError(
-                "attribute_channels",
+                where,
                 "the model does not take these inputs",
                 f"inputs {tuple(inputs.shape)} with {inputs.shape[axis]} channels on axis {axis}; "
                 f"it says: {str(error).splitlines()[0]}",
@@ -123,12 +128,12 @@ def open_task(
         classes = few.shape[1] if few.ndim > 1 and few.shape[1] > 1 else 2
         if targets is not None and not bool((targets < classes).all() & ((targets >= 0) | (targets == -100)).all()):
             raise InputError(
-                "attribute_channels",
+                where,
                 "targets name classes that the model does not have",
                 f"targets from {targets.min()} to {targets.max()}, {classes} classes",
                 f"Give targets from 0 to {classes - 1}, and -100 where none counts.",
             )
-        base, name = baseline_inputs(kept, axis, baseline)
+        base, name = baseline_inputs(kept, axis, baseline, where)
         yield Task(
             model=model,
             inputs=kept,
@@ -142,11 +147,14 @@ def open_task(
             chunk_size=chunk_size,
             generator=torch.Generator().manual_seed(seed),
             rounding=8 * torch.finfo(few.dtype).eps * few.abs().max().cpu().double() / len(kept) ** 0.5,
+            where=where,
         )
 
 
-def check_inputs(inputs: Tensor, channel_axis: int, method: str, draws: int | None, chunk_size: int) -> int:
-    """The channel axis, counted from the front.
+def check_inputs(
+    inputs: Tensor, channel_axis: int, method: str, draws: int | None, chunk_size: int, where: str = "check_inputs"
+) -> int:
+    """The channel axis, counted from the front; ``where`` is the public name to put into an error.
 
     Raises:
         InputError: no float images, no such axis, too few images for a shuffle, or a count below 1.
@@ -154,28 +162,28 @@ def check_inputs(inputs: Tensor, channel_axis: int, method: str, draws: int | No
     given = f"inputs {tuple(inputs.shape)} {inputs.dtype}"
     if not inputs.is_floating_point() or inputs.ndim < 2 or not inputs.numel():
         raise InputError(
-            "attribute_channels",
+            where,
             "inputs are not float images",
             given,
             "Give a float tensor (n C h w) of an image or more.",
         )
     if not -inputs.ndim < channel_axis < inputs.ndim or channel_axis == 0:
         raise InputError(
-            "attribute_channels",
+            where,
             f"there is no channel axis {channel_axis}",
             given,
             f"Choose from 1 to {inputs.ndim - 1}; axis 0 holds the images.",
         )
     if len(inputs) < 2 and ("permutation" in method or method == "expected_gradients"):
         raise InputError(
-            "attribute_channels",
+            where,
             f"{method!r} takes channels from other images",
             "one image",
             "Pass two images or more, or use method='ablation'.",
         )
     if chunk_size < 1 or (draws is not None and draws < 1):
         raise InputError(
-            "attribute_channels",
+            where,
             "draws and chunk_size count from 1",
             f"draws={draws}, chunk_size={chunk_size}",
             "Give whole numbers of at least 1.",
@@ -184,14 +192,20 @@ def check_inputs(inputs: Tensor, channel_axis: int, method: str, draws: int | No
 
 
 def resolve_groups(
-    inputs: Tensor, axis: int, bands: BandsLike, wavelengths: Any, unit: str | None, method: str = "ablation"
+    inputs: Tensor,
+    axis: int,
+    bands: BandsLike,
+    wavelengths: Any,
+    unit: str | None,
+    method: str = "ablation",
+    where: str = "resolve_groups",
 ) -> Bands:
     """The bands of some inputs; for a method of windows, one around each channel."""
     channels = inputs.shape[axis]
-    scale = None if wavelengths is None else spectral_axis(wavelengths, unit, channels, inputs.shape)
+    scale = None if wavelengths is None else spectral_axis(wavelengths, unit, channels, inputs.shape, where)
     if method == "window_conditional_permutation" and (bands is None or isinstance(bands, int)):
-        return windows(channels, min(WINDOW, channels) if bands is None else bands, scale)
-    return resolve_bands(bands, channels, scale)
+        return windows(channels, min(WINDOW, channels) if bands is None else bands, scale, where)
+    return resolve_bands(bands, channels, scale, where)
 
 
 def _predict(model: nn.Module, inputs: Tensor, chunk_size: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.observation import Observation
 
 __all__ = ["EvaluationContext"]
@@ -70,9 +70,9 @@ class EvaluationContext:
         return self.trainer.precision_plugin.forward_context
 
     @cached_property
-    def rows(self) -> LoaderRows:
+    def rows(self) -> DatasetRows:
         """Dataset rows of the loader's batches."""
-        return LoaderRows(self.loader)
+        return DatasetRows(self.loader)
 
     def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
         """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""

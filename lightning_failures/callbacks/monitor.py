@@ -15,8 +15,9 @@ from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
+from lightning_failures.records.keys import escape
 from lightning_failures.records.rule import Rule
-from lightning_failures.records.term import Term
+from lightning_failures.records.term import Term, find_term
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +77,7 @@ class Monitor(Callback):
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         self.name = self.noun if name is None else _checked(type(self).__name__, name)
-        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits)
+        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits, where=type(self).__name__)
         self.guard = ErrorGuard(type(self).__name__, on_error, self._stop_listening)
         self.ranks = Agreement(self.guard)
         self.pictures = Pictures()
@@ -229,30 +230,27 @@ class Monitor(Callback):
     def _start(self, trainer: Trainer, module: LightningModule) -> None:
         if self.ranks.retired:
             return
-        if trainer.sanity_checking:  # its first batch shows where everything is, before any training step
-            with self.guard():
-                self.probe.attach(module, self)
-            return
         with self.guard():
             self._evaluation = EvaluationContext.of(trainer, module)
-            self.values, self.undefined = {}, {}
-            self.begin(self._evaluation)
-            if not self.idle:
+            if not trainer.sanity_checking:
+                self.values, self.undefined = {}, {}
+                self.begin(self._evaluation)
+            if not self.idle:  # the sanity check's first batch shows where everything is, before any training step
                 self.probe.attach(module, self)
 
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
     ) -> None:
-        if self.idle or dataloader_idx != 0:
+        evaluation = self._evaluation
+        if self.idle or dataloader_idx != 0 or evaluation is None:
             return
         with self.guard():
             seen = self.probe.observe(module, outputs, batch)
-            evaluation = self._evaluation  # None in the sanity check
-            if evaluation is not None and evaluation.world_size > 1 and evaluation.rows.known:
+            if evaluation.world_size > 1 and evaluation.rows.known:
                 seen = seen.select(evaluation.rows.of(batch_idx).keep)
             if seen.empty:  # as on a rank that saw no batch
                 return
-            if evaluation is None:
+            if trainer.sanity_checking:
                 self.glance(seen)
             else:
                 self.update(evaluation, seen, batch_idx)
@@ -277,8 +275,18 @@ class Monitor(Callback):
     # -- what is logged
 
     def key(self, statistic: str) -> str:
-        """The logged key of one of this monitor's statistics."""
-        return f"failures/{self.name}/{statistic}"
+        """The logged key of one of this monitor's statistics; a name in it is escaped here, once.
+
+        Raises:
+            InputError: no term of the monitor explains it.
+        """
+        term = find_term(self.terms, statistic)
+        if term is None:
+            fix = "Declare it in the monitor's terms: key, name, meaning, range and direction."
+            raise InputError(type(self).__name__, "a logged figure without a term", repr(statistic), fix)
+        family = term.key.removesuffix("*")
+        name = statistic.removeprefix(family)
+        return f"failures/{self.name}/{family}{escape(name, type(self).__name__) if name else ''}"
 
     def log_values(self, evaluation: EvaluationContext, values: Mapping[str, Tensor], *, now: bool = False) -> None:
         """Log scalars, the only way in which a monitor does; every rank must call it.

@@ -39,37 +39,49 @@ def failure_monitors(
     budget: float = 0.05,
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
-    """All monitors that fit, sharing one probe, with a :class:`FailureDiagnosis` at the end.
+    """The monitors of factors, collapse, simplicity and channels, with a :class:`.FailureDiagnosis` at the end.
 
-    Works without arguments on an image classifier; factors are watched where they are given.
+    Works without arguments on an image classifier. They share one probe, so that the model is looked into once. A
+    second monitor of a kind stands before them in the Trainer's list and has a name of its own, which becomes part of
+    its keys; the diagnosis gives it the rules of its kind.
 
     Args:
-        factors: see :class:`.FactorErrorMonitor`; None: no factors.
-        wavelengths: place of each channel on the axis; (b). None: channels by number.
-        unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
-        bands: groups of channels whose part in the decisions is watched; see
-            :class:`.ChannelAttributionMonitor`.
+        factors: see :class:`.FactorErrorMonitor`; None: no factors, and no monitor of them.
+        wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
+        unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
+        bands: groups of channels whose part in the decisions is watched; see :class:`.ChannelAttributionMonitor`.
         layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
-        cues: simple cues of your own, such as a scanner's index; see
-            :class:`.SimplicityBiasMonitor`.
+        cues: simple cues of your own, such as a scanner's index; see :class:`.SimplicityBiasMonitor`.
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
-        rules: what counts as a failure; see :class:`FailureDiagnosis`.
-        report_dir: folder for ``findings.json`` and ``report.html``; None: none is written.
-        budget: share of the run's time that extra forward passes may take; half of it is for channels, half for
-            simplicity bias. Each has its first examination free.
-        on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run.
+        rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
+        report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
+        budget: share of the run's time that extra forward passes may take, at least 0; half of it is for channels, half
+            for simplicity bias. The first examination of each is free.
+        on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run. The
+            diagnosis always warns.
 
     Returns:
-        Callbacks for ``Trainer(callbacks=...)``.
+        Callbacks for ``Trainer(callbacks=...)``, in the order in which they must stand.
+
+    Raises:
+        InputError: wavelengths, bands, factors, rules or a budget that cannot be used; of the callback that refuses it.
+        UnknownNameError: no such unit, set of bands, band or standard rule.
 
     Example:
         >>> [type(callback).__name__ for callback in failure_monitors()]
         ['CollapseMonitor', 'SimplicityBiasMonitor', 'ChannelAttributionMonitor', 'FailureDiagnosis']
+
+        Factors of the images, and those of the scanners under ``failures/scanner/``:
+
+        >>> scanners = FactorErrorMonitor(["old", "new"], name="scanner")
+        >>> callbacks = [scanners, *failure_monitors(factors=["dark", "blurred"])]
+        >>> [callback.key("error_ratio/worst") for callback in callbacks[:2]]
+        ['failures/scanner/error_ratio/worst', 'failures/factors/error_ratio/worst']
     """
-    probe = Probe(inputs=inputs, targets=targets, logits=logits)
+    probe = Probe(inputs=inputs, targets=targets, logits=logits, where="failure_monitors")
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
     return [
         *([] if factors is None else [FactorErrorMonitor(factors, **options)]),

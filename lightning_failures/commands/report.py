@@ -56,8 +56,7 @@ def report(
     from lightning_failures.reporting.console import print_verdict
     from lightning_failures.reporting.report import write_report
 
-    page = write_report(out or folder, everything, COLUMNS, where=WHERE)
-    print_verdict(records, COLUMNS, report=page)
+    print_verdict(records, COLUMNS, report=write_report(out or folder, everything, COLUMNS, where=WHERE))
     outcomes = {record.name: _measure(record, constraints, epoch) for record in records}
     if json is not None:
         write_json(WHERE, json, {name: [one._asdict() for one in each] for name, each in outcomes.items()})

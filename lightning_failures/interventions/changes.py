@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -19,12 +20,20 @@ from lightning_failures.functional.retention import (
     unit_total,
 )
 
-__all__ = ["Change", "RawUnits", "Swap", "raw_units", "retention_changes", "ring_changes", "total_absorbance_swap"]
+__all__ = [
+    "Change",
+    "RawUnits",
+    "Transplant",
+    "raw_units",
+    "retention_changes",
+    "ring_changes",
+    "total_absorbance_swap",
+]
 
 #: Images to changed images; (n b h w).
 Change = Callable[[Tensor], Tensor]
 #: Receivers and donors to donors with something of the receivers'; (n b h w).
-Swap = Callable[[Tensor, Tensor], Tensor]
+Transplant = Callable[[Tensor, Tensor], Tensor]
 
 
 class RawUnits(NamedTuple):
@@ -42,12 +51,13 @@ class RawUnits(NamedTuple):
         return (raw - _along(self.shift, raw)) / _along(self.scale, raw)
 
 
-def raw_units(denormalize: Change | None, images: Tensor) -> RawUnits:
+def raw_units(denormalize: Change | None, images: Tensor, where: str = "raw_units") -> RawUnits:
     """The raw units behind a model's inputs.
 
     Args:
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
         images: inputs on which that is checked; (n b h w).
+        where: the public name to put into an error.
 
     Raises:
         InputError: ``denormalize`` is not one scale, other than 0, and shift a channel.
@@ -62,22 +72,23 @@ def raw_units(denormalize: Change | None, images: Tensor) -> RawUnits:
     images = at_least_one(images)
     given = denormalize(images)
     if given.shape == images.shape:
-        shift = denormalize(torch.zeros_like(images[:1])).movedim(1, 0).flatten(1).mean(1)
-        scale = denormalize(torch.ones_like(images[:1])).movedim(1, 0).flatten(1).mean(1) - shift
+        black, white = denormalize(torch.zeros_like(images[:1])), denormalize(torch.ones_like(images[:1]))
+        shift, unit = (rearrange(raw, "n b ... -> b (n ...)").mean(1) for raw in (black, white))
+        scale = unit - shift
         units = RawUnits(scale, shift)
         close = (given - units.to_raw(images)).abs() <= 1e-3 * given.abs().max()
         if bool(close.all()) and bool((scale != 0).all()):
             return units
     raise InputError(
-        "raw_units",
+        where,
         "denormalize is not one scale and shift a channel",
         f"inputs {tuple(images.shape)} to {tuple(given.shape)}",
         "Pass the inverse of the standardisation: lambda x: x * std + mean.",
     )
 
 
-def total_absorbance_swap(units: RawUnits) -> Swap:
-    """The swap that scales a donor, in raw units, to the receiver's total absorbance."""
+def total_absorbance_swap(units: RawUnits) -> Transplant:
+    """The cue swap that scales a donor, in raw units, to the receiver's total absorbance."""
 
     def swap(receivers: Tensor, donors: Tensor) -> Tensor:
         own, theirs = units.to_raw(receivers), units.to_raw(donors)

@@ -1,10 +1,10 @@
-"""Interventions on images: what a model predicts when one part of its input is exchanged, kept or removed."""
+"""Interventions on images: what a model predicts when a part of its input is transplanted, kept or removed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError
@@ -12,7 +12,9 @@ from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.interchange import Level, interchange_inputs
 from lightning_failures.functional.patches import noisy_patch
 from lightning_failures.functional.retention import gaussian_clones
-from lightning_failures.interventions.changes import Change, Swap
+from lightning_failures.interventions.changes import Change, Transplant
+from lightning_failures.observe.logits import logits_of
+from lightning_failures.observe.undisturbed import undisturbed
 
 __all__ = [
     "as_labels",
@@ -20,31 +22,10 @@ __all__ = [
     "patch_logits",
     "predict_changed",
     "predict_clones",
-    "predict_swapped",
-    "undisturbed",
+    "predict_transplants",
 ]
 
 Model = Callable[[Tensor], Tensor]
-
-
-@contextmanager
-def undisturbed(model: Model, inputs: Tensor) -> Iterator[None]:
-    """No gradients, evaluation mode, and afterwards each module's own mode and the random state as they were.
-
-    Args:
-        model: a module, or any function of images; only a module has a mode.
-        inputs: images on the model's device.
-    """
-    modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
-    try:
-        if isinstance(model, nn.Module):
-            model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def as_labels(logits: Tensor) -> Tensor:
@@ -73,12 +54,17 @@ def predict_changed(model: Model, inputs: Tensor, changes: Mapping[str, Change],
     Returns:
         One column a change; (n k), or (n h w k) for pixels, int64.
     """
-    swaps = {name: partial(_of_one, change) for name, change in changes.items()}
-    return predict_swapped(model, inputs, inputs, swaps, batch_size)
+    transplants = {name: partial(_of_one, change) for name, change in changes.items()}
+    return predict_transplants(model, inputs, inputs, transplants, batch_size, "predict_changed")
 
 
-def predict_swapped(
-    model: Model, inputs: Tensor, donors: Tensor, swaps: Mapping[str, Swap], batch_size: int = 64
+def predict_transplants(
+    model: Model,
+    inputs: Tensor,
+    donors: Tensor,
+    transplants: Mapping[str, Transplant],
+    batch_size: int = 64,
+    where: str = "predict_transplants",
 ) -> Tensor:
     """Predictions for donor images that were given something of the receivers.
 
@@ -86,17 +72,17 @@ def predict_swapped(
         model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
         inputs: the receivers, on the model's device; (n b h w).
         donors: one a receiver; (n b h w).
-        swaps: name -> swap.
+        transplants: name -> what a donor is given, such as an interchange or the swap of a cue.
         batch_size: images a forward pass.
+        where: the public name to put into an error.
 
     Returns:
-        One column a swap; (n k), or (n h w k) for pixels, int64.
+        One column a transplant; (n k), or (n h w k) for pixels, int64.
     """
-    run, columns = never_empty(model), []
-    with undisturbed(model, inputs):
-        for swap in swaps.values():
-            parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
-            columns.append(torch.cat([as_labels(run(swap(own, donor))) for own, donor in parts]))
+    columns = []
+    for transplant in transplants.values():
+        parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
+        columns.append(_run(model, (transplant(own, donor) for own, donor in parts), inputs.device, where))
     return torch.stack(columns, -1)
 
 
@@ -121,7 +107,7 @@ def interchange(
         directions: orthonormal directions of the channels as columns, such as the principal ones of the image-mean
             spectra (image level) or of the pixels' spectra (pixel level); (b r).
         level: "image" or "pixel"; see :func:`.interchange_inputs`.
-        ranks: how many of the directions to swap, one a column of the result; None: 1 to r.
+        ranks: how many of the directions to interchange, one a column of the result; None: 1 to r.
         batch_size: images a forward pass.
 
     Returns:
@@ -148,8 +134,10 @@ def interchange(
     if not bool((gram - torch.eye(width, device=gram.device)).abs().max() < 1e-3):
         fix = "Pass orthonormal columns, for example principal_directions(covariance(moments))."
         raise InputError(where, "directions are not orthonormal", f"lengths {gram.diagonal().sqrt().tolist()}", fix)
-    swaps = {str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks}
-    return predict_swapped(model, inputs, donors, swaps, batch_size)
+    interchanges = {
+        str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks
+    }
+    return predict_transplants(model, inputs, donors, interchanges, batch_size, where)
 
 
 def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:
@@ -166,10 +154,8 @@ def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, 
         (n), int64.
     """
     clones = gaussian_clones(inputs, target, torch.Generator().manual_seed(seed))
-    kept = clones.flatten(1).isfinite().all(1)
-    run = never_empty(model)
-    with undisturbed(model, inputs):
-        preds = torch.cat([as_labels(run(part)) for part in torch.split(clones, batch_size)])
+    kept = rearrange(clones, "n ... -> n (...)").isfinite().all(1)
+    preds = _run(model, torch.split(clones, batch_size), inputs.device, "predict_clones")
     return torch.where(kept, preds, -1)
 
 
@@ -187,12 +173,24 @@ def patch_logits(model: Model, inputs: Tensor, grid: int = 4, seed: int = 0, bat
         One column a cell; (n c m) or (n c h w m), float.
     """
     generator = torch.Generator().manual_seed(seed)
-    run, columns = never_empty(model), []
-    with undisturbed(model, inputs):
-        for patch in range(grid * grid):
-            changed = noisy_patch(inputs, patch, grid, generator)
-            columns.append(torch.cat([run(part) for part in torch.split(changed, batch_size)]))
+    columns = []
+    for patch in range(grid * grid):
+        changed = noisy_patch(inputs, patch, grid, generator)
+        columns.append(_run(model, torch.split(changed, batch_size), inputs.device, "patch_logits", nn.Identity()))
     return torch.stack(columns, -1)
+
+
+def _run(
+    model: Model, parts: Iterable[Tensor], device: torch.device, where: str, say: Callable[[Tensor], Tensor] = as_labels
+) -> Tensor:
+    """What a model says of images that come in parts, without a graph; nothing of the model is changed."""
+
+    @never_empty
+    def run(part: Tensor) -> Tensor:
+        return logits_of(model(part.clone()), where)  # a change may have left it as it was, and a model may write to it
+
+    with undisturbed(model, device), torch.no_grad():
+        return torch.cat([say(run(part)) for part in parts])
 
 
 def _of_one(change: Change, receivers: Tensor, donors: Tensor) -> Tensor:

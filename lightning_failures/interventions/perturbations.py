@@ -79,7 +79,9 @@ PERTURBATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def perturbations(names: Sequence[str], units: RawUnits | None = None) -> dict[str, Change]:
+def perturbations(
+    names: Sequence[str], units: RawUnits | None = None, where: str = "perturbations"
+) -> dict[str, Change]:
     """Functions from a model's inputs to the same images with one thing changed.
 
     *brighter* and *darker*: 1.5 and .5 times the light; *pose*: turned by 30 degrees; *smaller* and *larger*: at half
@@ -89,6 +91,7 @@ def perturbations(names: Sequence[str], units: RawUnits | None = None) -> dict[s
     Args:
         names: some of :data:`PERTURBATIONS`.
         units: how raw units, in which 0 is no light, follow from the inputs; None: the inputs are raw.
+        where: the public name to put into an error.
 
     Returns:
         One function a name; (n b h w) to (n b h w).
@@ -105,14 +108,14 @@ def perturbations(names: Sequence[str], units: RawUnits | None = None) -> dict[s
     unknown = [name for name in names if name not in PERTURBATIONS]
     if unknown:
         fix = f"Use some of {', '.join(PERTURBATIONS)}."
-        raise UnknownNameError("perturbations", "there is no such perturbation", ", ".join(unknown), fix)
+        raise UnknownNameError(where, "there is no such perturbation", ", ".join(unknown), fix)
     if len(set(names)) < len(names):
-        raise InputError("perturbations", "a name stands twice", ", ".join(names), "Name each one once.")
+        raise InputError(where, "a name stands twice", ", ".join(names), "Name each one once.")
 
     def change(images: Tensor, name: str) -> Tensor:
         if images.ndim != 4:
             given = f"{tuple(images.shape)}"
-            raise InputError("perturbations", "inputs are no images", given, "Use them on images (n b h w).")
+            raise InputError(where, "inputs are no images", given, "Use them on images (n b h w).")
         alter = never_empty(PERTURBATIONS[name])
         return alter(images) if units is None else units.to_inputs(alter(units.to_raw(images)))
 

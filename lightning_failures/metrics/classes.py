@@ -22,7 +22,7 @@ __all__ = ["ClassRow", "WorstClasses"]
 class ClassRow(NamedTuple):
     """One class, as a table shows it."""
 
-    index: int
+    label: int
     errors: int  # misclassified images of the class
     images: int
     error: float  # rate, in [0, 1]

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
 
-__all__ = ["INPUT_NAMES", "LOGIT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field"]
+__all__ = ["INPUT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field"]
 
 #: A path such as ``"image"``, ``"0"`` or ``"meta.scanner"``, a position, or a callable that takes the batch.
 Field = str | int | Callable[[Any], Any]
 
 INPUT_NAMES = ("image", "images", "img", "input", "inputs", "x", "pixel_values", "data")
 TARGET_NAMES = ("target", "targets", "label", "labels", "y", "class", "classes", "mask", "masks")
-LOGIT_NAMES = ("logits", "logit", "scores", "y_hat", "preds", "pred", "predictions", "output", "outputs")
 
 
 def read_field(source: Any, field: Field, where: str = "read_field") -> Any:

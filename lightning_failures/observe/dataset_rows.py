@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
-__all__ = ["BatchRows", "LoaderRows"]
+__all__ = ["BatchRows", "DatasetRows"]
 
 
 class BatchRows(NamedTuple):
@@ -17,7 +17,7 @@ class BatchRows(NamedTuple):
     keep: Tensor  # (n) bool, False for the duplicates that fill up an uneven shard
 
 
-class LoaderRows:
+class DatasetRows:
     """Dataset rows of the batches of one loader that goes through its dataset in order.
 
     Known for a :class:`~torch.utils.data.SequentialSampler` and an unshuffled
@@ -28,7 +28,7 @@ class LoaderRows:
         loader: the evaluation loader, as Lightning runs it.
 
     Example:
-        >>> rows = LoaderRows(DataLoader(range(5), batch_size=2))
+        >>> rows = DatasetRows(DataLoader(range(5), batch_size=2))
         >>> rows.of(2).rows
         tensor([4])
     """

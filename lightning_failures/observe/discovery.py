@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.observe.batch_fields import LOGIT_NAMES, read_field
 from lightning_failures.observe.hooks import Call
+from lightning_failures.observe.logits import named_logits
 from lightning_failures.observe.observation import Observation
 
 __all__ = ["Source", "candidate_modules", "describe", "discover_entry", "discover_logits", "returned_logits"]
@@ -42,27 +42,23 @@ def candidate_modules(module: nn.Module) -> dict[str, nn.Module]:
 
 def returned_logits(outputs: Any, images: int) -> Source | None:
     """The field of a step's output that holds logits, by a usual name; None where it returns none."""
-    fields = outputs.keys() if isinstance(outputs, Mapping) else ()
-    for name in LOGIT_NAMES:
-        if name in fields and _is_scores(read_field(outputs, name), images):
-            return Source(field=name)
-    return None
+    return next((Source(field=name) for name, value in named_logits(outputs) if _is_scores(value, images)), None)
 
 
 def discover_logits(calls: Sequence[Call], modules: Mapping[str, nn.Module], images: int) -> Source | None:
     """The head: of the linear and convolutional layers, the last that was called with one row of scores an image."""
-    heads = [call for call in calls if isinstance(modules[call.name], HEADS) and _is_scores(call.output, images)]
+    heads = [call for call in calls if isinstance(modules[call.name], HEADS) and _is_scores(call.logits, images)]
     if heads:
         return Source(layer=heads[-1].name)
-    scores = [call for call in calls if call.output is not None and call.output.ndim == 2]
-    scores = [call for call in scores if _is_scores(call.output, images)]
+    scores = [call for call in calls if call.logits is not None and call.logits.ndim == 2]
+    scores = [call for call in scores if _is_scores(call.logits, images)]
     return Source(layer=scores[-1].name) if scores else None
 
 
 def discover_entry(calls: Sequence[Call], inputs: Tensor, logits: Tensor) -> str | None:
     """The submodule that took the inputs and gave the logits, so that it can be run again on other inputs."""
     for call in reversed(calls):  # the outermost module returns last
-        if same_tensor(call.input, inputs) and same_tensor(call.output, logits):
+        if same_tensor(call.input, inputs) and same_tensor(call.logits, logits):
             return call.name
     return None
 

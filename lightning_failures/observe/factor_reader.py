@@ -9,14 +9,13 @@ from torch import Tensor
 from lightning_failures.data.factor_table import FactorTable
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.observe.batch_fields import Field, read_field
-from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.dataset_rows import DatasetRows
 
 __all__ = ["FactorReader", "FactorSource"]
 
 #: Names of columns or fields, a table, a field that holds all columns, or one field a factor.
 FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field]
 
-_WHERE = "FactorErrorMonitor(factors=...)"
 _FIELD_NAMES = ("factors", "factor", "attributes", "metadata")
 
 
@@ -34,9 +33,17 @@ class FactorReader:
             - a mapping from factor to the path or callable of its column.
         names: names of the matrix's columns, where ``factors`` is a path or callable.
         ids: path or callable into the batch that gives each image's id in the table.
+        where: the public name to put into an error.
     """
 
-    def __init__(self, factors: FactorSource, names: Sequence[str] | None = None, ids: Field | None = None) -> None:
+    def __init__(
+        self,
+        factors: FactorSource,
+        names: Sequence[str] | None = None,
+        ids: Field | None = None,
+        where: str = "FactorReader",
+    ) -> None:
+        self._where, self._where_ids = f"{where}(factors=...)", f"{where}(ids=...)"
         if isinstance(factors, str) and factors.endswith(".csv"):
             factors = FactorTable.from_frame(factors)
         self.table: FactorTable | None = factors if isinstance(factors, FactorTable) else None
@@ -58,7 +65,7 @@ class FactorReader:
         """Names of the factors; None where the batch has yet to say them."""
         return self._names
 
-    def read(self, batch: Any, images: int, rows: LoaderRows, batch_idx: int) -> Tensor:
+    def read(self, batch: Any, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
         """Factors of one batch; (n f), bool.
 
         Args:
@@ -70,19 +77,21 @@ class FactorReader:
         if self.table is not None:
             return self._from_table(batch, images, rows, batch_idx)
         if self._fields is not None:
-            return self._stack({name: read_field(batch, field, _WHERE) for name, field in self._fields.items()}, images)
+            return self._stack(
+                {name: read_field(batch, field, self._where) for name, field in self._fields.items()}, images
+            )
         if self._whole is not None:
-            return self._matrix(read_field(batch, self._whole, _WHERE), images)
+            return self._matrix(read_field(batch, self._whole, self._where), images)
         return self._by_name(batch, images)
 
-    def _from_table(self, batch: Any, images: int, rows: LoaderRows, batch_idx: int) -> Tensor:
+    def _from_table(self, batch: Any, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
         assert self.table is not None
         if self.ids is not None:
-            keys = read_field(batch, self.ids, "FactorErrorMonitor(ids=...)")
+            keys = read_field(batch, self.ids, self._where_ids)
             return self.table.rows(keys)
         if self.table.ids is not None or not rows.known:
             raise InputError(
-                _WHERE,
+                self._where,
                 "the factor table cannot be joined to the batch",
                 "a table with ids"
                 if self.table.ids is not None
@@ -91,7 +100,7 @@ class FactorReader:
             )
         if len(self.table.values) != rows.size:
             raise InputError(
-                _WHERE,
+                self._where,
                 "the factor table and the evaluation dataset differ in length",
                 f"a table of {len(self.table.values)} rows, a dataset of {rows.size} images",
                 "Pass one row a dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
@@ -113,7 +122,7 @@ class FactorReader:
             return self._matrix(matrices[0], images)
         missing = [name for name, value in columns.items() if value is None]
         raise UnknownNameError(
-            _WHERE,
+            self._where,
             "the batch does not hold the factors",
             f"no field {', '.join(map(repr, missing))}, and {len(matrices)} integer or bool tensors of shape "
             f"({images}, {len(self._names)})",
@@ -128,7 +137,7 @@ class FactorReader:
             absent = [name for name in self._names if name not in value]
             if absent:
                 raise UnknownNameError(
-                    _WHERE,
+                    self._where,
                     f"the batch has no factor {', '.join(map(repr, absent))}",
                     f"factors {', '.join(map(repr, value))}",
                     "Name factors that the batch holds.",
@@ -137,14 +146,14 @@ class FactorReader:
         matrix = torch.as_tensor(value)
         if self._names is None:
             raise InputError(
-                _WHERE,
+                self._where,
                 "the factors have no names",
                 f"a matrix {tuple(matrix.shape)}",
                 "Name its columns: names=['dark', ...].",
             )
         if matrix.shape != (images, len(self._names)):
             raise InputError(
-                _WHERE,
+                self._where,
                 "the factor columns do not match the names",
                 f"a matrix {tuple(matrix.shape)} for {images} images and {len(self._names)} names",
                 "Give one row an image and one column a name.",
@@ -156,7 +165,7 @@ class FactorReader:
         for name, column in tensors.items():
             if column.shape != (images,):
                 raise InputError(
-                    _WHERE,
+                    self._where,
                     f"the factor {name!r} does not have one value an image",
                     f"{tuple(column.shape)} for {images} images",
                     "Give one bool an image.",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from lightning_failures.errors import InputError, UnknownNameError
@@ -23,7 +24,7 @@ Pooling = Literal["mean", "class token", "channels last", "none"]
 _CLASS_TOKENS = ("cls_token", "class_token")
 
 
-def find_layers(modules: Mapping[str, nn.Module], wanted: Sequence[str]) -> dict[str, bool]:
+def find_layers(modules: Mapping[str, nn.Module], wanted: Sequence[str], where: str = "find_layers") -> dict[str, bool]:
     """The layers that some names and globs stand for, in the module's own order.
 
     A glob stands for every submodule whose last parts match it, part by part: ``"layer*"`` finds ``net.layer1`` and
@@ -33,6 +34,7 @@ def find_layers(modules: Mapping[str, nn.Module], wanted: Sequence[str]) -> dict
     Args:
         modules: the submodules that there are, by name.
         wanted: names and globs.
+        where: the public name to put into an error.
 
     Returns:
         Name -> whether it was named exactly, so that its absence from a step is an error.
@@ -56,7 +58,7 @@ def find_layers(modules: Mapping[str, nn.Module], wanted: Sequence[str]) -> dict
             unknown.append(name)
     if unknown:
         raise UnknownNameError(
-            "Probe(layers=...)",
+            where,
             f"no submodule is called {', '.join(map(repr, unknown))}",
             f"a module with {', '.join(modules) or 'no submodules'}",
             "Name submodules as module.named_modules() lists them.",
@@ -86,7 +88,7 @@ def pooling_of(modules: Mapping[str, nn.Module], name: str) -> Pooling:
     return "mean"
 
 
-def pool(value: Tensor, images: int, name: str, how: Pooling = "mean") -> Tensor:
+def pool(value: Tensor, images: int, name: str, how: Pooling = "mean", where: str = "pool") -> Tensor:
     """One row an image and view: maps (n d h w) and tokens (n t d) are averaged over their positions.
 
     Args:
@@ -94,10 +96,14 @@ def pool(value: Tensor, images: int, name: str, how: Pooling = "mean") -> Tensor
         images: number of images n.
         name: the layer's, for an error.
         how: see :data:`Pooling`.
+        where: the public name to put into an error.
+
+    Raises:
+        InputError: the layer gives other rows than those of the images.
     """
     if value.ndim < 2 or not images or not len(value) or len(value) % images:
         raise InputError(
-            "Probe(layers=...)",
+            where,
             f"the layer {name!r} does not give one row an image",
             f"{tuple(value.shape)} for {images} images",
             "Name a layer whose output keeps the images on its first axis.",
@@ -106,7 +112,8 @@ def pool(value: Tensor, images: int, name: str, how: Pooling = "mean") -> Tensor
         return value
     if value.ndim == 3:
         return value[:, 0] if how == "class token" else value.float().mean(1)
-    return value.float().flatten(1, -2).mean(1) if how == "channels last" else value.float().flatten(2).mean(2)
+    axes = "n ... d -> n d (...)" if how == "channels last" else "n d ... -> n d (...)"
+    return rearrange(value.float(), axes).mean(2)
 
 
 def _fits(name: str, glob: str) -> bool:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from lightning_failures.errors import DiscoveryError, InputError
+from lightning_failures.errors import DiscoveryError
 
 __all__ = ["Observation"]
 
@@ -23,15 +24,6 @@ class Observation:
     # layer -> (n d); (v n d) where it was called on v views; (n d h w) for the penultimate one of a segmentation model
     features: Mapping[str, Tensor] = field(default_factory=dict)
     keep: Tensor | None = None  # (n) bool, which images of the batch these are; None: all of them
-
-    def __post_init__(self) -> None:
-        if self.targets is not None and self.logits is not None and len(self.targets) != len(self.logits):
-            raise InputError(
-                "Probe",
-                "targets and logits differ in length",
-                f"targets {tuple(self.targets.shape)}, logits {tuple(self.logits.shape)}",
-                "Name the fields that belong together: targets='label', logits='net.head'.",
-            )
 
     @property
     def images(self) -> int:
@@ -93,7 +85,7 @@ class Observation:
 
         def take_views(value: Tensor) -> Tensor:
             firsts = torch.arange(0, len(value), len(keep))
-            return value[(firsts[:, None] + rows).flatten().to(value.device)]
+            return value[rearrange(firsts[:, None] + rows, "v n -> (v n)").to(value.device)]
 
         return Observation(
             self.batch,

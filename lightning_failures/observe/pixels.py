@@ -1,6 +1,7 @@
 """A few pixels of each image, for models that say something about every pixel."""
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 from lightning_failures.observe.observation import Observation
@@ -40,8 +41,8 @@ def pixel_rows(maps: Tensor, positions: Tensor) -> Tensor:
     size = torch.tensor(maps.shape[-2:])
     places = (positions * size).long().to(maps.device, non_blocking=True)
     images = torch.arange(len(maps), device=maps.device)[:, None]
-    channels_last = maps.movedim(1, -1) if maps.ndim == 4 else maps
-    return channels_last[images, places[..., 0], places[..., 1]].flatten(0, 1)
+    channels_last = rearrange(maps, "n d h w -> n h w d") if maps.ndim == 4 else maps
+    return rearrange(channels_last[images, places[..., 0], places[..., 1]], "n k ... -> (n k) ...")
 
 
 def rows_of(seen: Observation, seed: int = 0, pixels: int = 16) -> Observation:
@@ -63,7 +64,8 @@ def rows_of(seen: Observation, seed: int = 0, pixels: int = 16) -> Observation:
     places = draw_positions(seen.images, pixels, seed)
 
     def read(value: Tensor) -> Tensor:
-        return pixel_rows(value, places.repeat(len(value) // max(1, len(places)), 1, 1))
+        views = len(value) // max(1, len(places))
+        return pixel_rows(value, repeat(places, "n k place -> (views n) k place", views=views))
 
     features = {name: read(value) if value.ndim == 4 else value for name, value in seen.features.items()}
     if logits is None or labels is None or not maps:

@@ -20,8 +20,9 @@ from lightning_failures.observe.discovery import (
     no_logits,
     returned_logits,
 )
-from lightning_failures.observe.hooks import Call, Taps, first_tensor
+from lightning_failures.observe.hooks import Call, CallRecorder, first_tensor
 from lightning_failures.observe.layers import PENULTIMATE, Pooling, find_layers, pool, pooling_of
+from lightning_failures.observe.logits import find_logits
 from lightning_failures.observe.observation import Observation
 
 __all__ = ["Probe"]
@@ -41,6 +42,7 @@ class Probe:
             None: found.
         layers: names and globs of submodules whose outputs are kept as features, see
             :func:`.find_layers`; None: the input of the classifier head.
+        where: the public name to put into an error.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Probe:
         targets: Field | None = None,
         logits: Field | None = None,
         layers: str | Sequence[str] | None = None,
+        where: str = "Probe",
     ) -> None:
         self.inputs, self.targets, self.logits = inputs, targets, logits
         self.layers: tuple[str, ...] = ()
-        self.listen_also(layers or ())
+        self._where = self._layers_where = where
+        self.listen_also(layers or (), where)
         self.entry: str | None = None
         self.found: str = ""
         self.classes: int | None = None
@@ -62,7 +66,7 @@ class Probe:
         self._named: dict[str, bool] = {}
         self._maps = False
         self._poolings: dict[str, Pooling] = {}
-        self._taps: Taps | None = None
+        self._recorder: CallRecorder | None = None
         self._users: set[int] = set()
         self._seen: tuple[Any, Observation] | None = None
 
@@ -71,9 +75,9 @@ class Probe:
     def attach(self, module: nn.Module, user: object) -> None:
         """Begin to listen; hooks stay on until the last user calls :meth:`detach`."""
         self._users.add(id(user))
-        if self._taps is None:
+        if self._recorder is None:
             self._modules = self._listen_to(module)
-            self._taps = Taps(self._modules)
+            self._recorder = CallRecorder(self._modules)
 
     def detach(self, user: object) -> None:
         """Stop listening; every hook comes off when nobody listens any more."""
@@ -89,16 +93,16 @@ class Probe:
     def new_batch(self) -> None:
         """Forget the calls of the last step."""
         self._seen = None
-        if self._taps is not None:
-            self._taps.calls.clear()
+        if self._recorder is not None:
+            self._recorder.calls.clear()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Record nothing inside: for forward passes of our own."""
-        if self._taps is None:
+        if self._recorder is None:
             yield
         else:
-            with self._taps.paused():
+            with self._recorder.paused():
                 yield
 
     # -- one batch
@@ -121,7 +125,7 @@ class Probe:
         """Inputs, targets and features of a step whose logits do not matter, once the sources are settled."""
         if self._seen is not None and self._seen[0] is batch:
             return self._seen[1]
-        seen, calls = self.read_batch(batch), self._taps.calls if self._taps is not None else []
+        seen, calls = self.read_batch(batch), self._recorder.calls if self._recorder is not None else []
         if seen.empty:
             return seen
         features = self._read_features(calls, seen.images or _images_of(calls))
@@ -134,7 +138,7 @@ class Probe:
         return Observation(batch, inputs=inputs, targets=self._read_targets(None, batch, images, path)[0])
 
     def _read(self, module: nn.Module, outputs: Any, batch: Any) -> Observation:
-        calls = self._taps.calls if self._taps is not None else []
+        calls = self._recorder.calls if self._recorder is not None else []
         inputs, input_path = self._read_inputs(batch)
         images = len(inputs) if inputs is not None else _images_of(calls)
         targets, target_path = self._read_targets(outputs, batch, images, input_path)
@@ -147,6 +151,7 @@ class Probe:
         logits = self._read_logits(outputs, calls)
         if first:
             self._maps = logits is not None and logits.ndim == 4 and targets is not None and targets.ndim == 3
+        self._check_lengths(targets, logits)
         observation = Observation(
             batch, inputs, targets, None if logits is None else logits.float(), self._read_features(calls, images)
         )
@@ -163,7 +168,7 @@ class Probe:
 
     def _read_inputs(self, batch: Any) -> tuple[Tensor | None, Any]:
         path = self.inputs if self.inputs is not None else discover_inputs(batch)
-        value = None if path is None else read_field(batch, path, "Probe(inputs=...)")
+        value = None if path is None else read_field(batch, path, f"{self._where}(inputs=...)")
         return first_tensor(value), path
 
     def _read_targets(self, outputs: Any, batch: Any, images: int, inputs: Any) -> tuple[Tensor | None, Any]:
@@ -171,12 +176,21 @@ class Probe:
             path = discover_targets(batch, images, inputs)
             return (None, None) if path is None else (read_field(batch, path).detach().long(), path)
         try:
-            value = read_field(batch, self.targets, "Probe(targets=...)")
+            value = read_field(batch, self.targets, f"{self._where}(targets=...)")
         except UnknownNameError:
             if not isinstance(outputs, Mapping) or self.targets not in outputs:
                 raise
             value = outputs[self.targets]
-        return labels_of(value, "Probe(targets=...)").detach(), self.targets
+        return labels_of(value, f"{self._where}(targets=...)").detach(), self.targets
+
+    def _check_lengths(self, targets: Tensor | None, logits: Tensor | None) -> None:
+        if targets is not None and logits is not None and len(targets) != len(logits):
+            raise InputError(
+                self._where,
+                "targets and logits differ in length",
+                f"targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+                "Name the fields that belong together: targets='label', logits='net.head'.",
+            )
 
     # -- logits and features
 
@@ -194,23 +208,25 @@ class Probe:
         if self._source is None:
             return None
         if self._source.layer is None:
-            return first_tensor(read_field(outputs, self._source.field, "Probe(logits=...)"))
-        return self._only_call(self._source.layer, calls).output
+            found = find_logits(read_field(outputs, self._source.field, f"{self._where}(logits=...)"))
+            return None if found is None else found.detach()
+        return self._only_call(self._source.layer, calls).logits
 
     def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:
         features = {name: self._views(name, calls, images) for name in self._named if name != PENULTIMATE}
         head = self._head(calls) if not self.layers or PENULTIMATE in self._named else None
         if head is not None and head.input is not None:
-            features[PENULTIMATE] = pool(head.input, images, PENULTIMATE, "none" if self._maps else "mean")
+            how: Pooling = "none" if self._maps else "mean"
+            features[PENULTIMATE] = pool(head.input, images, PENULTIMATE, how, self._where)
         return features
 
     def _views(self, name: str, calls: Sequence[Call], images: int) -> Tensor:
         """Rows of a layer; those of its second call in the step, on another view, come after those of the first."""
         outputs = [call.output for call in calls if call.name == name and call.output is not None]
         if not outputs:
-            raise self._not_called_once(name, calls)
+            raise self._not_called_once(name, calls, self._layers_where)
         how: Pooling = "none" if self._maps and self._poolings[name] == "mean" else self._poolings[name]
-        rows = [pool(output, images, name, how) for output in outputs]
+        rows = [pool(output, images, name, how, f"{self._layers_where}(layers=...)") for output in outputs]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def _settle_layers(self, calls: Sequence[Call], images: int) -> None:
@@ -233,14 +249,14 @@ class Probe:
     def _only_call(self, name: str, calls: Sequence[Call]) -> Call:
         mine = [call for call in calls if call.name == name]
         if len(mine) != 1:
-            raise self._not_called_once(name, calls)
+            raise self._not_called_once(name, calls, self._where)
         return mine[0]
 
-    def _not_called_once(self, name: str, calls: Sequence[Call]) -> DiscoveryError:
+    def _not_called_once(self, name: str, calls: Sequence[Call], where: str) -> DiscoveryError:
         return DiscoveryError(
-            "Probe",
+            where,
             f"the layer {name!r} was called {sum(call.name == name for call in calls)} times in one step",
-            f"calls of {', '.join(dict.fromkeys(call.name for call in calls)) or 'no tapped layer'}",
+            f"calls of {', '.join(dict.fromkeys(call.name for call in calls)) or 'no layer with a hook'}",
             "Name a layer that is called once, or return the logits from the step and name their field: "
             "logits='logits'.",
         )
@@ -250,7 +266,7 @@ class Probe:
     def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
         modules = candidate_modules(module)
         if not self.discovered:
-            self._named = find_layers(modules, self.layers)
+            self._named = find_layers(modules, self.layers, f"{self._layers_where}(layers=...)")
             self._poolings = {name: pooling_of({"": module, **modules}, name) for name in self._named}
             return modules
         wanted = {*self._named, *([self._source.layer] if self._source and self._source.layer else [])}
@@ -263,19 +279,19 @@ class Probe:
     def _relisten(self, module: nn.Module) -> None:
         """From the second batch on, only the layers that are needed carry a hook."""
         penultimate = not self.layers or PENULTIMATE in self._named
-        if penultimate and self._source is not None and self._source.layer is None and self._taps is not None:
-            head = self._head(self._taps.calls)
+        if penultimate and self._source is not None and self._source.layer is None and self._recorder is not None:
+            head = self._head(self._recorder.calls)
             self._heads = () if head is None else (head.name,)
-        if self._taps is not None:
-            self._taps.remove()
+        if self._recorder is not None:
+            self._recorder.remove()
             self._modules = self._listen_to(module)
-            self._taps = Taps(self._modules)
+            self._recorder = CallRecorder(self._modules)
 
     def _remove(self) -> None:
         self._seen = None
-        if self._taps is not None:
-            self._taps.remove()
-            self._taps = None
+        if self._recorder is not None:
+            self._recorder.remove()
+            self._recorder = None
 
     def require_logits(self, seen: Observation, where: str) -> Tensor:
         """The logits of a batch, or the error that says what to name."""
@@ -287,8 +303,14 @@ class Probe:
         """The error for a module in which no logits were found."""
         return no_logits(where, self._modules)
 
-    def listen_also(self, layers: str | Sequence[str]) -> None:
-        """Keep the outputs of further submodules as features."""
+    def listen_also(self, layers: str | Sequence[str], where: str) -> None:
+        """Keep the outputs of further submodules as features.
+
+        Args:
+            layers: their names and globs.
+            where: the public name of who asks for them, to put into an error.
+        """
+        self._layers_where = where
         layers = (layers,) if isinstance(layers, str) else layers
         self.layers = tuple(dict.fromkeys((*self.layers, *layers)))
 

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -25,7 +26,7 @@ def mean_spectra(inputs: Tensor) -> Tensor:
         raise InputError(
             "mean_spectra", "inputs have no channel axis", str(tuple(inputs.shape)), "Give (n b), (n b t) or (n b h w)."
         )
-    return inputs.float().flatten(2).mean(2) if inputs.ndim > 2 else inputs.float()
+    return rearrange(inputs.float(), "n b ... -> n b (...)").mean(2) if inputs.ndim > 2 else inputs.float()
 
 
 @never_empty

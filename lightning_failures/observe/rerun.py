@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.functional.empty_batches import never_empty
-from lightning_failures.observe.hooks import first_tensor
+from lightning_failures.observe.logits import find_logits
+from lightning_failures.observe.undisturbed import undisturbed
 
 __all__ = ["check_rerun", "rerun"]
 
@@ -19,10 +20,10 @@ def rerun(
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     chunk: int = 64,
 ) -> Callable[[Tensor], Tensor]:
-    """A function from inputs to logits.
+    """A function from inputs to logits, which are found in what the model returns by :func:`.find_logits`.
 
-    It draws from a copy of the random state, keeps no graph and runs uncompiled; the caller has the module in the mode
-    that it wants.
+    It keeps no graph and runs :func:`.undisturbed`, but in the mode in which the module is: the step whose logits are
+    to come again may have run in a mode of the user's own.
 
     Args:
         module: the user's module.
@@ -34,14 +35,9 @@ def rerun(
 
     @never_empty
     def run(images: Tensor) -> Tensor:
-        devices = [images.device] if images.device.type == "cuda" else []
-        with (
-            torch.no_grad(),
-            torch.random.fork_rng(devices),
-            precision(),
-            torch.compiler.set_stance("force_eager"),
-        ):
-            outputs = [first_tensor(target(part)) for part in images.split(chunk)]
+        with undisturbed(module, images.device, precision, mode="own"), torch.no_grad():
+            # copies, since a model may write to its input
+            outputs = [find_logits(target(part.clone())) for part in images.split(chunk)]
         tensors = [output.float() for output in outputs if output is not None]
         if not tensors:
             raise _not_the_logits("no tensor")

@@ -1,37 +1,41 @@
-"""Gradients while training or validating, leaving nothing behind: modes, buffers and random state stay as they were."""
+"""Running a user's model while it trains or validates, leaving nothing behind."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.errors import DiscoveryError
-
-__all__ = ["input_gradient", "logits_of", "ordinary", "undisturbed", "unwrapped"]
+__all__ = ["ordinary", "undisturbed", "unwrapped"]
 
 
 @contextmanager
 def undisturbed(
-    model: nn.Module, device: torch.device, precision: Callable[[], AbstractContextManager[object]] = nullcontext
+    model: Callable[..., Any],
+    device: torch.device,
+    precision: Callable[[], AbstractContextManager[object]] = nullcontext,
+    mode: Literal["eval", "own"] = "eval",
 ) -> Iterator[None]:
-    """Run a model in ``eval`` inside, with gradients at hand, uncompiled; outside, nothing of it is changed.
+    """Run a model inside, in ``eval`` and uncompiled, with gradients at hand; outside, nothing of it is changed.
 
-    It works inside ``inference_mode`` as well. Modes, buffers, parameters and their gradients, and torch's random state
-    are bitwise the same after, also when an error is raised. Use :func:`torch.autograd.grad` inside, never
-    ``backward``.
+    The one way in which a user's model is run by us. It works inside ``inference_mode`` as well. Modes, buffers,
+    parameters and their gradients, torch's random state and the cache of mixed precision are bitwise the same after,
+    also when an error is raised. Inside use :func:`torch.autograd.grad`, never ``backward``; or ``torch.no_grad()``
+    where no gradient is wanted.
 
     Args:
-        model: the model; its own modules are used, not copies.
+        model: a module, which is used itself and not copied, or any function, which has neither modes nor buffers.
         device: where it runs, whose random state is kept.
         precision: makes the context of mixed precision, for example ``trainer.precision_plugin.forward_context``.
+        mode: ``"eval"``: all modules in evaluation mode; ``"own"``: each in the mode that it is in.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5)).train()
         >>> with torch.inference_mode(), undisturbed(net, torch.device("cpu")):
-        ...     gradient, _ = input_gradient(net, torch.ones(1, 3), lambda output: output.sum(1))
+        ...     inputs = torch.ones(1, 3, requires_grad=True)
+        ...     (gradient,) = torch.autograd.grad(net(inputs).sum(), inputs)
         >>> torch.equal(gradient[0], net[0].weight.sum(0)), net[1].training, net[0].weight.grad
         (True, True, None)
     """
@@ -44,8 +48,12 @@ def undisturbed(
         stack.enter_context(precision())
         if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and its import takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(_own_tensors(model))
-        stack.enter_context(_evaluating(model))
+        if isinstance(model, nn.Module):
+            stack.enter_context(_own_tensors(model))
+            stack.enter_context(_modes_kept(model))
+            if mode == "eval":
+                for module in model.modules():
+                    module.training = False  # by the flag, since a model's own ``train`` may do more
         yield
 
 
@@ -62,57 +70,6 @@ def ordinary(tensor: Tensor) -> Tensor:
         return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
-def logits_of(output: Any, where: str = "attribute_channels") -> Tensor:
-    """The logits in what a model returns: a tensor, the first of a sequence, or the field ``logits`` or ``out``.
-
-    Raises:
-        DiscoveryError: there is no such tensor.
-    """
-    value = output
-    if isinstance(value, Mapping):
-        value = next((value[name] for name in ("logits", "out") if name in value), None)
-    elif isinstance(getattr(value, "logits", None), Tensor):
-        value = value.logits
-    elif isinstance(value, tuple | list) and value:
-        value = value[0]
-    if not isinstance(value, Tensor):
-        raise DiscoveryError(
-            where,
-            "the model returns no logits",
-            f"a {type(output).__name__}"
-            + (f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""),
-            "Pass a module whose forward returns the logits, or a mapping with the key 'logits'.",
-        )
-    return value
-
-
-def input_gradient(
-    model: nn.Module, inputs: Tensor, score: Callable[[Tensor], Tensor], where: str = "attribute_channels"
-) -> tuple[Tensor, Tensor]:
-    """Gradient of each image's score by its own input, and the scores.
-
-    Args:
-        model: gives the logits; in ``eval``, so that an image's score depends on its own input only.
-        inputs: any shape, images first.
-        score: from logits to one score an image; (n).
-        where: the public name to put into an error.
-
-    Raises:
-        DiscoveryError: the model cuts the graph between its input and its logits.
-    """
-    leaf = inputs.detach().requires_grad_()
-    scores = score(logits_of(model(leaf), where))
-    if not scores.requires_grad:
-        raise DiscoveryError(
-            where,
-            "the logits have no gradient by the inputs",
-            "a model that detaches, or that runs under no_grad itself",
-            "Use method='ablation' or 'permutation', which need none.",
-        )
-    (gradient,) = torch.autograd.grad(scores.nansum(), leaf, allow_unused=True)
-    return torch.zeros_like(inputs) if gradient is None else gradient, scores.detach()
-
-
 def _without_cache(kind: str) -> AbstractContextManager[object]:
     """The autocast that is on, without its cache: what is cast under ``no_grad`` here is not for the user's step."""
     dtype, on = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
@@ -120,12 +77,10 @@ def _without_cache(kind: str) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """All modules in eval; by their flags, since a model's own ``train`` may do more."""
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    """Each module's own mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        for module, _ in modes:
-            module.training = False
         yield
     finally:
         for module, training in modes:
@@ -137,6 +92,7 @@ def _own_tensors(model: nn.Module) -> Iterator[None]:
     """Copies in place of all buffers, which a forward may write to, and of parameters made in ``inference_mode``."""
     copies: dict[int, Tensor] = {}
     before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    scripted: list[tuple[Tensor, Tensor]] = []
 
     def copy(tensor: Tensor) -> Tensor:
         if id(tensor) not in copies:
@@ -146,6 +102,10 @@ def _own_tensors(model: nn.Module) -> Iterator[None]:
 
     try:
         for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule):  # these refuse tensors other than their own
+                own = [buffer for buffer in module.buffers(recurse=False) if not buffer.is_inference()]
+                scripted += [(buffer, buffer.detach().clone()) for buffer in own]
+                continue
             tables: tuple[dict[str, Any], ...] = (module._buffers, module._parameters)
             for held, every in zip(tables, (True, False), strict=True):
                 before.append((held, dict(held)))
@@ -155,3 +115,6 @@ def _own_tensors(model: nn.Module) -> Iterator[None]:
         for held, tensors in before:
             held.clear()
             held.update(tensors)
+        for buffer, tensor in scripted:
+            if not torch.equal(buffer, tensor):
+                buffer.copy_(tensor)

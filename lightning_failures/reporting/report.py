@@ -53,7 +53,7 @@ def write_report(
     """
     write_findings(folder, records, where)
     write_records(Path(folder) / "records.json", records, where)
-    template = page_template(where, "lightning_failures.reporting", "report.html")
+    template = page_template(where, "lightning_failures.reporting", "report.html", sparkline=sparkline)
     page = template.render(
         title=title,
         words=sentences,

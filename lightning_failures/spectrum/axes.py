@@ -52,7 +52,7 @@ def spectral_axis(
     unit: str | None = None,
     num_channels: int | None = None,
     shape: Sequence[int] = (),
-    where: str = "attribute_channels",
+    where: str = "spectral_axis",
 ) -> Axis:
     """The axis of the channels, checked.
 
@@ -99,7 +99,7 @@ def channel_names(num_channels: int, axis: Axis | None = None) -> tuple[str, ...
     return tuple(f"{name} {axis.unit}" if axis.unit else name for name in names)
 
 
-def unit_of(unit: str, where: str = "attribute_channels") -> str:
+def unit_of(unit: str, where: str = "unit_of") -> str:
     """The unit by its usual spelling: ``"nm"``, ``"um"`` or ``"cm-1"``."""
     if unit not in UNITS:
         raise UnknownNameError(where, "no such unit", repr(unit), "Choose from 'nm', 'um' and 'cm-1'.")

@@ -75,9 +75,7 @@ BAND_SETS: dict[str, BandSet] = {
 }
 
 
-def resolve_bands(
-    bands: BandsLike, num_channels: int, axis: Axis | None = None, where: str = "attribute_channels"
-) -> Bands:
+def resolve_bands(bands: BandsLike, num_channels: int, axis: Axis | None = None, where: str = "resolve_bands") -> Bands:
     """Turn what a user calls bands into groups of channels.
 
     Args:
@@ -128,7 +126,7 @@ def resolve_bands(
     return _bands(names, members, axis)
 
 
-def tiles(num_channels: int, width: int, axis: Axis | None = None, where: str = "attribute_channels") -> Bands:
+def tiles(num_channels: int, width: int, axis: Axis | None = None, where: str = "tiles") -> Bands:
     """Neighbouring channels in groups of ``width``, the last one shorter; each channel in one group."""
     _check_width(width, num_channels, where)
     owner = torch.arange(num_channels) // width
@@ -136,7 +134,7 @@ def tiles(num_channels: int, width: int, axis: Axis | None = None, where: str = 
     return _bands(_range_names(members, axis), members, axis)
 
 
-def windows(num_channels: int, width: int, axis: Axis | None = None, where: str = "attribute_channels") -> Bands:
+def windows(num_channels: int, width: int, axis: Axis | None = None, where: str = "windows") -> Bands:
     """One window around each channel, of ``width`` channels, shorter at the ends; named by its channel."""
     _check_width(width, num_channels, where)
     place = torch.arange(num_channels)

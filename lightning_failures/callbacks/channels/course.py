@@ -5,21 +5,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["ChannelCourse", "Profile"]
+from lightning_failures.records.finding import Evidence
+from lightning_failures.spectrum.layout import Layout
+
+__all__ = ["TABLE_COLUMNS", "BandProfile", "ChannelCourse"]
+
+#: Of the table of one evaluation, see :meth:`ChannelCourse.table`; change and error in nats, from and to in the unit of
+#: the axis, pattern the mean size of a channel's correlation with a logit.
+TABLE_COLUMNS = ("epoch", "band", "from", "to", "channels", "change", "error", "share", "pattern")
 
 
 @dataclass
-class Profile:
-    """One evaluation; by band in the order of the course.
+class BandProfile:
+    """What the model depends on at one evaluation; by band in the order of the course.
 
     Args:
-        epoch: of it.
-        step: of it.
-        change: mean change of the score without the band; (g).
-        error: its standard error; (g).
+        epoch: Lightning's epoch, counted from 0.
+        step: the global step.
+        change: mean rise of the cross-entropy without the band, in nats; (g).
+        error: its standard error, in nats; (g).
         share: its size over the sum of sizes, nan where the profile is blank; (g).
-        floor: size of change that means nothing.
-        total: change without all bands; nan where the method does not give it.
+        floor: size of change that means nothing, in nats.
+        total: change without all bands, in nats; nan where the method does not give it.
     """
 
     epoch: int
@@ -45,6 +52,7 @@ class ChannelCourse:
         members: channels of each band; (g).
         positions: place of each channel on the axis; (C), by their number where there is no axis.
         unit: of the axis; None without one, or where it was not said.
+        axis: whether there is one.
         named: whether the names are worth writing into a picture.
         method: that was used.
         profiles: in the order of training.
@@ -65,10 +73,29 @@ class ChannelCourse:
     axis: bool = True
     named: bool = False
     method: str = "ablation"
-    profiles: list[Profile] = field(default_factory=list)
+    profiles: list[BandProfile] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     deviation: list[float] = field(default_factory=list)
     pattern: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, layout: Layout, method: str) -> "ChannelCourse":
+        """A course without an evaluation.
+
+        Args:
+            layout: bands and axis.
+            method: that is used.
+        """
+        axis = layout.axis
+        return cls(
+            names=list(layout.names),
+            members=layout.members,
+            positions=list(map(float, range(layout.num_channels))) if axis is None else axis.values.tolist(),
+            unit=None if axis is None else axis.unit,
+            axis=axis is not None,
+            named=layout.named,
+            method=method,
+        )
 
     @property
     def descending(self) -> bool:
@@ -119,6 +146,16 @@ class ChannelCourse:
         kept = [[channels[c] for c in row if not math.isnan(channels[c])] for row in self.members]
         return [sum(row) / len(row) if row else math.nan for row in kept]
 
+    def table(self) -> list[list[Evidence]]:
+        """The last evaluation, a row a band; columns are :data:`TABLE_COLUMNS`."""
+        last, pattern = self.profiles[-1], self.of_bands(self.pattern)
+        rows = []
+        for band, (name, channels, extent) in enumerate(zip(self.names, self.members, self.extents, strict=True)):
+            place = extent if self.axis else (min(channels), max(channels))
+            figures = last.change[band], last.error[band], last.share[band], pattern[band]
+            rows.append([last.epoch, name, *place, len(channels), *figures])
+        return rows
+
     def state_dict(self) -> dict[str, Any]:
         """Plain containers."""
         return asdict(self)
@@ -126,4 +163,4 @@ class ChannelCourse:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "ChannelCourse":
         """What :meth:`state_dict` gave."""
-        return cls(**{**state, "profiles": [Profile(**profile) for profile in state["profiles"]]})
+        return cls(**{**state, "profiles": [BandProfile(**profile) for profile in state["profiles"]]})

@@ -1,10 +1,10 @@
 """What in the spectrum a model depends on: its profile over the mean spectrum, its course, and its bands as bars."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_failures.callbacks.channels.course import ChannelCourse, Profile
+from lightning_failures.callbacks.channels.course import BandProfile, ChannelCourse
 from lightning_failures.errors import InputError
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["band_bars", "course_figure", "profile_figure", "record_bars"]
+__all__ = ["band_bars", "course_figure", "course_pictures", "profile_figure", "record_bars"]
 
 _CHANNELS = "failures/channels/"
 _LABEL = "rise of cross-entropy (nats)"
@@ -153,16 +153,27 @@ def record_bars(record: RunRecord) -> "Figure":
     )
 
 
+def course_pictures(course: ChannelCourse) -> "dict[str, Callable[[], Figure]]":
+    """The pictures of a course that has an evaluation: last word of the logged key -> what draws it."""
+    pictures: dict[str, Callable[[], Figure]] = {"profile": lambda: profile_figure(course)}
+    if len(course.profiles) > 1:
+        pictures["course"] = lambda: course_figure(course)
+    if course.method == "shapley":
+        last = course.profiles[-1]
+        pictures["shapley"] = lambda: band_bars(course.names, last.change, last.error, last.floor, last.total)
+    return pictures
+
+
 # -- parts
 
 
-def _last(course: ChannelCourse, where: str) -> Profile:
+def _last(course: ChannelCourse, where: str) -> BandProfile:
     if not course.profiles:
         raise InputError(where, "there is nothing to draw", "no evaluation", "Add a profile first.")
     return course.profiles[-1]
 
 
-def _profile(axes: "Axes", course: ChannelCourse, profile: Profile) -> None:
+def _profile(axes: "Axes", course: ChannelCourse, profile: BandProfile) -> None:
     """Filled steps from 0, and the error around their upper edge."""
     edges, change = _steps(course, profile.change)
     _, error = _steps(course, profile.error)
@@ -225,7 +236,7 @@ def _shade(axes: "Axes", course: ChannelCourse) -> None:
             )  # fmt: skip
 
 
-def _limits(axes: "Axes", course: ChannelCourse, last: Profile) -> None:
+def _limits(axes: "Axes", course: ChannelCourse, last: BandProfile) -> None:
     """Room for profile, error and floor."""
     tops = [last.floor, 0.0]
     for profile in (course.profiles[0], last):

@@ -1,6 +1,7 @@
 """What in the spectrum a model depends on, live."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor
 from lightning_failures.attribution.attribution import Method
 from lightning_failures.attribution.null_models import Null, check_null
 from lightning_failures.attribution.task import WINDOW, check_inputs
-from lightning_failures.callbacks.channels.course import ChannelCourse, Profile
-from lightning_failures.callbacks.channels.examination import ChannelExamination, How, empty_course
-from lightning_failures.callbacks.channels.pictures import COLUMNS, pictures_of, rows
+from lightning_failures.callbacks.channels.course import TABLE_COLUMNS, BandProfile, ChannelCourse
+from lightning_failures.callbacks.channels.examination import ChannelExamination, How
+from lightning_failures.callbacks.channels.figures import course_pictures
 from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
@@ -42,7 +43,8 @@ class ChannelAttributionMonitor(Monitor):
     ``change/<band>`` is the rise of the cross-entropy in nats, ``error/<band>`` its standard error, ``share/<band>``
     its size over the sum of sizes: read the share beside the change. ``floor`` is the largest rise of a model that
     knows nothing, the same with its last layer's weights shuffled; where no change passes it, shares and their
-    summaries are nan. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32 bands have
+    summaries are nan: ``largest_share``, ``effective_channels`` (1 over the sum of squared shares) and, on an axis,
+    ``centroid``. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32 bands have
     no scalars of their own, but all are in the table ``failures/channels/table``, in the heat map
     ``failures/channels/course`` (evaluation by axis) and in the profile over the mean spectrum
     ``failures/channels/profile``; Shapley values as bars in ``failures/channels/shapley``.
@@ -74,8 +76,14 @@ class ChannelAttributionMonitor(Monitor):
         options: see :class:`.Monitor`.
 
     Raises:
-        InputError: wavelengths that are not strictly monotone, bands that do not fit them, a cadence below 1.
+        InputError: wavelengths that are not strictly monotone, bands that do not fit them, a cadence below 1, fewer
+            than two images.
         UnknownNameError: no such method, target, null, unit, set of bands or band.
+
+    Example:
+        >>> monitor = ChannelAttributionMonitor([1000.0, 1100.0, 1200.0], "cm-1", {"low": (900, 1150)}, budget=0.02)
+        >>> monitor.key("share/low")
+        'failures/channels/share/low'
     """
 
     noun = "channels"
@@ -105,24 +113,18 @@ class ChannelAttributionMonitor(Monitor):
         if every_n_steps is not None and every_n_steps < 1:
             given = f"every_n_steps={every_n_steps}"
             raise InputError(_WHERE, "there is no such cadence", given, "Pass 1 or more, or None.")
-        self.wavelengths, self.unit, self.bands = wavelengths, unit, bands
-        self.how = How(method, null, channel_axis)
-        self.baseline, self.target, self.every_n_steps = baseline, target, every_n_steps
+        self.how = How(method, null, baseline, target, channel_axis)
+        self.every_n_steps = every_n_steps
+        around = WINDOW if method == "window_conditional_permutation" else None
+        self._lay_out = partial(channel_layout, bands, wavelengths=wavelengths, unit=unit, around=around, where=_WHERE)
         self.layout: Layout | None = None
-        self.examination: ChannelExamination | None = None
-        self.course: ChannelCourse | None = None
-        self._base = baseline
-        self._agreed = self._examined = False
-        self._shown: ChannelCourse | None = None
-        self._last_step = -1
-        if wavelengths is not None:
+        if wavelengths is not None:  # so that what does not fit is said at once
             self.layout = self._lay_out(len(spectral_axis(wavelengths, unit, where=_WHERE).values))
-
-    def _lay_out(self, channels: int, shape: tuple[int, ...] = ()) -> Layout:
-        around = WINDOW if self.how.method == "window_conditional_permutation" else None
-        return channel_layout(
-            self.bands, channels, self.wavelengths, self.unit, around=around, shape=shape, where=_WHERE
-        )
+        self.examination: ChannelExamination | None = None
+        self.course: ChannelCourse | None = None  #: of the evaluations of a ``fit``
+        self._shown: ChannelCourse | None = None  # that one, or one of a single evaluation outside a fit
+        self._examined = False  # whether the model was examined at this evaluation
+        self._last_step = -1  # some steps have several batches
 
     # -- the reference batch
 
@@ -155,14 +157,14 @@ class ChannelAttributionMonitor(Monitor):
         self.examining.keep(seen, logits)
 
     def _look(self, inputs: Tensor) -> None:
-        axis = check_inputs(inputs[:1].float(), self.how.channel_axis, "ablation", None, 1)
+        axis = check_inputs(inputs[:1].float(), self.how.channel_axis, "ablation", None, 1, _WHERE)
         channels = inputs.shape[axis]
         if channels > MOST_CHANNELS:
             given = f"{channels} on axis {axis} of inputs {tuple(inputs.shape)}, at most {MOST_CHANNELS}"
             fix = "Name the axis of the channels, channel_axis=..., or leave this monitor out."
             raise InputError(_WHERE, "there are more channels than a spectrum has", given, fix)
         if self.layout is None or self.layout.num_channels != channels:
-            self.layout = self._lay_out(channels, tuple(inputs.shape))
+            self.layout = self._lay_out(channels, shape=tuple(inputs.shape))
 
     # -- an examination
 
@@ -180,8 +182,8 @@ class ChannelAttributionMonitor(Monitor):
         """One baseline for all ranks: the mean over the reference images of all."""
         if trainer.world_size == 1 or self.ranks.retired or trainer.sanity_checking:
             return
-        means, batch = isinstance(self.baseline, str) and self.baseline == "mean", self.examining.batch
-        if not (self.examining.due and means) or self._agreed or batch is None:
+        means, batch = isinstance(self.how.baseline, str) and self.how.baseline == "mean", self.examining.batch
+        if not (self.examining.due and means) or batch is None:
             return
         with self.guard():
             if self.failure is None:
@@ -190,29 +192,32 @@ class ChannelAttributionMonitor(Monitor):
         description = self.ranks.first(None if self.failure or kept is None else self._describe())
         if self.ranks.retired or description is None:
             return
-        self._agreed = True
         with self.guard():
             signal = ChannelSignal(description[0].num_channels, 1).to(module.device)
             if kept is not None:
                 signal.update(kept, torch.zeros(len(kept), 1), self.how.channel_axis)
-            self._base = signal.spectra().mean
+            self.how = self.how._replace(baseline=signal.spectra().mean)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model, or keep the reason why not."""
-        self.examining.run(evaluation, self.probe.entry, lambda _, inputs: self._examine(evaluation, inputs))
+        self.examining.run(evaluation, self.probe.entry, lambda _, inputs: self.examine(evaluation, inputs))
         if not self._examined:
             self.undefined = self.examining.reasons({"largest_change": "the reference batch is empty"})
 
-    def _examine(self, evaluation: EvaluationContext, inputs: Tensor) -> None:
-        """Replace the bands of the reference batch."""
+    def examine(self, evaluation: EvaluationContext, inputs: Tensor) -> None:
+        """Replace the bands of the reference batch.
+
+        Args:
+            evaluation: that takes place.
+            inputs: this rank's part of the batch, on the module's device; (n C h w).
+        """
         batch = self.examining.batch
         assert batch is not None
         self.build(self._describe())
         assert self.examination is not None
         entry, module = self.probe.entry, evaluation.module
         net = module if entry is None else module.get_submodule(entry)
-        targets = batch.targets if self.target == "true" else None
-        self.examination.run(net, inputs, targets, max(2, self._classes), self._base, evaluation.precision)
+        self.examination.run(net, inputs, batch.targets, evaluation.precision)
         self._examined = True
 
     def on_train_batch_end(
@@ -233,7 +238,7 @@ class ChannelAttributionMonitor(Monitor):
         with self.guard(), self.probe.paused(), budget.spend():
             self._reset(now)
             if kept is not None and kept.inputs is not None and self.examining.refusal is None:
-                self._examine(now, kept.inputs.to(pl_module.device))
+                self.examine(now, kept.inputs.to(pl_module.device))
         description = self.ranks.first(None if self.failure else self.describe())
         if self.ranks.retired or description is None:
             return
@@ -245,16 +250,12 @@ class ChannelAttributionMonitor(Monitor):
 
     # -- what is logged
 
-    @property
-    def _classes(self) -> int:
+    def _describe(self) -> tuple[Layout, int]:
         batch = self.examining.batch
+        assert self.layout is not None
         assert batch is not None
         assert batch.logits is not None
-        return batch.logits.shape[1] if batch.logits.ndim > 1 else 1
-
-    def _describe(self) -> tuple[Layout, int]:
-        assert self.layout is not None
-        return self.layout, self._classes
+        return self.layout, batch.logits.shape[1] if batch.logits.ndim > 1 else 1
 
     def describe(self) -> Any:
         """Bands, axis and number of logits, where the model was examined."""
@@ -265,7 +266,7 @@ class ChannelAttributionMonitor(Monitor):
         self.layout, classes = description
         if self.examination is None:
             self.examination = ChannelExamination(self.layout, classes, self.how)
-            fresh = empty_course(self.layout, self.how.method)
+            fresh = ChannelCourse.of(self.layout, self.how.method)
             if self.course is None or (self.course.names, self.course.method) != (fresh.names, fresh.method):
                 self.course = fresh
 
@@ -275,8 +276,8 @@ class ChannelAttributionMonitor(Monitor):
         assert self.examination is not None
         assert self.course is not None
         before = self.course.profiles[-1] if self.course.profiles else None
-        self._shown = self.course if evaluation.fitting else empty_course(self.layout, self.how.method)
-        self._shown.profiles.append(Profile(evaluation.epoch, evaluation.step))
+        self._shown = self.course if evaluation.fitting else ChannelCourse.of(self.layout, self.how.method)
+        self._shown.profiles.append(BandProfile(evaluation.epoch, evaluation.step))
         values, self.undefined = self.examination.compute(self._shown, before)
         return values
 
@@ -284,13 +285,13 @@ class ChannelAttributionMonitor(Monitor):
         """Log a table, a row a band."""
         assert self._shown is not None
         key = f"failures/{self.name}/table"
-        log_table(evaluation.trainer.loggers, key, COLUMNS, rows(self._shown), evaluation.step)
+        log_table(evaluation.trainer.loggers, key, TABLE_COLUMNS, self._shown.table(), evaluation.step)
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
         """The profile, the heat map, and for Shapley values their bars."""
-        return {} if self._shown is None else pictures_of(self._shown)
+        return {} if self._shown is None else course_pictures(self._shown)
 
     # -- resume
 
@@ -312,4 +313,4 @@ def _check(method: str, target: str, null: str | None) -> None:
     for name, given, known in choices:
         if given not in known:
             raise UnknownNameError(_WHERE, f"no such {name}", repr(given), f"Choose from {known}.")
-    check_null(null)
+    check_null(null, _WHERE)

@@ -1,6 +1,6 @@
 """How the features that enter the classifier lie: neural collapse, and whether their main subspace stays."""
 
-import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.functional.similarity import overlap_since
@@ -9,17 +9,19 @@ from lightning_failures.observe.layers import PENULTIMATE
 
 __all__ = ["ClassGeometry"]
 
+#: Statistics of neural collapse that are logged. Counts stand with the layer and the predictions, and the
+#: class-distance normalised variance says what NC1 says.
+CLASS_STATISTICS = ("nc1", "nc2_norms", "nc2_angles", "nc3")
 MOST_FEATURES = 1024  # eigenvectors take longer than eigenvalues
 DIRECTIONS = 4
-NOT_LOGGED = ("images", "unlabelled", "non_finite", "classes")  # the layer's spectrum and the predictions have them
 FIRST = "no evaluation before this one, or fewer than 4 dimensions vary in one of the two"
 
 
 class ClassGeometry:
     """Neural collapse of the penultimate layer, and the overlap of its subspace with that of the previous evaluation.
 
-    ``subspace_overlap`` is of the 4 leading principal directions, from the same sums, and ``subspace_overlap_null``
-    what random ones would have; both only for at most 1024 features.
+    ``subspace_overlap`` is of the 4 leading principal directions, from the same sums; random ones would have 4 over the
+    number of features. Only for at most 1024 features.
 
     Args:
         num_classes: number of classes c.
@@ -41,27 +43,26 @@ class ClassGeometry:
         self.collapse.to(rows.device).update(rows, labels)
 
     def compute(self, head: Tensor | None) -> dict[str, Tensor]:
-        """Every statistic of the layer; of all ranks.
+        """Every statistic of the layer that is logged; of all ranks.
 
         Args:
             head: weight of the classifier's last layer; one that is no linear map of the features is left out.
         """
         shape = (self.collapse.num_classes, self.collapse.num_features)
-        flat = head.detach().flatten(1) if isinstance(head, Tensor) and head.ndim > 1 else None
+        flat = rearrange(head.detach(), "c d ... -> c (d ...)") if isinstance(head, Tensor) and head.ndim > 1 else None
         self.collapse.head = flat if flat is not None and tuple(flat.shape) == shape else None
-        found = {key: value for key, value in self.collapse.compute().items() if key not in NOT_LOGGED}
-        reasons = self.collapse.undefined
+        computed = self.collapse.compute()
+        found = {key: computed[key] for key in CLASS_STATISTICS}
+        reasons = {key: why for key, why in self.collapse.undefined.items() if key in found}
         if self.collapse.num_features <= MOST_FEATURES:
-            found |= self._overlap()
+            found["subspace_overlap"] = self._overlap()
             if found["subspace_overlap"].isnan():
                 reasons["subspace_overlap"] = FIRST
         self.undefined = {f"{key}/{PENULTIMATE}": why for key, why in reasons.items()}
         return {f"{key}/{PENULTIMATE}": value for key, value in found.items()}
 
-    def _overlap(self) -> dict[str, Tensor]:
-        width = self.collapse.num_features
-        k = min(DIRECTIONS, width)
+    def _overlap(self) -> Tensor:
         moments = self.collapse.moments  # of all ranks
         assert moments is not None
-        overlap, self.previous = overlap_since(moments, k, self.previous)
-        return {"subspace_overlap": overlap, "subspace_overlap_null": torch.full_like(overlap, k / width)}
+        overlap, self.previous = overlap_since(moments, min(DIRECTIONS, self.collapse.num_features), self.previous)
+        return overlap

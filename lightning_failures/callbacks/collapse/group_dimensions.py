@@ -1,11 +1,12 @@
 """How many dimensions the penultimate features of each class, and of the images with each factor, fill."""
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from lightning_failures.callbacks.collapse.layers import Shape
 from lightning_failures.metrics.grouped_dimension import GroupedDimension
-from lightning_failures.observe.dataset_rows import LoaderRows
+from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.term import find_term
@@ -55,7 +56,7 @@ class GroupDimensions:
             self.factors = GroupedDimension(names, self.num_features)
 
     def update(
-        self, features: Tensor, labels: Tensor | None, seen: Observation, rows: LoaderRows, batch_idx: int
+        self, features: Tensor, labels: Tensor | None, seen: Observation, rows: DatasetRows, batch_idx: int
     ) -> None:
         """Add a batch.
 
@@ -72,7 +73,8 @@ class GroupDimensions:
             members = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, rows, batch_idx))
             self.build(self.reader.names)
             assert self.factors is not None
-            members = members.repeat_interleave(len(features) // max(1, len(members)), 0)
+            pixels = len(features) // max(1, len(members))  # of one image stand together
+            members = repeat(members, "n f -> (n pixels) f", pixels=pixels)
             self.factors.to(features.device).update(features, members)
 
     def compute(self) -> dict[str, Tensor]:

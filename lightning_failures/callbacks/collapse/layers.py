@@ -1,4 +1,4 @@
-"""The metrics of the layers that are watched: how many dimensions their features fill, and which units are dormant."""
+"""The layers that are watched, in evaluations and in training: how many dimensions their features fill."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,9 +11,27 @@ from lightning_failures.metrics.dormant_units import DormantUnits
 from lightning_failures.metrics.similarity import LiDAR
 from lightning_failures.observe.observation import Observation
 
-__all__ = ["Shape", "WatchedLayer", "WatchedLayers", "alike"]
+__all__ = ["Shape", "TrainingWindow", "WatchedLayer", "WatchedLayers", "alike"]
 
+#: Statistics of a layer that are logged; its metrics compute more. Left out is what others say already: the stable rank
+#: (1 over the top-1 share), the participation ratio with its bias, the Marchenko-Pastur rank (one more count of
+#: dimensions, which no rule or picture reads), the fit of alpha (the pictures show the spectra), images for each
+#: feature (images over a constant), and the number of dormant units (their share times a constant).
+LAYER_STATISTICS = (
+    "effective_rank",
+    "rankme",
+    "participation_ratio_unbiased",
+    "top1_share",
+    "alpha",
+    "mean_cosine",
+    "feature_spread",
+    "dormant_share",
+    "lidar",
+    "images",
+    "non_finite",
+)
 MOST_FEATURES = 8192  # 0.5 GB of sums
+WINDOW = 8  # training batches, over which the weights hardly move
 
 
 class Shape(NamedTuple):
@@ -68,15 +86,15 @@ class WatchedLayer:
             self.lidar.update(*rows.chunk(2))
 
     def compute(self) -> dict[str, Tensor]:
-        """Every statistic, ``<statistic>/<layer>``; of all ranks."""
+        """Every statistic that is logged, ``<statistic>/<layer>``; of all ranks."""
         values: dict[str, Tensor] = {}
-        self.undefined = {}
+        undefined: dict[str, str] = {}
         for metric in self.metrics:
             own: dict[str, Tensor] = metric.compute()
-            # the spectrum's counts stand, since LiDAR counts pairs
-            values = {f"{key}/{self.name}": value for key, value in own.items()} | values
-            self.undefined |= {f"{key}/{self.name}": why for key, why in metric.undefined.items()}
-        return values
+            values = own | values  # the spectrum's counts stand, since LiDAR counts pairs
+            undefined |= metric.undefined
+        self.undefined = {f"{key}/{self.name}": why for key, why in undefined.items() if key in LAYER_STATISTICS}
+        return {f"{key}/{self.name}": value for key, value in values.items() if key in LAYER_STATISTICS}
 
 
 class WatchedLayers:
@@ -124,10 +142,53 @@ class WatchedLayers:
             self.layers[name].update(rows[name])
 
     def compute(self) -> dict[str, Tensor]:
-        """Every statistic of every layer; of all ranks."""
+        """Every statistic of every layer that is logged; of all ranks."""
         values: dict[str, Tensor] = {}
         self.undefined = {}
         for layer in self.layers.values():
             values |= layer.compute()
             self.undefined |= layer.undefined
         return values
+
+
+class TrainingWindow:
+    """The layers in training, over the last 8 batches before each n-th.
+
+    Args:
+        every: n; None: no batch.
+
+    Example:
+        >>> window = TrainingWindow(10)
+        >>> [(window.open, window.step()) for _ in range(10)][1:3]
+        [(False, False), (True, False)]
+    """
+
+    def __init__(self, every: int | None) -> None:
+        if every is not None and every < 1:
+            given = f"every_n_steps={every}"
+            raise InputError("CollapseMonitor", "there is no such cadence", given, "Pass 1 or more, or None.")
+        self.every = every
+        self.layers = WatchedLayers()
+        self.values: dict[str, Tensor] = {}
+        self._done = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether the batch that comes is looked at."""
+        return self.every is not None and self._done % self.every >= self.every - WINDOW
+
+    def step(self) -> bool:
+        """Count a batch; whether it is an n-th."""
+        self._done += 1
+        return self.every is not None and self._done % self.every == 0
+
+    def close(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+        """End the window: every statistic of every layer, of all ranks, which :attr:`values` keeps.
+
+        Args:
+            shapes: of the layers, for a rank that saw no batch.
+        """
+        self.layers.build(shapes)
+        self.values = self.layers.compute()
+        self.layers.reset()
+        return self.values

@@ -1,169 +1,111 @@
-"""What the logged figures about collapse mean."""
+"""What the logged figures about collapse mean: the words of the metrics that compute them, by layer."""
 
+from collections.abc import Iterable, Sequence
+
+from lightning_failures.callbacks.collapse.class_geometry import CLASS_STATISTICS
+from lightning_failures.callbacks.collapse.layers import LAYER_STATISTICS
+from lightning_failures.callbacks.collapse.parts import PREDICTION_STATISTICS
+from lightning_failures.callbacks.collapse.run_best import INITIAL
+from lightning_failures.metrics.collapse import FeatureSpectrum
+from lightning_failures.metrics.dormant_units import DormantUnits
+from lightning_failures.metrics.grouped_dimension import GroupedDimension
+from lightning_failures.metrics.kept import FeaturesKept
+from lightning_failures.metrics.layer_probes import LayerProbes
+from lightning_failures.metrics.neural_collapse import NeuralCollapse
+from lightning_failures.metrics.prediction_collapse import PredictionCollapse
+from lightning_failures.metrics.similarity import CrossLayerCKA, LiDAR, SubspaceOverlap
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
 
-_DIMENSIONS = "1 to the number of features"
-_LEANS = "describes; whether it is too low depends on the task"
+#: The figures that a run is told by.
+HEADLINES = ("kept", "effective_rank", "accuracy")
+
+
+#: What differs from the metrics' own words, where a monitor knows more or has a longer name to make of it.
+_IN_A_RUN = {
+    "kept": {
+        "meaning": "The smaller of two shares: the layer's effective rank over the most that it had, untrained or at "
+        "an earlier evaluation, and not more than the labels need; and its features' angular spread over the most that "
+        "it had. With labels, at least what a later layer kept.",
+    },
+    "participation_ratio_unbiased": {"name": "Unbiased participation ratio"},
+    "feature_spread": {"name": "Feature spread"},
+    "images": {"name": "Number of images"},
+    "non_finite": {"name": "Number of images that are not finite"},
+    "probe_accuracy/*": {
+        "direction": "where it drops from one layer to the next, information is lost; that of the penultimate layer "
+        "well above the accuracy: the head wastes what its features hold",
+    },
+}
+
+
+def _declared(terms: Iterable[Term], statistics: Sequence[str]) -> list[Term]:
+    """The terms of some statistics, in the order of these."""
+    found = {term.key: term for term in terms}
+    known = [found[statistic] for statistic in statistics if statistic in found]
+    return [term._replace(**_IN_A_RUN.get(term.key, {}), headline=term.key in HEADLINES) for term in known]
+
+
+def _detail(term: Term, form: str, name: str, meaning: str) -> Term:
+    """The same figure at another time."""
+    return term.of(form, name)._replace(meaning=f"{meaning} {term.meaning}", headline=False)
+
+
+_LAYER = _declared((*FeatureSpectrum.terms, *DormantUnits.terms, *LiDAR.terms), LAYER_STATISTICS)
+_PREDICTIONS = _declared(PredictionCollapse.terms, PREDICTION_STATISTICS)
+_CLASSES = _declared(NeuralCollapse.terms, CLASS_STATISTICS)
+_KEPT = _declared(FeaturesKept.terms, ("kept", "dimensions_kept", "spread_kept"))
+(_GROUP,) = _declared(GroupedDimension.terms, ("dimension/*",))
+(_OVERLAP,) = _declared(SubspaceOverlap.terms, ("overlap",))
 
 TERMS: tuple[Term, ...] = (
-    Term(
-        "effective_rank/*",
-        "Effective rank of a layer",
-        "Exponential of the entropy of the covariance eigenvalues: along how many directions its features vary.",
-        _DIMENSIONS,
-        _LEANS,
+    *(term.of("{}/*") for term in _KEPT),
+    *(term.of("{}/*", "{} of a layer") for term in _LAYER),
+    *(
+        _detail(term, "initial/{}/*", "{} of a layer before training", "Of the untrained network, on a few images.")
+        for term in _LAYER
+        if term.key in INITIAL
     ),
-    Term(
-        "rankme/*",
-        "RankMe of a layer",
-        "The same from the singular values of the uncentred features, logged because published figures use it.",
-        _DIMENSIONS,
-        _LEANS,
+    *(
+        _detail(term, "train/{}/*", "{} of a layer in training", "Of the features in the last 8 training batches.")
+        for term in _LAYER
     ),
-    Term(
-        "participation_ratio_unbiased/*",
-        "Participation ratio of a layer, unbiased",
-        "Squared sum of the covariance eigenvalues over the sum of their squares, corrected for the number of images.",
-        _DIMENSIONS,
-        _LEANS,
+    *_declared(LayerProbes.terms, [term.key for term in LayerProbes.terms]),
+    *(term.of("{}/*") for term in _CLASSES),
+    _OVERLAP._replace(
+        key="subspace_overlap/*",
+        name="Overlap with the evaluation before",
+        meaning="How much of the 4 leading principal directions of a layer's features is that of the evaluation "
+        "before. Random directions have 4 over the number of features.",
+        direction="1: the subspace stays; near 4 over the number of features: it is another one",
+        when_nan="no evaluation before this one, or fewer than 4 dimensions vary in one of the two",
     ),
-    Term(
-        "top1_share/*",
-        "Top-1 share of a layer",
-        "Share of the features' variance along the one strongest direction.",
-        "0 to 1",
-        "1: the features vary along one direction only",
+    *_PREDICTIONS,
+    _GROUP._replace(
+        key="class_dimension/*",
+        name="Dimensions of a class",
+        meaning="Participation ratio of the penultimate features of one class, without the bias of few images.",
+        direction="shrinks as classes become points (neural collapse)",
     ),
-    Term(
-        "logit_effective_rank",
-        "Effective rank of the logits",
-        "Along how many directions the centred logits vary. It cannot tell by itself whether predictions are "
-        "one-dimensional; the exchange above can.",
-        "1 to classes minus 1",
-        "describes",
+    _GROUP._replace(
+        key="class_dimension/smallest",
+        name="Dimensions of the smallest class",
+        meaning="That of the class whose features fill fewest dimensions.",
+        direction="shrinks as classes become points (neural collapse)",
     ),
-    Term(
-        "logit_top1_share",
-        "Top-1 share of the logits",
-        "Share of the centred logits' variance along the one strongest direction.",
-        "0 to 1",
-        "describes",
+    _GROUP._replace(
+        key="class_dimension/median",
+        name="Dimensions of a middle class",
+        meaning="Median of the dimensions of the classes.",
+        direction="shrinks as classes become points (neural collapse)",
     ),
-    Term(
-        "label_effective_rank",
-        "Effective rank of the labels",
-        "The same for the labels: what the logits of a classifier that is always right would reach.",
-        "1 to classes minus 1",
-        "the reference for the logits",
+    _GROUP._replace(
+        key="factor_dimension/*",
+        name="Dimensions of a factor",
+        meaning="Participation ratio of the penultimate features of the images that carry the factor, without the bias "
+        "of few images.",
+        direction="far below that of other factors: these images look alike to the network",
     ),
-    Term(
-        "effective_classes",
-        "Effective predicted classes",
-        "Exponential of the entropy of the predicted classes.",
-        "1 to the number of classes",
-        "1: everything is put into one class",
-    ),
-    Term(
-        "label_classes",
-        "Effective classes of the labels",
-        "Exponential of the entropy of the labels' classes.",
-        "1 to the number of classes",
-        "the reference for the effective predicted classes",
-    ),
-    Term(
-        "class_share",
-        "Classes in use",
-        "Effective predicted classes beyond one, over those of the labels beyond one.",
-        "0 upwards",
-        "0: everything is put into one class; 1: as many as the labels have",
-    ),
-    Term(
-        "kept/*",
-        "What a layer kept",
-        "The smaller of two shares: the layer's effective rank over the most that it had, untrained or at an earlier "
-        "evaluation, and not more than the labels need; and its features' angular spread over the most that it had.",
-        "0 to 1",
-        "near 0: the representation collapsed",
-    ),
-    Term(
-        "initial/*",
-        "Before training",
-        "The same figures of the untrained network, on a few images.",
-        "as the figure itself",
-        "a reference",
-    ),
-    Term(
-        "nc1/*",
-        "Neural collapse, variability (NC1)",
-        "Variance within the classes against that between their means.",
-        "0 upwards",
-        "near 0: each class is one point, as at the end of long training",
-    ),
-    Term(
-        "dormant_share/*",
-        "Dormant units of a layer",
-        "Share of units whose mean size is at most 2.5% of the layer's.",
-        "0 to 1",
-        "lower is better",
-    ),
-    Term(
-        "probe_accuracy/*",
-        "Probe of a layer",
-        "Accuracy of a closed-form linear model of the layer's features, fitted on every other validation image and "
-        "tested on the rest.",
-        "0 to 1",
-        "where it drops from one layer to the next, information is lost",
-    ),
-    Term(
-        "lidar/*",
-        "LiDAR of a layer",
-        "Dimensions that tell images apart beyond what two views of one image differ by.",
-        _DIMENSIONS,
-        "higher is better",
-    ),
-    Term(
-        "dominant_excess",
-        "Dominant excess",
-        "Largest excess of a class among the predictions over its share among the labels.",
-        "0 to 1",
-        "lower is better",
-    ),
-    Term(
-        "marginal_perplexity",
-        "Marginal perplexity",
-        "Exponential of the entropy of the mean predicted probabilities.",
-        "1 to the number of classes",
-        "1: all probability on one class",
-    ),
-    Term(
-        "class_dimension/*",
-        "Dimensions of a class",
-        "Participation ratio of the features of one class, without the bias of few images; smallest: of the class that "
-        "fills fewest.",
-        _DIMENSIONS,
-        "shrinks as classes become points (neural collapse)",
-    ),
-    Term(
-        "factor_dimension/*",
-        "Dimensions of a factor",
-        "Participation ratio of the features of the images that carry the factor, without the bias of few images.",
-        _DIMENSIONS,
-        "far below that of other factors: these images look alike to the network",
-    ),
-    Term(
-        "cka/*",
-        "Similarity of two layers",
-        "Linear centred kernel alignment of their features on the same images.",
-        "0 to 1",
-        "near 1: the later layer adds little",
-    ),
-    Term(
-        "chance",
-        "Chance",
-        "Accuracy of always naming the most frequent class.",
-        "0 to 1",
-        "an accuracy near it means that nothing was learned yet",
-    ),
+    *_declared(CrossLayerCKA.terms, ("cka/*",)),
 )

@@ -58,7 +58,7 @@ class FactorErrorMonitor(Monitor):
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
-        self.reader = FactorReader(factors, names, ids)
+        self.reader = FactorReader(factors, names, ids, type(self).__name__)
         self.metric: FactorErrorRatio | None = None
         self.classes: WorstClasses | None = None
         self.spillover: Spillover | None = None

@@ -58,7 +58,7 @@ class PerturbationMonitor(Monitor):
         super().__init__(**options)
         self.examining = ReferenceExamination(_WHERE, images=images or 2, budget=budget, every_n_epochs=every_n_epochs)
         self.names = tuple(PERTURBATIONS if names is None else names)
-        perturbations(self.names)  # a wrong name is an error here, not at the first evaluation
+        perturbations(self.names, where=_WHERE)  # a wrong name is an error here, not at the first evaluation
         self.denormalize = denormalize
         self.whole = images is None
         self.metric = PairedErrorRatio(list(self.names))
@@ -102,7 +102,7 @@ class PerturbationMonitor(Monitor):
 
     def _compare(self, model: Callable[[Tensor], Tensor], inputs: Tensor, clean: Tensor, target: Tensor) -> None:
         if self._changes is None:
-            self._changes = perturbations(self.names, raw_units(self.denormalize, inputs))
+            self._changes = perturbations(self.names, raw_units(self.denormalize, inputs, _WHERE), _WHERE)
         for column, change in enumerate(self._changes.values()):
             # each name is a factor that all of its own changed images carry
             carried = torch.zeros(len(target), len(self.names), dtype=torch.bool, device=target.device)

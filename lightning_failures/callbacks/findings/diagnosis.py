@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
+from lightning_failures.callbacks.findings.named_rules import rules_under_name
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
@@ -43,7 +44,8 @@ class FailureDiagnosis(Callback):
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
     alert where the logger has alerts, and reported at the end of the run; the worst factor and the newest finding stand
-    in the progress bar.
+    in the progress bar. A monitor with a name of its own has the rules of its noun too, each called
+    ``"<rule> (<name>)"``.
 
     Args:
         rules: the rules to apply: a list or a YAML file, see :func:`.read_rules`;
@@ -111,6 +113,14 @@ class FailureDiagnosis(Callback):
 
     # -- Lightning's hooks
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give each monitor with a name of its own the rules of its noun, as they are by then."""
+        for monitor in monitors_of(trainer):
+            if monitor.name != monitor.noun:
+                known = {rule.name for rule in self.rules}
+                copies = rules_under_name(self.rules, monitor.noun, monitor.name)
+                self.rules = (*self.rules, *(rule for rule in copies if rule.name not in known))
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; say so where nothing will ever be evaluated."""
         self._began = time.perf_counter()
@@ -150,8 +160,8 @@ class FailureDiagnosis(Callback):
         last = self.record.evaluations[-1:]
         if resumed and [(e.epoch, e.step) for e in last] == [(trainer.current_epoch, trainer.global_step)]:
             return False  # this evaluation is in the checkpoint that the run went on from
-        self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         values = self._freshness.fresh_values(trainer)
+        self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
         if values and trainer.is_global_zero:
             self._say_unknown(list(self._freshness.values(trainer)))
@@ -275,7 +285,7 @@ class FailureDiagnosis(Callback):
                 warnings.warn(text, FailuresWarning, stacklevel=2)
 
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
-        name = type(monitor).__name__
+        name = type(monitor).__name__ + ("" if monitor.name == monitor.noun else f" ({monitor.name})")
         if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in self.history):
             return
         self.history.append(

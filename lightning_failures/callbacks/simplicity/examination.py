@@ -13,7 +13,7 @@ from lightning_failures.functional.interchange import Level
 from lightning_failures.interventions.changes import (
     Change,
     RawUnits,
-    Swap,
+    Transplant,
     retention_changes,
     ring_changes,
     total_absorbance_swap,
@@ -24,7 +24,7 @@ from lightning_failures.interventions.interventions import (
     patch_logits,
     predict_changed,
     predict_clones,
-    predict_swapped,
+    predict_transplants,
 )
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.cues import CueSwap
@@ -155,7 +155,7 @@ class Examination:
         swapped = interchange(model, inputs, inputs[donors], self.reference.image[:, :1])
         self.metrics["headline"].update(own, own[donors], swapped)
         if self.swaps:
-            swapped = predict_swapped(model, inputs, inputs[donors], self.swaps)
+            swapped = predict_transplants(model, inputs, inputs[donors], self.swaps)
             self.swap.update(own, own[donors], swapped)
 
     def _image_ranks(self, seen: Outputs) -> None:
@@ -230,7 +230,7 @@ def _named(part: str, key: str) -> str | None:
     return None if key in ("accuracy", "chance") else key
 
 
-def _swaps(units: RawUnits, channels: int) -> dict[str, Swap]:
+def _swaps(units: RawUnits, channels: int) -> dict[str, Transplant]:
     if channels != 3:
         return {"total_absorbance": total_absorbance_swap(units)}
 

@@ -1,4 +1,4 @@
-"""What a run's layers had at its start and at their best: what collapse is measured against."""
+"""What a run's layers had before training and at their best: what collapse is measured against."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,33 +9,33 @@ from torch import Tensor
 
 from lightning_failures.functional.kept import Best, better, kept, kept_onwards
 
-__all__ = ["CollapseReference"]
+__all__ = ["RunBest"]
 
-#: Statistics of the untrained network that are logged beside those of each evaluation.
-INITIAL = ("effective_rank", "participation_ratio_unbiased", "top1_share", "mean_cosine")
+#: Statistics of the untrained network that are logged beside those of each evaluation: what layers are measured by.
+INITIAL = ("effective_rank", "mean_cosine")
 NOTHING = "no earlier evaluation of this run to compare with, and no sanity check of the untrained network"
 FEW = "too few finite images, or a layer without variance from the start"
 
 
-class CollapseReference:
+class RunBest:
     """Compares each layer with the network before training and with its own best evaluation so far.
 
     See :func:`.kept`; with labels, see :func:`.kept_onwards`. The untrained network is seen on few images, on which its
     effective rank reads too low, never too high: what is kept then reads too high, which is the silent side.
 
     Example:
-        >>> reference = CollapseReference()
-        >>> reference.start({"effective_rank/a": 8.0, "mean_cosine/a": 0.2})
+        >>> best = RunBest()
+        >>> best.start({"effective_rank/a": 8.0, "mean_cosine/a": 0.2})
         >>> now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.6}
-        >>> reference.compare(["a"], now)["kept/a"]
+        >>> best.compare(["a"], now)["kept/a"]
         0.25
-        >>> round(reference.compare(["a"], now, label_rank=3.0)["kept/a"], 3)
+        >>> round(best.compare(["a"], now, label_rank=3.0)["kept/a"], 3)
         0.5
     """
 
     def __init__(self) -> None:
-        self.initial: dict[str, float] = {}
-        self.best: dict[str, float] = {}
+        self.initial: dict[str, float] = {}  # before training
+        self.most: dict[str, float] = {}  # so far
 
     def start(self, values: Mapping[str, float], compare: bool = True) -> None:
         """Take the statistics of the network before training, ``<statistic>/<layer>``.
@@ -58,7 +58,7 @@ class CollapseReference:
             values: the statistics of an evaluation.
             label_rank: effective rank of the labels; nan without labels.
         """
-        shares = kept(*_measures(layers, values), self._best_of(layers), label_rank)
+        shares = kept(*_measures(layers, values), self._most_of(layers), label_rank)
         if label_rank > 0:
             shares = shares._replace(kept=kept_onwards(shares.kept))
         columns = {"dimensions_kept": shares.dimensions, "spread_kept": shares.spread, "kept": shares.kept}
@@ -70,24 +70,24 @@ class CollapseReference:
 
     def why(self, layer: str) -> str:
         """Why a comparison is nan."""
-        return FEW if f"dimensions/{layer}" in self.best else NOTHING
+        return FEW if f"dimensions/{layer}" in self.most else NOTHING
 
     def remember(self, layer: str, values: Mapping[str, float]) -> None:
         """Let an evaluation count among those that later ones are compared with."""
-        best = better(self._best_of([layer]), *_measures([layer], values))
+        best = better(self._most_of([layer]), *_measures([layer], values))
         found = {f"{name}/{layer}": float(value) for name, value in best._asdict().items()}
-        self.best |= {key: value for key, value in found.items() if not math.isnan(value)}
+        self.most |= {key: value for key, value in found.items() if not math.isnan(value)}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {"initial": dict(self.initial), "best": dict(self.best)}
+        return {"initial": dict(self.initial), "most": dict(self.most)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the checkpoint stood."""
-        self.initial, self.best = dict(state["initial"]), dict(state["best"])
+        self.initial, self.most = dict(state["initial"]), dict(state["most"])
 
-    def _best_of(self, layers: Sequence[str]) -> Best:
-        return Best(*(_column(f"{name}/{{}}", layers, self.best) for name in Best._fields))
+    def _most_of(self, layers: Sequence[str]) -> Best:
+        return Best(*(_column(f"{name}/{{}}", layers, self.most) for name in Best._fields))
 
 
 def _measures(layers: Sequence[str], values: Mapping[str, float]) -> tuple[Tensor, Tensor]:
