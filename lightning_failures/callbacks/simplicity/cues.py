@@ -132,7 +132,7 @@ class CueWatch:
             metric.to(device).reset()
 
     def update(self, logits: Tensor, cues: Mapping[str, Tensor], target: Tensor) -> None:
-        """Add rows (n c), the cues (n) by name, and classes (n), int64."""
+        """Add logits (n c), the cues (n) by name, and classes (n), int64."""
         for name, metric in self.metrics.items():
             metric.update(logits, cues[name], target)
 
