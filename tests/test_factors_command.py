@@ -42,7 +42,9 @@ def test_two_models_are_measured_compared_printed_and_drawn(
     assert summary.keys() == {"models", "paired"}
     assert list(summary["models"]) == ["weak", "strong"]
     weak = summary["models"]["weak"]
-    assert weak.keys() == {"images", "error", "factors", "worst", "calibration"}
+    assert weak.keys() == {
+        *("images", "error", "factors", "worst", "calibration", "together", "added_error", "trends", "classes")
+    }
     assert list(weak["factors"]) == ["dark", "scanner=A", "scanner=B"]
     assert list(weak["factors"]["dark"]) == [
         *("error_ratio", "low", "high", "p_value", "images", "errors", "standardised", "mantel_haenszel")
@@ -64,6 +66,49 @@ def test_two_models_are_measured_compared_printed_and_drawn(
     assert "weak: hardest is dark, " in printed
     assert "Predictions of images without annotations, left out: strong 1." in printed
     assert "weak against strong: " in printed
+
+
+def test_what_is_hard_beside_single_factors_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors only where it is dark and blurred at once, and in small images; all of them in class 3."""
+    images, predictions = [], []
+    for row in range(240):
+        dark, blurred, size = row % 2, row // 2 % 2, row % 60
+        wrong = (dark and blurred and row % 3 > 0) or size < 10
+        label = 3 if wrong else row % 3
+        images.append([f"{row}.png", label, dark, blurred, size])
+        predictions.append([f"{row}.png", (label + wrong) % 4, 0.9])
+    annotations = write(tmp_path / "own.csv", ["file_name", "class", "dark", "blurred", "size"], images)
+    model = write(tmp_path / "net.csv", HEADER, predictions)
+    factors([model], annotations=str(annotations), edges=["size=10,30"], json=tmp_path / "net.json")
+    net = json.loads((tmp_path / "net.json").read_text())["models"]["net"]
+    assert list(net["factors"]) == ["dark", "blurred", "size<10", "10<=size<30", "size>=30"]
+    both = [row for row in range(240) if row % 2 and row // 2 % 2]
+    wrong = [row for row in both if row % 3 > 0 or row % 60 < 10]
+    assert net["together"]["dark&blurred"]["images"] == len(both) == 60
+    assert net["together"]["dark&blurred"]["errors"] == len(wrong)
+    assert net["together"]["size<10&size>=30"]["error_ratio"] is None
+    assert net["trends"]["size"]["trend"] < 0
+    assert net["trends"]["size"]["p_value"] < 0.001
+    (hardest, *_) = net["classes"]
+    assert (hardest["class"], hardest["errors"], hardest["error"]) == (3, hardest["images"], 1.0)
+    assert net["added_error"]["dark"] > 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "net: errors fall with size (p < 0.001, AUC 0." in printed
+    assert f"net: hardest classes: 3 ({hardest['errors']} of {hardest['images']} wrong)" in printed
+    assert "net: hardest together are dark and blurred, " in printed
+    assert "on 60 images (" in printed
+
+
+def test_two_factors_are_not_told_of_where_chance_explains_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [[f"{row}.png", 0, row % 2, row // 2 % 2] for row in range(60)]
+    predictions = [[f"{row}.png", int(row % 7 == 0), 0.9] for row in range(60)]
+    annotations = write(tmp_path / "own.csv", ["file_name", "class", "dark", "blurred"], images)
+    factors([write(tmp_path / "net.csv", HEADER, predictions)], annotations=str(annotations))
+    printed = capsys.readouterr().out
+    assert "hardest together" not in printed
+    assert "net: hardest classes: 0 (9 of 60 wrong)" in printed
 
 
 def test_one_model_is_printed_with_all_its_figures(study: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def test_annotations_that_cannot_be_used_are_refused(study: dict[str, Path], tmp
         "Write file_name, class, and a column a factor."
     )
     never = write(tmp_path / "never.csv", ["file_name", "class", "dark"], [["000.png", 1, 0]])
-    fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class."
+    fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class; cut others with --edges."
     assert run(study, annotations=str(never)) == (
         f"factors: no image carries these factors; given dark in 1 rows of {never}. {fix}"
     )
@@ -144,3 +144,18 @@ def test_a_file_that_cannot_be_written_is_refused(study: dict[str, Path], tmp_pa
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match=r"factors: a file cannot be written; given .*taken/summary\.json: "):
         factors([study["weak"]], annotations=str(study["annotations"]), json=tmp_path / "taken" / "summary.json")
+
+
+@pytest.mark.parametrize("text", ["size", "size=", "size=16,big", "=16"])
+def test_edges_that_cannot_be_read_are_refused(study: dict[str, Path], text: str) -> None:
+    assert run(study, edges=[text]) == (
+        f"factors: edges that cannot be read; given {text!r}. Write COLUMN=VALUE,VALUE: size=16,32."
+    )
+
+
+def test_edges_of_a_column_that_is_not_there_are_refused(study: dict[str, Path]) -> None:
+    assert "size" in run(study, edges=["size=16"])
+    assert run(study, annotations="imagenet-x", edges=["size=16"]) == (
+        "factors: ImageNet-X has no continuous factors to cut; given size. "
+        "Leave --edges out, or pass annotations of your own."
+    )

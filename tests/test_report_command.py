@@ -69,7 +69,7 @@ def test_a_factor_whose_name_holds_a_slash_does_not_pass(tmp_path, capsys):
     record = healthy()
     values = record.evaluations[-1].values
     values |= {"failures/factors/high/CD8+%2FCD4-": 9.0, "failures/factors/high/size<16": 1.0}
-    write_report(tmp_path, [record])
+    write_report(tmp_path, [record], COLUMNS)
     constraints = ["failures/factors/high/CD8* <= 8", 'failures/factors/high/"CD8+/CD4-" <= 8']
     constraints += ["failures/factors/high/size<16 <= 2"]
     assert main(["report", str(tmp_path), "--require", *constraints]) == 1

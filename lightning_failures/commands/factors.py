@@ -1,6 +1,7 @@
 """Which kinds of image models fail on, from files of their predictions."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,8 @@ __all__ = ["factors"]
 WHERE = "factors"
 #: What the summary says of each factor.
 STATISTICS = ("error_ratio", "low", "high", "p_value", "images", "errors", "standardised", "mantel_haenszel")
+TOGETHER = ("error_ratio", "low", "images", "errors", "phi")
+TRENDS = ("trend", "p_value", "error_auc")
 PAIRED = ("ratio", "low", "high", "mcnemar_p")
 
 
@@ -25,6 +28,7 @@ def factors(
     annotations: str = "imagenet-x",
     which: Literal["top", "multi"] = "top",
     error: Literal["class", "metaclass", "real", "real_class"] = "class",
+    edges: list[str] | None = None,
     prototypes: bool = False,
     reference: str | None = None,
     profiles: Path | None = None,
@@ -44,6 +48,7 @@ def factors(
         which: of ImageNet-X, the one most prominent factor of an image, or all of them.
         error: what is wrong: another class; a class of another metaclass; none of the real labels, where images without
             any are left out; real_class counts these as wrong, as ImageNet-X does.
+        edges: where continuous columns of the annotations are cut into factors, such as size=16,32.
         prototypes: keep the prototypes of each class, which ImageNet-X leaves out.
         reference: name of the model that all others are compared with, image by image.
         profiles: a CSV file of published accuracies, a row a model, to see how unusual a factor is at equal accuracy.
@@ -69,18 +74,19 @@ def factors(
             compare,
             find_errors,
             measure,
+            read_edges,
             read_images,
         )
-        from lightning_failures.commands.model_tables import print_models, print_pairs
+        from lightning_failures.commands.model_tables import print_hardest, print_models, print_pairs
         from lightning_failures.data.predictions import read_predictions
 
         if plot is not None:
             check_figure(WHERE, plot.suffix, models)
-        images = read_images(WHERE, annotations, which, prototypes)
+        images = read_images(WHERE, annotations, which, prototypes, read_edges(WHERE, edges or ()))
         names = images.table.names
         read = [read_predictions(path, images.table, images.num_classes, WHERE) for path in predictions]
         errors = find_errors(WHERE, images, read, error)
-        measured = [measure(each, names) for each in errors]
+        measured = [measure(each, names, images.edges) for each in errors]
         if profiles is not None:
             for each, wrong in zip(measured, errors, strict=True):
                 add_residuals(each, wrong, names, profiles, WHERE)
@@ -90,10 +96,12 @@ def factors(
             pairs = {each.model: compare(each, baseline, names) for each in errors if each is not baseline}
     values = {each.model: each.values for each in measured}
     if json is not None:
-        write_json(WHERE, json, _summary(measured, pairs, names))
+        write_json(WHERE, json, _summary(measured, pairs, names, list(images.edges)))
     if plot is not None:
         write_file(WHERE, plot, compare_models(values, names, plot.suffix))
     print_models(console, values, names)
+    for each in measured:
+        print_hardest(console, each, names, list(images.edges))
     if unused := {each.model: each.unused for each in read if each.unused}:
         counts = ", ".join(f"{model} {count:,}" for model, count in unused.items())
         console.print(f"Predictions of images without annotations, left out: {counts}.\n", style="dim")
@@ -116,11 +124,14 @@ def _names(predictions: Sequence[Path], reference: str | None) -> list[str]:
 
 
 def _summary(
-    measured: "Sequence[ModelStatistics]", pairs: Mapping[str, Mapping[str, float]], names: Sequence[str]
+    measured: "Sequence[ModelStatistics]",
+    pairs: Mapping[str, Mapping[str, float]],
+    names: Sequence[str],
+    continuous: Sequence[str],
 ) -> dict[str, Any]:
     """All statistics, by model and factor."""
     models = {}
-    for model, values, worst, worst_shrunk in measured:
+    for model, values, worst, worst_shrunk, together, trends, classes in measured:
         placed = [key for key in ("matched_residual",) if f"{key}/{names[0]}" in values]
         models[model] = {
             "images": int(values["images/all"]),
@@ -136,6 +147,13 @@ def _summary(
                 key: {name: _value(values, key, name) for name in ("all", *names)}
                 for key in ("calibration_error", "overconfidence")
             },
+            "together": {
+                f"{one}&{other}": {key: _value(together, key, f"{one}&{other}") for key in TOGETHER}
+                for one, other in combinations(names, 2)
+            },
+            "added_error": {name: _value(together, "risk_difference", name) for name in names},
+            "trends": {name: {key: _value(trends, key, name) for key in TRENDS} for name in continuous},
+            "classes": [dict(zip(("class", *row._fields[1:]), row, strict=True)) for row in classes],
         }
     paired = {
         model: {name: {key: _value(values, key, name) for key in PAIRED} for name in names}

@@ -1,6 +1,6 @@
 """Statistics of models by factor for the ``factors`` command: annotated images, errors, and what these say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,11 +14,15 @@ from lightning_failures.data.predictions import Predictions
 from lightning_failures.data.published_profiles import read_profiles
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
+from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.profile import matched_residual
 from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
 from lightning_failures.metrics.calibration import FactorCalibration
+from lightning_failures.metrics.classes import ClassRow, WorstClasses
 from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.metrics.interaction import FactorInteraction
 from lightning_failures.metrics.paired import PairedErrorRatio
+from lightning_failures.metrics.trend import FactorTrend
 
 __all__ = [
     "ErrorType",
@@ -29,11 +33,17 @@ __all__ = [
     "compare",
     "find_errors",
     "measure",
+    "read_edges",
     "read_images",
 ]
 
 ErrorType = Literal["class", "metaclass", "real", "real_class"]
 IMAGENET_CLASSES = 1000
+#: Classes of the highest error rates that are told of.
+MOST_CLASSES = 5
+AT_ONCE = 4096  # images whose products of factors are in memory at a time
+
+Edges = Mapping[str, Sequence[float]]
 
 
 class Images(NamedTuple):
@@ -43,6 +53,8 @@ class Images(NamedTuple):
     classes: Tensor  # (n) int64, the true classes
     num_classes: int | None  # of ImageNet; None: whatever the files hold
     imagenet: bool
+    edges: Edges  # where continuous columns are cut, by their names
+    values: Tensor  # (n k) float64, of these columns
 
 
 class ModelErrors(NamedTuple):
@@ -53,6 +65,7 @@ class ModelErrors(NamedTuple):
     confidence: Tensor  # (n) float64
     classes: Tensor  # (n) int64, the true classes
     factors: Tensor  # (n f) bool
+    values: Tensor  # (n k) float64, of the continuous columns
 
     @property
     def counts(self) -> FactorCounts:
@@ -67,13 +80,38 @@ class ModelStatistics(NamedTuple):
     values: dict[str, float]
     worst: str | None  # the factor behind error_ratio/worst
     worst_shrunk: str | None  # the factor behind error_ratio/worst_shrunk
+    together: dict[str, float]  # of each two factors, by the keys of FactorInteraction, and low/<pair>
+    trends: dict[str, float]  # of continuous columns, by the keys of FactorTrend
+    classes: list[ClassRow]  # those of the highest error rates, worst first
 
 
-def read_images(where: str, annotations: str, which: Which, prototypes: bool) -> Images:
+def read_edges(where: str, edges: Sequence[str]) -> dict[str, list[float]]:
+    """Where continuous columns are cut, from texts such as ``size=16,32``.
+
+    Example:
+        >>> read_edges("factors", ["size=16,32"])
+        {'size': [16.0, 32.0]}
+    """
+    found = {}
+    for text in edges:
+        name, _, cuts = text.rpartition("=")
+        try:
+            found[name] = [float(cut) for cut in cuts.split(",")]
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError(where, "edges that cannot be read", repr(text), "Write COLUMN=VALUE,VALUE: size=16,32.")
+    return found
+
+
+def read_images(where: str, annotations: str, which: Which, prototypes: bool, edges: Edges) -> Images:
     """The annotations of ImageNet-X, or of a CSV file with the columns ``file_name``, ``class`` and the factors."""
     if annotations == "imagenet-x":
+        if edges:
+            fix = "Leave --edges out, or pass annotations of your own."
+            raise InputError(where, "ImageNet-X has no continuous factors to cut", ", ".join(edges), fix)
         table, classes = read_imagenet_x(which, "val", prototypes)
-        return Images(table, classes, IMAGENET_CLASSES, imagenet=True)
+        return Images(table, classes, IMAGENET_CLASSES, True, {}, torch.zeros(len(classes), 0, dtype=torch.float64))
     frame = read_csv(where, annotations)
     if lacking := [name for name in ("file_name", "class") if name not in frame.columns]:
         given, fix = f"{annotations} without {', '.join(lacking)}", "Write file_name, class, and a column a factor."
@@ -81,12 +119,13 @@ def read_images(where: str, annotations: str, which: Which, prototypes: bool) ->
     columns = [str(name) for name in frame.columns if name not in ("file_name", "class")]
     classes = whole_numbers(where, annotations, frame["class"])
     try:
-        table = FactorTable.from_frame(frame, "file_name", columns)
+        table = FactorTable.from_frame(frame, "file_name", columns, edges)
     except FailuresError as error:
         _, wrong, given, _ = error.args
-        fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class."
+        fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class; cut others with --edges."
         raise type(error)(where, wrong, f"{given} of {annotations}", fix) from error
-    return Images(table, classes, None, imagenet=False)
+    values = torch.tensor(frame[list(edges)].to_numpy("float64"))
+    return Images(table, classes, None, False, edges, values)
 
 
 def find_errors(where: str, images: Images, models: Sequence[Predictions], error: ErrorType) -> list[ModelErrors]:
@@ -106,15 +145,15 @@ def find_errors(where: str, images: Images, models: Sequence[Predictions], error
         wrong = [misclassified_real(model.preds, accepted) for model in models]
     else:
         wrong = [model.preds != classes for model in models]
-    rows = (classes[kept], table.values[kept])
+    rows = (classes[kept], table.values[kept], images.values[kept])
     return [
         ModelErrors(model.model, misses[kept], model.confidence[kept], *rows)
         for model, misses in zip(models, wrong, strict=True)
     ]
 
 
-def measure(errors: ModelErrors, names: Sequence[str]) -> ModelStatistics:
-    """Error ratios of one model, those within classes, and its calibration."""
+def measure(errors: ModelErrors, names: Sequence[str], edges: Edges) -> ModelStatistics:
+    """Error ratios of one model, those within classes, its calibration, and what is hard beside single factors."""
     right = torch.zeros_like(errors.classes)
     wrong = errors.wrong.long()
     ratio, calibration = FactorErrorRatio(names), FactorCalibration(names)
@@ -122,11 +161,46 @@ def measure(errors: ModelErrors, names: Sequence[str]) -> ModelStatistics:
     calibration.update(wrong, right, errors.factors, errors.confidence)
     labels, strata = errors.classes.unique(return_inverse=True)
     adjusted = ClassAdjustedErrorRatio(names, len(labels) + 1)  # all that is wrong is predicted as one more class
-    adjusted.update(torch.where(errors.wrong, len(labels), strata), strata, errors.factors)
+    within = torch.where(errors.wrong, len(labels), strata)
+    adjusted.update(within, strata, errors.factors)
     values = calibration.compute() | adjusted.compute() | ratio.compute()
+    classes = WorstClasses(len(labels) + 1, MOST_CLASSES)
+    classes.update(within, strata)
+    classes.compute()
     return ModelStatistics(
-        errors.model, {key: float(value) for key, value in values.items()}, ratio.worst, ratio.worst_shrunk
+        errors.model,
+        _plain(values),
+        ratio.worst,
+        ratio.worst_shrunk,
+        _together(errors, names),
+        _trends(errors, edges),
+        [row._replace(label=int(labels[row.label])) for row in classes.rows],
     )
+
+
+def _together(errors: ModelErrors, names: Sequence[str]) -> dict[str, float]:
+    """What :class:`.FactorInteraction` says, and ``low/<pair>``: where the 95% interval of a pair's ratio begins."""
+    interaction = FactorInteraction(names)
+    wrong, right = errors.wrong.long(), torch.zeros_like(errors.classes)
+    for rows in torch.arange(len(wrong)).split(AT_ONCE):
+        interaction.update(wrong[rows], right[rows], errors.factors[rows])
+    values = interaction.compute()
+    for pair in [key.removeprefix("phi/") for key in values if key.startswith("phi/")]:
+        low = wilson(values[f"errors/{pair}"], values[f"images/{pair}"]).low
+        values[f"low/{pair}"] = low / errors.wrong.double().mean()
+    return _plain(values)
+
+
+def _trends(errors: ModelErrors, edges: Edges) -> dict[str, float]:
+    if not edges:
+        return {}
+    trend = FactorTrend(edges)
+    trend.update(errors.wrong.long(), torch.zeros_like(errors.classes), errors.values)
+    return _plain(trend.compute())
+
+
+def _plain(values: Mapping[str, Tensor]) -> dict[str, float]:
+    return {key: float(value) for key, value in values.items()}
 
 
 def add_residuals(
@@ -143,4 +217,4 @@ def compare(errors: ModelErrors, reference: ModelErrors, names: Sequence[str]) -
     paired = PairedErrorRatio(names)
     right = torch.zeros_like(errors.classes)
     paired.update(errors.wrong.long(), reference.wrong.long(), right, errors.factors)
-    return {key: float(value) for key, value in paired.compute().items()}
+    return _plain(paired.compute())

@@ -1,7 +1,9 @@
 """Factors of one or more models, and of models against a reference, as tables on the console."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from math import isnan
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,7 +12,10 @@ from rich.text import Text
 
 from lightning_failures.records.numbers import number, p_value
 
-__all__ = ["print_models", "print_pairs"]
+if TYPE_CHECKING:
+    from lightning_failures.commands.model_statistics import ModelStatistics
+
+__all__ = ["print_hardest", "print_models", "print_pairs"]
 
 LEVEL = 0.05
 # Colours that can be read on light and on dark terminals; the marks say the same without them.
@@ -53,6 +58,44 @@ def print_models(console: Console, models: Mapping[str, Values], names: Sequence
         "Within class: errors over those that the classes of these images explain." if len(models) == 1 else "",
         "At equal accuracy: from published models, in standard deviations; below 0 is worse." if placed else "",
     )
+
+
+def print_hardest(console: Console, model: "ModelStatistics", names: Sequence[str], continuous: Sequence[str]) -> None:
+    """Print what is hard beside single factors: two that come together, trends along continuous columns, and classes.
+
+    Args:
+        console: where to print.
+        model: its statistics.
+        names: the factors.
+        continuous: the columns that were cut.
+    """
+    lines = [_together(model, names), *(_trend(model.trends, name) for name in continuous)]
+    classes = [f"{row.label} ({row.errors} of {row.images} wrong)" for row in model.classes if row.errors]
+    lines.append(f"hardest classes: {', '.join(classes)}" if classes else "")
+    for line in filter(None, lines):
+        console.print(Text.assemble((model.model, "bold"), f": {line}"))
+    console.print()
+
+
+def _together(model: "ModelStatistics", names: Sequence[str]) -> str:
+    """Two factors that are harder together than either alone, beyond chance; nothing where no two are."""
+    found = []
+    for one, other in combinations(names, 2):
+        both, low, images = (model.together[f"{key}/{one}&{other}"] for key in ("error_ratio", "low", "images"))
+        alone = model.values[f"error_ratio/{one}"], model.values[f"error_ratio/{other}"]
+        if low > max(alone):
+            told = f"{both:.2f} on {number(images)} images ({alone[0]:.2f} and {alone[1]:.2f} each)"
+            found.append((both, f"hardest together are {one} and {other}, {told}"))
+    return max(found, default=(0.0, ""))[1]
+
+
+def _trend(trends: Values, name: str) -> str:
+    """Whether errors change along a continuous column."""
+    deviate, p = trends[f"trend/{name}"], trends[f"p_value/{name}"]
+    if isnan(deviate):
+        return ""
+    course = "change little" if p >= LEVEL else "rise" if deviate > 0 else "fall"
+    return f"errors {course} with {name} (p {p_value(p)}, AUC {trends[f'error_auc/{name}']:.2f})"
 
 
 def print_pairs(console: Console, pairs: Mapping[str, Values], names: Sequence[str], reference: str) -> None:

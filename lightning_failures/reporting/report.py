@@ -57,6 +57,7 @@ def write_report(
     page = template.render(
         title=title,
         words=sentences,
+        sparkline=sparkline,
         runs=_runs(records, columns),
         comparison=comparison(records, columns) if len(records) > 1 else [],
         sections=_sections(records, columns),

@@ -7,6 +7,7 @@ from lightning_failures.callbacks.factors.factor_rows import FactorRow, factor_r
 from lightning_failures.callbacks.factors.figures import factor_figure
 from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.terms import PERTURBED, TERMS
+from lightning_failures.records.keys import escape
 from lightning_failures.records.numbers import number, p_value
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column, ProgressNote, Row, Section, Table, Tile
@@ -27,7 +28,7 @@ def _tiles(record: RunRecord) -> list[Tile]:
     hardest = _hardest(record.statistics(_NOUN))
     if hardest is None:
         return []
-    course = record.series(f"failures/{_NOUN}/error_ratio/{hardest.name}")[1]
+    course = record.series(f"failures/{_NOUN}/error_ratio/{escape(hardest.name)}")[1]
     return [Tile("Worst error ratio", f"{hardest.ratio:.2f}", hardest.name, course)]
 
 

@@ -10,7 +10,7 @@ from lightning_failures.callbacks.factors.factor_rows import STATISTICS, factor_
 from lightning_failures.callbacks.factors.figures import factor_figure
 from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.spillover import Spillover
-from lightning_failures.callbacks.factors.terms import TERMS
+from lightning_failures.callbacks.factors.terms import LEFT_OUT, TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.metrics.classes import ClassRow, WorstClasses
@@ -27,8 +27,6 @@ __all__ = ["FactorErrorMonitor"]
 
 #: Rows of the table of classes.
 MOST_CLASSES = 20
-#: Of the metric, not logged: no rule, figure or table reads it, and an interval that starts above 1 says enough.
-LEFT_OUT = "odds_high/"
 
 
 class FactorErrorMonitor(Monitor):
