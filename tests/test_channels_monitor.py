@@ -167,6 +167,24 @@ def test_labels_that_are_no_class_do_not_count():
     assert channels(run.callback_metrics)["change/channel 1"] == pytest.approx(float(expected.values[1]), rel=1e-4)
 
 
+def test_one_logit_tells_two_classes_apart():
+    class Two(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net[-1] = nn.Linear(8, 1)
+
+        def training_step(self, batch, _):
+            return nn.functional.binary_cross_entropy_with_logits(self.net(batch[0])[:, 0], batch[1].float())
+
+        validation_step = training_step
+
+    inputs, labels = dataset().tensors
+    data = DataLoader(TensorDataset(inputs, (labels == 1).long()), batch_size=8)
+    run, module = fit([monitor(logits="net")], Two(), data=(data, data))
+    expected = attribute_channels(module.net, inputs, (labels == 1).long())
+    assert channels(run.callback_metrics)["change/channel 1"] == pytest.approx(float(expected.values[1]), rel=1e-4)
+
+
 def test_whole_numbers_as_images_are_run_as_floats():
     class Bytes(Classifier):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""The channel monitor is a guest: weights, gradients, modes and random state stay; half precision, compile, resume."""
+"""The channel monitor leaves weights, gradients, modes and random state alone; half precision, compile, resume."""
 
 import math
 
