@@ -116,15 +116,15 @@ def test_bars_of_a_record_are_those_of_its_last_evaluation():
 def test_the_bars_are_a_chart_of_the_column_with_a_label_and_a_caption():
     (chart,) = CHANNELS.charts
     record = RunRecord(
-        "run", [Evaluation(0, 1, {"failures/channels/change/a": 0.1, "failures/channels/change/b": -0.5})]
+        "run", [Evaluation(0, 1, {"failures/channels/change/a": 0.1, "failures/channels/change/b%2A": -0.5})]
     )
-    assert chart.label(record) == "What run loses without each band of channels, most without b."
+    assert chart.label(record) == "What run loses without each band of channels, most without b*."
     assert chart.label(RunRecord("run", [Evaluation(0, 1, {"failures/channels/bands": 40.0})])) is None
     assert chart.caption.startswith(
         "What the model depends on: rise of its cross-entropy without each band of channels"
     )
     figure = chart.draw(record)
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a", "b"]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a", "b*"]
     close(figure)
 
 

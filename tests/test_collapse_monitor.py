@@ -242,6 +242,17 @@ def test_a_resumed_run_keeps_what_its_layers_had_and_its_course(tmp_path):
     assert again.best.most["dimensions/penultimate"] >= monitor.best.most["dimensions/penultimate"]
 
 
+def test_a_run_that_goes_on_without_what_the_monitor_knew_has_no_untrained_network_to_look_at(tmp_path):
+    run, _ = fit([], epochs=1)
+    run.save_checkpoint(tmp_path / "run.ckpt")
+    monitor = CollapseMonitor(on_error="raise")
+    whole = trainer([monitor], epochs=3)
+    whole.fit(Classifier(), *loaders(), ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    assert monitor.best.initial == {}
+    assert not [key for key in whole.callback_metrics if key.startswith(KEY + "initial/")]
+    assert 0 < whole.callback_metrics[KEY + "kept/penultimate"] <= 1  # of the epoch before
+
+
 def test_constant_features_keep_nothing_and_nothing_to_compare_with_is_nan():
     best = RunBest()
     now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.5}

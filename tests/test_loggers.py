@@ -8,8 +8,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_failures.callbacks.simplicity import accuracy_figure
 from lightning_failures.errors import InputError
-from lightning_failures.reporting.figures import accuracy_figure
 from lightning_failures.reporting.loggers import log_alert, log_figure, log_summary, log_table
 from tests.records import failing
 

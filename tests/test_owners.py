@@ -206,6 +206,17 @@ def test_only_keys_of_the_noun_itself_are_moved():
     assert copy.message.format(subject="dark", loss=2.0) == "dark 2.0 Logged under failures/a{b}/."
 
 
+@pytest.mark.parametrize("name", ["size < 16", "50%", "9.4 T", "a = b", "%41"])
+def test_a_rule_reads_the_keys_of_a_monitor_whatever_its_name_holds(name):
+    monitor = FactorErrorMonitor(scanners(), name=name)
+    diagnosis = diagnosed(["factor_failure"], monitor)
+    for epoch in range(5):
+        diagnosis.evaluate(Evaluation(epoch, epoch, bad(monitor.key("error/all").removesuffix("error/all"))))
+    (finding,) = diagnosis.history
+    assert (finding.rule, finding.subject) == (f"factor_failure ({name})", "old")
+    assert finding.message.endswith(f" Logged under failures/{name}/.")
+
+
 def test_a_finding_of_a_named_monitor_says_its_keys_and_is_cleared_apart():
     diagnosis = diagnosed(
         ["factor_failure"], FactorErrorMonitor(table()), FactorErrorMonitor(scanners(), name="scanner")

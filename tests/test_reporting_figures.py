@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightning_failures.callbacks.factors import FactorRow, factor_figure
+from lightning_failures.callbacks.simplicity import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.errors import InputError
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, close, short, to_png, to_svg
-from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from tests.records import FACTORS, UNTAPPED, failing, healthy, values
 
 mpl = pytest.importorskip("matplotlib")

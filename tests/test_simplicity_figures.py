@@ -12,7 +12,6 @@ from lightning_failures.callbacks.simplicity import (
     ring_figure,
 )
 from lightning_failures.reporting.figure_style import to_png
-from lightning_failures.reporting.glossary import glossary
 
 pytest.importorskip("matplotlib")
 
@@ -93,12 +92,3 @@ def test_a_course_keeps_what_was_last_known_and_goes_on_from_its_state():
     again = SimplicityCourse()
     again.load_state_dict(found.state_dict())
     assert (again.epoch, again.get("model_accuracy")) == (4, 0.95)
-
-
-def test_every_figure_of_simplicity_has_a_term():
-    keys = [
-        f"failures/simplicity/{key}" for key in course().latest if not key.startswith(("lost_", "own_", "pixel_own_"))
-    ]
-    for key in [*keys, "failures/simplicity/swap_own/total_absorbance", "failures/simplicity/lowest_rung"]:
-        if not key.endswith("model_accuracy"):
-            assert glossary([key]), key

@@ -29,7 +29,7 @@ def test_standardised_inputs_without_denormalize_leave_the_absorbance_out_and_sa
         "SimplicityBiasMonitor: the cue 'total_absorbance' is left out: the inputs are standardised and no denormalize "
         "was given, so that raw units are unknown: pass denormalize=lambda x: x * std + mean"
     ]
-    assert monitor.fixed.blind
+    assert monitor.models.blind
     assert not [key for key in values if "total_absorbance" in key or "unit_total" in key or "mean_shape" in key]
     assert values["own/1"] > 0.9
 
@@ -44,7 +44,7 @@ def test_normalised_images_have_no_total_absorbance_to_rest_on(caplog):
     with caplog.at_level(logging.INFO):
         values, monitor, _ = watch(thick, normalised, labels)
     assert "reliance/total_absorbance" not in values
-    assert monitor.fixed.left_out["total_absorbance"].startswith("cue_edges: the cue is constant; given 1.0")
+    assert monitor.models.left_out["total_absorbance"].startswith("cue_edges: the cue is constant; given 1.0")
     assert math.isnan(values["reach/total_absorbance"])
     assert monitor.undefined["reach/total_absorbance"] == (
         "the rung is undefined on the training images, or no image had labels"

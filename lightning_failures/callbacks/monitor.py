@@ -142,7 +142,7 @@ class Monitor(Callback):
         """See that each logged key has one owner."""
         for one, other in combinations(monitors_of(trainer), 2):
             if self in (one, other) and (shared := _shared_key(one, other)) is not None:
-                kinds = f"{type(one).__name__} and {type(other).__name__}, both with {one.key(shared)}"
+                kinds = f"{type(one).__name__} and {type(other).__name__}, both with failures/{one.name}/{shared}"
                 name = f"{type(other).__name__}(..., name='{other.noun}_2')"
                 fix = f"Give one of them a name of its own, which becomes part of its keys: {name}."
                 raise InputError(type(self).__name__, "two monitors of the Trainer log the same keys", kinds, fix)

@@ -11,6 +11,7 @@ from lightning_failures.errors import DiscoveryError, InputError
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import ReferenceBatch
 from lightning_failures.observe.rerun import check_rerun, rerun
+from lightning_failures.observe.undisturbed import undisturbed
 
 __all__ = ["TOO_LONG", "ReferenceExamination"]
 
@@ -103,7 +104,8 @@ class ReferenceExamination:
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None:
-                examine(model, inputs)
+                with undisturbed(evaluation.module, evaluation.device, mode="own"):
+                    examine(model, inputs)
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

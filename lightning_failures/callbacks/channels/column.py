@@ -3,6 +3,7 @@
 from lightning_failures.callbacks.channels.figures import record_bars
 from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
+from lightning_failures.records.keys import unescape
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Chart, Column
 
@@ -15,7 +16,7 @@ def _label(record: RunRecord) -> str | None:
     if not sizes:
         return None
     most = max(sizes, key=lambda name: sizes[name])
-    return f"What {record.name} loses without each band of channels, most without {most}."
+    return f"What {record.name} loses without each band of channels, most without {unescape(most)}."
 
 
 BARS = Chart(

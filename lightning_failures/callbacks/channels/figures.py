@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_failures.callbacks.channels.course import BandProfile, ChannelCourse
 from lightning_failures.errors import InputError
+from lightning_failures.records.keys import unescape
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
 
@@ -140,12 +141,12 @@ def band_bars(
 
 
 def record_bars(record: RunRecord) -> "Figure":
-    """The bands of a run at the last evaluation that logged them; see :func:`band_bars`."""
+    """The bands of a run at the last evaluation that logged them; see :func:`.band_bars`."""
     change = record.matching(_CHANNELS + "change/*")
     error = [record.last(f"{_CHANNELS}error/{name}") for name in change]
     floor = record.last(_CHANNELS + "floor")
     return band_bars(
-        list(change),
+        list(map(unescape, change)),
         list(change.values()),
         error,
         0.0 if math.isnan(floor) else floor,

@@ -1,98 +1,43 @@
-"""What the logged figures about channels and bands mean."""
+"""What the logged figures about channels and bands mean: the words of the metric that computes them, in a run."""
 
+from lightning_failures.callbacks.channels.examination import NOT_LOGGED
+from lightning_failures.metrics.channels import ChannelDependence
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
 
-_BLANK = "no band's change passes the null floor, so that the profile's shape means nothing"
-_NOTHING = "no image was examined"
 _FIRST = "there is no earlier evaluation to compare with"
 
-TERMS: tuple[Term, ...] = (
-    Term(
-        "change/*",
-        "What the model loses without a band",
-        "Rise of the cross-entropy on a fixed batch when the band is replaced. It says what the model depends on, not "
-        "what the signal is carried by: the table has the pattern of that beside it.",
-        "any",
-        "0: no dependence; above 0: the model is worse without the band",
-        "nats",
-        _NOTHING,
-    ),
-    Term(
-        "error/*",
-        "Standard error of that",
-        "Standard error of the rise, over images and over random draws.",
-        "0 upwards",
-        "smaller: better known",
-        "nats",
-        "fewer than two images were examined",
-    ),
-    Term(
-        "share/*",
-        "Share of a band",
-        "Size of the band's change over the sum of all sizes. Read it beside the change, whose size it hides.",
-        "0 to 1",
-        "describes",
-        when_nan=_BLANK,
-    ),
-    Term(
-        "floor",
-        "Null floor",
-        "The largest rise of a model that knows nothing, as the option null makes it: by default the same model with "
-        "the weights of its last layer shuffled, eight times.",
-        "0 upwards",
-        "a change below it means nothing",
-        "nats",
-        _NOTHING,
-    ),
-    Term(
-        "largest_change",
-        "Largest change",
-        "Size of the largest change of a band.",
-        "0 upwards",
-        "compare with the null floor",
-        "nats",
-        f"{_NOTHING}: not the turn of this evaluation, the time budget was spent, or the module cannot be run again",
-    ),
-    Term(
-        "total",
-        "Loss without all bands",
-        "Rise of the cross-entropy when all bands are replaced together, which the bands' Shapley values share out. "
-        "Logged where the method gives it.",
-        "any",
-        "describes",
-        "nats",
-    ),
-    Term(
-        "effective_channels",
-        "Effective bands",
-        "1 over the sum of squared shares: the number of equal bands that would be as concentrated.",
-        "1 to the number of bands",
-        "1: one band has it all",
-        "bands",
-        _BLANK,
-        headline=True,
-    ),
-    Term(
-        "largest_share",
-        "Largest share",
-        "Share of the largest band.",
-        "1 over the number of bands, to 1",
-        "near 1: one band has it all",
-        when_nan=_BLANK,
-        headline=True,
-    ),
-    Term(
-        "centroid",
-        "Centroid of the profile",
-        "Mean place of the shares on the axis. Logged where there is an axis.",
-        "the first band's place on the axis to the last one's",
-        "describes",
-        "that of the axis",
-        _BLANK,
-    ),
-    Term("bands", "Bands", "Number of bands that are watched.", "1 upwards", "describes", "bands"),
+#: What differs from the metric's own words, which know neither which score is attributed, nor what is logged when.
+_IN_A_RUN = {
+    "change/*": {
+        "meaning": "Rise of the cross-entropy on a fixed batch when the band is replaced. It says what the model "
+        "depends on, not what the signal is carried by: the table has the pattern of that beside it.",
+    },
+    "error/*": {"meaning": "Standard error of the rise, over images and over random draws."},
+    "largest_share": {"headline": True},
+    "centroid": {
+        "meaning": "Mean place of the shares on the axis. Logged where there is an axis.",
+        "range": "the first band's place on the axis to the last one's",
+        "unit": "that of the axis",
+        "when_nan": "no band's change passes the null floor",
+    },
+    "largest_change": {
+        "when_nan": "no image was examined: not the turn of this evaluation, the time budget was spent, or the module "
+        "cannot be run again",
+    },
+    "total": {
+        "meaning": "Rise of the cross-entropy when all bands are replaced together, which the bands' Shapley values "
+        "share out. Logged where the method gives it.",
+        "when_nan": "",
+    },
+    "floor": {
+        "meaning": "The largest rise of a model that knows nothing, as the option null makes it: by default the same "
+        "model with the weights of its last layer shuffled, eight times.",
+    },
+}
+
+_STABILITY = (
     Term(
         "spearman",
         "Rank correlation with the evaluation before",
@@ -108,6 +53,11 @@ TERMS: tuple[Term, ...] = (
         "0 to 1",
         "near 0: the profile is stable",
         "bits",
-        f"{_FIRST}, or {_BLANK}",
+        f"{_FIRST}, or no band's change passes the null floor at one of the two",
     ),
+)
+
+TERMS: tuple[Term, ...] = (
+    *(term._replace(**_IN_A_RUN.get(term.key, {})) for term in ChannelDependence.terms if term.key not in NOT_LOGGED),
+    *_STABILITY,
 )

@@ -31,8 +31,9 @@ class CollapseMonitor(Monitor):
 
     *Before training*: ``initial/<statistic>/<layer>`` is of the untrained network, from the batches of the sanity
     check. Without one, it is from the first training batch and compared with nothing, since dropout and batch norm work
-    differently there. ``kept/<layer>`` is what a layer still has of the most that it had, then or at any evaluation;
-    see :class:`.RunBest`. It is what the rule ``representation_collapse`` looks at.
+    differently there; a run that goes on from a checkpoint of other callbacks has none. ``kept/<layer>`` is what a
+    layer still has of the most that it had, then or at any evaluation; see :class:`.RunBest`. It is what the rule
+    ``representation_collapse`` looks at.
 
     *Labels*: with them, neural collapse of the penultimate layer, and ``probe_accuracy/<layer>`` of closed-form linear
     models of the layers: that of the penultimate layer well above ``accuracy`` says that the head wastes what its
@@ -100,7 +101,7 @@ class CollapseMonitor(Monitor):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log; after the sanity check, keep the untrained network's statistics."""
         if trainer.sanity_checking:
-            self._know_untrained(compare=True)
+            self._know_untrained(trainer, compare=True)
         super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -126,7 +127,7 @@ class CollapseMonitor(Monitor):
                 if self.window.open and not seen.empty:
                     self.window.layers.update(seen, rows)
                 self.probe.detach(self)
-        self._know_untrained(compare=False)
+        self._know_untrained(trainer, compare=False)
         if self.window.step():
             self._log_training(EvaluationContext.of(trainer, pl_module))
 
@@ -135,7 +136,7 @@ class CollapseMonitor(Monitor):
         """Whether the training batch that comes is looked at: the first one of an untrained network, or in a window."""
         return not self.idle and (self.untrained is not None or self.window.open)
 
-    def _know_untrained(self, *, compare: bool) -> None:
+    def _know_untrained(self, trainer: Trainer, *, compare: bool) -> None:
         if self.untrained is None:
             return
         layers, self.untrained = self.untrained, None
@@ -144,7 +145,12 @@ class CollapseMonitor(Monitor):
             return
         with self.guard():
             layers.build(shapes)
-            self.best.start({key: float(value) for key, value in layers.compute().items()}, compare)
+            values = {key: float(value) for key, value in layers.compute().items()}
+            if compare and trainer.global_step > 0:  # of a network that was trained without this monitor
+                for layer in shapes:
+                    self.best.remember(layer, values)
+            else:
+                self.best.start(values, compare)
 
     def _log_training(self, now: EvaluationContext) -> None:
         shapes = self.ranks.first(None if self.failure else self.window.layers.shapes or None)

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
+from lightning_failures.records.keys import write_key
 from lightning_failures.records.rule import Rule
 
 __all__ = ["rules_under_name"]
@@ -28,10 +29,11 @@ def rules_under_name(rules: Iterable[Rule], noun: str, name: str) -> tuple[Rule,
     """
     copies = []
     start = re.compile(rf"(?<![\w/]){re.escape(f'failures/{noun}/')}")
+    owner = write_key(f"failures/{name}")  # in quotes where a condition would read the name as something else
     said = f" Logged under failures/{name}/.".replace("{", "{{").replace("}", "}}")
 
     def moved(text: str) -> str:
-        return start.sub(lambda _: f"failures/{name}/", text)
+        return start.sub(lambda _: f"{owner}/", text)
 
     for rule in rules:
         when = tuple(map(moved, rule.when))

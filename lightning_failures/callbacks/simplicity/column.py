@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable
 
+from lightning_failures.callbacks.simplicity.record_figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Chart, Column, Reference, Tile
-from lightning_failures.reporting.figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.reporting.sentences import accuracy_key, headline
 
 __all__ = ["SIMPLICITY"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
@@ -100,7 +101,7 @@ class CueBins:
         place = torch.bucketize(values, edges, right=True)
         counts = torch.zeros((len(edges) + 1) * num_classes, dtype=torch.int64, device=values.device)
         counts.index_add_(0, place * num_classes + torch.where(known, target, 0), known.long())
-        most = counts.unflatten(0, (-1, num_classes)).max(1)
+        most = rearrange(counts, "(bins classes) -> bins classes", classes=num_classes).max(1)
         return cls(edges, torch.where(most.values > 0, most.indices, -1))
 
     def predict(self, values: Tensor) -> Tensor:
@@ -112,8 +113,8 @@ class CueBins:
 class CueWatch:
     """What each cue explains of the logits over an evaluation.
 
-    ``compute`` returns ``eta2/<cue>``, ``eta2_null/<cue>``, ``eta2_within/<cue>`` and ``eta2_within_null/<cue>``.
-    Nothing above 128 classes, whose sums by label and class would fill the memory.
+    ``compute`` returns ``eta2/<cue>`` and ``eta2_within/<cue>``, from which the mean by chance is taken off. Nothing
+    above 128 classes, whose sums by label and class would fill the memory.
 
     Args:
         bins: name -> the cue's bins.
@@ -136,14 +137,15 @@ class CueWatch:
             metric.update(logits, cues[name], target)
 
     def compute(self) -> dict[str, Tensor]:
-        """Shares and their nulls, of all ranks."""
+        """Both shares of each cue, of all ranks."""
         values: dict[str, Tensor] = {}
         self.undefined = {}
-        keys = {"eta2": "eta2", "null": "eta2_null", "eta2_within": "eta2_within", "null_within": "eta2_within_null"}
         for cue, metric in self.metrics.items():
-            found = metric.compute()
-            values |= {f"{ours}/{cue}": found[theirs] for theirs, ours in keys.items()}
-            self.undefined |= {f"{keys[key]}/{cue}": why for key, why in metric.undefined.items() if key in keys}
+            found, why = metric.compute(), metric.undefined
+            for key in ("eta2", "eta2_within"):
+                values[f"{key}/{cue}"] = found[key]
+                if key in why:
+                    self.undefined[f"{key}/{cue}"] = why[key]
         return values
 
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.callbacks.simplicity.simple_models import RANKS, SimpleReference
+from lightning_failures.callbacks.simplicity.simple_models import RANKS, SimpleModels
+from lightning_failures.callbacks.simplicity.turns import Turns
 from lightning_failures.functional.cues import grey_level, rescale_to
 from lightning_failures.functional.interchange import Level
 from lightning_failures.interventions.changes import (
@@ -32,25 +33,37 @@ from lightning_failures.metrics.retention import PatchSensitivity, Retention
 from lightning_failures.metrics.simplicity import DecisionDimension
 from lightning_failures.observe.reference_batch import donor_rows
 
-__all__ = ["Examination", "Outputs"]
+__all__ = ["BaseRun", "Examination"]
 
 GRID = 4  # patches along each side
-PATIENCE = 5  # evaluations that a part waits before it goes ahead of the headline
-MARGIN = 1.5  # on what a part is expected to take, until it has run
 LATER = "left to a later evaluation by the time budget"
+
+#: Statistics of an interchange, of images that are changed, and of images without a ring, that are logged.
+SHARES = ("own", "own_low", "own_high")
+KEPT, LOST = ("changed_accuracy", "retained"), ("lost", "lost_low", "lost_high")
 
 Model = Callable[[Tensor], Tensor]
 
 
-class Outputs(NamedTuple):
-    """The model's own outputs on the reference batch, and the labels."""
+class BaseRun(NamedTuple):
+    """The model on the reference batch as it is, which every part compares with; n images, or maps of them."""
 
     model: Model
-    inputs: Tensor
-    logits: Tensor
-    own: Tensor
-    donors: Tensor
-    target: Tensor
+    inputs: Tensor  # (n b h w), (n b t) or (n b)
+    logits: Tensor  # (n c), or (n c h w)
+    preds: Tensor  # (n), or (n h w); int64
+    donors: Tensor  # (n) int64, the image that is given something of each image
+    target: Tensor  # (n), or (n h w); int64
+
+
+class Part(NamedTuple):
+    """One part of an examination."""
+
+    run: Callable[[BaseRun], None]
+    metric: SumMetric[Any]
+    logged: Mapping[str, str]  # statistics of the metric -> as which they are logged
+    passes: int  # forward passes of an image
+    every: int = 1  # which images: every so many-th
 
 
 class Examination:
@@ -62,37 +75,42 @@ class Examination:
     What does not fit the inputs or the labels is left out. Donors are images of the same rank.
 
     Args:
-        reference: directions, rings and raw units.
+        models: give directions, rings and raw units.
         images: of the reference batch on this rank.
+        turns: when each part is next.
     """
 
-    def __init__(self, reference: SimpleReference, images: int) -> None:
-        self.reference = reference
-        classes, units, pixels = len(reference.linear.bias), reference.units, reference.pixels
-        channels, spatial = len(reference.image), reference.by_pixel is not None
+    def __init__(self, models: SimpleModels, images: int, turns: Turns) -> None:
+        self.models, self.turns = models, turns
+        classes, units = len(models.linear.bias), models.units
+        channels, spatial = len(models.image_directions), models.pixel_directions is not None
         self.swaps = {} if units is None else _swaps(units, channels)
-        ranks = sorted({*(rank for rank in RANKS if rank <= channels), min(max(RANKS), channels)})
-        self.changes = _changes(units, reference, pixels) if spatial else {}
-        self.rings = ring_changes(reference.rings) if reference.rings is not None else {}
-        self.ranks = tuple(ranks)
-        metrics: dict[str, SumMetric[Any]] = {"headline": DecisionDimension((1,))}
-        passes = {"headline": (2 + len(self.swaps), 1), "image_ranks": (len(ranks), 1)}
-        metrics["image_ranks"] = DecisionDimension(self.ranks)
+        self.changes = _changes(models) if spatial else {}
+        self.rings = {} if models.rings is None else ring_changes(models.rings)
+        self.ranks = tuple(sorted({*(rank for rank in RANKS if rank <= channels), min(max(RANKS), channels)}))
+        self.swap = CueSwap(list(self.swaps))
+        dimension, by_rank = "decision_dimension", len(self.ranks)
+        one, several = DecisionDimension((1,)), DecisionDimension(self.ranks)
+        parts = {
+            "headline": Part(self._headline, one, _as_they_are(*SHARES, "donor", "pairs"), 2 + len(self.swaps)),
+            "image_ranks": Part(self._image_ranks, several, _as_they_are(*SHARES, dimension), by_rank),
+        }
         if spatial:
-            metrics["pixel_ranks"] = DecisionDimension(self.ranks)
-            metrics["retention"] = Retention(list(self.changes), classes)
-            metrics["patches"] = PatchSensitivity()
-            passes |= {"pixel_ranks": (len(ranks), 1), "retention": (len(self.changes), 1), "patches": (GRID**2, 4)}
+            several = DecisionDimension(self.ranks)
+            logged = {key: f"pixel_{key}" for key in (*SHARES, dimension)}
+            parts["pixel_ranks"] = Part(self._pixel_ranks, several, logged, by_rank)
+            changed = Retention(list(self.changes), classes)
+            parts["retention"] = Part(self._retention, changed, _as_they_are(*KEPT), len(self.changes))
+            patches = {"sensitivity": "patch_sensitivity"}
+            parts["patches"] = Part(self._patches, PatchSensitivity(), patches, GRID**2, every=4)
         if self.rings:
-            metrics["rings"] = Retention(list(self.rings), classes)
-            passes["rings"] = (len(self.rings), 2)
-        if not pixels:
-            metrics["clones"] = Retention(["gaussian_clones"], classes)
-            passes["clones"] = (1, 1)
-        self.metrics, self.swap = metrics, CueSwap(list(self.swaps))
-        self._work = {name: count * -(-images // every) for name, (count, every) in passes.items()}
-        self._seconds: dict[str, float] = {}
-        self._waits = dict.fromkeys(metrics, 1)
+            without = Retention(list(self.rings), classes)
+            parts["rings"] = Part(self._rings, without, _as_they_are(*LOST), len(self.rings), every=2)
+        if not models.pixels:
+            clones = Retention(["gaussian_clones"], classes)
+            parts["clones"] = Part(self._clones, clones, _as_they_are(*KEPT), 1)
+        self.parts = parts
+        self.work = {name: part.passes * -(-images // part.every) for name, part in parts.items()}
         self.plan: tuple[str, ...] = ()
 
     # -- an evaluation
@@ -100,28 +118,17 @@ class Examination:
     def begin(self, device: torch.device) -> None:
         """Forget all images, and plan nothing."""
         self.plan = ()
-        for metric in (*self.metrics.values(), self.swap):
+        for metric in (*(part.metric for part in self.parts.values()), self.swap):
             metric.to(device).reset()
 
     def fits(self, left: float) -> tuple[str, ...]:
-        """The parts that fit into some seconds: the headline first, and then what has waited longest.
-
-        At least one, and the headline alone until it is known how long it takes.
-        """
-        urgency = {name: waits * (PATIENCE if name == "headline" else 1) for name, waits in self._waits.items()}
-        chosen: list[str] = []
-        for name in sorted(urgency, key=lambda name: -urgency[name]):
-            cost = self._cost(name)
-            if not chosen or cost <= left:
-                chosen.append(name)
-                left -= cost
-        return tuple(chosen) if self._seconds else ("headline",)
+        """The parts that fit into some seconds; see :meth:`.Turns.choose`."""
+        return self.turns.choose(self.work, left)
 
     def follow(self, plan: tuple[str, ...]) -> None:
         """Take a plan that all ranks share."""
         self.plan = plan
-        for name in self._waits:
-            self._waits[name] = 1 if name in plan else self._waits[name] + 1
+        self.turns.follow(self.parts, plan)
 
     def run(self, model: Model, inputs: Tensor, target: Tensor) -> None:
         """Do what is planned.
@@ -134,59 +141,56 @@ class Examination:
         began = time.perf_counter()
         model = _of_size(model, target)
         logits = model(inputs)
-        own = as_labels(logits)
-        donors = donor_rows(own) if own.ndim == 1 else torch.arange(len(own), device=own.device).roll(len(own) // 2)
-        seen = Outputs(model, inputs, logits, own, donors, target)
+        preds = as_labels(logits)
+        n = len(preds)
+        donors = donor_rows(preds) if preds.ndim == 1 else torch.arange(n, device=preds.device).roll(n // 2)
+        base = BaseRun(model, inputs, logits, preds, donors, target)
         for name in self.plan:
-            getattr(self, f"_{name}")(seen)
+            self.parts[name].run(base)
             now = time.perf_counter()
-            self._seconds[name], began = now - began, now
-
-    def _cost(self, name: str) -> float:
-        if name in self._seconds:
-            return self._seconds[name]
-        rate = max((seconds / self._work[part] for part, seconds in self._seconds.items()), default=0.0)
-        return MARGIN * rate * self._work[name]
+            self.turns.seconds[name], began = now - began, now
 
     # -- the parts
 
-    def _headline(self, seen: Outputs) -> None:
-        model, inputs, donors, own = seen.model, seen.inputs, seen.donors, seen.own
-        swapped = interchange(model, inputs, inputs[donors], self.reference.image[:, :1])
-        self.metrics["headline"].update(own, own[donors], swapped)
+    def _headline(self, base: BaseRun) -> None:
+        self._interchange("headline", self.models.image_directions[:, :1], base, (1,))
         if self.swaps:
-            swapped = predict_transplants(model, inputs, inputs[donors], self.swaps)
-            self.swap.update(own, own[donors], swapped)
+            swapped = predict_transplants(base.model, base.inputs, base.inputs[base.donors], self.swaps)
+            self.swap.update(base.preds, base.preds[base.donors], swapped)
 
-    def _image_ranks(self, seen: Outputs) -> None:
-        self._ranks("image_ranks", self.reference.image, seen)
+    def _image_ranks(self, base: BaseRun) -> None:
+        self._interchange("image_ranks", self.models.image_directions, base, self.ranks)
 
-    def _pixel_ranks(self, seen: Outputs) -> None:
-        assert self.reference.by_pixel is not None
-        self._ranks("pixel_ranks", self.reference.by_pixel, seen)
+    def _pixel_ranks(self, base: BaseRun) -> None:
+        assert self.models.pixel_directions is not None
+        self._interchange("pixel_ranks", self.models.pixel_directions, base, self.ranks, "pixel")
 
-    def _ranks(self, name: str, directions: Tensor, seen: Outputs) -> None:
-        inputs, given = seen.inputs, seen.inputs[seen.donors]
-        level: Level = "pixel" if name == "pixel_ranks" else "image"
-        swapped = interchange(seen.model, inputs, given, directions, level, self.ranks)
-        self.metrics[name].update(seen.own, seen.own[seen.donors], swapped)
+    def _interchange(
+        self, part: str, directions: Tensor, base: BaseRun, ranks: tuple[int, ...], level: Level = "image"
+    ) -> None:
+        given = base.inputs[base.donors]
+        swapped = interchange(base.model, base.inputs, given, directions, level, ranks)
+        self.parts[part].metric.update(base.preds, base.preds[base.donors], swapped)
 
-    def _retention(self, seen: Outputs) -> None:
-        self._changed("retention", self.changes, seen, 1)
+    def _retention(self, base: BaseRun) -> None:
+        self._change("retention", self.changes, base)
 
-    def _rings(self, seen: Outputs) -> None:
-        self._changed("rings", self.rings, seen, 2)
+    def _rings(self, base: BaseRun) -> None:
+        self._change("rings", self.rings, base)
 
-    def _changed(self, name: str, changes: Mapping[str, Change], seen: Outputs, every: int) -> None:
-        changed = predict_changed(seen.model, seen.inputs[::every], changes)
-        self.metrics[name].update(seen.own[::every], changed, seen.target[::every])
+    def _change(self, part: str, changes: Mapping[str, Change], base: BaseRun) -> None:
+        some = slice(None, None, self.parts[part].every)
+        changed = predict_changed(base.model, base.inputs[some], changes)
+        self.parts[part].metric.update(base.preds[some], changed, base.target[some])
 
-    def _patches(self, seen: Outputs) -> None:
-        self.metrics["patches"].update(seen.logits[::4], patch_logits(seen.model, seen.inputs[::4], GRID))
+    def _patches(self, base: BaseRun) -> None:
+        patches = self.parts["patches"]
+        some = slice(None, None, patches.every)
+        patches.metric.update(base.logits[some], patch_logits(base.model, base.inputs[some], GRID))
 
-    def _clones(self, seen: Outputs) -> None:
-        clones = predict_clones(seen.model, seen.inputs, seen.target)
-        self.metrics["clones"].update(seen.own, clones[:, None], seen.target)
+    def _clones(self, base: BaseRun) -> None:
+        clones = predict_clones(base.model, base.inputs, base.target)
+        self.parts["clones"].metric.update(base.preds, clones[:, None], base.target)
 
     # -- what came out
 
@@ -194,40 +198,23 @@ class Examination:
         """Statistic -> value, of all ranks, and why those that are nan are; a part that did not run is nan."""
         values: dict[str, Tensor] = {}
         undefined: dict[str, str] = {}
-        for part, metric in self.metrics.items():
-            found, why = metric.compute(), metric.undefined
-            why = why if part in self.plan else dict.fromkeys(why, LATER)
-            for key, value in found.items():
-                name = _named(part, key)
-                if name is not None:
-                    values[name] = value
-                    undefined |= {name: why[key]} if key in why else {}
+        found = [(name, part.metric, part.logged) for name, part in self.parts.items()]
         if self.swaps:
-            values |= self.swap.compute()
-            why = self.swap.undefined
-            undefined |= why if "headline" in self.plan else dict.fromkeys(why, LATER)
+            found.append(("headline", self.swap, _as_they_are("swap_own", "swap_low", "swap_high", "swap_donor")))
+        for part, metric, logged in found:
+            computed, why = metric.compute(), metric.undefined
+            for key, value in computed.items():
+                statistic, slash, subject = key.partition("/")
+                name = f"{logged.get(statistic)}{slash}{subject}"
+                if statistic in logged and name not in values:  # own/1 is the headline's, which runs first
+                    values[name] = value
+                    if key in why:
+                        undefined[name] = why[key] if part in self.plan else LATER
         return values, undefined
 
-    def state_dict(self) -> dict[str, Any]:
-        """How long each part takes and has waited."""
-        return {"seconds": dict(self._seconds), "waits": dict(self._waits)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where the checkpoint stood."""
-        self._seconds, self._waits = dict(state["seconds"]), {**self._waits, **state["waits"]}
-
-
-def _named(part: str, key: str) -> str | None:
-    """The logged key of a part's statistic; None where another part gives it, or it says nothing new."""
-    if part == "image_ranks":
-        return None if key.endswith("/1") or key == "pairs" else key  # those of the headline are of all images
-    if part == "pixel_ranks":
-        return f"pixel_{key}"
-    if part == "headline":
-        return None if key == "decision_dimension" else key
-    if part == "patches":
-        return {"sensitivity": "patch_sensitivity", "flipped": "patch_flipped"}[key]
-    return None if key in ("accuracy", "chance") else key
+def _as_they_are(*statistics: str) -> dict[str, str]:
+    return {statistic: statistic for statistic in statistics}
 
 
 def _swaps(units: RawUnits, channels: int) -> dict[str, Transplant]:
@@ -241,9 +228,9 @@ def _swaps(units: RawUnits, channels: int) -> dict[str, Transplant]:
     return {"grey_level": swap}
 
 
-def _changes(units: RawUnits | None, reference: SimpleReference, pixels: bool) -> dict[str, Change]:
-    changes = retention_changes(units, float(reference.level))
-    if pixels:  # their labels would have to move along
+def _changes(models: SimpleModels) -> dict[str, Change]:
+    changes = retention_changes(models.units, float(models.mean_total))
+    if models.pixels:  # their labels would have to move along
         del changes["shuffled_pixels"]
     return changes
 

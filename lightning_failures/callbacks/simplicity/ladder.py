@@ -18,11 +18,9 @@ MOST_EXPLAINED = 64  # classes up to which triples of them are counted
 class LadderWatch:
     """Compares the model with every rung on the same images.
 
-    ``compute`` returns, for each rung, ``reach/<rung>`` (its accuracy on the labels), ``explained/<rung>`` and
-    ``explained_adjusted/<rung>``; then ``information`` and ``information_null`` of the model, ``best_reach``,
-    ``lowest_rung`` (place of the lowest rung that explains the model, from 0; nan where none does) and
-    ``lowest_reach``. What explains is left out above 64 classes. See
-    :func:`.explained_by_simple`.
+    ``compute`` returns, for each rung, ``reach/<rung>`` (its accuracy on the labels) and ``explained_adjusted/<rung>``;
+    then ``best_reach``, ``lowest_rung`` (place of the lowest rung that explains the model, from 0; nan where none does)
+    and ``lowest_reach``. What explains is left out above 64 classes. See :func:`.explained_by_simple`.
 
     Args:
         rungs: names, lowest first.
@@ -61,14 +59,9 @@ class LadderWatch:
                 self.undefined[f"reach/{name}"] = "the rung is undefined on the training images, or no image had labels"
         adjusted: dict[str, Tensor] = {}
         for name, explained in self.explained.items():
-            found = explained.compute()
-            for key in ("explained", "explained_adjusted"):
-                values[f"{key}/{name}"] = found[key]
-                if key in explained.undefined:
-                    self.undefined[f"{key}/{name}"] = explained.undefined[key]
-            adjusted[name] = found["explained_adjusted"]
-            if name == "mean_spectrum" or name == "mean_color":  # every image is in its table
-                values |= {key: found[key] for key in ("information", "information_null")}
+            adjusted[name] = values[f"explained_adjusted/{name}"] = explained.compute()["explained_adjusted"]
+            if "explained_adjusted" in explained.undefined:
+                self.undefined[f"explained_adjusted/{name}"] = explained.undefined["explained_adjusted"]
         self.lowest = lowest_rung(adjusted, self.threshold)
         reached = torch.stack([values[f"reach/{name}"] for name in self.reach]).nan_to_num(nan=-1.0)
         known = bool(reached.max() >= 0)

@@ -1,5 +1,6 @@
 """Whether a model leans on a simple cue although more is there to be had, live."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,29 +14,27 @@ from torch import Tensor
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
-from lightning_failures.callbacks.simplicity.cues import (
-    STANDARD_CUES,
-    CueReader,
-    CueWatch,
-    cue_reliance,
-    why_no_reliance,
-)
+from lightning_failures.callbacks.simplicity.comparison import TOO_FEW, Comparison
+from lightning_failures.callbacks.simplicity.course import SimplicityCourse
+from lightning_failures.callbacks.simplicity.cues import cue_reliance, why_no_reliance
 from lightning_failures.callbacks.simplicity.examination import Examination
 from lightning_failures.callbacks.simplicity.figures import FIGURES
-from lightning_failures.callbacks.simplicity.ladder import LadderWatch
-from lightning_failures.callbacks.simplicity.pictures import SimplicityPictures
 from lightning_failures.callbacks.simplicity.rules import RULES
-from lightning_failures.callbacks.simplicity.simple_models import SimpleReference, SimpleStream, StreamShape
-from lightning_failures.callbacks.simplicity.simple_rows import SimpleRows, as_floats, home_of, simple_rows
+from lightning_failures.callbacks.simplicity.samples import SampleReader, home_of
+from lightning_failures.callbacks.simplicity.scatter import CueScatter
+from lightning_failures.callbacks.simplicity.simple_models import SimpleModels
 from lightning_failures.callbacks.simplicity.terms import TERMS
-from lightning_failures.callbacks.simplicity.untapped_layers import UntappedLayers
+from lightning_failures.callbacks.simplicity.training_stream import TrainingStream
+from lightning_failures.callbacks.simplicity.turns import Turns
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
-from lightning_failures.interventions.changes import Change, RawUnits, raw_units
-from lightning_failures.interventions.interventions import as_labels
+from lightning_failures.interventions.changes import Change
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
+from lightning_failures.records.finding import Evidence
+from lightning_failures.reporting.loggers import log_table
+from lightning_failures.spectrum.axes import spectral_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +43,6 @@ __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
 _NO_TRAINING = "no training batch was seen before this evaluation"
-_TOO_FEW = "too few training images for a linear reference"
 
 
 class SimplicityBiasMonitor(Monitor):
@@ -65,14 +63,11 @@ class SimplicityBiasMonitor(Monitor):
     that follow when an image is scaled to another's value. ``reliance/<cue>``, which the rule ``simple_cue_reliance``
     looks at, is the latter, and for your own cues, which cannot be exchanged, the smaller of both ``eta2``.
 
-    *Layers*: ``layer_difference/<layer>``, accuracy of a linear model of a layer's features minus the network's.
-
     *Retention*: accuracy on images with pixels shuffled, spectra averaged, intensities alone or removed, without one
     ring of spatial frequencies, with one patch as noise, and on Gaussian clones.
 
     The extra forward passes are dealt out over the evaluations within the budget; see
-    :class:`.Examination`. Tasks that label pixels are read at 16 pixels of
-    each image.
+    :class:`.Examination`. Tasks that label pixels are read at 16 pixels of each image.
 
     Args:
         cues: your own: name -> path or callable into the batch that gives one number an image, such as a scanner's
@@ -105,44 +100,38 @@ class SimplicityBiasMonitor(Monitor):
     ) -> None:
         super().__init__(**options)
         self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
-        self.reader = CueReader(cues)
-        self.denormalize = denormalize
-        self.fixed: SimpleReference | None = None
-        self.untapped = UntappedInformation()
+        self.reader = SampleReader(cues, denormalize)
+        self.stream = TrainingStream(self.reader)
+        self.models: SimpleModels | None = None
+        self.comparison: Comparison | None = None
+        self.turns = Turns()
         self.examination: Examination | None = None
-        self.ladder: LadderWatch | None = None
-        self.cues: CueWatch | None = None
-        self.layers: UntappedLayers | None = None
-        self.shown = SimplicityPictures(wavelengths, unit, _WHERE)
-        self._stream: SimpleStream | None = None
-        self._units: RawUnits | None = None
-        self._share = 1.0
-        self._waited: dict[str, Any] | None = None
+        axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=_WHERE)
+        self.course = SimplicityCourse(None if axis is None else axis.values.tolist(), axis and axis.unit)
+        self.scatter = CueScatter()
         self._batches = 0
-        self._unsaid: dict[str, str] = {}
 
     @property
     def reference(self) -> Discriminant | None:
         """The linear model of the mean spectrum; None before it is fixed."""
-        return None if self.fixed is None else self.fixed.linear
+        return None if self.models is None else self.models.linear
 
     @property
     def directions(self) -> Tensor | None:
         """Principal directions of the mean spectra as columns; (b r), None before they are fixed."""
-        return None if self.fixed is None else self.fixed.image
+        return None if self.models is None else self.models.image_directions
 
     @property
     def lowest_rung(self) -> str | None:
         """The lowest rung that explains the model; None where none does."""
-        return None if self.ladder is None else self.ladder.lowest
+        return None if self.comparison is None else self.comparison.ladder.lowest
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run."""
         super().on_fit_start(trainer, pl_module)
         self.examining.budget.restart()
-        self._share = 1 / trainer.world_size
 
-    # -- training: what the simple models need, until they are fixed
+    # -- training: what the simple models are fitted on, until they are fixed
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to the first training batch, where no sanity check has shown the module yet."""
@@ -159,7 +148,7 @@ class SimplicityBiasMonitor(Monitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch, until the simple models are fixed."""
-        if self.idle or self.fixed is not None:
+        if self.idle or self.models is not None:
             return
         with self.guard():
             seen = self.probe.read_batch(batch)
@@ -168,104 +157,62 @@ class SimplicityBiasMonitor(Monitor):
             if not self.probe.discovered:
                 self.probe.observe(pl_module, outputs, batch)
                 self.probe.detach(self)
-            inputs = seen.require_inputs(_WHERE)
-            rows = self.rows_of(seen, None)
-            if self._stream is None:
-                assert seen.targets is not None
-                self._stream = SimpleStream(self._shape(inputs, rows, seen.targets.ndim == 3), self._share)
-            self._stream.update(inputs, rows)
-
-    def _shape(self, inputs: Tensor, rows: SimpleRows, pixels: bool) -> StreamShape:
-        if self.probe.classes is None:
-            raise self.probe.no_logits(_WHERE)
-        widths = {name: part.shape[1] for name, part in rows.features.items()}
-        assert self._units is not None
-        units = RawUnits(*(part.cpu() for part in self._units))
-        cues, spatial = tuple(rows.cues), inputs.ndim == 4
-        return StreamShape(self.probe.classes, widths, cues, inputs.shape[1], spatial, pixels, units)
-
-    def rows_of(self, seen: Observation, logits: Tensor | None, seed: int = 0) -> SimpleRows:
-        """What the simple models see of one batch."""
-        inputs = seen.require_inputs(_WHERE)
-        targets = seen.require_targets(_WHERE)
-        if self._units is None:
-            self._units = raw_units(self.denormalize, as_floats(inputs))
-        cues = self.reader.read(seen, home_of(inputs.device))
-        standard = STANDARD_CUES[1:] if inputs.shape[1] == 3 else STANDARD_CUES[:1]  # of three channels they agree
-        units = None if self.denormalize is None else self._units
-        return simple_rows(inputs, targets, logits, cues, units, standard, seed)
+            if self.probe.classes is None:
+                raise self.probe.no_logits(_WHERE)
+            self.stream.update(seen, self.probe.classes, trainer.world_size)
 
     # -- an evaluation
 
     @property
     def ready(self) -> bool:
         """Whether there are directions."""
-        return self.fixed is not None and self.fixed.defined
+        return self.models is not None and self.models.defined
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Fix the simple models at the first evaluation that has training sums, and plan the examination."""
         device = home_of(evaluation.device)
-        if self.fixed is None:
-            shape = self.ranks.first(self._stream and self._stream.shape)
+        left_out: dict[str, str] = {}
+        if self.models is None:
+            shape = self.ranks.first(self.stream.shape)
             if shape is not None and not self.ranks.retired:
-                self.fixed = (self._stream or SimpleStream(shape)).fix(
-                    device, tuple(self.reader.cues), self.denormalize is not None
-                )
-                self._stream, self._unsaid = None, self.fixed.left_out
-        if self.fixed is not None:
-            self.fixed = self.fixed.to(device)
-            if self.examination is None:
-                self._watch(self.fixed, self.examining.share(evaluation))
+                self.models = self.stream.fit(shape, device)
+                left_out = self.models.left_out
+        if self.models is not None:
+            self._compare_with(self.models.to(device), self.examining.share(evaluation))
         self.examining.begin(evaluation, self.ranks.first, self.ready)
         if not self.ready:
-            self.examining.why_not = _NO_TRAINING if self.fixed is None else _TOO_FEW
-        self.untapped.to(device).reset()
-        for part in (self.ladder, self.cues, self.examination):
+            self.examining.why_not = _NO_TRAINING if self.models is None else TOO_FEW
+        for part in (self.comparison, self.examination):
             if part is not None:
                 part.begin(device)
-        if self.layers is not None:
-            self.layers.begin()
-        self.shown.begin(evaluation)
+        self.scatter.begin(evaluation)
         self._batches = 0
         if self.examining.due and self.examination is not None:
             self.examination.follow(self.ranks.first(self.examination.fits(self.examining.budget.left)) or ())
-        self._say()  # last: a warning that is an error on one rank must not keep the others waiting
+        self._say(left_out)  # last: a warning that is an error on one rank must not keep the others waiting
 
-    def _say(self) -> None:
-        unsaid, self._unsaid = self._unsaid, {}
-        for name, why in unsaid.items():
+    def _compare_with(self, models: SimpleModels, images: int) -> None:
+        """Make what compares the network with the simple models, where they are new, or on a new device."""
+        if self.comparison is None or models is not self.models:
+            self.models, self.comparison = models, Comparison(models)
+            self.examination = Examination(models, images, self.turns)
+
+    def _say(self, left_out: Mapping[str, str]) -> None:
+        for name, why in left_out.items():
             text = f"{_WHERE}: the cue {name!r} is left out: {why}"
-            if name in self.reader.cues:
+            if name in self.reader.own_cues:
                 rank_zero_warn(text, category=FailuresWarning)
             else:
                 rank_zero_info(text)
-
-    def _watch(self, fixed: SimpleReference, images: int) -> None:
-        self.ladder = LadderWatch(fixed.names, len(fixed.linear.bias))
-        self.cues = CueWatch(fixed.bins, fixed.logits)
-        self.layers = UntappedLayers(len(fixed.linear.bias))
-        self.examination = Examination(fixed, images)
-        if self._waited is not None:
-            self.examination.load_state_dict(self._waited)
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Compare the network and the simple models on one batch, and keep images for the examination."""
         self._batches += 1
         logits = self.probe.require_logits(seen, _WHERE)
-        rows = self.rows_of(seen, logits, batch_idx)
-        assert rows.logits is not None
-        if self.fixed is not None and self.ladder is not None and self.cues is not None:
-            own, simple = as_labels(rows.logits), self.fixed.predict(rows)
-            # logits that are not finite make no prediction: a class that there is not, and so wrong
-            finite = rows.logits.isfinite().flatten(1).all(1)
-            own = torch.where(finite, own, len(self.fixed.linear.bias))
-            self.ladder.update(own, simple, rows.target)
-            self.untapped.update(own, simple[self.fixed.linear_name], rows.target)
-            self.cues.update(rows.logits, rows.cues, rows.target)
-            self.shown.keep(rows)
-        if self.examining.due and self.layers is not None and seen.targets is not None and seen.targets.ndim == 1:
-            with self.examining.budget.spend():
-                self.layers.update(seen.features, seen.targets, evaluation.places(seen, batch_idx))
+        samples = self.reader.read(seen, logits, batch_idx)
+        if self.comparison is not None:
+            self.comparison.update(samples)
+            self.scatter.keep(samples)
         self.examining.keep(seen, logits)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
@@ -279,72 +226,75 @@ class SimplicityBiasMonitor(Monitor):
             self.examination.run(model, inputs, targets.to(inputs.device))
 
     def describe(self) -> Any:
-        """Sizes of the layers; what else the metrics need was agreed on when the simple models were fixed."""
-        widths = None if self.layers is None else self.layers.widths
-        return widths or ({} if self._batches else None)
+        """That there was a batch; what the metrics need was agreed on when the simple models were fixed."""
+        return {} if self._batches else None
 
     def build(self, description: Any) -> None:
-        """Make the sums of the layers."""
-        if self.layers is not None:
-            self.layers.build(description)
+        """Nothing: the metrics are made with the simple models."""
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """The ladder, the cues, and what the examination found."""
-        values = self.untapped.compute()
-        undefined = dict(self.untapped.undefined)
-        if self.fixed is not None and bool(self.fixed.linear.weight.isnan().any()):
-            undefined = dict.fromkeys(undefined, _TOO_FEW)
-        values |= {"chance": torch.tensor(torch.nan) if self.fixed is None else self.fixed.chance}
-        for part in (self.ladder, self.cues):
-            if part is not None:
-                values |= part.compute()
-                undefined |= part.undefined
-        if self.examination is None:
-            nothing = DecisionDimension((1,))
-            values |= {key: value for key, value in nothing.compute().items() if key != "decision_dimension"}
-            undefined |= self.examining.reasons(nothing.undefined)
-        else:
-            found, why = self.examination.compute()
-            values |= found
-            undefined |= self.examining.reasons(why)
-        if self.layers is not None:
-            with self.examining.budget.spend():
-                values |= self.layers.compute(values["model_accuracy"])
-            undefined |= self.examining.reasons(self.layers.undefined)
-        if self.fixed is not None:
-            values |= cue_reliance(values, tuple(self.fixed.bins))
-            undefined |= why_no_reliance(undefined, tuple(self.fixed.bins))
+        if self.models is None or self.comparison is None or self.examination is None:
+            return self._nothing(home_of(evaluation.device))
+        values = self.comparison.compute()
+        found, why = self.examination.compute()
+        values |= found
+        undefined = self.comparison.undefined | self.examining.reasons(why)
+        cues = tuple(self.models.bins)
+        values |= cue_reliance(values, cues)
+        undefined |= why_no_reliance(undefined, cues)
+        self.undefined = {key: why for key, why in undefined.items() if key in values}
+        return values
+
+    def _nothing(self, device: torch.device) -> dict[str, Tensor]:
+        """The main figures, all undefined, as long as there are no simple models."""
+        untapped, interchanged = UntappedInformation().to(device), DecisionDimension((1,)).to(device)
+        values = untapped.compute() | {"chance": torch.tensor(torch.nan)} | interchanged.compute()
+        del values["decision_dimension"]
+        undefined = untapped.undefined | {"chance": _NO_TRAINING} | self.examining.reasons(interchanged.undefined)
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log the ladder as a table, a row a rung."""
-        if self.fixed is not None and self.fixed.defined and evaluation.fitting:
-            plain = {key: float(value) for key, value in values.items()}
-            self.shown.add(evaluation, plain, self.fixed, f"failures/{self.name}/table")
+        if self.models is None or not self.ready or not evaluation.fitting:
+            return
+        plain = {key: float(value) for key, value in values.items()}
+        columns = ("reach", "explained_adjusted")
+        rows: list[list[Evidence]] = [
+            [evaluation.epoch, name, *(plain.get(f"{key}/{name}", math.nan) for key in columns)]
+            for name in self.models.names
+        ]
+        loggers = evaluation.trainer.loggers
+        log_table(loggers, f"failures/{self.name}/table", ["epoch", "rung", *columns], rows, evaluation.step)
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
         """The ladder, the decision dimension, the worst cue, and what is retained."""
-        if self.fixed is None or not self.fixed.defined or not evaluation.fitting:
+        if self.models is None or not self.ready or not evaluation.fitting:
             return {}
-        return {name: partial(make, self.shown.course) for name, make in FIGURES.items()}
+        directions = self.models.image_directions[:, :4].T.tolist()
+        self.course.add(evaluation.epoch, values, self.models.names, directions)
+        self.course.rings = [] if self.models.rings is None else self.models.rings.tolist()
+        self.course.points = self.scatter.points(self.course.worst_cue) or self.course.points
+        return {name: partial(make, self.course) for name, make in FIGURES.items()}
 
     # -- resume
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far, or the simple models once they are fixed; plain containers."""
-        if self.fixed is not None:
-            waited = self._waited if self.examination is None else self.examination.state_dict()
-            return {"fixed": self.fixed.state_dict(), "waited": waited, "course": self.shown.course.state_dict()}
-        return {} if self._stream is None else {"stream": self._stream.state_dict()}
+        if self.models is None:
+            stream = self.stream.state_dict()
+            return {"stream": stream} if stream else {}
+        models, turns, course = self.models.state_dict(), self.turns.state_dict(), self.course.state_dict()
+        return {"models": models, "turns": turns, "course": course}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stood; the first rank alone takes its sums, which would count once a rank."""
-        if "fixed" in state_dict:
-            self.fixed = SimpleReference.from_state(state_dict["fixed"])
-            self._waited = state_dict["waited"]
-            self.shown.course.load_state_dict(state_dict["course"])
+        if "models" in state_dict:
+            self.models = SimpleModels.from_state(state_dict["models"])
+            self.turns.load_state_dict(state_dict["turns"])
+            self.course.load_state_dict(state_dict["course"])
         elif "stream" in state_dict and not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
-            self._stream = SimpleStream.from_state(state_dict["stream"], self._share)
+            self.stream.load_state_dict(state_dict["stream"])

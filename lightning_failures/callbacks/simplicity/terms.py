@@ -1,107 +1,161 @@
-"""What the logged figures about simple cues mean."""
+"""What the logged figures about simple cues mean: the words of the metrics that compute them, where these suffice."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
+from lightning_failures.metrics.retention import PatchSensitivity, Retention
+from lightning_failures.metrics.simplicity import (
+    DecisionDimension,
+    ExplainedBySimple,
+    LinearReference,
+    UntappedInformation,
+)
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
 
-TERMS: tuple[Term, ...] = (
-    Term(
-        "reference_accuracy",
-        "Linear reference",
-        "Accuracy on the same validation images of a linear model on each image's mean, fitted in closed form from "
-        "sums over the training batches. It costs next to nothing.",
-        "0 to 1",
-        "a network below it leaves information unused",
+#: The figures that a run is told by.
+HEADLINES = ("model_accuracy", "reference_accuracy", "reliance/*", "own/1")
+
+#: Why a figure of the examination is nan, besides what its metric says.
+_NOT_NOW = "left to a later evaluation; the module cannot be run again"
+_NONE_EXPLAINS = "no rung explains the network"
+
+
+def _declared(terms: Iterable[Term], in_a_run: Mapping[str, Mapping[str, Any]], form: str = "{}") -> list[Term]:
+    """The terms of some statistics of a metric, in the order given, with what is said otherwise in a run."""
+    found = {term.key: term for term in terms}
+    known = [found[statistic]._replace(**said) for statistic, said in in_a_run.items()]
+    return [term.of(form)._replace(headline=term.of(form).key in HEADLINES) for term in known]
+
+
+def _examined(terms: Iterable[Term]) -> list[Term]:
+    """Figures that need further forward passes, for which there is not always time."""
+    return [term._replace(when_nan=f"{term.when_nan}; {_NOT_NOW}") if term.when_nan else term for term in terms]
+
+
+_UNTAPPED = _declared(
+    UntappedInformation.terms,
+    {
+        "model_accuracy": {
+            "name": "Accuracy",
+            "meaning": "Accuracy of the network on the validation images that the linear reference predicts too; on 16 "
+            "pixels of each image where pixels are labelled.",
+        },
+        "reference_accuracy": {
+            "name": "Linear reference",
+            "meaning": "Accuracy on the same validation images of a linear model on each image's mean, fitted in "
+            "closed form from sums over the training batches. It costs next to nothing.",
+        },
+        "difference": {"name": "Difference from the linear reference"},
+        "low": {"name": "Difference from the linear reference, lower end"},
+        "high": {"name": "Difference from the linear reference, upper end"},
+        "p_value": {},
+        "images": {
+            "name": "Images compared",
+            "meaning": "Validation images on which the network and the linear reference were compared; pixels where "
+            "these are labelled.",
+            "direction": "few images give wide intervals",
+        },
+    },
+)
+_CHANCE = _declared(
+    LinearReference.terms,
+    {
+        "chance": {
+            "meaning": "Share of the most frequent class of the training images: the accuracy of naming it always.",
+            "direction": "an accuracy near it means that nothing was learned yet",
+            "when_nan": "no training batch was seen before the evaluation",
+        }
+    },
+)
+
+_CUES = [
+    *_examined(
+        [
+            Term(
+                "reliance/*",
+                "Reliance on a cue",
+                "Share of predictions that follow a simple cue when it alone is exchanged between two images. For a "
+                "cue that cannot be exchanged, such as a scanner, what it explains of the logits, over all images and "
+                "within one label, whichever is smaller.",
+                "0 to 1",
+                "near 1: this cue decides; near 0: it does not",
+                when_nan="the exchange, or else what the cue explains, is undefined",
+                headline=True,
+            ),
+            *_declared(
+                CueSwap.terms,
+                {
+                    "swap_own/*": {
+                        "meaning": "A donor image is scaled to the receiver's value of a cue. Share of pairs whose "
+                        "prediction then is the receiver's.",
+                    },
+                    "swap_low/*": {},
+                    "swap_high/*": {},
+                    "swap_donor/*": {},
+                },
+            ),
+        ]
     ),
-    Term(
-        "difference",
-        "Difference from the linear reference",
-        "Difference in accuracy between the network and the linear reference, image by image on the same images, "
-        "with its 95% interval.",
-        "-1 to 1",
-        "an interval that excludes 0 is more than chance",
-    ),
-    Term(
-        "p_value",
-        "p-value of that difference",
-        "How often a difference this large would arise if both were equally good.",
-        "0 to 1",
-        "small: the difference is real",
-    ),
-    Term(
-        "own/1",
-        "Decided by one direction (own)",
-        "A donor image is given the receiver's value on the main direction of variation of the data, one number an "
-        "image. Share of pairs whose prediction then is the receiver's.",
-        "0 to 1",
-        "near 1: one number decides; near 0: the rest of the image does",
-    ),
-    Term(
-        "donor/1",
-        "Decided by the rest (donor)",
-        "The same exchange: share of pairs whose prediction stays the donor's.",
-        "0 to 1",
-        "near 1 is healthy",
-    ),
-    Term(
-        "reliance/*",
-        "Reliance on a cue",
-        "Share of predictions that follow a simple cue when it alone is exchanged between two images. For a cue that "
-        "cannot be exchanged, such as a scanner, what it explains of the logits, over all images and within one label, "
-        "whichever is smaller.",
-        "0 to 1",
-        "near 1: this cue decides; near 0: it does not",
-    ),
-    Term(
-        "swap_own/*",
-        "Cue exchanged (own)",
-        "A donor image is scaled to the receiver's value of a cue. Share of pairs whose prediction then is the "
+    *_declared(CueExplainedVariance.terms, {"eta2": {}, "eta2_within": {}}, "{}/*"),
+]
+
+_SEVERAL = {
+    "own/*": {},
+    "own_low/*": {"meaning": "Lower end of the 95% interval of that share, by number of directions."},
+    "own_high/*": {"meaning": "Upper end of the 95% interval of that share, by number of directions."},
+}
+_OF_PIXELS = {
+    "own/*": {
+        "name": "Decided by directions of pixels (own)",
+        "meaning": "The exchange in every pixel's own spectrum: share of pairs whose prediction becomes the "
         "receiver's.",
-        "0 to 1",
-        "near 1: the cue decides",
-    ),
-    Term(
-        "swap_donor/*",
-        "Cue exchanged (donor)",
-        "The same exchange: share of pairs whose prediction stays the donor's.",
-        "0 to 1",
-        "near 1 is healthy",
-    ),
-    Term(
-        "decision_dimension",
-        "Decision dimension",
-        "The smallest number of main directions of the images' mean spectra which, given to a donor image, bring the "
-        "receiver's prediction along in nine of ten pairs.",
-        "1 to 8; undefined where 8 are not enough",
-        "1: decisions hang on one number an image",
-    ),
-    Term(
-        "own/*",
-        "Decided by several directions (own)",
-        "The exchange on the first 1, 2, 4 or 8 directions: share of pairs whose prediction becomes the receiver's.",
-        "0 to 1",
-        "describes how many numbers an image decide",
-    ),
-    Term(
-        "pixel_own/*",
-        "Decided by directions of pixels (own)",
-        "The exchange in every pixel's own spectrum: share of pairs whose prediction becomes the receiver's.",
-        "0 to 1",
-        "describes how many spectral directions decide",
-    ),
-    Term(
-        "pixel_decision_dimension",
-        "Decision dimension of pixels",
-        "The decision dimension in every pixel's own spectrum.",
-        "1 to 8; undefined where 8 are not enough",
-        "1 is right where colour says nothing, as in grey digits",
-    ),
+    },
+    "own_low/*": {"name": "Decided by directions of pixels (own), lower end"},
+    "own_high/*": {"name": "Decided by directions of pixels (own), upper end"},
+    "decision_dimension": {
+        "name": "Decision dimension of pixels",
+        "meaning": "The decision dimension in every pixel's own spectrum.",
+        "range": "1 to 8",
+        "direction": "1 is right where colour says nothing, as in grey digits",
+    },
+}
+_INTERCHANGE = _examined(
+    [
+        *_declared(
+            DecisionDimension.terms,
+            {
+                "own/*": {
+                    "key": "own/1",
+                    "name": "Decided by one direction (own)",
+                    "meaning": "A donor image is given the receiver's value on the main direction of variation of the "
+                    "data, one number an image. Share of pairs whose prediction then is the receiver's.",
+                    "direction": "near 1: one number decides; near 0: the rest of the image does",
+                },
+                "donor/*": {"key": "donor/1"},
+                "pairs": {"direction": "few pairs give wide intervals"},
+                "decision_dimension": {
+                    "meaning": "The smallest number of main directions of the images' mean spectra which, given to a "
+                    "donor image, bring the receiver's prediction along in nine of ten pairs.",
+                    "range": "1 to 8",
+                },
+            },
+        ),
+        *_declared(DecisionDimension.terms, _SEVERAL),
+        *_declared(DecisionDimension.terms, _OF_PIXELS, "pixel_{}"),
+    ]
+)
+
+_LADDER = [
     Term(
         "reach/*",
         "Reach of a rung",
         "Accuracy of one of the simple models on the ladder, fitted in closed form on sums over the training batches.",
         "0 to 1",
         "above the network: it leaves information unused",
+        when_nan="the rung is undefined on the training images, or no image had labels",
     ),
     Term(
         "best_reach",
@@ -109,98 +163,70 @@ TERMS: tuple[Term, ...] = (
         "The largest accuracy on the ladder.",
         "0 to 1",
         "above that of the lowest rung that explains the network: more is there to be had",
+        when_nan="no rung is defined",
+    ),
+    *_declared(
+        ExplainedBySimple.terms,
+        {
+            "explained_adjusted": {
+                "name": "Explained by a rung, less chance",
+                "meaning": "Share of the network's information on the labels that is gone once the rung's prediction "
+                "is known, against the exact mean of rungs that have nothing to do with the network.",
+                "direction": "near 1: the network knows no more than the rung, or both know all",
+            }
+        },
+        "{}/*",
     ),
     Term(
         "lowest_rung",
         "Lowest rung that explains the network",
         "Place on the ladder, from 0, of the simplest model that explains nine tenths of what the network knows.",
-        "0 upwards; undefined where none does",
+        "0 upwards",
         "describes; compare its reach with the best",
+        "rungs",
+        _NONE_EXPLAINS,
     ),
     Term(
         "lowest_reach",
-        "Reach of that rung",
+        "Reach of the lowest rung that explains the network",
         "Its accuracy on the labels.",
         "0 to 1",
         "as high as the best reach: nothing simpler was missed",
+        when_nan=_NONE_EXPLAINS,
     ),
-    Term(
-        "explained/*",
-        "Explained by a rung",
-        "Share of the network's information on the labels that is gone once the rung's prediction is known.",
-        "at most 1",
-        "near 1: the network knows no more than the rung, or both know all",
-    ),
-    Term(
-        "explained_adjusted/*",
-        "Explained by a rung, less chance",
-        "The same against the exact mean of rungs that have nothing to do with the network.",
-        "at most 1, 0 by chance",
-        "near 1: the network knows no more than the rung, or both know all",
-    ),
-    Term(
-        "eta2/*",
-        "Variance explained by a cue",
-        "Share of the logits' variance between bins of the cue, less what chance gives.",
-        "about 0 to 1",
-        "large for every cue that goes with the labels; see within the labels",
-    ),
-    Term(
-        "eta2_within/*",
-        "Variance explained by a cue, within the labels",
-        "The same among images of one label.",
-        "about 0 to 1",
-        "large together with the one over all labels: the network leans on the cue",
-    ),
-    Term(
-        "changed_accuracy/*",
-        "Accuracy on changed images",
-        "Pixels in random order; the mean spectrum everywhere; intensity alone or removed; without one ring of spatial "
-        "frequencies; Gaussian clones of each class.",
-        "0 to 1",
-        "near the accuracy: what was removed does not matter",
-    ),
-    Term(
-        "retained/*",
-        "Retained by changed images",
-        "What these images keep of the accuracy above chance.",
-        "1 keeps all, 0 leaves chance",
-        "describes what the network uses",
-    ),
-    Term(
-        "lost/*",
-        "Lost on changed images",
-        "Accuracy minus the one on these images, with its paired 95% interval.",
-        "-1 to 1",
-        "describes what the network uses",
-    ),
-    Term(
-        "patch_sensitivity",
-        "Patch sensitivity",
-        "How much the predicted probabilities move when one of 16 patches becomes noise.",
-        "0 to 1",
-        "describes; low where no single place matters",
-    ),
-    Term(
-        "layer_reach/*",
-        "Reach of a layer",
-        "Accuracy of a closed-form linear model of the layer's features, fitted on every other validation image and "
-        "tested on the rest.",
-        "0 to 1",
-        "above the network: what comes after the layer wastes what is there",
-    ),
-    Term(
-        "layer_difference/*",
-        "Difference of a layer from the network",
-        "The same minus the network's accuracy.",
-        "-1 to 1",
-        "above 0: what comes after the layer wastes what is there",
-    ),
-    Term(
-        "chance",
-        "Chance",
-        "Accuracy of always naming the most frequent class.",
-        "0 to 1",
-        "an accuracy near it means that nothing was learned yet",
-    ),
+]
+
+_RETENTION = _examined(
+    [
+        *_declared(
+            Retention.terms,
+            {
+                "changed_accuracy/*": {
+                    "meaning": "Pixels in random order; the mean spectrum everywhere; intensity alone or removed; "
+                    "Gaussian clones of each class.",
+                },
+                "retained/*": {},
+                "lost/*": {
+                    "name": "Lost without a ring of frequencies",
+                    "meaning": "Accuracy minus that on images without one ring of spatial frequencies; all rings hold "
+                    "equal energy.",
+                    "direction": "far above 0: the network needs these frequencies",
+                },
+                "lost_low/*": {"name": "Lost without a ring of frequencies, lower end"},
+                "lost_high/*": {"name": "Lost without a ring of frequencies, upper end"},
+            },
+        ),
+        *_declared(
+            PatchSensitivity.terms,
+            {
+                "sensitivity": {
+                    "meaning": "How much the predicted probabilities move, as total variation, when one of 16 patches "
+                    "becomes noise; the mean over images and patches.",
+                }
+            },
+            "patch_{}",
+        ),
+    ]
 )
+
+TERMS: tuple[Term, ...] = (*_UNTAPPED, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER, *_RETENTION)
