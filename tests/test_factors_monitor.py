@@ -41,4 +41,4 @@ def test_the_upper_end_of_the_odds_is_left_to_the_metric():
     monitor = FactorErrorMonitor(table(), on_error="raise")
     run, _ = fit([monitor], epochs=1)
     assert not any("odds_high" in key for key in (*run.callback_metrics, *monitor.undefined))
-    assert "odds_high/dark" in monitor.metric.compute()
+    assert "odds_high/dark" in monitor.counted.ratios.compute()
