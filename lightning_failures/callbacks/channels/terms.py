@@ -1,5 +1,7 @@
 """What the logged figures about channels and bands mean: the words of the metric that computes them, in a run."""
 
+from typing import Any
+
 from lightning_failures.callbacks.channels.examination import NOT_LOGGED
 from lightning_failures.metrics.channels import ChannelDependence
 from lightning_failures.records.term import Term
@@ -9,7 +11,7 @@ __all__ = ["TERMS"]
 _FIRST = "there is no earlier evaluation to compare with"
 
 #: What differs from the metric's own words, which know neither which score is attributed, nor what is logged when.
-_IN_A_RUN = {
+_IN_A_RUN: dict[str, dict[str, Any]] = {
     "change/*": {
         "meaning": "Rise of the cross-entropy on a fixed batch when the band is replaced. It says what the model "
         "depends on, not what the signal is carried by: the table has the pattern of that beside it.",
