@@ -312,7 +312,7 @@ def test_the_accuracy_is_drawn_when_findings_change_and_at_the_end(tmp_path):
     fitted = run(tmp_path, lines, callback, logger=CSVLogger(tmp_path, name="", version=""))
     pictures = sorted(path.name for path in tmp_path.rglob("*.png"))
     assert pictures == ["accuracy-00000012.png", f"accuracy-{fitted.global_step:08d}.png"]
-    assert callback.pictures.budget.spent > 0
+    assert callback.announcer.pictures.budget.spent > 0
 
 
 def test_no_picture_is_drawn_of_what_no_monitor_of_the_run_watches(tmp_path):

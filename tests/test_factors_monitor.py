@@ -1,6 +1,7 @@
 """The monitor of factors on tiny Lightning runs: its tables, and its pictures under a name of its own."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,4 +42,17 @@ def test_the_upper_end_of_the_odds_is_left_to_the_metric():
     monitor = FactorErrorMonitor(table(), on_error="raise")
     run, _ = fit([monitor], epochs=1)
     assert not any("odds_high" in key for key in (*run.callback_metrics, *monitor.undefined))
-    assert "odds_high/dark" in monitor.metric.compute()
+    assert "odds_high/dark" in monitor.counted.ratios.compute()
+
+
+def test_a_process_that_saw_no_batch_counts_with_what_the_others_describe():
+    seen, unseen = (FactorErrorMonitor(table(), on_error="raise") for _ in range(2))
+    assert unseen.describe() is None
+    fit([seen], epochs=1)
+    assert seen.describe() == (("bright", "dark"), CLASSES)
+    unseen.build(seen.describe())
+    values = unseen.compute(SimpleNamespace(epoch=0))
+    assert values.keys() == seen.values.keys()
+    assert values["error/all"].isnan()
+    assert values["images/all"] == 0
+    assert unseen.counted.classes.rows == []

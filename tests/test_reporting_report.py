@@ -127,6 +127,7 @@ def test_a_named_monitor_has_its_own_part_of_the_page(tmp_path: Path) -> None:
     page = Page(html)
     assert "Errors by kind of image, factors 2" in page.text
     assert "simplicity 2: Whose prediction comes out" in page.text
+    assert page.text.count("simplicity 2: Validation accuracy.") == 1  # the other run has no such monitor
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids)) > 0
 

@@ -32,7 +32,7 @@ def test_the_first_evaluation_has_nothing_to_be_compared_with_and_says_so():
     assert tracker.undefined["spillover_ratio/rare"] == "no earlier evaluation to compare with"
 
 
-def test_a_factor_that_falls_behind_a_better_epoch_is_seen_and_the_reference_waits():
+def test_a_factor_that_falls_behind_a_better_epoch_is_seen_and_the_best_epoch_waits():
     tracker = Spillover(["rare", "even"])
     evaluate(tracker, wrong_at(0.5, 0.5, 0), 0)
     for epoch in (1, 2):
@@ -40,31 +40,31 @@ def test_a_factor_that_falls_behind_a_better_epoch_is_seen_and_the_reference_wai
         assert values["spillover/rare"] == 1
         assert values["spillover/even"] == 0
         assert values["spillover_low/rare"] > 1
-        assert tracker.reference_epoch == 0
+        assert tracker.best_epoch == 0
 
 
-def test_a_network_that_gets_better_everywhere_moves_the_reference_on():
+def test_a_network_that_gets_better_everywhere_becomes_the_best_epoch():
     tracker = Spillover(["rare", "even"])
     for epoch, rate in enumerate((0.6, 0.5, 0.4)):
         values = evaluate(tracker, wrong_at(rate, rate, 0), epoch)
         assert not values["spillover/rare"] > 0
-        assert tracker.reference_epoch == epoch
+        assert tracker.best_epoch == epoch
 
 
-def test_a_ratio_that_rises_while_the_errors_fall_does_not_hold_the_reference():
+def test_a_ratio_that_rises_while_the_errors_fall_does_not_hold_the_best_epoch():
     tracker = Spillover(["rare", "even"])
     evaluate(tracker, wrong_at(0.5, 0.5, 0), 0)
     values = evaluate(tracker, wrong_at(0.45, 0.2, 0), 1)
     assert values["spillover/rare"] == 1
     assert values["spillover_risk/rare"] < 1
-    assert tracker.reference_epoch == 1
+    assert tracker.best_epoch == 1
 
 
-def test_a_worse_epoch_does_not_become_the_reference():
+def test_a_worse_epoch_does_not_become_the_best():
     tracker = Spillover(["rare", "even"])
     evaluate(tracker, wrong_at(0.3, 0.3, 0), 0)
     evaluate(tracker, wrong_at(0.4, 0.4, 1), 1)
-    assert (tracker.reference_epoch, tracker.reference_error) == (0, float(wrong_at(0.3, 0.3, 0).double().mean()))
+    assert (tracker.best_epoch, tracker.best_error) == (0, float(wrong_at(0.3, 0.3, 0).double().mean()))
 
 
 def test_images_in_another_order_are_not_paired():

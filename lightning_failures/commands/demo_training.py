@@ -91,7 +91,7 @@ def train_arm(
         )
         (diagnosis,) = (monitor for monitor in monitors if isinstance(monitor, FailureDiagnosis))
         diagnosis.record.name = name
-        diagnosis.announce = "findings"  # the verdict on all arms stands at the end
+        diagnosis.announcer.announce = "findings"  # the verdict on all arms stands at the end
         writer = _logger(logger, name, out)
         trainer = Trainer(
             max_epochs=epochs,

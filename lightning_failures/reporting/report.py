@@ -97,7 +97,8 @@ def _runs(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[
         for name, seen in views(column, records):
             for chart in column.charts:
                 for place, (record, make) in enumerate(zip(seen, chart.of(seen), strict=True)):
-                    if make is not None:
+                    watched = not name or name in records[place].columns
+                    if watched and make is not None:
                         svg = _draw(make, _identifier(chart.name, name, place), chart.label(record) or "")
                         caption = chart.caption_of(record)
                         figures[place].append((svg, f"{name}: {caption}" if name else caption))

@@ -1,7 +1,7 @@
 """Which kinds of image a model fails on, live."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from torch import Tensor
 
@@ -27,6 +27,14 @@ __all__ = ["FactorErrorMonitor"]
 
 #: Rows of the table of classes.
 MOST_CLASSES = 20
+
+
+class Counted(NamedTuple):
+    """What an evaluation is counted with."""
+
+    ratios: FactorErrorRatio
+    classes: WorstClasses
+    spillover: Spillover
 
 
 class FactorErrorMonitor(Monitor):
@@ -59,18 +67,14 @@ class FactorErrorMonitor(Monitor):
     ) -> None:
         super().__init__(**options)
         self.reader = FactorReader(factors, names, ids, type(self).__name__)
-        self.metric: FactorErrorRatio | None = None
-        self.classes: WorstClasses | None = None
-        self.spillover: Spillover | None = None
+        self.counted: Counted | None = None  # from the first batch on
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
-        if self.metric is not None:
-            self.metric.to(evaluation.device).reset()
-        if self.classes is not None:
-            self.classes.to(evaluation.device).reset()
-        if self.spillover is not None:
-            self.spillover.begin(evaluation.device)
+        if self.counted is not None:
+            self.counted.ratios.to(evaluation.device).reset()
+            self.counted.classes.to(evaluation.device).reset()
+            self.counted.spillover.begin(evaluation.device)
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
@@ -78,51 +82,50 @@ class FactorErrorMonitor(Monitor):
         logits = self.probe.require_logits(seen, "FactorErrorMonitor")
         factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         self.build((self.reader.names, logits.shape[1]))
-        assert self.metric is not None
-        assert self.classes is not None
-        assert self.spillover is not None
+        assert self.counted is not None
+        counted = self.counted
         factors = factors.to(logits.device, non_blocking=True)
-        self.metric.to(logits.device).update(logits, targets, factors)
-        self.classes.to(logits.device).update(logits, targets)
-        self.spillover.metric.to(logits.device)
-        self.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors)
+        counted.ratios.to(logits.device).update(logits, targets, factors)
+        counted.classes.to(logits.device).update(logits, targets)
+        counted.spillover.metric.to(logits.device)
+        counted.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Pair the images with those of the best epoch so far."""
-        if self.spillover is not None:
-            self.spillover.conclude()
+        if self.counted is not None:
+            self.counted.spillover.conclude()
 
     def describe(self) -> tuple[tuple[str, ...], int] | None:
         """Names of the factors, and the number of classes."""
-        return None if self.classes is None else (self.reader.names or (), self.classes.num_classes)
+        return None if self.counted is None else (self.reader.names or (), self.counted.classes.num_classes)
 
     def build(self, description: Any) -> None:
         """Make the metrics."""
-        if self.metric is None:
+        if self.counted is None:
             names, classes = description
-            self.metric, self.spillover = FactorErrorRatio(list(names)), Spillover(list(names))
-            self.classes = WorstClasses(classes, MOST_CLASSES)
+            self.counted = Counted(
+                FactorErrorRatio(list(names)), WorstClasses(classes, MOST_CLASSES), Spillover(list(names))
+            )
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Error ratios with their intervals."""
-        assert self.metric is not None
-        assert self.classes is not None
-        assert self.spillover is not None
-        self.classes.compute()
-        ratios: dict[str, Tensor] = self.metric.compute()
-        values = ratios | self.spillover.compute(ratios["error/all"], evaluation.epoch)
-        undefined = self.metric.undefined | self.spillover.undefined
+        assert self.counted is not None
+        metric, classes, spillover = self.counted
+        classes.compute()
+        ratios: dict[str, Tensor] = metric.compute()
+        values = ratios | spillover.compute(ratios["error/all"], evaluation.epoch)
+        undefined = metric.undefined | spillover.undefined
         self.undefined = {key: why for key, why in undefined.items() if not key.startswith(LEFT_OUT)}
         return {key: value for key, value in values.items() if not key.startswith(LEFT_OUT)}
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log two tables: a row a factor, and the worst classes, a row each."""
-        assert self.metric is not None
-        assert self.classes is not None
-        factors = [(name, *(float(values[f"{key}/{name}"]) for key in STATISTICS)) for name in self.metric.factors]
+        assert self.counted is not None
+        metric, classes, _ = self.counted
+        factors = [(name, *(float(values[f"{key}/{name}"]) for key in STATISTICS)) for name in metric.factors]
         for key, head, rows in (
             ("table", ("factor", *STATISTICS), factors),
-            ("classes", ("class", *ClassRow._fields[1:]), self.classes.rows),
+            ("classes", ("class", *ClassRow._fields[1:]), classes.rows),
         ):
             cells: list[list[Any]] = [[evaluation.epoch, *row] for row in rows]
             log_table(

@@ -23,8 +23,8 @@ STATISTICS = {
 class Spillover:
     """Compares each evaluation with the best one so far on the same images of this rank.
 
-    The reference moves on to a new best epoch only when no factor got worse against it, so that a finding can
-    persist, and ends when the factor has caught up. Images are paired by their place in the evaluation; where the
+    A better evaluation takes its place only when no factor got worse against it, so that a finding can persist, and
+    ends when the factor has caught up. Images are paired by their place in the evaluation; where the
     targets show that another order came, nothing is compared.
 
     Args:
@@ -33,10 +33,10 @@ class Spillover:
 
     def __init__(self, factors: Sequence[str]) -> None:
         self.metric = PairedErrorRatio(list(factors))
-        self.reference_error: float | None = None
-        self.reference_epoch: int | None = None
+        self.best_error: float | None = None
+        self.best_epoch: int | None = None
         self.why_not: str | None = None
-        self._reference: tuple[Tensor, Tensor] | None = None  # wrong (n) and target (n)
+        self._best: tuple[Tensor, Tensor] | None = None  # wrong (n) and target (n)
         self._now: list[tuple[Tensor, Tensor, Tensor]] = []  # wrong (n), target (n), factors (n f)
 
     def begin(self, device: torch.device) -> None:
@@ -51,11 +51,11 @@ class Spillover:
     def conclude(self) -> None:
         """Count the images that one, the other or both get wrong; of this rank alone."""
         self.why_not = None
-        if self._reference is None or not self._now:
+        if self._best is None or not self._now:
             self.why_not = "no earlier evaluation to compare with"
             return
         wrong, target, factors = (torch.cat(parts) for parts in zip(*self._now, strict=True))
-        before, same = self._reference
+        before, same = self._best
         if not torch.equal(target.cpu(), same):
             self.why_not = "the validation images came in another order than before"
             return
@@ -63,7 +63,7 @@ class Spillover:
         self.metric.update(wrong.long(), before.to(wrong.device).long(), right, factors)
 
     def compute(self, error: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Statistics of all ranks, and the reference of the next evaluation.
+        """Statistics of all ranks, and what the next evaluation is compared with.
 
         Args:
             error: error rate of this evaluation over all images and ranks; (), float64.
@@ -75,11 +75,11 @@ class Spillover:
             bool((values[f"spillover/{name}"] > 0) & (values[f"spillover_risk/{name}"] > 1))
             for name in self.metric.factors
         )
-        if self.reference_error is None or (float(error) < self.reference_error and not behind):
-            self.reference_error, self.reference_epoch = float(error), epoch
+        if self.best_error is None or (float(error) < self.best_error and not behind):
+            self.best_error, self.best_epoch = float(error), epoch
             if self._now:
                 wrong, target, _ = (torch.cat(parts) for parts in zip(*self._now, strict=True))
-                self._reference = (wrong.cpu(), target.cpu())
+                self._best = (wrong.cpu(), target.cpu())
         return values
 
     @property

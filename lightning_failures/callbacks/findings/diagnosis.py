@@ -2,37 +2,27 @@
 
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
+from lightning_failures.callbacks.findings.announcer import Announcer
 from lightning_failures.callbacks.findings.named_rules import rules_under_name
-from lightning_failures.callbacks.findings.progress import ProgressNotes
+from lightning_failures.callbacks.findings.rule_streaks import RuleStreaks
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
-from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Finding
-from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
-from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import Evaluation, RunRecord
-from lightning_failures.reporting.column import views
-from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
-from lightning_failures.reporting.loggers import log_alert
 from lightning_failures.reporting.report import write_report
-from lightning_failures.reporting.sentences import alert
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["FailureDiagnosis"]
 
@@ -83,17 +73,11 @@ class FailureDiagnosis(Callback):
         self.action = action
         self.metric = None if order is None else ValidationMetric(order.key, order.mode == "min")
         self.report_dir = report_dir
-        self.announce = announce
         self.record = RunRecord(name)
-        self.pictures = Pictures()
-        self._streaks: dict[str, int] = {}
+        self.streaks = RuleStreaks([rule for rule in self.rules if rule not in standard_rules()])
+        self.announcer = Announcer(announce)
         self._freshness = Freshness()
         self._began = time.perf_counter()
-        self._notes = ProgressNotes()
-        self._said: list[bool] = []
-        self._lacking: set[str] = set()
-        self._own = [rule for rule in self.rules if rule not in standard_rules()]
-        self._told = False
         self._resumed = False
 
     @property
@@ -124,7 +108,7 @@ class FailureDiagnosis(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; say so where nothing will ever be evaluated."""
         self._began = time.perf_counter()
-        self.pictures.restart()
+        self.announcer.pictures.restart()
         monitors = monitors_of(trainer)
         if monitors and not trainer.enable_validation and trainer.is_global_zero:
             warnings.warn(
@@ -136,11 +120,11 @@ class FailureDiagnosis(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is found in the progress bar too."""
-        self._notes.attach(trainer)
+        self.announcer.notes.attach(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the progress bar as it was."""
-        self._notes.detach()
+        self.announcer.notes.detach()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what this evaluation logged."""
@@ -164,15 +148,15 @@ class FailureDiagnosis(Callback):
         self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
         if values and trainer.is_global_zero:
-            self._say_unknown(list(self._freshness.values(trainer)))
+            self.streaks.say_unknown(list(self._freshness.values(trainer)))
         for monitor in monitors_of(trainer):
             self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
             if monitor.failure is not None:
                 self._report_failure(monitor, trainer)
         self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
         if trainer.is_global_zero:
-            self._announce(trainer)
-        self._notes.update(self.record)
+            self.announcer.tell(trainer, self.record)
+        self.announcer.notes.update(self.record)
         stopping = {rule.name for rule in self.rules if rule.action == "stop"}
         return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
 
@@ -180,9 +164,8 @@ class FailureDiagnosis(Callback):
         """End the run on all processes where one of them found it hopeless; every process must call it."""
         if trainer.strategy.reduce_boolean_decision(hopeless, all=False):
             trainer.should_stop = True
-            if trainer.is_global_zero and self.announce != "nothing":
-                names = ", ".join(f"{f.rule} {f.subject}".strip() for f in self.findings) or "another process"
-                print_notice(trainer.current_epoch, "stopped", f"The run stops: {names}.")
+            if trainer.is_global_zero:
+                self.announcer.tell_stop(trainer, self.record)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say the verdict and write the report."""
@@ -191,7 +174,7 @@ class FailureDiagnosis(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what is known of a run that was broken off."""
-        self._notes.detach()
+        self.announcer.notes.detach()
         with self.guard():
             self._close(trainer)
 
@@ -202,13 +185,13 @@ class FailureDiagnosis(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
-        return {"record": self.record.to_dict(), "streaks": dict(self._streaks)}
+        return {"record": self.record.to_dict(), "streaks": dict(self.streaks.lengths)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stood."""
         self.record = RunRecord.from_dict(state_dict["record"])
-        self._streaks = dict(state_dict["streaks"])
-        self._said = [finding.standing for finding in self.history]
+        self.streaks.lengths = dict(state_dict["streaks"])
+        self.announcer.resume(self.record)
         self._resumed = True
 
     # -- rules
@@ -221,68 +204,10 @@ class FailureDiagnosis(Callback):
         """
         self.record.evaluations.append(evaluation)
         before = len(self.history)
-        for rule in self.rules:
-            for subject in rule.subjects(evaluation.values):
-                if rule.speaks(evaluation.values, subject):
-                    self._apply(rule, subject, evaluation)
+        self.streaks.apply(self.rules, evaluation, self.history)
         metric = self.metric or find_metric(self.record.last_values())
         self.record.findings = [with_lead(finding, self.record, metric) for finding in self.history]
         return self.history[before:]
-
-    def _apply(self, rule: Rule, subject: str, evaluation: Evaluation) -> None:
-        values = evaluation.values
-        said = rule.name, subject_in_words(subject)
-        at = next((i for i, f in enumerate(self.history) if f.standing and (f.rule, f.subject) == said), None)
-        counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
-        name = f"{rule.name}:{subject}"
-        self._streaks[name] = self._streaks.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
-        if self._streaks[name] < rule.persistence:
-            return
-        if at is not None:
-            self._streaks[name] = 0
-            self.history[at] = self.history[at].with_cleared(evaluation.epoch)
-            return
-        if lacking := rule.lacking(values, subject):
-            self._say_lacking(rule, lacking)
-            return
-        self._streaks[name] = 0
-        figures = rule.figures(values, subject)
-        self.history.append(
-            Finding(
-                kind=rule.kind,
-                subject=subject_in_words(subject),
-                epoch=evaluation.epoch,
-                step=evaluation.step,
-                severity=rule.severity,
-                evidence=figures,
-                message=rule.sentence(figures, subject),
-                advice=rule.advice,
-                rule=rule.name,
-                criterion=rule.criterion(values, subject),
-            )
-        )
-
-    def _say_lacking(self, rule: Rule, keys: list[str]) -> None:
-        if rule.name not in self._lacking:
-            self._lacking.add(rule.name)
-            warnings.warn(
-                f"Rule({rule.name}): it holds, but its evidence was not logged, so nothing is raised; "
-                f"missing {', '.join(keys)}. Log it, or leave it out of the message.",
-                FailuresWarning,
-                stacklevel=2,
-            )
-
-    def _say_unknown(self, known: list[str]) -> None:
-        """Say once of each rule that the user wrote or changed which key of it nobody logged."""
-        if self._told:
-            return
-        self._told = True
-        for rule in self._own:
-            missing = [key for key in rule.keys if all(match_key(key, each) is None for each in known)]
-            if missing:
-                more = f" Nor were {len(missing) - 1} more of its keys." if missing[1:] else ""
-                text = f"Rule({rule.name}): {unknown_key(missing[0], known)}{more}"
-                warnings.warn(text, FailuresWarning, stacklevel=2)
 
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
         name = type(monitor).__name__ + ("" if monitor.name == monitor.noun else f" ({monitor.name})")
@@ -300,38 +225,10 @@ class FailureDiagnosis(Callback):
             )
         )
 
-    # -- what people see
-
-    def _announce(self, trainer: Trainer) -> None:
-        known = [*self._said, *[None] * (len(self.history) - len(self._said))]
-        for finding in (changed := [f for f, said in zip(self.history, known, strict=True) if f.standing is not said]):
-            if self.announce != "nothing":
-                print_finding(finding)
-            if finding.standing:
-                name = f"{finding.kind} {finding.subject}".strip()
-                log_alert(trainer.loggers, name, alert(finding), finding.severity)
-        if changed:
-            self.pictures.draw(trainer, self._pictures())
-        self._said = [finding.standing for finding in self.history]
-
-    def _pictures(self) -> "dict[str, Callable[[], Figure]]":
-        """The pictures in which findings are marked, of the monitors of this run: logged key -> what draws it."""
-        found: dict[str, Callable[[], Figure]] = {}
-        for column in COLUMNS:
-            for name, (record,) in views(column, [self.record]):
-                watched = self.record.columns.get(name or column.noun) == column.noun
-                for chart in column.charts if watched else ():
-                    (make,) = chart.of([record])
-                    if chart.marks_findings and make is not None:
-                        found[f"failures/{name or column.noun}/{chart.name}"] = make
-        return found
-
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
         if not trainer.is_global_zero or not self.record.evaluations:
             return
-        self.pictures.draw(trainer, self._pictures())
-        self.pictures.finish(trainer)
+        self.announcer.draw_last(trainer, self.record)
         report = None if self.report_dir is None else write_report(self.report_dir, [self.record], COLUMNS)
-        if self.announce == "verdict":
-            print_verdict([self.record], COLUMNS, report=report)
+        self.announcer.tell_verdict(self.record, report)

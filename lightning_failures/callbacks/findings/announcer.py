@@ -1,0 +1,83 @@
+"""What people see of a run's findings: the terminal, alerts, the progress bar, and pictures with findings marked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lightning.pytorch import Trainer
+
+from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.findings.progress import ProgressNotes
+from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.column import views
+from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
+from lightning_failures.reporting.loggers import log_alert
+from lightning_failures.reporting.sentences import alert
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Announcer"]
+
+
+class Announcer:
+    """Tells of each finding once when it is raised and once when it is cleared; on rank zero.
+
+    Args:
+        announce: what is printed: ``"verdict"``: findings, and the verdict at the end; ``"findings"``; ``"nothing"``.
+    """
+
+    def __init__(self, announce: Literal["verdict", "findings", "nothing"]) -> None:
+        self.announce = announce
+        self.notes = ProgressNotes()
+        self.pictures = Pictures()
+        self._said: list[bool] = []  # of each finding, whether it stood when it was last told of
+
+    def resume(self, record: RunRecord) -> None:
+        """Take what the record of a run holds as told."""
+        self._said = [finding.standing for finding in record.findings]
+
+    def tell(self, trainer: Trainer, record: RunRecord) -> None:
+        """Tell of the findings that were raised or cleared since the last call; draw where there are any."""
+        known = [*self._said, *[None] * (len(record.findings) - len(self._said))]
+        changed = [f for f, said in zip(record.findings, known, strict=True) if f.standing is not said]
+        for finding in changed:
+            if self.announce != "nothing":
+                print_finding(finding)
+            if finding.standing:
+                name = f"{finding.kind} {finding.subject}".strip()
+                log_alert(trainer.loggers, name, alert(finding), finding.severity)
+        if changed:
+            self.pictures.draw(trainer, _pictures(record))
+        self.resume(record)
+
+    def tell_stop(self, trainer: Trainer, record: RunRecord) -> None:
+        """Say why the run stops."""
+        if self.announce != "nothing":
+            standing = [finding for finding in record.findings if finding.standing]
+            names = ", ".join(f"{f.rule} {f.subject}".strip() for f in standing) or "another process"
+            print_notice(trainer.current_epoch, "stopped", f"The run stops: {names}.")
+
+    def draw_last(self, trainer: Trainer, record: RunRecord) -> None:
+        """Draw the pictures of the whole run."""
+        self.pictures.draw(trainer, _pictures(record))
+        self.pictures.finish(trainer)
+
+    def tell_verdict(self, record: RunRecord, report: Path | None) -> None:
+        """Say the verdict, and where the report lies."""
+        if self.announce == "verdict":
+            print_verdict([record], COLUMNS, report=report)
+
+
+def _pictures(record: RunRecord) -> "dict[str, Callable[[], Figure]]":
+    """The pictures in which findings are marked, of the monitors of this run: logged key -> what draws it."""
+    found: dict[str, Callable[[], Figure]] = {}
+    for column in COLUMNS:
+        for name, (seen,) in views(column, [record]):
+            watched = record.columns.get(name or column.noun) == column.noun
+            for chart in column.charts if watched else ():
+                (make,) = chart.of([seen])
+                if chart.marks_findings and make is not None:
+                    found[f"failures/{name or column.noun}/{chart.name}"] = make
+    return found

@@ -1,0 +1,101 @@
+"""How often in a row each rule has held, and the findings that it raises and clears by it."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+from lightning_failures.errors import FailuresWarning
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
+from lightning_failures.records.rule import Rule
+from lightning_failures.records.run_record import Evaluation
+
+__all__ = ["RuleStreaks"]
+
+
+class RuleStreaks:
+    """Counts for each rule and subject at how many evaluations in a row it held, or ended while a finding stands.
+
+    What keeps a rule from speaking is said once: evidence that its message names and nobody logged, and keys that
+    nobody logs at all.
+
+    Args:
+        own: the rules that the user wrote or changed, whose keys are looked for among those that are logged.
+    """
+
+    def __init__(self, own: Sequence[Rule] = ()) -> None:
+        self.own = own
+        self.lengths: dict[str, int] = {}
+        self._lacking: set[str] = set()
+        self._unknown_said = False
+
+    def apply(self, rules: Iterable[Rule], evaluation: Evaluation, history: list[Finding]) -> None:
+        """Apply every rule to one evaluation.
+
+        Args:
+            rules: in the order in which they raise findings.
+            evaluation: epoch, step and the values logged at it.
+            history: all findings so far; new ones are added, those that end are cleared in their place.
+        """
+        for rule in rules:
+            for subject in rule.subjects(evaluation.values):
+                if rule.speaks(evaluation.values, subject):
+                    self._apply(rule, subject, evaluation, history)
+
+    def _apply(self, rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
+        values = evaluation.values
+        said = rule.name, subject_in_words(subject)
+        at = next((i for i, f in enumerate(history) if f.standing and (f.rule, f.subject) == said), None)
+        counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
+        name = f"{rule.name}:{subject}"
+        self.lengths[name] = self.lengths.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
+        if self.lengths[name] < rule.persistence:
+            return
+        if at is not None:
+            self.lengths[name] = 0
+            history[at] = history[at].with_cleared(evaluation.epoch)
+            return
+        if lacking := rule.lacking(values, subject):
+            self._say_lacking(rule, lacking)
+            return
+        self.lengths[name] = 0
+        figures = rule.figures(values, subject)
+        history.append(
+            Finding(
+                kind=rule.kind,
+                subject=subject_in_words(subject),
+                epoch=evaluation.epoch,
+                step=evaluation.step,
+                severity=rule.severity,
+                evidence=figures,
+                message=rule.sentence(figures, subject),
+                advice=rule.advice,
+                rule=rule.name,
+                criterion=rule.criterion(values, subject),
+            )
+        )
+
+    def say_unknown(self, known: Sequence[str]) -> None:
+        """Say once, at the first call, of each of the user's rules which key of it nobody logged.
+
+        Args:
+            known: every key that was logged.
+        """
+        if self._unknown_said:
+            return
+        self._unknown_said = True
+        for rule in self.own:
+            missing = [key for key in rule.keys if all(match_key(key, each) is None for each in known)]
+            if missing:
+                more = f" Nor were {len(missing) - 1} more of its keys." if missing[1:] else ""
+                text = f"Rule({rule.name}): {unknown_key(missing[0], known)}{more}"
+                warnings.warn(text, FailuresWarning, stacklevel=2)
+
+    def _say_lacking(self, rule: Rule, keys: Sequence[str]) -> None:
+        if rule.name not in self._lacking:
+            self._lacking.add(rule.name)
+            warnings.warn(
+                f"Rule({rule.name}): it holds, but its evidence was not logged, so nothing is raised; "
+                f"missing {', '.join(keys)}. Log it, or leave it out of the message.",
+                FailuresWarning,
+                stacklevel=2,
+            )
