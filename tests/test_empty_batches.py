@@ -40,7 +40,7 @@ from lightning_failures.interventions import (
     perturbations,
     predict_changed,
     predict_clones,
-    predict_swapped,
+    predict_transplants,
     raw_units,
     retention_changes,
     ring_changes,
@@ -105,7 +105,6 @@ def cases() -> dict[str, Case]:
         Case(lf.FactorCalibration(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorErrorRatio(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorInteraction(names), (LOGITS, LABELS, FACTORS)),
-        Case(lf.FactorPrevalence(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorTrend({"cue": [0.3, 0.6]}), (LOGITS, LABELS, CUE[:, None])),
         Case(lf.FeatureSpectrum(D), (ROWS,)),
         Case(lf.GroupedDimension(["a", "b", "c"], D), (ROWS, LABELS)),
@@ -290,7 +289,9 @@ NETWORK = nn.Sequential(
 PROBES = {
     "interchange": lambda images: lf.interchange(NETWORK, images, images, torch.eye(3), ranks=(1, 2)),
     "predict_changed": lambda images: predict_changed(NETWORK, images, retention_changes(UNITS)),
-    "predict_swapped": lambda images: predict_swapped(NETWORK, images, images, {"total": total_absorbance_swap(UNITS)}),
+    "predict_transplants": lambda images: predict_transplants(
+        NETWORK, images, images, {"total": total_absorbance_swap(UNITS)}
+    ),
     "predict_clones": lambda images: predict_clones(NETWORK, images, LABELS[: len(images)]),
     "patch_logits": lambda images: patch_logits(NETWORK, images, grid=2),
     "rerun": rerun(NETWORK.eval(), None),

@@ -18,7 +18,10 @@ from lightning_failures.reporting.sentences import alert
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Announcer"]
+__all__ = ["Announced", "Announcer"]
+
+#: How much is printed.
+Announced = Literal["verdict", "findings", "nothing"]
 
 
 class Announcer:
@@ -28,7 +31,7 @@ class Announcer:
         announce: what is printed: ``"verdict"``: findings, and the verdict at the end; ``"findings"``; ``"nothing"``.
     """
 
-    def __init__(self, announce: Literal["verdict", "findings", "nothing"]) -> None:
+    def __init__(self, announce: Announced) -> None:
         self.announce = announce
         self.notes = ProgressNotes()
         self.pictures = Pictures()

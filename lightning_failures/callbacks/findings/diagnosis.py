@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
-from lightning_failures.callbacks.findings.announcer import Announcer
+from lightning_failures.callbacks.findings.announcer import Announced, Announcer
 from lightning_failures.callbacks.findings.named_rules import rules_under_name
 from lightning_failures.callbacks.findings.rule_streaks import RuleStreaks
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
@@ -62,7 +62,7 @@ class FailureDiagnosis(Callback):
         action: Literal["report", "stop"] = "report",
         metric: str | None = None,
         name: str = "run",
-        announce: Literal["verdict", "findings", "nothing"] = "verdict",
+        announce: Announced = "verdict",
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         self.guard = ErrorGuard(WHERE, on_error)
@@ -79,6 +79,15 @@ class FailureDiagnosis(Callback):
         self._freshness = Freshness()
         self._began = time.perf_counter()
         self._resumed = False
+
+    @property
+    def announce(self) -> Announced:
+        """What is printed; see the option of this name."""
+        return self.announcer.announce
+
+    @announce.setter
+    def announce(self, value: Announced) -> None:
+        self.announcer.announce = value
 
     @property
     def failure(self) -> str | None:
