@@ -107,6 +107,7 @@ def cases() -> dict[str, Case]:
         Case(lf.FactorInteraction(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorTrend({"cue": [0.3, 0.6]}), (LOGITS, LABELS, CUE[:, None])),
         Case(lf.FeatureSpectrum(D), (ROWS,)),
+        Case(lf.FeaturesKept(D), (ROWS,)),
         Case(lf.GroupedDimension(["a", "b", "c"], D), (ROWS, LABELS)),
         Case(Ladder(C, WIDTHS), (LADDER, LABELS)),
         Case(lf.LiDAR(D), (ROWS, ROWS.roll(1, 1))),
@@ -251,7 +252,7 @@ def test_no_images_have_no_energy(refusing):
 
 
 def test_every_metric_has_a_case():
-    assert set(CASES) == all_metrics()
+    assert {*CASES, "LayerProbes"} == all_metrics()  # the probes have sums of several metrics, and a test below
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -279,6 +280,18 @@ def test_a_metric_of_nothing_says_why_it_is_nan(name, updates, refusing):
     assert undefined
     assert set(metric.undefined) == undefined
     assert all(metric.undefined.values())
+
+
+def test_layer_probes_of_an_empty_batch_are_those_of_no_batch(refusing):
+    probes, alone = lf.LayerProbes({"a": D, "b": C}, C), lf.LayerProbes({"a": D, "b": C}, C)
+    values = probes.compute()
+    assert all(value.isnan() for value in values.values())
+    assert set(probes.undefined) == set(values)
+    assert all(probes.undefined.values())
+    probes.update({"a": ROWS[:0], "b": LOGITS[:0]}, LABELS[:0])
+    for metric in (probes, alone):
+        metric.update({"a": ROWS, "b": LOGITS}, LABELS)
+    torch.testing.assert_close(probes.compute(), alone.compute(), rtol=0, atol=0, equal_nan=True)
 
 
 # -- probes
