@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lightning_failures.callbacks.factors import factor_rows
 from lightning_failures.callbacks.gate import measure, read_constraints
 from lightning_failures.errors import InputError
 from lightning_failures.records import (
@@ -13,7 +14,6 @@ from lightning_failures.records import (
     Condition,
     covers_key,
     escape,
-    factor_rows,
     fill_key,
     match_key,
     parse_key,
@@ -209,6 +209,6 @@ def test_three_keys_may_be_meant_and_the_users_own_come_first():
 
 
 def test_the_rows_of_a_table_bear_the_names_as_they_are():
-    values = {f"failures/factors/error_ratio/{escape(name)}": 1.0 for name in NAMES}
-    totals = {"failures/factors/error_ratio/worst": 2.0, "failures/factors/error_ratio/all": 1.0}
+    values = {f"error_ratio/{escape(name)}": 1.0 for name in NAMES}
+    totals = {"error_ratio/worst": 2.0, "error_ratio/all": 1.0}
     assert sorted(row.name for row in factor_rows(values | totals)) == sorted(NAMES)

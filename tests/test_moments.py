@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_failures.functional import moments as m
+from lightning_failures import functional as m
 
 SHIFTED = "shifted float32, summed in float64"
 
