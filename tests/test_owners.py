@@ -13,11 +13,13 @@ from lightning_failures import (
     FactorTable,
     FailureDiagnosis,
     PerturbationMonitor,
+    failure_monitors,
     standard_rules,
 )
 from lightning_failures.callbacks.findings import rules_under_name
+from lightning_failures.callbacks.monitor import monitors_of
 from lightning_failures.errors import InputError
-from lightning_failures.records import Evaluation, Rule
+from lightning_failures.records import Evaluation, Rule, find_term
 from tests.runs import Classifier, dataset, fit, loaders, table, trainer
 
 FACTORS, SCANNER = "failures/factors/", "failures/scanner/"
@@ -47,6 +49,21 @@ def under(values, prefix):
 
 
 # -- who owns a key
+
+
+def test_every_key_that_a_run_with_all_monitors_logs_has_one_owner_and_in_it_one_term():
+    monitors = [
+        *failure_monitors(factors=table(), layers=["net.0", "penultimate"], budget=1e9, on_error="raise"),
+        FactorErrorMonitor(scanners(), name="scanner", on_error="raise"),
+        PerturbationMonitor(["darker"], budget=1e9, on_error="raise"),
+    ]
+    run, _ = fit(monitors)
+    watching = monitors_of(run)
+    logged = [key.split("/", 2)[1:] for key in run.callback_metrics if key.startswith("failures/")]
+    assert {name for name, _ in logged} == {"factors", "scanner", "collapse", "simplicity", "channels"}
+    for name, statistic in logged:
+        terms = [find_term(monitor.terms, statistic) for monitor in watching if monitor.name == name]
+        assert len([term for term in terms if term is not None]) == 1, (name, statistic)
 
 
 def test_two_factor_monitors_without_names_are_refused_before_anything_runs():
