@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.picture import Pictures
@@ -36,7 +37,7 @@ class MonitorOptions(TypedDict, total=False):
     on_error: Literal["warn", "raise"]
 
 
-class Monitor(Callback):
+class Monitor(Callback, TheirCallback):
     """Watches the first evaluation loader of ``fit``, ``validate`` and ``test`` and logs under ``failures/<name>/``.
 
     A subclass declares its :attr:`terms` and :attr:`rules`. It says which metrics it holds (:meth:`describe`,

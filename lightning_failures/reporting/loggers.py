@@ -1,12 +1,12 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_failures.errors import InputError
@@ -16,6 +16,7 @@ from lightning_failures.reporting import wandb
 from lightning_failures.reporting.figure_style import close, to_png
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
     from matplotlib.figure import Figure
 
 __all__ = ["annotate_models", "log_alert", "log_figure", "log_summary", "log_table"]
@@ -90,8 +91,8 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
 def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
     """Write values that describe the whole run where the logger keeps such: the summary of a W&B run."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            wandb.log_summary(logger, values)
+        if _kind(logger) == "WandbLogger":
+            wandb.log_summary(cast("WandbLogger", logger), values)
 
 
 @rank_zero_only
@@ -104,8 +105,8 @@ def annotate_models(loggers: Sequence[Logger], key: str, values: Mapping[str, Ma
         values: by name of the file; read when an artifact is logged, so it may grow.
     """
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            wandb.annotate_models(logger, key, values)
+        if _kind(logger) == "WandbLogger":
+            wandb.annotate_models(cast("WandbLogger", logger), key, values)
 
 
 class _Sink(Protocol):
@@ -119,7 +120,7 @@ class _Sink(Protocol):
 
 
 class _Wandb:
-    def __init__(self, logger: WandbLogger) -> None:
+    def __init__(self, logger: "WandbLogger") -> None:
         self.logger = logger
 
     def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
@@ -133,7 +134,7 @@ class _Wandb:
 
 
 class _TensorBoard:
-    def __init__(self, logger: TensorBoardLogger) -> None:
+    def __init__(self, logger: "TensorBoardLogger") -> None:
         self.writer: Any = logger.experiment
 
     def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
@@ -150,7 +151,7 @@ class _TensorBoard:
 
 
 class _MLFlow:
-    def __init__(self, logger: MLFlowLogger) -> None:
+    def __init__(self, logger: "MLFlowLogger") -> None:
         self.client: Any = logger.experiment
         self.run = logger.run_id
 
@@ -175,7 +176,7 @@ class _MLFlow:
 
 
 class _Comet:
-    def __init__(self, logger: CometLogger) -> None:
+    def __init__(self, logger: "CometLogger") -> None:
         self.experiment: Any = logger.experiment
 
     def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
@@ -219,18 +220,24 @@ class _Folder:
         return path
 
 
+_SINKS: dict[str, Callable[[Any], _Sink]] = {
+    "WandbLogger": _Wandb,
+    "TensorBoardLogger": _TensorBoard,
+    "MLFlowLogger": _MLFlow,
+    "CometLogger": _Comet,
+}
+
+
+def _kind(logger: Logger) -> str | None:
+    """Which of Lightning's loggers it is or derives from, whether of ``lightning`` or ``pytorch_lightning``."""
+    for each in type(logger).__mro__:
+        if each.__name__ in _SINKS and each.__module__.startswith(("lightning.pytorch.", "pytorch_lightning.")):
+            return each.__name__
+    return None
+
+
 def _sink(logger: Logger) -> _Sink:
-    match logger:
-        case WandbLogger():
-            return _Wandb(logger)
-        case TensorBoardLogger():
-            return _TensorBoard(logger)
-        case MLFlowLogger():
-            return _MLFlow(logger)
-        case CometLogger():
-            return _Comet(logger)
-        case _:
-            return _Folder(logger)
+    return _SINKS.get(_kind(logger) or "", _Folder)(logger)
 
 
 def _cell(value: Evidence) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.announcer import Announced, Announcer
@@ -29,7 +30,7 @@ __all__ = ["FailureDiagnosis"]
 WHERE = "FailureDiagnosis"
 
 
-class FailureDiagnosis(Callback):
+class FailureDiagnosis(Callback, TheirCallback):
     """Raises and clears findings over the values that were logged afresh at each evaluation.
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an

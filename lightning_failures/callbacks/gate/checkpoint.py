@@ -9,12 +9,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from lightning_failures.callbacks.both_names import TheirCheckpoint
 from lightning_failures.callbacks.gate.constraints import read_constraints
 from lightning_failures.callbacks.gate.evasions import refuse_evasions
 from lightning_failures.callbacks.gate.gate import Gate
 from lightning_failures.callbacks.gate.verdict import Verdict
 from lightning_failures.callbacks.gate.verdict_log import VERDICT_KEY, VerdictLog
 from lightning_failures.callbacks.state_key import state_key
+from lightning_failures.errors import InputError
 from lightning_failures.records.order import Order, rank
 from lightning_failures.reporting.console import print_notice
 
@@ -23,7 +25,7 @@ __all__ = ["GatedCheckpoint"]
 WHERE = "GatedCheckpoint"
 
 
-class GatedCheckpoint(ModelCheckpoint):
+class GatedCheckpoint(ModelCheckpoint, TheirCheckpoint):
     """Keeps the best checkpoints among those that satisfy all constraints.
 
     An evaluation passes when every constraint, the monitor and the tie-breaks were logged at it, none is nan, and every
@@ -31,6 +33,7 @@ class GatedCheckpoint(ModelCheckpoint):
     was rejected, and by how much, is printed, written to ``gate.json`` beside the checkpoints and to the summary of a
     W&B run; each checkpoint bears its verdict under ``"failures_verdict"``, and so does its W&B artifact.
     ``last.ckpt`` is no promise: it is refreshed at every evaluation, rejected or not, so that a run can be resumed.
+    It serves the Trainer of ``lightning`` and, where that was imported before, that of ``pytorch_lightning``.
 
     Args:
         constraints: such as ``"failures/factors/error_ratio/worst <= 1.5"``, with ``<``, ``<=``, ``>``, ``>=``; a bound
@@ -48,7 +51,8 @@ class GatedCheckpoint(ModelCheckpoint):
 
     Raises:
         InputError: a constraint cannot be read or contradicts another, or an option would evade the gate:
-            ``save_top_k=0``, ``save_last="link"``, ``save_on_exception=True``.
+            ``save_top_k=0``, ``save_last="link"``, ``save_on_exception=True``; in ``setup``, a Trainer of
+            ``pytorch_lightning``, which was imported only after the gate was made.
     """
 
     def __init__(
@@ -94,6 +98,10 @@ class GatedCheckpoint(ModelCheckpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder."""
+        if self not in trainer.checkpoint_callbacks:
+            given = "a Trainer of pytorch_lightning, which was imported after the gate was made"
+            fix = "Import pytorch_lightning before you make the gate."
+            raise InputError(WHERE, "the Trainer does not know the gate as a checkpoint", given, fix)
         super().setup(trainer, pl_module, stage)
         gates = [each for each in trainer.checkpoint_callbacks if isinstance(each, GatedCheckpoint)]
         place = [each for each in gates if each.dirpath == self.dirpath].index(self)  # gates set up before this one

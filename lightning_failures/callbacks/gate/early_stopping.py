@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.gate.constraints import read_constraints
 from lightning_failures.callbacks.gate.gate import Gate
 from lightning_failures.callbacks.state_key import state_key
@@ -16,7 +17,7 @@ __all__ = ["GatedEarlyStopping"]
 WHERE = "GatedEarlyStopping"
 
 
-class GatedEarlyStopping(Callback):
+class GatedEarlyStopping(Callback, TheirCallback):
     """Stops the run when one constraint is violated at several evaluations in a row.
 
     It knows nothing of improvement: Lightning's ``EarlyStopping`` may stand beside it. An evaluation that says nothing
