@@ -1,5 +1,7 @@
 """Errors and warnings that say where, what is wrong, what was given, and what to do."""
 
+from collections.abc import Iterable
+
 __all__ = [
     "DiscoveryError",
     "FailuresError",
@@ -7,6 +9,7 @@ __all__ = [
     "InputError",
     "MissingPackageError",
     "UnknownNameError",
+    "few",
 ]
 
 
@@ -50,3 +53,27 @@ class MissingPackageError(FailuresError, ImportError):
 
 class FailuresWarning(UserWarning):
     """A monitor stepped aside, or left something out; said once."""
+
+
+def few(names: Iterable[str], most: int = 3, room: int = 60) -> str:
+    """The first names of a list, and how many more there are, so that a message stays short.
+
+    Args:
+        names: what there is, the most telling first.
+        most: how many are named at most.
+        room: how many characters they take at most; the first is named in any case.
+
+    Returns:
+        Empty for no names.
+
+    Example:
+        >>> few(f"net.{place}" for place in range(60))
+        'net.0, net.1, net.2 and 57 more'
+        >>> few(["image", "label"])
+        'image, label'
+    """
+    known = list(names)
+    shown = known[:most]
+    while len(shown) > 1 and len(", ".join(shown)) > room:
+        shown.pop()
+    return ", ".join(shown) + (f" and {len(known) - len(shown)} more" if len(known) > len(shown) else "")

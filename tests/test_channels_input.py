@@ -31,8 +31,8 @@ def test_wavelengths_of_another_number_are_refused_on_the_first_batch_with_the_a
         fit([ChannelAttributionMonitor([400.0, 500.0, 600.0, 700.0, 800.0], "nm")])
     (said,) = (str(warning.message) for warning in caught if issubclass(warning.category, FailuresWarning))
     assert said == (
-        "ChannelAttributionMonitor stepped aside, training goes on. ChannelAttributionMonitor: wavelengths and "
-        "channels differ in number; given 5 wavelengths, 6 channels in inputs (8, 6, 5, 5). "
+        "ChannelAttributionMonitor stepped aside, training goes on: wavelengths and "
+        "channels differ in number; given 5 wavelengths, 6 channels in inputs (8, 6, 5, 5).\n"
         "Axis 2 has that many: pass channel_axis=2."
     )
 
@@ -119,7 +119,7 @@ def test_channels_last_are_named_or_the_error_says_so():
     data = DataLoader(TensorDataset(inputs.movedim(1, 3), labels), batch_size=8)
     run, _ = fit([monitor(AXIS, "cm-1", BANDS, channel_axis=3)], Last(), data=(data, data))
     assert "change/Low" in channels(run.callback_metrics)
-    with pytest.warns(FailuresWarning, match=r"6 wavelengths, 5 channels in .* Axis 3 has that many"):
+    with pytest.warns(FailuresWarning, match=r"6 wavelengths, 5 channels in .*\nAxis 3 has that many"):
         fit([ChannelAttributionMonitor(AXIS, "cm-1", BANDS)], Last(), data=(data, data))
 
 
@@ -135,8 +135,8 @@ def test_flattened_images_are_no_spectra_and_the_error_says_so():
         fit([ChannelAttributionMonitor()], Flat(), epochs=1, data=(data, data))
     (said,) = (str(warning.message) for warning in caught if issubclass(warning.category, FailuresWarning))
     assert said == (
-        "ChannelAttributionMonitor stepped aside, training goes on. ChannelAttributionMonitor: there are more channels "
-        "than a spectrum has; given 5000 on axis 1 of inputs (8, 5000), at most 4096. "
+        "ChannelAttributionMonitor stepped aside, training goes on: there are more channels "
+        "than a spectrum has; given 5000 on axis 1 of inputs (8, 5000), at most 4096.\n"
         "Name the axis of the channels, channel_axis=..., or leave this monitor out."
     )
 

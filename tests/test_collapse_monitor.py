@@ -154,7 +154,7 @@ def test_two_views_without_labels_are_watched_and_what_needs_labels_is_left_out(
 
 
 def test_a_head_on_two_views_says_what_to_name():
-    with pytest.warns(FailuresWarning, match=r"the layer 'projector' was called 2 times in one step; .* Name a layer"):
+    with pytest.warns(FailuresWarning, match=r"the layer 'projector' was called 2 times in one step; .*\nName a layer"):
         fit([CollapseMonitor()], TwoViews(), data=unlabelled())
 
 

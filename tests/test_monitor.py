@@ -110,8 +110,8 @@ def test_a_monitor_that_fails_warns_once_with_its_cause_and_training_goes_on():
         run, module = fit(monitors)
     (warning,) = (str(warning.message) for warning in caught if warning.category is FailuresWarning)
     assert warning == (
-        "FactorErrorMonitor stepped aside, training goes on. FactorErrorMonitor(factors=...): "
-        "the batch does not hold the factors; given no field 'fog', and 0 integer or bool tensors of shape (8, 1). "
+        "FactorErrorMonitor(factors=...) stepped aside, training goes on: "
+        "the batch does not hold the factors; given no field 'fog', and 0 integer or bool tensors of shape (8, 1).\n"
         "Name where they are, factors='meta.factors' with names=[...], or pass a FactorTable of the dataset's rows."
     )
     assert run.current_epoch == 2
@@ -136,7 +136,7 @@ def test_a_batch_without_targets_says_what_to_name():
     images = TensorDataset(dataset().tensors[0])
     data = (DataLoader(images, batch_size=8), DataLoader(images, batch_size=8))
     with pytest.warns(
-        FailuresWarning, match=r"no targets were found; .* Name the field that holds them: targets='label'"
+        FailuresWarning, match=r"no targets were found; .*\nName the field that holds them: targets='label'"
     ):
         run, _ = fit([SimplicityBiasMonitor(), CollapseMonitor(on_error="raise")], Unlabelled(), data=data)
     assert "failures/collapse/effective_rank/penultimate" in run.callback_metrics

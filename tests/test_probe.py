@@ -164,17 +164,17 @@ def test_a_module_without_a_head_has_no_logits_and_the_error_says_what_to_name()
     with pytest.raises(DiscoveryError) as error:
         probe.require_logits(seen, "CollapseMonitor")
     assert str(error.value) == (
-        "CollapseMonitor: no logits were found; given a step that called no submodule. "
-        "Return them from the step under 'logits', or name the layer that gives them: logits='net.head'."
+        "CollapseMonitor: no logits were found; given calls of conv. "
+        "Return them as 'logits', or name their layer: logits='net.head'."
     )
 
 
-def test_an_unknown_layer_lists_those_that_there_are():
+def test_an_unknown_layer_names_the_nearest_that_there_are():
     with pytest.raises(UnknownNameError) as error:
         Probe(layers=["net.neck"]).attach(Module(), object())
     assert str(error.value) == (
-        "Probe(layers=...): no submodule is called 'net.neck'; given a module with net, net.body, net.body.0, "
-        "net.body.1, net.body.2, net.body.3, net.head. Name submodules as module.named_modules() lists them."
+        "Probe(layers=...): no submodule is called 'net.neck'; given a module with net.head, net, net.body "
+        "and 4 more. Name submodules as module.named_modules() lists them."
     )
 
 

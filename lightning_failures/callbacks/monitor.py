@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
-from lightning_failures.callbacks.error_guard import ErrorGuard
+from lightning_failures.callbacks.error_guard import ErrorGuard, warn_of
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.ranks import Agreement
@@ -79,12 +79,17 @@ class Monitor(Callback, TheirCallback):
     ) -> None:
         self.name = self.noun if name is None else _checked(type(self).__name__, name)
         self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits, where=type(self).__name__)
-        self.guard = ErrorGuard(type(self).__name__, on_error, self._stop_listening)
+        self.guard = ErrorGuard(self.title, on_error, self._stop_listening, warn="later")
         self.ranks = Agreement(self.guard)
         self.pictures = Pictures()
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self._evaluation: EvaluationContext | None = None
+
+    @property
+    def title(self) -> str:
+        """Its class, with its name where that is its own."""
+        return type(self).__name__ + ("" if self.name == self.noun else f" ({self.name})")
 
     @property
     def failure(self) -> str | None:
@@ -158,6 +163,10 @@ class Monitor(Callback, TheirCallback):
             with self.guard():
                 self.pictures.finish(trainer)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Say what made monitors step aside since the batch before."""
+        self._warn(trainer)
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
         self._start(trainer, pl_module)
@@ -211,16 +220,28 @@ class Monitor(Callback, TheirCallback):
         self._finish(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the hooks off."""
+        """Take the hooks off, and say what made monitors step aside."""
         self._stop_listening()
+        self._warn(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the hooks off."""
+        """Take the hooks off, and say what made monitors step aside."""
         self._stop_listening()
+        self._warn(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Take the hooks off: after an exception nothing else is called."""
         self._stop_listening()
+        self._warn(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Say what made monitors step aside at the end."""
+        self._warn(trainer)
+
+    def _warn(self, trainer: Trainer) -> None:
+        """Warn of what stepped aside since the last time, after hooks in which all monitors work on the same batch."""
+        if self.guard.cause is not None:
+            warn_of(monitor.guard for monitor in monitors_of(trainer))
 
     # -- one evaluation
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.errors import InputError, UnknownNameError, few
 
 __all__ = ["INPUT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field"]
 
@@ -41,7 +41,7 @@ def read_field(source: Any, field: Field, where: str = "read_field") -> Any:
             raise UnknownNameError(
                 where,
                 f"the field {str(field)!r} is not there",
-                f"a {type(source).__name__} with {', '.join(map(repr, children)) or 'no fields'}",
+                f"a {type(source).__name__} with {few(map(repr, children)) or 'no fields'}",
                 "Name a path of fields or positions, such as 'image' or '0', or pass a callable that takes the batch.",
             )
         source = children[part]

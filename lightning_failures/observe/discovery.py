@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_failures.errors import DiscoveryError
+from lightning_failures.errors import DiscoveryError, few
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.logits import named_logits
 from lightning_failures.observe.observation import Observation
@@ -68,8 +68,8 @@ def no_logits(where: str, tried: Iterable[str]) -> DiscoveryError:
     return DiscoveryError(
         where,
         "no logits were found",
-        f"a step that called {', '.join(tried) or 'no submodule'}",
-        "Return them from the step under 'logits', or name the layer that gives them: logits='net.head'.",
+        f"calls of {few(tried) or 'no submodule'}",
+        "Return them as 'logits', or name their layer: logits='net.head'.",
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.data.factor_table import FactorTable
-from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.errors import InputError, UnknownNameError, few
 from lightning_failures.observe.batch_fields import Field, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
 
@@ -124,7 +124,7 @@ class FactorReader:
         raise UnknownNameError(
             self._where,
             "the batch does not hold the factors",
-            f"no field {', '.join(map(repr, missing))}, and {len(matrices)} integer or bool tensors of shape "
+            f"no field {few(map(repr, missing))}, and {len(matrices)} integer or bool tensors of shape "
             f"({images}, {len(self._names)})",
             "Name where they are, factors='meta.factors' with names=[...], or pass a FactorTable of the dataset's "
             "rows.",
@@ -138,8 +138,8 @@ class FactorReader:
             if absent:
                 raise UnknownNameError(
                     self._where,
-                    f"the batch has no factor {', '.join(map(repr, absent))}",
-                    f"factors {', '.join(map(repr, value))}",
+                    f"the batch has no factor {few(map(repr, absent))}",
+                    f"factors {few(map(repr, value))}",
                     "Name factors that the batch holds.",
                 )
             return self._stack({name: value[name] for name in self._names}, images)

@@ -1,13 +1,14 @@
 """Which submodules are watched, by name or by glob, and how their outputs become one row an image."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from einops import rearrange
 from torch import Tensor, nn
 
-from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.errors import InputError, UnknownNameError, few
 
 __all__ = ["FEATURE_INFO", "PENULTIMATE", "Pooling", "find_layers", "pool", "pooling_of"]
 
@@ -57,10 +58,11 @@ def find_layers(modules: Mapping[str, nn.Module], wanted: Sequence[str], where: 
         if not matches:
             unknown.append(name)
     if unknown:
+        near = sorted(modules, key=lambda known: -SequenceMatcher(None, known, unknown[0]).ratio())
         raise UnknownNameError(
             where,
             f"no submodule is called {', '.join(map(repr, unknown))}",
-            f"a module with {', '.join(modules) or 'no submodules'}",
+            f"a module with {few(near) or 'no submodules'}",
             "Name submodules as module.named_modules() lists them.",
         )
     return {name: name in exact for name in [*modules, PENULTIMATE] if name in found}

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_failures.errors import DiscoveryError
+from lightning_failures.errors import DiscoveryError, few
 
 __all__ = ["LOGIT_NAMES", "find_logits", "logits_of", "named_logits"]
 
@@ -70,8 +70,7 @@ def logits_of(output: Any, where: str = "logits_of") -> Tensor:
         raise DiscoveryError(
             where,
             "the model returns no logits",
-            f"a {type(output).__name__}"
-            + (f" with {', '.join(map(str, output))}" if isinstance(output, Mapping) else ""),
+            f"a {type(output).__name__}" + (f" with {few(map(str, output))}" if isinstance(output, Mapping) else ""),
             "Pass a module whose forward returns the logits, or a mapping with the key 'logits'.",
         )
     return found

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError
+from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError, few
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.discovery import (
     Source,
@@ -62,6 +62,7 @@ class Probe:
         self.found: str = ""
         self.classes: int | None = None
         self._source: Source | None = None
+        self._called: tuple[str, ...] = ()  # by the first batch's step
         self._modules: dict[str, nn.Module] = {}
         self._named: dict[str, bool] = {}
         self._maps = False
@@ -146,6 +147,7 @@ class Probe:
             return Observation(batch, inputs, targets)
         first = not self.discovered
         if first:
+            self._called = tuple(dict.fromkeys(call.name for call in calls))
             self._source = self._find_logits(outputs, calls, images)
             self._settle_layers(calls, images)
         logits = self._read_logits(outputs, calls)
@@ -256,7 +258,7 @@ class Probe:
         return DiscoveryError(
             where,
             f"the layer {name!r} was called {sum(call.name == name for call in calls)} times in one step",
-            f"calls of {', '.join(dict.fromkeys(call.name for call in calls)) or 'no layer with a hook'}",
+            f"calls of {few(dict.fromkeys(call.name for call in calls)) or 'no layer with a hook'}",
             "Name a layer that is called once, or return the logits from the step and name their field: "
             "logits='logits'.",
         )
@@ -301,7 +303,7 @@ class Probe:
 
     def no_logits(self, where: str) -> DiscoveryError:
         """The error for a module in which no logits were found."""
-        return no_logits(where, self._modules)
+        return no_logits(where, self._called)
 
     def listen_also(self, layers: str | Sequence[str], where: str) -> None:
         """Keep the outputs of further submodules as features.

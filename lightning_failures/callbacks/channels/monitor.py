@@ -144,7 +144,8 @@ class ChannelAttributionMonitor(Monitor):
             self.examination.reset(evaluation.device)
 
     def glance(self, seen: Observation) -> None:
-        """Look at the channels before any training, so that what does not fit is said at once."""
+        """Look at channels and logits before any training, so that what does not fit is said at once."""
+        self.probe.require_logits(seen, _WHERE)
         self._look(seen.require_inputs(_WHERE))
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:

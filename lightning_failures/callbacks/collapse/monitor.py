@@ -106,6 +106,7 @@ class CollapseMonitor(Monitor):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin to listen where this batch is looked at."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         if trainer.global_step > 0:
             self.untrained = None
         if self._looks:

@@ -76,6 +76,10 @@ class FactorErrorMonitor(Monitor):
             self.counted.classes.to(evaluation.device).reset()
             self.counted.spillover.begin(evaluation.device)
 
+    def glance(self, seen: Observation) -> None:
+        """See before any training that there are logits, so that their absence is said at once."""
+        self.probe.require_logits(seen, "FactorErrorMonitor")
+
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
         targets = seen.require_targets("FactorErrorMonitor")

@@ -75,6 +75,10 @@ class PerturbationMonitor(Monitor):
         self.metric.to(evaluation.device).reset()
         self.examining.begin(evaluation, self.ranks.first)
 
+    def glance(self, seen: Observation) -> None:
+        """See before any training that there are logits, so that their absence is said at once."""
+        self.probe.require_logits(seen, _WHERE)
+
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Keep images for the reference batch, or change the whole batch now."""
         targets = seen.require_targets(_WHERE)

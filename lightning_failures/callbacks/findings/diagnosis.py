@@ -220,7 +220,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         return self.history[before:]
 
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
-        name = type(monitor).__name__ + ("" if monitor.name == monitor.noun else f" ({monitor.name})")
+        name = monitor.title
         if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in self.history):
             return
         self.history.append(

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Sequence
 
-from lightning_failures.errors import FailuresWarning
+from lightning_failures.errors import FailuresWarning, few
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
 from lightning_failures.records.rule import Rule
@@ -95,7 +95,7 @@ class RuleStreaks:
             self._lacking.add(rule.name)
             warnings.warn(
                 f"Rule({rule.name}): it holds, but its evidence was not logged, so nothing is raised; "
-                f"missing {', '.join(keys)}. Log it, or leave it out of the message.",
+                f"missing {few(keys)}. Log it, or leave it out of the message.",
                 FailuresWarning,
                 stacklevel=2,
             )

@@ -141,6 +141,7 @@ class SimplicityBiasMonitor(Monitor):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Forget the calls of the last step."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
         if not self.probe.discovered:
             self.probe.new_batch()
 
@@ -204,6 +205,10 @@ class SimplicityBiasMonitor(Monitor):
                 rank_zero_warn(text, category=FailuresWarning)
             else:
                 rank_zero_info(text)
+
+    def glance(self, seen: Observation) -> None:
+        """See before any training that there are logits, so that their absence is said at once."""
+        self.probe.require_logits(seen, _WHERE)
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Compare the network and the simple models on one batch, and keep images for the examination."""
