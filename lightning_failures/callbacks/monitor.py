@@ -61,6 +61,9 @@ class Monitor(Callback, TheirCallback):
 
     noun: ClassVar[str]
 
+    #: What it watches, in the words of the verdict, where that is said not to be watched.
+    watches: ClassVar[str] = "what a monitor of yours watches"
+
     #: What each logged figure means; keys are those of :meth:`compute`.
     terms: ClassVar[tuple[Term, ...]] = ()
 
@@ -95,6 +98,21 @@ class Monitor(Callback, TheirCallback):
     def failure(self) -> str | None:
         """Why it stepped aside; None while it watches."""
         return self.guard.failure
+
+    @property
+    def not_watched(self) -> dict[str, str]:
+        """What of :attr:`watches` could not be watched so far, and why; empty where all of it is."""
+        why = self.failure or self.refusal
+        return {} if why is None else {self._named(self.watches): why}
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the module does not let itself be examined, though the monitor did not step aside; None where it does."""
+        return None
+
+    def _named(self, watched: str) -> str:
+        """What is watched, with the monitor's name where that is its own."""
+        return watched if self.name == self.noun else f"{watched} ({self.name})"
 
     @property
     def idle(self) -> bool:

@@ -50,6 +50,7 @@ class RunRecord:
         monitor_seconds: the part of it that the monitors took.
         columns: the noun of each monitor, by the monitor's name, the second part of its keys; a record of an earlier
             version has none, and its monitors are called as their nouns.
+        not_watched: what the monitors could not watch, and why; empty in a record of an earlier version.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -66,6 +67,7 @@ class RunRecord:
     seconds: float | None = None
     monitor_seconds: float | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    not_watched: dict[str, str] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -175,6 +177,7 @@ class RunRecord:
             data.get("seconds"),
             data.get("monitor_seconds"),
             dict(data.get("columns", {})),
+            dict(data.get("not_watched", {})),
         )
 
 

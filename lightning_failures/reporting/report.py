@@ -82,6 +82,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
                 "monitor_share": record.monitor_share,
                 "last": {key: float(value) for key, value in record.last_values().items()},
                 "undefined": record.undefined,
+                "not_watched": record.not_watched,
             }
             for record in records
         },

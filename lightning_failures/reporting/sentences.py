@@ -1,7 +1,8 @@
 """The plain words for findings, figures and runs that the console and the report share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 from lightning_failures.records.finding import Finding
@@ -95,7 +96,7 @@ def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
 
 
 def tally(record: RunRecord) -> str:
-    """How many findings stand, in one sentence."""
+    """How many findings stand, and what was not examined, in one sentence."""
     aside = [f for f in record.standing if f.kind == MONITOR_ERROR]
     found = [f for f in record.standing if f.kind != MONITOR_ERROR]
     failures = sum(finding.severity == "failure" for finding in found)
@@ -107,9 +108,21 @@ def tally(record: RunRecord) -> str:
     sentence = f"{' and '.join(counts)} stand{'s' * (len(found) == 1)}" if found else f"No failure was found {where}"
     if cleared:
         sentence += f"; {_count(cleared, 'finding')} raised earlier {'was' if cleared == 1 else 'were'} cleared"
-    if aside:
+    if record.not_watched:
+        sentence += f"; not examined: {_not_examined(record.not_watched)}"
+    elif aside:
         sentence += f"; {_count(len(aside), 'monitor')} stepped aside, so not all was watched"
     return sentence + "."
+
+
+def _not_examined(not_watched: Mapping[str, str]) -> str:
+    """What was not examined, with the clause of each reason that says what is wrong."""
+    reasons: dict[str, list[str]] = {}
+    for what, why in not_watched.items():
+        clause = why.partition("; given ")[0]
+        short = shorten((clause.partition(": ")[2] or clause).rstrip("."), 100, placeholder=" …")
+        reasons.setdefault(short, []).append(what)
+    return "; ".join(f"{', '.join(named)} ({why})" for why, named in reasons.items())
 
 
 def status(record: RunRecord) -> str:

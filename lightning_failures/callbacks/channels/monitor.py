@@ -87,6 +87,7 @@ class ChannelAttributionMonitor(Monitor):
     """
 
     noun = "channels"
+    watches = "which bands the predictions depend on"
     terms = TERMS
     rules = RULES
 
@@ -248,6 +249,12 @@ class ChannelAttributionMonitor(Monitor):
             self.log_values(now, values, now=True)
             if trainer.is_global_zero:
                 self.show(now, values)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model cannot be run again, or why it never was."""
+        examined = self.course is not None and self.course.profiles
+        return self.examining.refusal or (None if examined else self.examining.why_not)
 
     # -- what is logged
 

@@ -64,6 +64,7 @@ class CollapseMonitor(Monitor):
     """
 
     noun = "collapse"
+    watches = "collapse of features and predictions"
     terms = TERMS
     rules = RULES
 
@@ -90,6 +91,11 @@ class CollapseMonitor(Monitor):
     def information_lost(self) -> str | None:
         """The layer whose probe is less accurate than that of the layer before, by the most; None where none is."""
         return None if self.parts.probes is None else self.parts.probes.lost
+
+    @property
+    def not_watched(self) -> dict[str, str]:
+        """Also what a run without logits, or without labels, leaves out."""
+        return super().not_watched or {self._named(what): why for what, why in self.parts.not_watched.items()}
 
     # -- the untrained network, and training
 

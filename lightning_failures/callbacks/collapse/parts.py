@@ -85,6 +85,14 @@ class CollapseParts:
     def subspace(self, value: Tensor | None) -> None:
         self._subspace = value
 
+    @property
+    def not_watched(self) -> dict[str, str]:
+        """What there is no part for, and why; empty before the first batch."""
+        if self._labelled is None:
+            return {}
+        found = {} if self._classes is not None else {"collapse of the predictions": "no logits were found"}
+        return found if self._labelled else found | {"geometry of the classes": "no labels of one class a row"}
+
     def reset(self) -> None:
         """Begin an evaluation."""
         for part in (self.layers, self.predictions, self.geometry, self.probes, self.groups, self.alignment):

@@ -54,6 +54,7 @@ class FactorErrorMonitor(Monitor):
     """
 
     noun = "factors"
+    watches = "errors by factor"
     terms = TERMS
     rules = RULES
 

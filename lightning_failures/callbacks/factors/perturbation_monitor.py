@@ -43,6 +43,7 @@ class PerturbationMonitor(Monitor):
     """
 
     noun = "factors"
+    watches = "errors on changed images"
     terms = PERTURBED
 
     def __init__(
@@ -112,6 +113,11 @@ class PerturbationMonitor(Monitor):
             carried = torch.zeros(len(target), len(self.names), dtype=torch.bool, device=target.device)
             carried[:, column] = True
             self.metric.update(model(change(inputs)), clean, target, carried)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model cannot be run on the changed images."""
+        return self.examining.refusal
 
     def describe(self) -> Any:
         """Nothing to agree on: the metric does not depend on the batches."""

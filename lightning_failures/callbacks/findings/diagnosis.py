@@ -163,6 +163,7 @@ class FailureDiagnosis(Callback, TheirCallback):
             self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
             if monitor.failure is not None:
                 self._report_failure(monitor, trainer)
+        self._keep_not_watched(trainer)
         self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
         if trainer.is_global_zero:
             self.announcer.tell(trainer, self.record)
@@ -219,6 +220,11 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.record.findings = [with_lead(finding, self.record, metric) for finding in self.history]
         return self.history[before:]
 
+    def _keep_not_watched(self, trainer: Trainer) -> None:
+        """What the monitors say by now that they cannot watch."""
+        monitors = monitors_of(trainer)
+        self.record.not_watched = {what: why for each in monitors for what, why in each.not_watched.items()}
+
     def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
         name = monitor.title
         if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in self.history):
@@ -237,6 +243,7 @@ class FailureDiagnosis(Callback, TheirCallback):
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
+        self._keep_not_watched(trainer)
         if not trainer.is_global_zero or not self.record.evaluations:
             return
         self.announcer.draw_last(trainer, self.record)

@@ -83,6 +83,7 @@ class SimplicityBiasMonitor(Monitor):
     """
 
     noun = "simplicity"
+    watches = "what decides the predictions"
     terms = TERMS
     rules = RULES
 
@@ -163,6 +164,11 @@ class SimplicityBiasMonitor(Monitor):
             self.stream.update(seen, self.probe.classes, trainer.world_size)
 
     # -- an evaluation
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model cannot be run again, or what the simple models lack."""
+        return self.examining.refusal or (None if self.ready else self.examining.why_not)
 
     @property
     def ready(self) -> bool:
