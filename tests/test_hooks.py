@@ -35,7 +35,7 @@ def test_calls_are_recorded_as_they_end_with_the_logits_beside_the_first_output(
         assert torch.equal(outer.output, output["features"])
         assert torch.equal(outer.logits, output["logits"])
         assert torch.equal(first.output, first.logits)
-        assert not any(tensor.requires_grad for call in recorder.calls for tensor in call[1:])
+        assert not any(tensor.requires_grad for call in recorder.calls for tensor in call[1:4])
     assert hooks_on(net) == 0
     assert recorder.calls == []
 
@@ -48,7 +48,7 @@ def test_only_the_first_calls_keep_their_tensors_where_that_is_asked_for() -> No
         assert [call.name for call in recorder.calls] == ["first", "second", "outer"]
     with CallRecorder(modules(net), keep=0) as recorder:
         net(x=torch.randn(5, 3))
-        assert all(call[1:] == (None, None, None) for call in recorder.calls)
+        assert all((call.input, call.output, call.logits) == (None, None, None) for call in recorder.calls)
         assert len(recorder.calls) == 3
 
 

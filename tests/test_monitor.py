@@ -245,5 +245,6 @@ def test_what_was_found_is_said_once_where_lightning_speaks(caplog):
     said = [record.message for record in caplog.records if record.message.startswith("lightning-failures found")]
     assert said == [
         "lightning-failures found inputs = batch['0'] (8, 6, 5, 5), targets = batch['1'], "
-        "logits = output of net.6 (8, 3), features = penultimate (8, 8)"
+        "task = classification by cross_entropy, 3 classes, logits = output of net.6 (8, 3), "
+        "features = penultimate (8, 8)"
     ]

@@ -56,11 +56,13 @@ def test_the_head_is_found_by_its_call_and_its_input_is_the_penultimate_layer():
     torch.testing.assert_close(seen.features[PENULTIMATE], module.net.body(IMAGES).detach())
     assert torch.equal(seen.targets, LABELS)
     assert torch.equal(seen.inputs, IMAGES)
-    assert probe.entry == "net"
+    assert probe.entry is not None
+    assert probe.entry.name == "net"
     assert probe.classes == 5
     assert probe.found == (
         "lightning-failures found inputs = batch['0'] (4, 3, 8, 8), targets = batch['1'], "
-        "logits = output of net.head (4, 5), features = penultimate (4, 6)"
+        "task = classification by cross_entropy, 5 classes, logits = output of net.head (4, 5), "
+        "features = penultimate (4, 6)"
     )
 
 
@@ -164,7 +166,8 @@ def test_a_module_without_a_head_has_no_logits_and_the_error_says_what_to_name()
     with pytest.raises(DiscoveryError) as error:
         probe.require_logits(seen, "CollapseMonitor")
     assert str(error.value) == (
-        "CollapseMonitor: no logits were found; given calls of conv. "
+        "CollapseMonitor: no logits were found; given no loss of labels was heard, and no layer's output fits the "
+        "labels. "
         "Return them as 'logits', or name their layer: logits='net.head'."
     )
 

@@ -18,7 +18,7 @@ def net():
 
 def test_the_model_runs_again_in_chunks_with_the_same_logits():
     module = net()
-    run = rerun(module, "net", chunk=3)
+    run = rerun(module, module["net"], chunk=3)
     logits = module["net"](IMAGES).detach()
     check_rerun(run, IMAGES, logits)
     torch.testing.assert_close(run(IMAGES), logits)
@@ -27,7 +27,7 @@ def test_the_model_runs_again_in_chunks_with_the_same_logits():
 def test_running_again_draws_from_a_copy_of_the_random_state_and_keeps_no_graph():
     module = net().train()
     before = torch.get_rng_state()
-    output = rerun(module, "net")(IMAGES)
+    output = rerun(module, module["net"])(IMAGES)
     assert torch.equal(torch.get_rng_state(), before)
     assert not output.requires_grad
     assert module["net"].training
@@ -49,7 +49,7 @@ class Writing(nn.Module):
 
 
 RUNS = {
-    "rerun": lambda module, x: rerun(module, "net", chunk=3)(x),
+    "rerun": lambda module, x: rerun(module, module["net"], chunk=3)(x),
     "predict_changed": lambda module, x: predict_changed(module["net"], x, {"as it is": lambda images: images}, 3),
     "patch_logits": lambda module, x: patch_logits(module["net"], x[..., None, None].expand(-1, -1, 4, 4), 2),
     "interchange": lambda module, x: interchange(module["net"], x, x.roll(1, 0), torch.eye(3)),
@@ -75,16 +75,16 @@ def test_running_again_leaves_buffers_inputs_modes_and_random_state_as_they_were
 
 def test_a_module_runs_again_in_the_mode_in_which_it_is():
     module = nn.ModuleDict({"net": nn.Dropout(0.5)}).train()
-    assert bool((rerun(module, "net")(torch.ones(100, 1)) == 0).any())
-    assert bool((rerun(module.eval(), "net")(torch.ones(100, 1)) == 1).all())
+    assert bool((rerun(module, module["net"])(torch.ones(100, 1)) == 0).any())
+    assert bool((rerun(module.eval(), module["net"])(torch.ones(100, 1)) == 1).all())
 
 
 def test_a_module_runs_again_in_the_precision_of_its_step():
     module = net()
-    logits = rerun(module, "net", lambda: torch.autocast("cpu", torch.bfloat16))(IMAGES)
+    logits = rerun(module, module["net"], lambda: torch.autocast("cpu", torch.bfloat16))(IMAGES)
     assert logits.dtype == torch.float32
     assert torch.equal(logits, logits.bfloat16().float())
-    assert not torch.equal(logits, rerun(module, "net")(IMAGES))
+    assert not torch.equal(logits, rerun(module, module["net"])(IMAGES))
 
 
 def test_a_function_runs_again_without_modes_or_buffers():
@@ -111,8 +111,9 @@ def test_script_modules_run_again_and_what_they_write_is_put_back():
     ],
 )
 def test_a_forward_that_gives_something_else_is_refused(logits, given):
+    module = net()
     with pytest.raises(DiscoveryError) as error:
-        check_rerun(rerun(net(), "net"), IMAGES, logits)
+        check_rerun(rerun(module, module["net"]), IMAGES, logits)
     assert given in str(error.value)
     assert str(error.value).endswith(
         "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs."

@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
@@ -16,6 +17,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
+from lightning_failures.observe.task import CLASSIFIES, Kind
 from lightning_failures.records.keys import escape
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.term import Term, find_term
@@ -32,6 +34,9 @@ class MonitorOptions(TypedDict, total=False):
     inputs: Field | None
     targets: Field | None
     logits: Field | None
+    task: Kind | None
+    ignore_index: int | None
+    channel_axis: int | None
     probe: Probe | None
     name: str | None
     on_error: Literal["warn", "raise"]
@@ -49,8 +54,11 @@ class Monitor(Callback, TheirCallback):
         inputs: path (``"image"``, ``"0"``) or callable into the batch; None: found by name and shape.
         targets: path or callable into the batch, or into a dict that the step returns; None: found.
         logits: name of the submodule that gives them, or a field of what the step returns; None: what the step returns
-            under a usual name, else the classifier head, discovered on the first batch.
-        probe: a probe shared with other monitors, in place of the three above.
+            under a usual name, else what the loss is given.
+        task: what the module is trained for, one of :data:`.Kind`; None: found, from what the loss is given.
+        ignore_index: label that counts nowhere; None: the one that the loss leaves out.
+        channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
+        probe: a probe shared with other monitors, in place of the six above.
         name: second part of the logged keys, where one Trainer has two monitors of a kind; None: its noun.
         on_error: ``"warn"``: an error of this monitor warns once, with its cause, and the monitor steps aside while
             training goes on; ``"raise"``: it stops the run.
@@ -60,6 +68,9 @@ class Monitor(Callback, TheirCallback):
     """
 
     noun: ClassVar[str]
+
+    #: Tasks that it serves.
+    tasks: ClassVar[tuple[Kind, ...]] = CLASSIFIES
 
     #: What it watches, in the words of the verdict, where that is said not to be watched.
     watches: ClassVar[str] = "what a monitor of yours watches"
@@ -76,18 +87,30 @@ class Monitor(Callback, TheirCallback):
         inputs: Field | None = None,
         targets: Field | None = None,
         logits: Field | None = None,
+        task: Kind | None = None,
+        ignore_index: int | None = None,
+        channel_axis: int | None = None,
         probe: Probe | None = None,
         name: str | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         self.name = self.noun if name is None else _checked(type(self).__name__, name)
-        self.probe = probe or Probe(inputs=inputs, targets=targets, logits=logits, where=type(self).__name__)
+        self.probe = probe or Probe(
+            inputs=inputs,
+            targets=targets,
+            logits=logits,
+            task=task,
+            ignore_index=ignore_index,
+            channel_axis=channel_axis,
+            where=type(self).__name__,
+        )
         self.guard = ErrorGuard(self.title, on_error, self._stop_listening, warn="later")
         self.ranks = Agreement(self.guard)
         self.pictures = Pictures()
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self._evaluation: EvaluationContext | None = None
+        self._learning = object()  # listens to the first training batch
 
     @property
     def title(self) -> str:
@@ -102,13 +125,21 @@ class Monitor(Callback, TheirCallback):
     @property
     def not_watched(self) -> dict[str, str]:
         """What of :attr:`watches` could not be watched so far, and why; empty where all of it is."""
-        why = self.failure or self.refusal
+        why = self.failure or self.unserved or self.refusal
         return {} if why is None else {self._named(self.watches): why}
 
     @property
     def refusal(self) -> str | None:
         """Why the module does not let itself be examined, though the monitor did not step aside; None where it does."""
         return None
+
+    @property
+    def unserved(self) -> str | None:
+        """Why it does not serve the module's task; None where it does, or where the task is not known yet."""
+        task = self.probe.task
+        if not self.probe.settled or task.kind in self.tasks:
+            return None
+        return f"it does not serve {task.words}" + (f": {task.why}" if task.why else "")
 
     def _named(self, watched: str) -> str:
         """What is watched, with the monitor's name where that is its own."""
@@ -182,8 +213,47 @@ class Monitor(Callback, TheirCallback):
                 self.pictures.finish(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Say what made monitors step aside since the batch before."""
+        """Say what made monitors step aside since the batch before; listen, where no evaluation showed the task."""
         self._warn(trainer)
+        if self._listens:
+            with self.guard():
+                self.probe.attach(pl_module, self._learning)
+                self.probe.new_batch()
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Stop listening to the losses of a training step."""
+        if self._listens:
+            with self.guard():
+                self.probe.before_backward(loss)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Learn from the first training batch what the module is trained for, where that is not known yet."""
+        if self._listens:
+            with self.guard():
+                self.probe.observe(pl_module, outputs, batch)
+                self._tell(trainer)
+            self.probe.learned = True
+        self.probe.detach(self._learning)
+
+    @property
+    def _listens(self) -> bool:
+        """Whether the first training batch still has to show what the module is trained for."""
+        return not (self.idle or self.probe.settled or self.probe.learned)
+
+    def _tell(self, trainer: Trainer) -> None:
+        """Say once what the monitors of this probe watch and what they do not, where that is settled."""
+        if not self.probe.settled or self.probe.watched:
+            return
+        mine = [monitor for monitor in monitors_of(trainer) if monitor.probe is self.probe]
+        for monitor in mine:
+            why = monitor.unserved
+            self.probe.watched[monitor.title] = monitor.watches if why is None else f"nothing: {why}"
+        watched = [monitor.watches for monitor in mine if monitor.unserved is None]
+        left_out = [f"{monitor.watches} ({monitor.unserved})" for monitor in mine if monitor.unserved is not None]
+        text = f"lightning-failures watches {', '.join(watched) or 'nothing'}"
+        rank_zero_info(f"{text}; it does not watch {', '.join(left_out)}" if left_out else text)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
@@ -265,6 +335,7 @@ class Monitor(Callback, TheirCallback):
 
     def _stop_listening(self) -> None:
         self.probe.detach(self)
+        self.probe.detach(self._learning)
         self._evaluation = None
 
     def _start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -285,7 +356,10 @@ class Monitor(Callback, TheirCallback):
         if self.idle or dataloader_idx != 0 or evaluation is None:
             return
         with self.guard():
-            seen = self.probe.observe(module, outputs, batch)
+            seen = self.probe.observe(module, outputs, batch, final=not trainer.sanity_checking)
+            self._tell(trainer)
+            if self.unserved is not None or not self.probe.discovered:
+                return
             if evaluation.world_size > 1 and evaluation.rows.known:
                 seen = seen.select(evaluation.rows.of(batch_idx).keep)
             if seen.empty:  # as on a rank that saw no batch

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
@@ -78,14 +78,14 @@ class ReferenceExamination:
     def run(
         self,
         evaluation: EvaluationContext,
-        entry: str | None,
+        model: nn.Module,
         examine: Callable[[Callable[[Tensor], Tensor], Tensor], None],
     ) -> None:
         """Examine the model, where that is due.
 
         Args:
             evaluation: that ends.
-            entry: name of the submodule that took the inputs and gave the logits; None: the module's own ``forward``.
+            model: from inputs to logits, see :meth:`.Probe.runnable`.
             examine: extra work, given a function from inputs to logits, without gradients, and this rank's part of the
                 reference batch on the module's device; (n b h w).
         """
@@ -96,16 +96,16 @@ class ReferenceExamination:
             if self.batch.inputs is None or self.batch.logits is None:
                 return
             inputs = self.batch.inputs.to(evaluation.device)
-            model = rerun(evaluation.module, entry, evaluation.precision)
+            again = rerun(evaluation.module, model, evaluation.precision)
             if not self._checked:
                 self._checked = True
                 try:
-                    check_rerun(model, inputs, self.batch.logits.to(evaluation.device))
+                    check_rerun(again, inputs, self.batch.logits.to(evaluation.device), model)
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None:
                 with undisturbed(evaluation.module, evaluation.device, mode="own"):
-                    examine(model, inputs)
+                    examine(again, inputs)
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError, few
+from lightning_failures.observe.task import Task
 
-__all__ = ["INPUT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field"]
+__all__ = ["INPUT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field", "tensors_of"]
 
 #: A path such as ``"image"``, ``"0"`` or ``"meta.scanner"``, a position, or a callable that takes the batch.
 Field = str | int | Callable[[Any], Any]
@@ -48,25 +49,46 @@ def read_field(source: Any, field: Field, where: str = "read_field") -> Any:
     return source
 
 
-def discover_inputs(batch: Any) -> str | None:
-    """Path of the inputs: a float or uint8 tensor of two or more axes, by a usual name before the first one found."""
-    leaves = [(path, leaf) for path, leaf in _leaves(batch) if leaf.ndim >= 2 and _is_image_like(leaf)]
+def discover_inputs(batch: Any, called: Sequence[Tensor | None] = ()) -> str | None:
+    """Path of the inputs: of the float or uint8 tensors of two or more axes the one that a submodule was called with.
+
+    Where none was, one by a usual name comes before the first one found, and one that cannot hold a row for each row
+    that the submodules took is left out, as of a list of single images.
+
+    Args:
+        batch: the batch.
+        called: what submodules were called with in a step, in order; empty: not known.
+    """
+    leaves = [(path, leaf) for path, leaf in tensors_of(batch) if leaf.ndim >= 2 and _is_image_like(leaf)]
+    given = [value for value in called if value is not None and value.ndim]
+    addresses = {value.data_ptr() for value in given}
+    taken = [(path, leaf) for path, leaf in leaves if leaf.data_ptr() in addresses and leaf.numel()]
+    if taken:
+        leaves = taken
+    elif given:
+        rows = len(given[0])
+        leaves = [(path, leaf) for path, leaf in leaves if len(leaf) and rows % len(leaf) == 0]
+        leaves = [(path, leaf) for path, leaf in leaves if _alike(leaves, path, leaf) != rows or rows == 1]
     named = [path for path, _ in leaves if path.split(".")[-1].lower() in INPUT_NAMES]
     return next(iter([*named, *(path for path, leaf in leaves if leaf.ndim >= 3), *(path for path, _ in leaves)]), None)
 
 
-def discover_targets(batch: Any, images: int, inputs: str | None) -> str | None:
-    """Path of the targets: an integer tensor of one label an image or a pixel, by a usual name before the first found.
+def discover_targets(batch: Any, images: int, inputs: str | None, task: Task | None = None) -> str | None:
+    """Path of the labels: a tensor of one label an image or a pixel, by a usual name before the first found.
+
+    Labels are integers, or a class a column, or, of one score, also 0 and 1 in any type. Where the number of classes is
+    known, none of them is larger; that looks at values.
 
     Args:
         batch: the batch.
-        images: number of images n, the length that the targets must have.
-        inputs: path of the inputs, which are not taken for targets.
+        images: number of images n, the length that the labels must have.
+        inputs: path of the inputs, which are not taken for labels.
+        task: of the module; None: not known.
     """
     leaves = [
         path
-        for path, leaf in _leaves(batch)
-        if path != inputs and leaf.ndim in (1, 3) and len(leaf) == images and _is_integer(leaf)
+        for path, leaf in tensors_of(batch)
+        if path != inputs and leaf.ndim and len(leaf) == images and _could_be_labels(leaf, task)
     ]
     named = [path for path in leaves if path.split(".")[-1].lower() in TARGET_NAMES]
     return next(iter([*named, *leaves]), None)
@@ -80,6 +102,26 @@ def labels_of(targets: Any, where: str) -> Tensor:
     raise InputError(
         where, "targets are not integer class labels", given, "Name a field that holds them: targets='label'."
     )
+
+
+def _could_be_labels(leaf: Tensor, task: Task | None) -> bool:
+    if task is None or task.kind == "unknown":
+        return leaf.ndim in (1, 3) and _is_integer(leaf)
+    whole = 3 if task.pixels else 1
+    column = leaf.ndim == whole + 1 and leaf.shape[1] == 1
+    if task.one_score:
+        return (leaf.ndim == whole or column) and bool(((leaf == 0) | (leaf == 1) | (leaf < 0) | (leaf == 255)).all())
+    if leaf.ndim == whole + 1 and leaf.shape[1] == task.classes:
+        return bool(((leaf == 0) | (leaf == 1)).all() & (leaf.sum(1) == 1).all())
+    if not (leaf.ndim == whole or column) or not _is_integer(leaf):
+        return False
+    return task.classes is None or bool(((leaf < task.classes) | (leaf == task.ignore_index) | (leaf == 255)).all())
+
+
+def _alike(leaves: Sequence[tuple[str, Tensor]], path: str, leaf: Tensor) -> int:
+    """How many tensors of one shape stand together with one of them."""
+    parent = path.rpartition(".")[0]
+    return sum(other.rpartition(".")[0] == parent and each.shape == leaf.shape for other, each in leaves)
 
 
 def _children(source: Any) -> Iterator[tuple[str, Any]]:
@@ -96,13 +138,19 @@ def _children(source: Any) -> Iterator[tuple[str, Any]]:
         yield from vars(source).items()
 
 
-def _leaves(source: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+def tensors_of(source: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in a batch or an output, with its path.
+
+    Example:
+        >>> [path for path, _ in tensors_of({"image": torch.ones(2, 3), "meta": [torch.zeros(2)]})]
+        ['image', 'meta.0']
+    """
     if isinstance(source, Tensor):
         yield path, source
     elif depth:
-        named = hasattr(source, "_asdict")  # a named tuple lists its children by name and by position
+        named = isinstance(source, tuple) and hasattr(source, "_asdict")  # lists its children by name and by position
         for name, child in source._asdict().items() if named else _children(source):
-            yield from _leaves(child, f"{path}.{name}" if path else name, depth - 1)
+            yield from tensors_of(child, f"{path}.{name}" if path else name, depth - 1)
 
 
 def _is_image_like(leaf: Tensor) -> bool:

@@ -1,25 +1,38 @@
-"""Finding the classifier head of a module that nobody changed, from the calls that one step made."""
+"""Finding the head, the encoder and the way in of a module that nobody changed, from the calls that one step made."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, few
+from lightning_failures.observe.entry import Entry
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.logits import named_logits
-from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.loss_listener import same_memory
 
-__all__ = ["Source", "candidate_modules", "describe", "discover_entry", "discover_logits", "returned_logits"]
+__all__ = [
+    "Source",
+    "candidate_modules",
+    "discover_encoder",
+    "discover_entry",
+    "discover_head",
+    "feeding",
+    "no_logits",
+    "returned_scores",
+]
 
-#: Classes whose output can be logits: the last of them that is called is taken for the head.
+#: Classes whose output can be scores, and whose input is then the penultimate layer.
 HEADS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LazyLinear)
+
+#: Names of a returned field that holds one score an image; under others it may be a class or a probability.
+_ONE_SCORE = ("logits", "logit")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where logits come from: a submodule's output, or a field of what the step returned."""
+    """Where scores come from: a submodule's output, or a field of what the step returned."""
 
     layer: str | None = None
     field: Any = None
@@ -27,12 +40,14 @@ class Source:
     def __str__(self) -> str:
         if self.layer is not None:
             return f"output of {self.layer}"
+        if callable(self.field):
+            return "step output by a callable"
         return "step output" if self.field == "" else f"step output[{self.field!r}]"
 
 
 def candidate_modules(module: nn.Module) -> dict[str, nn.Module]:
-    """Every submodule that a first batch is listened to, by name; losses and metrics are left out."""
-    skip = [name for name, child in module.named_modules() if _is_bookkeeping(child)]
+    """Every submodule that a first batch is listened to, by name; metrics are left out."""
+    skip = [name for name, child in module.named_modules() if is_metric(child)]
     return {
         name: child
         for name, child in module.named_modules()
@@ -40,82 +55,158 @@ def candidate_modules(module: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def returned_logits(outputs: Any, images: int) -> Source | None:
-    """The field of a step's output that holds logits, by a usual name; None where it returns none."""
-    return next((Source(field=name) for name, value in named_logits(outputs) if _is_scores(value, images)), None)
-
-
-def discover_logits(calls: Sequence[Call], modules: Mapping[str, nn.Module], images: int) -> Source | None:
-    """The head: of the linear and convolutional layers, the last that was called with one row of scores an image."""
-    heads = [call for call in calls if isinstance(modules[call.name], HEADS) and _is_scores(call.logits, images)]
-    if heads:
-        return Source(layer=heads[-1].name)
-    scores = [call for call in calls if call.logits is not None and call.logits.ndim == 2]
-    scores = [call for call in scores if _is_scores(call.logits, images)]
-    return Source(layer=scores[-1].name) if scores else None
-
-
-def discover_entry(calls: Sequence[Call], inputs: Tensor, logits: Tensor) -> str | None:
-    """The submodule that took the inputs and gave the logits, so that it can be run again on other inputs."""
-    for call in reversed(calls):  # the outermost module returns last
-        if same_tensor(call.input, inputs) and same_tensor(call.logits, logits):
-            return call.name
+def returned_scores(outputs: Any, images: int) -> Source | None:
+    """The field of a step's output that holds scores, by a usual name; None where it returns none."""
+    for name, value in named_logits(outputs):
+        if is_scores(value, images) or (name in _ONE_SCORE and is_rows(value, images)):
+            return Source(field=name)
     return None
 
 
-def no_logits(where: str, tried: Iterable[str]) -> DiscoveryError:
-    """The error for a module in which no head was found."""
+def feeding(loss: Tensor, calls: Sequence[Call]) -> set[int]:
+    """Places of the calls whose output the loss was computed from, by the autograd graph; empty without one."""
+    wanted: dict[Any, list[int]] = {}
+    for place, call in enumerate(calls):
+        if call.node is not None:
+            wanted.setdefault(call.node, []).append(place)
+    found: set[int] = set()
+    seen: set[Any] = set()
+    pending: list[Any] = [loss.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found.update(wanted.get(node, ()))
+        pending += [before for before, _ in node.next_functions]
+    return found
+
+
+def discover_head(
+    calls: Sequence[Call], modules: Mapping[str, nn.Module], images: int, feeds: Collection[int] | None = None
+) -> Call | None:
+    """The last linear layer or convolution that gives something of each image.
+
+    None where that is a guess: where another such layer takes the same features, so that either may be the one.
+
+    Args:
+        calls: of the step.
+        modules: the submodules, by name.
+        images: number of images n.
+        feeds: places of the calls that the loss was computed from; None: not known.
+    """
+    known = [call for place, call in enumerate(calls) if not feeds or place in feeds]
+    heads = [call for call in known if isinstance(modules.get(call.name), HEADS) and is_rows(call.logits, images)]
+    if not heads:
+        return None
+    last = heads[-1]
+    rivals = {call.name for call in heads if call.name != last.name and same_memory(call.input, last.input)}
+    return None if rivals else last
+
+
+def discover_encoder(
+    calls: Sequence[Call], modules: Mapping[str, nn.Module], inputs: Sequence[Tensor], feeds: Collection[int]
+) -> str | None:
+    """The submodule whose output is the features of a module that compares views: the one that is trained.
+
+    None where the inputs of the batch are taken only once, so that no views are compared.
+
+    It takes inputs of the batch, is trained by the loss, and is the outermost whose output goes on into further layers;
+    where there is none, the outermost that takes inputs at all.
+
+    Args:
+        calls: of the step.
+        modules: the submodules, by name.
+        inputs: float tensors of the batch.
+        feeds: places of the calls that the loss was computed from; empty where that is not known.
+    """
+    first: dict[str, list[Call]] = {}
+    taken: list[str] = []
+    for place, call in enumerate(calls):
+        given = bool(call.name) and any(same_memory(call.input, each) for each in inputs)
+        if given and _holds_weights(modules[call.name]):
+            taken.append(call.name)
+        if given and (not feeds or place in feeds) and call.output is not None and call.output.ndim > 1:
+            first.setdefault(call.name, []).append(call)
+    if len(taken) == len(set(taken)) and len({name.partition(".")[0] for name in taken}) < 2:
+        return None
+    weighted = [name for name in first if any(True for _ in modules[name].parameters())]
+    outermost = sorted(weighted, key=lambda name: name.count("."))
+    for name in outermost:
+        others = [call for call in calls if call.name and not _within(call.name, name)]
+        others = [call for call in others if _holds_weights(modules[call.name])]
+        goes_on = any(same_memory(call.input, mine.output) for call in others for mine in first[name])
+        if goes_on and any(True for _ in modules[name].children()):
+            return name
+    return next(iter(outermost), None)
+
+
+def discover_entry(
+    calls: Sequence[Call], inputs: Tensor, scores: Tensor, whole: Call | None = None
+) -> Entry | None:
+    """How the outermost submodule was called that took the inputs and gave the scores; None where there is none.
+
+    Args:
+        calls: of the step, with their arguments.
+        inputs: of the batch, as it holds them.
+        scores: that are watched, as they were given.
+        whole: the call of the module itself; None: the step did not call it.
+    """
+    every = [*calls, *([whole] if whole is not None else [])]
+    for call in reversed(every):  # the outermost module returns last
+        place = next((at for at, value in call.arguments.items() if _is(value, inputs)), None)
+        path = next((path for path, value in call.returned if same_memory(value, scores)), None)
+        if place is None or path is None:
+            continue
+        beside = {at: value for at, value in call.arguments.items() if at != place}
+        return Entry(call.name, place, beside, len(inputs), path)
+    return None
+
+
+def no_logits(where: str, tried: Iterable[str], why: str | None = None) -> DiscoveryError:
+    """The error for a module in which no scores were found.
+
+    Args:
+        where: the public name to put into the error.
+        tried: submodules that were called.
+        why: what was heard of them; None: nothing.
+    """
     return DiscoveryError(
         where,
         "no logits were found",
-        f"calls of {few(tried) or 'no submodule'}",
+        why or f"calls of {few(tried) or 'no submodule'}",
         "Return them as 'logits', or name their layer: logits='net.head'.",
     )
 
 
-def describe(seen: Observation, source: Source | None, inputs: Any, targets: Any) -> str:
-    """What was found, in one line.
-
-    Args:
-        seen: the first batch.
-        source: where its logits came from.
-        inputs: path of its inputs.
-        targets: path of its targets.
-    """
-
-    def at(path: Any) -> str:
-        return "a callable" if callable(path) else ("batch" if path == "" else f"batch[{path!r}]")
-
-    parts = [
-        f"inputs = {at(inputs)} {tuple(seen.inputs.shape)}" if seen.inputs is not None else "no inputs",
-        f"targets = {at(targets)}" if seen.targets is not None else "no targets",
-        f"logits = {source} {tuple(seen.logits.shape)}" if seen.logits is not None else "no logits",
-        *(f"features = {name} {tuple(value.shape)}" for name, value in seen.features.items()),
-    ]
-    return "lightning-failures found " + ", ".join(parts)
+def is_rows(value: Any, images: int) -> bool:
+    """Whether a tensor holds numbers an image: (n), (n d) or (n d h w)."""
+    floats = isinstance(value, Tensor) and value.is_floating_point()
+    return bool(floats and value.ndim in (1, 2, 3, 4, 5) and value.shape[0] == images)
 
 
-def same_tensor(one: Tensor | None, other: Tensor | None) -> bool:
-    """Whether both look at the same memory in the same shape; reads no values."""
-    return (
-        one is not None
-        and other is not None
-        and one.shape == other.shape
-        and one.dtype == other.dtype
-        and one.data_ptr() == other.data_ptr()
-    )
+def is_scores(value: Any, images: int) -> bool:
+    """Whether a tensor holds scores of two classes or more an image or a pixel: (n c) or (n c h w)."""
+    return is_rows(value, images) and value.ndim in (2, 4) and value.shape[1] >= 2
 
 
-def _is_scores(value: Any, images: int) -> bool:
-    """Scores have a row an image and at least two classes on axis 1: (n c) or (n c h w)."""
-    return (
-        isinstance(value, Tensor)
-        and value.is_floating_point()
-        and value.ndim in (2, 4)
-        and value.shape[0] == images
-        and value.shape[1] >= 2
-    )
+def is_metric(module: nn.Module) -> bool:
+    """Whether a submodule counts, and is no part of the network."""
+    return any(base.__name__ in ("Metric", "MetricCollection") for base in type(module).__mro__)
 
 
-def _is_bookkeeping(module: nn.Module) -> bool:
-    return any(base.__name__ in ("Metric", "MetricCollection", "_Loss") for base in type(module).__mro__)
+def is_loss(module: nn.Module) -> bool:
+    """Whether a submodule is a loss of :mod:`torch.nn`."""
+    return any(base.__name__ == "_Loss" for base in type(module).__mro__)
+
+
+def _is(value: Any, tensor: Tensor) -> bool:
+    return isinstance(value, Tensor) and same_memory(value, tensor)
+
+
+def _within(name: str, other: str) -> bool:
+    return name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
+
+
+def _holds_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())

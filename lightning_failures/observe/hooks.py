@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from lightning_failures.observe.batch_fields import tensors_of
 from lightning_failures.observe.logits import find_logits
 
 __all__ = ["Call", "CallRecorder"]
@@ -20,6 +22,11 @@ class Call(NamedTuple):
     input: Tensor | None  # the first tensor among the arguments
     output: Tensor | None  # the first tensor of what it returned
     logits: Tensor | None  # the logits in what it returned, which is the same but for outputs with several fields
+    arguments: Mapping[int | str, Any] = MappingProxyType({})  # as it was called, by position and keyword
+    kind: str = ""  # name of its class
+    ignore_index: int | None = None  # label that it leaves out, where it is a loss that has one
+    node: Any = None  # of the autograd graph, that gave the output
+    returned: tuple[tuple[str, Tensor], ...] = ()  # all tensors of what it returned, by their paths
 
 
 class CallRecorder:
@@ -30,6 +37,7 @@ class CallRecorder:
     Args:
         modules: what is listened to, by name.
         keep: of how many calls to keep the tensors, the first ones; of the others only the name; None: of all.
+        whole: whether to keep all arguments of each call, and where in the autograd graph it stands.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -41,9 +49,10 @@ class CallRecorder:
         0
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], keep: int | None = None) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], keep: int | None = None, *, whole: bool = False) -> None:
         self.calls: list[Call] = []
-        self._keep = keep
+        self.error: Exception | None = None  #: of our own, for who reads the calls
+        self._keep, self.whole = keep, whole
         self._listening = True
         self._handles: list[RemovableHandle] = []
         for name, module in modules.items():
@@ -72,17 +81,34 @@ class CallRecorder:
         finally:
             self._listening = before
 
+    def _call(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Call:
+        if self._keep is not None and len(self.calls) >= self._keep:
+            return Call(name, None, None, None)
+        first = first_tensor(output)
+        found = output if isinstance(output, Tensor) else find_logits(output)
+        logits = None if found is None else found.detach()
+        call = Call(name, first_tensor((*args, *kwargs.values())), first, logits)
+        if not self.whole:
+            return call
+        ignored = getattr(module, "ignore_index", None)
+        return call._replace(
+            arguments={**dict(enumerate(args)), **kwargs},
+            kind=type(module).__name__,
+            ignore_index=ignored if isinstance(ignored, int) else None,
+            node=None if found is None else found.grad_fn,
+            returned=tuple((path, value.detach()) for path, value in tensors_of(output)),
+        )
+
     def _hook(self, name: str) -> Any:
-        def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if not self._listening:
                 return
-            if self._keep is not None and len(self.calls) >= self._keep:
-                self.calls.append(Call(name, None, None, None))
-                return
-            first = first_tensor(output)
-            found = first if isinstance(output, Tensor) else find_logits(output)
-            logits = None if found is None else found.detach()
-            self.calls.append(Call(name, first_tensor((*args, *kwargs.values())), first, logits))
+            try:
+                self.calls.append(self._call(name, module, args, kwargs, output))
+            except Exception as error:  # a guest's fault must not stop somebody's step
+                self.error = self.error or error
 
         return torch.compiler.disable(record)  # inside a compiled module a plain hook runs into the recompile limit
 

@@ -24,6 +24,7 @@ class Observation:
     # layer -> (n d); (v n d) where it was called on v views; (n d h w) for the penultimate one of a segmentation model
     features: Mapping[str, Tensor] = field(default_factory=dict)
     keep: Tensor | None = None  # (n) bool, which images of the batch these are; None: all of them
+    errors: Tensor | None = None  # (n) float32, where no one class an image is right or wrong; None: it is
 
     @property
     def images(self) -> int:
@@ -94,4 +95,5 @@ class Observation:
             take(self.logits),
             {name: take_views(value) for name, value in self.features.items()},
             keep,
+            take(self.errors),
         )

@@ -60,7 +60,7 @@ def rows_of(seen: Observation, seed: int = 0, pixels: int = 16) -> Observation:
     if logits is not None and logits.ndim != 2 and not maps:
         logits = None
     if not maps and all(value.ndim == 2 for value in seen.features.values()):
-        return Observation(seen.batch, seen.inputs, labels, logits, seen.features, seen.keep)
+        return Observation(seen.batch, seen.inputs, labels, logits, seen.features, seen.keep, seen.errors)
     places = draw_positions(seen.images, pixels, seed)
 
     def read(value: Tensor) -> Tensor:

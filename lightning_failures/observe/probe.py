@@ -10,39 +10,61 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError, few
-from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
-from lightning_failures.observe.discovery import (
-    Source,
-    candidate_modules,
-    describe,
-    discover_entry,
-    discover_logits,
-    no_logits,
-    returned_logits,
+from lightning_failures.observe.batch_fields import (
+    Field,
+    discover_inputs,
+    discover_targets,
+    read_field,
+    tensors_of,
 )
+from lightning_failures.observe.discovery import Source, candidate_modules, feeding, is_loss, no_logits, returned_scores
+from lightning_failures.observe.entry import Entry, Runnable
 from lightning_failures.observe.hooks import Call, CallRecorder, first_tensor
+from lightning_failures.observe.input_view import InputView
 from lightning_failures.observe.layers import PENULTIMATE, Pooling, find_layers, pool, pooling_of
 from lightning_failures.observe.logits import find_logits
+from lightning_failures.observe.loss_facts import StepTensors
+from lightning_failures.observe.loss_listener import LossListener, why_deaf
 from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.task import (
+    NO_LABEL,
+    Kind,
+    Task,
+    check_kind,
+    errors_of_answers,
+    known_labels,
+    logits_of_scores,
+)
+from lightning_failures.observe.understanding import Named, Understanding, understand
 
 __all__ = ["Probe"]
 
 
 class Probe:
-    """Finds inputs, targets, logits and features of a LightningModule by itself, or where it is told.
+    """Finds inputs, targets, task, logits and features of a LightningModule by itself, or where it is told.
 
-    Logits come from what the step returns under a usual name, else from a forward hook on the classifier head, which is
-    discovered on the first batch; the head's input is the penultimate layer. What was found is said once in the log.
-    Several monitors may share one probe.
+    It listens to what the loss of a step is given, see :class:`.LossListener`: that says the task, which field of the
+    batch holds the labels and which submodule gives the scores. A validation step that computes no loss shows less; then
+    the first training batch decides. Logits that the step returns under a usual name come first. Where no loss was
+    heard, the scores are those of the last linear or convolutional layer, if the loss was computed from them and the
+    labels fit. What was found is said once in the log, and :meth:`describe` tells it as a table. Several monitors may
+    share one probe. One score is seen as two columns, see :func:`.logits_of_scores`.
 
     Args:
-        inputs: path or callable into the batch; None: found by name and shape.
+        inputs: path or callable into the batch; None: found by what the submodules take, by name and by shape.
         targets: path or callable into the batch, or into a dict that the step returns; None: found.
         logits: name of the submodule that gives them, or a field of what the step returns, or a callable that takes it;
             None: found.
         layers: names and globs of submodules whose outputs are kept as features, see
-            :func:`.find_layers`; None: the input of the classifier head.
+            :func:`.find_layers`; None: the input of the head, of an autoencoder its narrowest layer, of a module that
+            compares views the encoder that is trained.
+        task: what the module is trained for, one of :data:`.Kind`; None: found.
+        ignore_index: label that counts nowhere; None: the one that the loss leaves out.
+        channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         where: the public name to put into an error.
+
+    Raises:
+        UnknownNameError: there is no such task.
     """
 
     def __init__(
@@ -52,17 +74,27 @@ class Probe:
         targets: Field | None = None,
         logits: Field | None = None,
         layers: str | Sequence[str] | None = None,
+        task: Kind | None = None,
+        ignore_index: int | None = None,
+        channel_axis: int | None = None,
         where: str = "Probe",
     ) -> None:
+        check_kind(task, f"{where}(task=...)")
         self.inputs, self.targets, self.logits = inputs, targets, logits
+        self.named = Named(targets, logits, task, ignore_index)
+        self.channel_axis = channel_axis
         self.layers: tuple[str, ...] = ()
         self._where = self._layers_where = where
         self.listen_also(layers or (), where)
-        self.entry: str | None = None
+        self.entry: Entry | None = None  #: None: the module's own ``forward``
         self.found: str = ""
-        self.classes: int | None = None
-        self._source: Source | None = None
-        self._called: tuple[str, ...] = ()  # by the first batch's step
+        self.settled = False  #: whether what was found stands; else the first training batch decides
+        self.learned = False  #: whether a training batch was listened to
+        self.watched: dict[str, str] = {}  #: what monitors watch, or why not, by their names
+        self._understood = Understanding(Task())
+        self._view: InputView | None = None
+        self._paths: dict[str, Any] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._modules: dict[str, nn.Module] = {}
         self._named: dict[str, bool] = {}
         self._maps = False
@@ -70,6 +102,8 @@ class Probe:
         self._recorder: CallRecorder | None = None
         self._users: set[int] = set()
         self._seen: tuple[Any, Observation] | None = None
+        self._listener, self._deaf = LossListener(), True
+        self._feeds: set[int] | None = None
 
     # -- life of the hooks
 
@@ -77,8 +111,8 @@ class Probe:
         """Begin to listen; hooks stay on until the last user calls :meth:`detach`."""
         self._users.add(id(user))
         if self._recorder is None:
-            self._modules = self._listen_to(module)
-            self._recorder = CallRecorder(self._modules)
+            self._record(module)
+            self._deaf = self.settled or why_deaf(module) is not None
 
     def detach(self, user: object) -> None:
         """Stop listening; every hook comes off when nobody listens any more."""
@@ -88,14 +122,26 @@ class Probe:
 
     @property
     def discovered(self) -> bool:
-        """Whether a batch has been seen and the sources of logits and features are settled."""
+        """Whether a batch has shown where logits and features are."""
         return bool(self.found)
 
     def new_batch(self) -> None:
-        """Forget the calls of the last step."""
-        self._seen = None
+        """Forget the calls of the last step, and listen to the losses of the next one until all is settled."""
+        self._seen, self._feeds = None, None
         if self._recorder is not None:
             self._recorder.calls.clear()
+            if not self.settled and not self._deaf:
+                self._listener.start()
+
+    def before_backward(self, loss: Tensor) -> None:
+        """Stop listening to losses, and look which submodules a training step's loss was computed from.
+
+        Args:
+            loss: of the step; ().
+        """
+        self._listener.stop()
+        if self._recorder is not None and not self.settled and self._feeds is None:
+            self._feeds = feeding(loss, self._recorder.calls)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -108,17 +154,19 @@ class Probe:
 
     # -- one batch
 
-    def observe(self, module: nn.Module, outputs: Any, batch: Any) -> Observation:
+    def observe(self, module: nn.Module, outputs: Any, batch: Any, *, final: bool = True) -> Observation:
         """What the step that just ended showed.
 
         Args:
             module: the user's LightningModule.
             outputs: what its step returned.
             batch: the batch, as the step got it.
+            final: whether what this step shows must do: no training step follows that may show more.
         """
+        self._listener.stop()
         if self._seen is not None and self._seen[0] is batch:
             return self._seen[1]
-        observation = self._read(module, outputs, batch)
+        observation = self._read(module, outputs, batch, final)
         self._seen = (batch, observation)
         return observation
 
@@ -126,7 +174,7 @@ class Probe:
         """Inputs, targets and features of a step whose logits do not matter, once the sources are settled."""
         if self._seen is not None and self._seen[0] is batch:
             return self._seen[1]
-        seen, calls = self.read_batch(batch), self._recorder.calls if self._recorder is not None else []
+        seen, calls = self.read_batch(batch), self._calls
         if seen.empty:
             return seen
         features = self._read_features(calls, seen.images or _images_of(calls))
@@ -134,56 +182,164 @@ class Probe:
 
     def read_batch(self, batch: Any) -> Observation:
         """Inputs and targets only, without any forward pass having been listened to."""
-        inputs, path = self._read_inputs(batch)
+        inputs = self._read_inputs(batch)
         images = len(inputs) if inputs is not None else 0
-        return Observation(batch, inputs=inputs, targets=self._read_targets(None, batch, images, path)[0])
+        return Observation(batch, inputs=self._viewed(inputs), targets=self._read_targets(None, batch, images))
 
-    def _read(self, module: nn.Module, outputs: Any, batch: Any) -> Observation:
-        calls = self._recorder.calls if self._recorder is not None else []
-        inputs, input_path = self._read_inputs(batch)
+    def _read(self, module: nn.Module, outputs: Any, batch: Any, final: bool) -> Observation:
+        calls = self._calls
+        if not self.settled:
+            self._discover(outputs, batch, calls, final)
+        inputs = self._read_inputs(batch)
         images = len(inputs) if inputs is not None else _images_of(calls)
-        targets, target_path = self._read_targets(outputs, batch, images, input_path)
-        if inputs is not None and not images:  # no rows, and nothing to discover anything by
-            return Observation(batch, inputs, targets)
-        first = not self.discovered
-        if first:
-            self._called = tuple(dict.fromkeys(call.name for call in calls))
-            self._source = self._find_logits(outputs, calls, images)
-            self._settle_layers(calls, images)
-        logits = self._read_logits(outputs, calls)
-        if first:
-            self._maps = logits is not None and logits.ndim == 4 and targets is not None and targets.ndim == 3
+        if (inputs is not None and not images) or not self.discovered:  # no rows to look at, or nothing known yet
+            targets = self._read_targets(outputs, batch, images)
+            return Observation(batch, self._viewed(inputs), targets)
+        targets = self._read_targets(outputs, batch, images)
+        scores = self._read_scores(outputs, calls, images)
+        logits = None if scores is None or not self.task.classifies else logits_of_scores(scores, self.task)
         self._check_lengths(targets, logits)
-        observation = Observation(
-            batch, inputs, targets, None if logits is None else logits.float(), self._read_features(calls, images)
-        )
-        if first:
-            if inputs is not None and logits is not None:
-                self.entry = discover_entry(calls, inputs, logits)
-            self.classes = None if logits is None else logits.shape[1]
-            self.found = describe(observation, self._source, input_path, target_path)
-            rank_zero_info(self.found)  # where Lightning says what it found, too
+        errors = self._read_errors(batch, scores, targets, logits)
+        features = self._read_features(calls, images)
+        observation = Observation(batch, self._viewed(inputs), targets, logits, features, errors=errors)
+        if not self._shapes:
+            self._tell(observation, scores)
+        if self.settled:
             self._relisten(module)
         return observation
 
+    @property
+    def _calls(self) -> list[Call]:
+        """Of the last step; raises what went wrong in a hook, where it could not be raised."""
+        error = self._listener.error or (None if self._recorder is None else self._recorder.error)
+        if error is not None:
+            raise error
+        return [] if self._recorder is None else self._recorder.calls
+
+    # -- what the module is
+
+    @property
+    def task(self) -> Task:
+        """What the module is trained for; unknown before a batch has shown it."""
+        return self._understood.task
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes whose logits are read; None: there are none."""
+        return self.task.classes if self.task.classifies and self._understood.source is not None else None
+
+    @property
+    def head(self) -> str | None:
+        """Name of the head, whose input is the penultimate layer, where one was found."""
+        return self._understood.head
+
+    def _discover(self, outputs: Any, batch: Any, calls: Sequence[Call], final: bool) -> None:
+        """Understand one step; keep what an earlier one showed where this one shows nothing."""
+        leaves = list(tensors_of(batch))
+        path = self.inputs if self.inputs is not None else discover_inputs(batch, [call.input for call in calls])
+        value = None if path is None else read_field(batch, path, f"{self._where}(inputs=...)")
+        inputs = first_tensor(value)
+        images = len(inputs) if inputs is not None and inputs.ndim else _images_of(calls)
+        if not images:
+            return
+        step = StepTensors(self._listener, calls, leaves, list(tensors_of(outputs)), inputs, images)
+        understood = understand(step, outputs, batch, self._modules, self.named, self._feeds, final, self._where)
+        self._listener.forget()
+        if understood is None:
+            return
+        sure = understood.sure or understood.task.kind != "unknown"
+        self.settled = understood.sure or (final and (sure or self.learned or self._feeds is None))
+        self._understood, self._paths, self._shapes = understood, {"inputs": path, "targets": understood.target}, {}
+        self.entry = understood.entry
+        self._maps = self.task.pixels
+        self._settle_layers(calls, images)
+        self.found = f"lightning-failures found {self.task}"
+
+    def _tell(self, seen: Observation, scores: Tensor | None) -> None:
+        """Keep what was found in words, and say it in the log once it stands."""
+        self._shapes = {name: tuple(value.shape) for name, value in seen.features.items()}
+        for name, tensor in (("inputs", seen.inputs), ("scores", scores if seen.logits is None else seen.logits)):
+            if tensor is not None:
+                self._shapes[f" {name}"] = tuple(tensor.shape)
+        self.found = "lightning-failures found " + ", ".join(f"{name} = {what}" for name, what in self._rows())
+        if self.settled:
+            rank_zero_info(self.found)  # where Lightning says what it found, too
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """What was found: name -> words."""
+
+        def at(path: Any) -> str:
+            return "a callable" if callable(path) else ("batch" if path == "" else f"batch[{path!r}]")
+
+        shapes, understood = self._shapes, self._understood
+        inputs, targets = self._paths.get("inputs"), self.targets if self.targets is not None else self._paths["targets"]
+        rows = [("inputs", f"{at(inputs)} {shapes[' inputs']}" if " inputs" in shapes else "none")]
+        rows.append(("targets", "none" if targets is None else at(targets)))
+        rows.append(("task", str(self.task) if self.task.why is None else f"{self.task} ({self.task.why})"))
+        name = "logits" if self.task.classifies else "scores"
+        rows.append((name, f"{understood.source} {shapes[' scores']}" if " scores" in shapes else "none"))
+        features = [f"{name} {shape}" for name, shape in shapes.items() if not name.startswith(" ")]
+        rows.append(("features", " and ".join(features) or "none"))
+        return rows
+
+    def describe(self) -> str:
+        """What was understood of the module, as a table: a line each of inputs, targets, task, logits and features.
+
+        The lines of the monitors that share the probe say what each watches, or why it does not. After
+        ``Trainer(fast_dev_run=True).fit(...)`` it tells what a whole run will watch.
+
+        Example:
+            >>> print(Probe().describe())
+            nothing was understood yet: no batch has been seen
+        """
+        if not self._shapes:
+            return "nothing was understood yet: no batch has been seen"
+        rows = [*self._rows(), *self.watched.items()]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {what}" for name, what in rows)
+
     # -- inputs and targets
 
-    def _read_inputs(self, batch: Any) -> tuple[Tensor | None, Any]:
-        path = self.inputs if self.inputs is not None else discover_inputs(batch)
-        value = None if path is None else read_field(batch, path, f"{self._where}(inputs=...)")
-        return first_tensor(value), path
+    def _read_inputs(self, batch: Any) -> Tensor | None:
+        """The inputs as the batch holds them."""
+        if self.inputs is not None:
+            return first_tensor(read_field(batch, self.inputs, f"{self._where}(inputs=...)"))
+        leaves = dict(tensors_of(batch))
+        path = self._paths.get("inputs")
+        if path not in leaves and (path is not None or not self._paths):  # batches of training are built otherwise
+            path = discover_inputs(batch)
+        return None if path is None else leaves[path].detach()
 
-    def _read_targets(self, outputs: Any, batch: Any, images: int, inputs: Any) -> tuple[Tensor | None, Any]:
-        if self.targets is None:
-            path = discover_targets(batch, images, inputs)
-            return (None, None) if path is None else (read_field(batch, path).detach().long(), path)
+    def _viewed(self, inputs: Tensor | None) -> Tensor | None:
+        if inputs is None or inputs.ndim < 2:
+            return inputs
+        if self._view is None:
+            self._view = InputView.of(tuple(inputs.shape), self.channel_axis, f"{self._where}(channel_axis=...)")
+        return self._view.read(inputs)
+
+    def _read_targets(self, outputs: Any, batch: Any, images: int) -> Tensor | None:
+        """Labels (n) or (n h w), -100 where there is none; None where there are no labels of classes."""
+        where = f"{self._where}(targets=...)"
+        if self.discovered and not self.task.classifies:
+            return None
+        if self.targets is not None:
+            try:
+                value = read_field(batch, self.targets, where)
+            except UnknownNameError:
+                if not isinstance(outputs, Mapping) or self.targets not in outputs:
+                    raise
+                value = outputs[self.targets]
+            return known_labels(value.detach(), self.task, where) if isinstance(value, Tensor) else None
+        leaves = dict(tensors_of(batch))
+        path = self._paths.get("targets")
+        if path not in leaves and (self._understood.guess or not self.discovered or path is not None):
+            path = discover_targets(batch, images, self._paths.get("inputs"), self.task)
+        if path is None:
+            return None
         try:
-            value = read_field(batch, self.targets, f"{self._where}(targets=...)")
-        except UnknownNameError:
-            if not isinstance(outputs, Mapping) or self.targets not in outputs:
-                raise
-            value = outputs[self.targets]
-        return labels_of(value, f"{self._where}(targets=...)").detach(), self.targets
+            return known_labels(leaves[path].detach(), self.task, where)
+        except InputError:  # such as mixed ones, in training alone
+            return None
 
     def _check_lengths(self, targets: Tensor | None, logits: Tensor | None) -> None:
         if targets is not None and logits is not None and len(targets) != len(logits):
@@ -194,32 +350,51 @@ class Probe:
                 "Name the fields that belong together: targets='label', logits='net.head'.",
             )
 
-    # -- logits and features
+    # -- scores and features
 
-    def _find_logits(self, outputs: Any, calls: Sequence[Call], images: int) -> Source | None:
-        if callable(self.logits):
-            return Source(field=self.logits)
-        if self.logits is not None:
-            return Source(layer=str(self.logits)) if self.logits in self._modules else Source(field=self.logits)
-        source = returned_logits(outputs, images) or discover_logits(calls, self._modules, images)
-        views = sum(call.name == source.layer for call in calls) if source is not None else 0
-        # with layers named, a last linear layer that is called on several views is a projector, and no classifier
-        return None if self.layers and views > 1 else source
-
-    def _read_logits(self, outputs: Any, calls: Sequence[Call]) -> Tensor | None:
-        if self._source is None:
+    def _read_scores(self, outputs: Any, calls: Sequence[Call], images: int) -> Tensor | None:
+        source, task = self._understood.source, self.task
+        if source is None or task.kind in ("embedding", "unknown"):
             return None
-        if self._source.layer is None:
-            found = find_logits(read_field(outputs, self._source.field, f"{self._where}(logits=...)"))
+        if self.logits is None:
+            if source.layer is not None:
+                returned = returned_scores(outputs, images)
+                value = None if returned is None else read_field(outputs, returned.field)
+                if value is not None and self._understood.fits(value):
+                    return value.detach()
+            elif dict(tensors_of(outputs)).get(source.field) is None and self._understood.layer is not None:
+                return self._only_call(self._understood.layer, calls).logits
+        if source.layer is None:
+            found = find_logits(read_field(outputs, source.field, f"{self._where}(logits=...)"))
             return None if found is None else found.detach()
-        return self._only_call(self._source.layer, calls).logits
+        return self._only_call(source.layer, calls).logits
+
+    def _read_errors(
+        self, batch: Any, scores: Tensor | None, targets: Tensor | None, logits: Tensor | None
+    ) -> Tensor | None:
+        """Error of each image, where it is no single class that is right or wrong; (n), float32."""
+        task = self.task
+        if task.pixels and logits is not None and targets is not None and logits.shape[2:] == targets.shape[1:]:
+            known = targets != NO_LABEL
+            wrong = ((logits.argmax(1) != targets) & known).flatten(1).sum(1)
+            return wrong / known.flatten(1).sum(1)
+        if task.kind not in ("regression", "multilabel") or scores is None:
+            return None
+        answers = dict(tensors_of(batch)).get(self._paths.get("targets"))
+        return None if answers is None else errors_of_answers(scores, answers.detach(), task)
 
     def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:
         features = {name: self._views(name, calls, images) for name in self._named if name != PENULTIMATE}
-        head = self._head(calls) if not self.layers or PENULTIMATE in self._named else None
-        if head is not None and head.input is not None:
-            how: Pooling = "none" if self._maps else "mean"
-            features[PENULTIMATE] = pool(head.input, images, PENULTIMATE, how, self._where)
+        named = bool(self.layers)
+        if not named and self._understood.encoder is not None:
+            name = self._understood.encoder
+            features[name] = self._views(name, calls, images)
+        head = self.head if not named or PENULTIMATE in self._named else None
+        if head is not None:
+            call = self._only_call(head, calls)
+            if call.input is not None:
+                how: Pooling = "none" if self._maps else "mean"
+                features[PENULTIMATE] = pool(call.input, images, PENULTIMATE, how, self._where)
         return features
 
     def _views(self, name: str, calls: Sequence[Call], images: int) -> Tensor:
@@ -227,7 +402,8 @@ class Probe:
         outputs = [call.output for call in calls if call.name == name and call.output is not None]
         if not outputs:
             raise self._not_called_once(name, calls, self._layers_where)
-        how: Pooling = "none" if self._maps and self._poolings[name] == "mean" else self._poolings[name]
+        pooling = self._poolings.get(name, "mean")
+        how: Pooling = "none" if self._maps and pooling == "mean" else pooling
         rows = [pool(output, images, name, how, f"{self._layers_where}(layers=...)") for output in outputs]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
@@ -239,14 +415,6 @@ class Probe:
                     self._views(name, calls, images)
                 except (DiscoveryError, InputError):
                     del self._named[name]
-
-    def _head(self, calls: Sequence[Call]) -> Call | None:
-        """The call of the classifier head, also where the step returned the logits itself."""
-        if self._source is not None and self._source.layer is not None:
-            return self._only_call(self._source.layer, calls)
-        images = next((len(call.output) for call in calls if call.output is not None and call.output.ndim), 0)
-        head = discover_logits(calls, self._modules, images)
-        return None if head is None or head.layer is None else self._only_call(head.layer, calls)
 
     def _only_call(self, name: str, calls: Sequence[Call]) -> Call:
         mine = [call for call in calls if call.name == name]
@@ -265,35 +433,47 @@ class Probe:
 
     # -- what to listen to
 
+    def _record(self, module: nn.Module) -> None:
+        self._modules = self._listen_to(module)
+        whole = {} if self.settled else {"": module}  # the module itself, for the way in
+        self._recorder = CallRecorder({**self._modules, **whole}, whole=not self.settled)
+
     def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
         modules = candidate_modules(module)
         if not self.discovered:
-            self._named = find_layers(modules, self.layers, f"{self._layers_where}(layers=...)")
-            self._poolings = {name: pooling_of({"": module, **modules}, name) for name in self._named}
+            layers = {name: child for name, child in modules.items() if not is_loss(child)}
+            self._named = find_layers(layers, self.layers, f"{self._layers_where}(layers=...)")
+            self._poolings = {name: pooling_of({"": module, **modules}, name) for name in modules}
+        if not self.settled:
             return modules
-        wanted = {*self._named, *([self._source.layer] if self._source and self._source.layer else [])}
-        if self._source is not None and self._source.layer is None:
-            wanted |= set(self._heads)
+        understood = self._understood
+        wanted = {*self._named, understood.layer, understood.encoder, self.head}
+        wanted |= {None if understood.source is None else understood.source.layer}
         return {name: child for name, child in modules.items() if name in wanted}
 
-    _heads: tuple[str, ...] = ()
-
     def _relisten(self, module: nn.Module) -> None:
-        """From the second batch on, only the layers that are needed carry a hook."""
-        penultimate = not self.layers or PENULTIMATE in self._named
-        if penultimate and self._source is not None and self._source.layer is None and self._recorder is not None:
-            head = self._head(self._recorder.calls)
-            self._heads = () if head is None else (head.name,)
-        if self._recorder is not None:
+        """Once all is settled, only the layers that are needed carry a hook."""
+        if self._recorder is not None and self._recorder.whole:
             self._recorder.remove()
-            self._modules = self._listen_to(module)
-            self._recorder = CallRecorder(self._modules)
+            self._record(module)
 
     def _remove(self) -> None:
         self._seen = None
+        self._listener.stop()
+        self._listener.forget()
         if self._recorder is not None:
             self._recorder.remove()
             self._recorder = None
+
+    def runnable(self, module: nn.Module) -> Runnable:
+        """The module as a function from inputs, as an observation holds them, to its logits.
+
+        Args:
+            module: the user's LightningModule.
+        """
+        task = self.task
+        entry, view = self.entry or Entry(), self._view or InputView()
+        return Runnable(module, entry, view, lambda scores: logits_of_scores(scores, task))
 
     def require_logits(self, seen: Observation, where: str) -> Tensor:
         """The logits of a batch, or the error that says what to name."""
@@ -303,7 +483,7 @@ class Probe:
 
     def no_logits(self, where: str) -> DiscoveryError:
         """The error for a module in which no logits were found."""
-        return no_logits(where, self._called)
+        return no_logits(where, self._understood.called, self.task.why)
 
     def listen_also(self, layers: str | Sequence[str], where: str) -> None:
         """Keep the outputs of further submodules as features.
@@ -315,11 +495,6 @@ class Probe:
         self._layers_where = where
         layers = (layers,) if isinstance(layers, str) else layers
         self.layers = tuple(dict.fromkeys((*self.layers, *layers)))
-
-    @property
-    def head(self) -> str | None:
-        """Name of the classifier head, whose input is the penultimate layer, where one was found."""
-        return (self._source.layer if self._source else None) or next(iter(self._heads), None)
 
 
 def _images_of(calls: Sequence[Call]) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.functional.empty_batches import never_empty
+from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.logits import find_logits
 from lightning_failures.observe.undisturbed import undisturbed
 
@@ -16,7 +17,7 @@ __all__ = ["check_rerun", "rerun"]
 
 def rerun(
     module: nn.Module,
-    entry: str | None,
+    model: nn.Module | None = None,
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     chunk: int = 64,
 ) -> Callable[[Tensor], Tensor]:
@@ -26,12 +27,12 @@ def rerun(
     to come again may have run in a mode of the user's own.
 
     Args:
-        module: the user's module.
-        entry: name of the submodule that took the inputs and gave the logits; None: the module's own ``forward``.
+        module: the user's module, of which nothing may change.
+        model: from inputs to logits, such as a :class:`.Runnable` of it; None: the module itself.
         precision: makes the context of mixed precision, for example ``trainer.precision_plugin.forward_context``.
         chunk: images a forward pass, which bounds the memory.
     """
-    target = module if entry is None else module.get_submodule(entry)
+    target = module if model is None else model
 
     @never_empty
     def run(images: Tensor) -> Tensor:
@@ -46,13 +47,16 @@ def rerun(
     return run
 
 
-def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor) -> None:
+def check_rerun(
+    run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor, model: nn.Module | None = None
+) -> None:
     """Raise where running the model again does not give back the logits of the user's own step.
 
     Args:
         run: what :func:`rerun` gave.
         inputs: images of which the logits are known; (n b h w).
         logits: what the step gave for them with the weights as they are now; (n c).
+        model: what is run; one that takes more than the inputs is run with other images' share of that as well.
 
     Raises:
         DiscoveryError: it gives something else, or fails.
@@ -65,6 +69,12 @@ def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor)
         raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
     # bf16 keeps three digits, and the images come in other batches than the step's
     apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
+    if isinstance(model, Runnable) and model.entry.takes_more:
+        model.shift = 1
+        moved = run(inputs)
+        model.shift = 0
+        if not torch.equal(moved, again):
+            raise _not_the_logits("a forward of more than the images, on which its logits depend")
     if not apart <= 0.05:
         raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart")
 

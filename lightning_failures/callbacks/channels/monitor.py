@@ -202,7 +202,9 @@ class ChannelAttributionMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model, or keep the reason why not."""
-        self.examining.run(evaluation, self.probe.entry, lambda _, inputs: self.examine(evaluation, inputs))
+        self.examining.run(
+            evaluation, self.probe.runnable(evaluation.module), lambda _, inputs: self.examine(evaluation, inputs)
+        )
         if not self._examined:
             self.undefined = self.examining.reasons({"largest_change": "the reference batch is empty"})
 
@@ -217,8 +219,7 @@ class ChannelAttributionMonitor(Monitor):
         assert batch is not None
         self.build(self._describe())
         assert self.examination is not None
-        entry, module = self.probe.entry, evaluation.module
-        net = module if entry is None else module.get_submodule(entry)
+        net = self.probe.runnable(evaluation.module)
         self.examination.run(net, inputs, batch.targets, evaluation.precision)
         self._examined = True
 
@@ -226,6 +227,7 @@ class ChannelAttributionMonitor(Monitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Examine between evaluations, at the cadence of steps."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         step = trainer.global_step
         if self.ranks.retired or self.every_n_steps is None or step % self.every_n_steps or step == self._last_step:
             return

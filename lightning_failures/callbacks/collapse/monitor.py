@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -19,6 +19,7 @@ from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
+from lightning_failures.observe.task import Kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,6 +66,7 @@ class CollapseMonitor(Monitor):
 
     noun = "collapse"
     watches = "collapse of features and predictions"
+    tasks = get_args(Kind)
     terms = TERMS
     rules = RULES
 
@@ -124,16 +126,17 @@ class CollapseMonitor(Monitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch's features, and log them at the cadence."""
-        if self._looks:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self._looks and self.probe.discovered:
             with self.guard():
-                found = self.probe.discovered
-                seen = self.probe.observe_features(batch) if found else self.probe.observe(pl_module, outputs, batch)
+                seen = self.probe.observe_features(batch)
                 rows = rows_of(seen).features
                 if self.untrained is not None and not seen.empty:
                     self.untrained.update(seen, rows)
                 if self.window.open and not seen.empty:
                     self.window.layers.update(seen, rows)
-                self.probe.detach(self)
+        if self._looks:
+            self.probe.detach(self)
         self._know_untrained(trainer, compare=False)
         if self.window.step():
             self._log_training(EvaluationContext.of(trainer, pl_module))
@@ -194,7 +197,10 @@ class CollapseMonitor(Monitor):
     def _compare(self, values: Mapping[str, Tensor], *, remember: bool) -> dict[str, Tensor]:
         plain = {key: float(value) for key, value in values.items()}
         layers = list(self.parts.layers.shapes)
-        compared = self.best.compare(layers, plain, plain.get("label_effective_rank", math.nan))
+        needed = plain.get("label_effective_rank", math.nan)
+        if self.probe.task.kind == "regression":  # of one number all features may lie on one line, in one direction
+            plain, needed = {key: each for key, each in plain.items() if not key.startswith("mean_cosine/")}, 1.0
+        compared = self.best.compare(layers, plain, needed)
         undefined = {key: key.split("/", 1)[1] for key, value in compared.items() if math.isnan(value)}
         self.undefined |= {key: self.best.why(layer) for key, layer in undefined.items()}
         for layer in layers if remember else ():

@@ -89,7 +89,7 @@ class PerturbationMonitor(Monitor):
         elif self.examining.why_not is None or self.examining.why_not == TOO_LONG:
             inputs = seen.require_inputs(_WHERE)
             with self.probe.paused():
-                model = rerun(evaluation.module, self.probe.entry, evaluation.precision)
+                model = rerun(evaluation.module, self.probe.runnable(evaluation.module), evaluation.precision)
                 if not self._checked:
                     check_rerun(model, inputs, logits)
                     self._checked = True
@@ -97,7 +97,7 @@ class PerturbationMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Change the images of the reference batch."""
-        self.examining.run(evaluation, self.probe.entry, self._examine)
+        self.examining.run(evaluation, self.probe.runnable(evaluation.module), self._examine)
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """One forward pass of the clean images, and one a name."""

@@ -134,31 +134,17 @@ class SimplicityBiasMonitor(Monitor):
 
     # -- training: what the simple models are fitted on, until they are fixed
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to the first training batch, where no sanity check has shown the module yet."""
-        if not self.idle and not self.probe.discovered:
-            with self.guard():
-                self.probe.attach(pl_module, self)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Forget the calls of the last step."""
-        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
-        if not self.probe.discovered:
-            self.probe.new_batch()
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch, until the simple models are fixed."""
-        if self.idle or self.models is not None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.idle or self.models is not None or self.unserved is not None:
             return
         with self.guard():
             seen = self.probe.read_batch(batch)
-            if seen.empty:
+            if seen.empty or not self.probe.settled:
                 return
-            if not self.probe.discovered:
-                self.probe.observe(pl_module, outputs, batch)
-                self.probe.detach(self)
             if self.probe.classes is None:
                 raise self.probe.no_logits(_WHERE)
             self.stream.update(seen, self.probe.classes, trainer.world_size)
@@ -228,7 +214,7 @@ class SimplicityBiasMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model on the reference batch."""
-        self.examining.run(evaluation, self.probe.entry, self._examine)
+        self.examining.run(evaluation, self.probe.runnable(evaluation.module), self._examine)
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """The parts that are planned."""
