@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, few
+from lightning_failures.observe.compiled import is_compiled, listenable, uncompiled
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.logits import named_logits
 from lightning_failures.observe.observation import Observation
@@ -26,17 +27,21 @@ class Source:
 
     def __str__(self) -> str:
         if self.layer is not None:
-            return f"output of {self.layer}"
+            return f"output of {self.layer or 'the module itself'}"
         return "step output" if self.field == "" else f"step output[{self.field!r}]"
 
 
 def candidate_modules(module: nn.Module) -> dict[str, nn.Module]:
-    """Every submodule that a first batch is listened to, by name; losses and metrics are left out."""
-    skip = [name for name, child in module.named_modules() if _is_bookkeeping(child)]
+    """Every submodule that a first batch is listened to, by name; losses and metrics are left out.
+
+    Of a compiled part only its outside is listened to, see :func:`.listenable`: itself, ``""``, where it is compiled.
+    """
+    known = listenable(module)
+    skip = [name for name, child in known.items() if _is_bookkeeping(child)]
     return {
         name: child
-        for name, child in module.named_modules()
-        if name and not any(name == other or name.startswith(f"{other}.") for other in skip)
+        for name, child in known.items()
+        if (name or is_compiled(module)) and not any(name == other or name.startswith(f"{other}.") for other in skip)
     }
 
 
@@ -47,12 +52,17 @@ def returned_logits(outputs: Any, images: int) -> Source | None:
 
 def discover_logits(calls: Sequence[Call], modules: Mapping[str, nn.Module], images: int) -> Source | None:
     """The head: of the linear and convolutional layers, the last that was called with one row of scores an image."""
-    heads = [call for call in calls if isinstance(modules[call.name], HEADS) and _is_scores(call.logits, images)]
+    heads = [call for call in calls if is_head(modules[call.name]) and _is_scores(call.logits, images)]
     if heads:
         return Source(layer=heads[-1].name)
     scores = [call for call in calls if call.logits is not None and call.logits.ndim == 2]
     scores = [call for call in scores if _is_scores(call.logits, images)]
     return Source(layer=scores[-1].name) if scores else None
+
+
+def is_head(module: nn.Module) -> bool:
+    """Whether a module is of a class whose output can be logits and whose input features, compiled or not."""
+    return isinstance(uncompiled(module), HEADS)
 
 
 def discover_entry(calls: Sequence[Call], inputs: Tensor, logits: Tensor) -> str | None:

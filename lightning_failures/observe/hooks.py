@@ -31,7 +31,8 @@ class CallRecorder:
     """Records the calls of some submodules, in the order in which they ended, the outermost last.
 
     Nothing is replaced and nothing is kept of the autograd graph. A copy of a module that is listened to, a pickled one
-    and a scripted one hold none of these hooks. Use as a context manager, or call :meth:`remove`.
+    and a scripted one hold none of these hooks. A compiled module is listened to from outside of what is compiled; see
+    :func:`.listenable`. Use as a context manager, or call :meth:`remove`.
 
     Args:
         modules: what is listened to, by name.
@@ -178,6 +179,23 @@ class HooksBeside(OrderedDict[Any, Any]):
         return copy.deepcopy(self.own, memo)
 
 
+class CompiledCall:
+    """What calls a module that ``module.compile`` compiled, and tells our hooks of it from outside.
+
+    Torch takes a module's compiled call off every copy of it, and so this goes on none.
+    """
+
+    def __init__(self, module: nn.Module, own: Callable[..., Any]) -> None:
+        self.module, self.own = module, own
+        self.ours: dict[Any, Hook] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        output = self.own(*args, **kwargs)
+        for hook in list(self.ours.values()):
+            hook(self.module, args, kwargs, output)
+        return output
+
+
 _TABLES = ("_forward_hooks", "_forward_hooks_with_kwargs")
 
 #: Tables that were written to while they stood in: handles of the user's find their hooks by them.
@@ -185,6 +203,12 @@ _written: WeakKeyDictionary[nn.Module, dict[str, HooksBeside]] = WeakKeyDictiona
 
 
 def _put_on(module: nn.Module, owner: object, hook: Hook) -> None:
+    call = module._compiled_call_impl
+    if call is not None:
+        if not isinstance(call, CompiledCall):
+            call = module.__dict__["_compiled_call_impl"] = CompiledCall(module, call)
+        call.ours[owner] = hook
+        return
     for name, entry in zip(_TABLES, (hook, True), strict=True):
         table = module.__dict__[name]
         if not isinstance(table, HooksBeside):
@@ -195,6 +219,11 @@ def _put_on(module: nn.Module, owner: object, hook: Hook) -> None:
 
 
 def _take_off(module: nn.Module, owner: object) -> None:
+    call = module._compiled_call_impl
+    if isinstance(call, CompiledCall):
+        call.ours.pop(owner, None)
+        if not call.ours:
+            module.__dict__["_compiled_call_impl"] = call.own
     for name in _TABLES:
         table = module.__dict__[name]
         if not isinstance(table, HooksBeside):

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError, few
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
+from lightning_failures.observe.compiled import is_compiled
 from lightning_failures.observe.discovery import (
     Source,
     candidate_modules,
     describe,
     discover_entry,
     discover_logits,
+    is_head,
     no_logits,
     returned_logits,
 )
@@ -66,6 +68,7 @@ class Probe:
         self._modules: dict[str, nn.Module] = {}
         self._named: dict[str, bool] = {}
         self._maps = False
+        self.hidden: str | None = None  #: why there are no features, where they lie within what is compiled
         self._poolings: dict[str, Pooling] = {}
         self._recorder: CallRecorder | None = None
         self._users: set[int] = set()
@@ -158,6 +161,7 @@ class Probe:
             batch, inputs, targets, None if logits is None else logits.float(), self._read_features(calls, images)
         )
         if first:
+            self.hidden = None if observation.features else self._why_hidden()
             if inputs is not None and logits is not None:
                 self.entry = discover_entry(calls, inputs, logits)
             self.classes = None if logits is None else logits.shape[1]
@@ -243,10 +247,27 @@ class Probe:
     def _head(self, calls: Sequence[Call]) -> Call | None:
         """The call of the classifier head, also where the step returned the logits itself."""
         if self._source is not None and self._source.layer is not None:
-            return self._only_call(self._source.layer, calls)
+            call = self._only_call(self._source.layer, calls)
+            return None if self._is_closed(call.name) else call
         images = next((len(call.output) for call in calls if call.output is not None and call.output.ndim), 0)
         head = discover_logits(calls, self._modules, images)
-        return None if head is None or head.layer is None else self._only_call(head.layer, calls)
+        if head is None or head.layer is None or self._is_closed(head.layer):
+            return None
+        return self._only_call(head.layer, calls)
+
+    def _is_closed(self, name: str) -> bool:
+        """Whether it is a compiled module, what enters which is not what enters the head within it."""
+        child = self._modules[name]
+        return is_compiled(child) and not is_head(child)
+
+    def _why_hidden(self) -> str | None:
+        closed = [name for name in self._modules if self._is_closed(name)]
+        if not closed:
+            return None
+        return (
+            f"{closed[0] or 'the module'} is compiled, and nothing can listen within; "
+            "compile the layers before the head alone, as in self.body = torch.compile(self.body)"
+        )
 
     def _only_call(self, name: str, calls: Sequence[Call]) -> Call:
         mine = [call for call in calls if call.name == name]
@@ -268,13 +289,27 @@ class Probe:
     def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
         modules = candidate_modules(module)
         if not self.discovered:
+            self._refuse_hidden(module, modules)
             self._named = find_layers(modules, self.layers, f"{self._layers_where}(layers=...)")
             self._poolings = {name: pooling_of({"": module, **modules}, name) for name in self._named}
             return modules
-        wanted = {*self._named, *([self._source.layer] if self._source and self._source.layer else [])}
+        source = None if self._source is None else self._source.layer
+        wanted = {*self._named, *([] if source is None else [source])}
         if self._source is not None and self._source.layer is None:
             wanted |= set(self._heads)
         return {name: child for name, child in modules.items() if name in wanted}
+
+    def _refuse_hidden(self, module: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+        """Refuse layers that are named and lie within what is compiled."""
+        known = dict(module.named_modules())
+        hidden = [name for name in self.layers if name in known and name not in modules]
+        if hidden:
+            raise DiscoveryError(
+                f"{self._layers_where}(layers=...)",
+                "layers lie within a module that is compiled, where nothing can listen",
+                few(map(repr, hidden)),
+                "Name others, or compile a part of the module that does not hold them.",
+            )
 
     _heads: tuple[str, ...] = ()
 
@@ -319,7 +354,8 @@ class Probe:
     @property
     def head(self) -> str | None:
         """Name of the classifier head, whose input is the penultimate layer, where one was found."""
-        return (self._source.layer if self._source else None) or next(iter(self._heads), None)
+        names = [*([self._source.layer] if self._source else []), *self._heads]
+        return next((name for name in names if name is not None and not self._is_closed(name)), None)
 
 
 def _images_of(calls: Sequence[Call]) -> int:
