@@ -81,4 +81,5 @@ def table(images=30):
 
 
 def hooks_on(module):
-    return sum(len(child._forward_hooks) + len(child._forward_pre_hooks) for child in module.modules())
+    # by ``items``, which tells of the monitors' hooks too
+    return sum(len(child._forward_hooks.items()) + len(child._forward_pre_hooks.items()) for child in module.modules())

@@ -153,21 +153,22 @@ def test_two_views_without_labels_are_watched_and_what_needs_labels_is_left_out(
     assert monitor.window.values["images/encoder"] == 2 * 3 * 8
 
 
-def test_a_head_on_two_views_says_what_to_name():
-    with pytest.warns(FailuresWarning, match=r"the layer 'projector' was called 2 times in one step; .*\nName a layer"):
-        fit([CollapseMonitor()], TwoViews(), data=unlabelled())
+def test_of_two_views_the_encoder_is_watched_without_an_argument():
+    monitor = CollapseMonitor(on_error="raise")
+    run, _ = fit([monitor], TwoViews(), data=unlabelled())
+    assert monitor.probe.task.kind == "embedding"
+    assert f"{KEY}effective_rank/encoder" in run.callback_metrics
+    assert f"{KEY}logit_effective_rank" not in run.callback_metrics
 
 
 def test_missing_labels_are_said_once(caplog):
     class Unlabelled(Classifier):
-        def training_step(self, batch, _):
-            return self.net(batch[0]).square().mean()
-
         def validation_step(self, batch, _):
-            self.net(batch[0])
+            return {"logits": self.net(batch[0])}
 
     with caplog.at_level(logging.INFO, "lightning.pytorch"):
-        run, _ = fit([CollapseMonitor(on_error="raise")], Unlabelled(), data=unlabelled())
+        data = (DataLoader(dataset(), 8), unlabelled()[1])
+        run, _ = fit([CollapseMonitor(on_error="raise")], Unlabelled(), data=data)
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("CollapseMonitor: no")]
     assert said == [
         "CollapseMonitor: no labels of one class a row, so label_effective_rank, label_classes, class_share, "

@@ -28,7 +28,7 @@ class Outcome(L.Callback):
 
     def on_fit_end(self, trainer, pl_module):
         if trainer.is_global_zero:
-            hooks = sum(len(child._forward_hooks) for child in pl_module.modules())
+            hooks = sum(len(child._forward_hooks.items()) for child in pl_module.modules())
             failures = [getattr(callback, "failure", None) for callback in trainer.callbacks]
             torch.save({"epoch": trainer.current_epoch, "hooks": hooks, "failures": failures}, self.path)
 

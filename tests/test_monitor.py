@@ -127,6 +127,20 @@ def test_on_error_raise_stops_the_run():
 
 def test_a_batch_without_targets_says_what_to_name():
     class Unlabelled(Classifier):
+        def validation_step(self, batch, _):
+            return {"logits": self.net(batch[0])}
+
+    images = TensorDataset(dataset().tensors[0])
+    data = (DataLoader(dataset(), batch_size=8), DataLoader(images, batch_size=8))
+    with pytest.warns(
+        FailuresWarning, match=r"no targets were found; .*\nName the field that holds them: targets='label'"
+    ):
+        run, _ = fit([SimplicityBiasMonitor(), CollapseMonitor(on_error="raise")], Unlabelled(), data=data)
+    assert "failures/collapse/effective_rank/penultimate" in run.callback_metrics
+
+
+def test_a_task_that_nothing_tells_is_not_judged_by_classes_and_that_is_said(caplog):
+    class Unlabelled(Classifier):
         def training_step(self, batch, _):
             return self.net(batch[0]).square().mean()
 
@@ -135,11 +149,18 @@ def test_a_batch_without_targets_says_what_to_name():
 
     images = TensorDataset(dataset().tensors[0])
     data = (DataLoader(images, batch_size=8), DataLoader(images, batch_size=8))
-    with pytest.warns(
-        FailuresWarning, match=r"no targets were found; .*\nName the field that holds them: targets='label'"
-    ):
-        run, _ = fit([SimplicityBiasMonitor(), CollapseMonitor(on_error="raise")], Unlabelled(), data=data)
+    monitors = failure_monitors(on_error="raise")
+    with caplog.at_level("INFO"):
+        run, _ = fit(monitors, Unlabelled(), data=data)
     assert "failures/collapse/effective_rank/penultimate" in run.callback_metrics
+    assert not any(key.startswith("failures/simplicity/") for key in run.callback_metrics)
+    assert "failures/collapse/logit_effective_rank" not in run.callback_metrics
+    why = (
+        "it does not serve a task that is not known: no loss of labels was heard, and no layer's output fits the labels"
+    )
+    assert monitors[1].not_watched == {"what decides the predictions": why}
+    (said,) = [record.message for record in caplog.records if "it does not watch" in record.message]
+    assert said.startswith("lightning-failures watches collapse of features and predictions; it does not watch ")
 
 
 def test_a_run_without_validation_is_told_once_that_nothing_is_monitored():
@@ -229,9 +250,10 @@ def test_an_error_of_the_diagnosis_does_not_stop_the_run(tmp_path):
 
 def test_a_module_that_cannot_be_run_again_gets_no_interchange_and_the_reason():
     class Apart(Classifier):
-        def validation_step(self, batch, _):
-            features = self.net[:-1](batch[0])
-            self.net[-1](features)
+        def training_step(self, batch, _):
+            return nn.functional.cross_entropy(self.net[-1](self.net[:-1](batch[0])), batch[1])
+
+        validation_step = training_step
 
     monitor = SimplicityBiasMonitor(on_error="raise")
     run, _ = fit([monitor], Apart())

@@ -3,6 +3,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import FactorErrorMonitor, failure_monitors
@@ -20,8 +21,10 @@ NOT_THE_LOGITS = "forward does not give the step's logits back"
 class Apart(Classifier):
     """Its step takes the network apart, so that it cannot be run again."""
 
-    def validation_step(self, batch, _):
-        self.net[-1](self.net[:-1](batch[0]))
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self.net[-1](self.net[:-1](batch[0])), batch[1])
+
+    validation_step = training_step
 
 
 def test_a_module_that_cannot_be_run_again_is_said_not_to_be_examined(tmp_path):
@@ -68,16 +71,13 @@ def test_a_monitor_that_stepped_aside_is_said_with_its_name_and_cause():
 
 def test_without_labels_and_without_logits_the_collapse_monitor_says_what_it_leaves_out():
     class Unlabelled(Classifier):
-        def training_step(self, batch, _):
-            return self.net(batch[0]).square().mean()
-
         def validation_step(self, batch, _):
-            self.net(batch[0])
+            return {"logits": self.net(batch[0])}
 
     images = TensorDataset(dataset().tensors[0])
     callbacks = failure_monitors()
     with pytest.warns(FailuresWarning, match="no targets were found"):
-        fit(callbacks, Unlabelled(), data=(DataLoader(images, 8), DataLoader(images, 8)), epochs=1)
+        fit(callbacks, Unlabelled(), data=(DataLoader(dataset(), 8), DataLoader(images, 8)), epochs=1)
     assert callbacks[0].not_watched == {"geometry of the classes": "no labels of one class a row"}
     assert "geometry of the classes (no labels of one class a row)" in tally(callbacks[-1].record)
 

@@ -31,7 +31,7 @@ class Module(nn.Module):
 
 
 def hooks_on(module):
-    return sum(len(child._forward_hooks) for child in module.modules())
+    return sum(len(child._forward_hooks.items()) for child in module.modules())
 
 
 def watch(module, step, batch=(IMAGES, LABELS), **names):

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, few
+from lightning_failures.observe.compiled import is_compiled, listenable, uncompiled
 from lightning_failures.observe.entry import Entry
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.logits import named_logits
@@ -39,19 +40,23 @@ class Source:
 
     def __str__(self) -> str:
         if self.layer is not None:
-            return f"output of {self.layer}"
+            return f"output of {self.layer or 'the module itself'}"
         if callable(self.field):
             return "step output by a callable"
         return "step output" if self.field == "" else f"step output[{self.field!r}]"
 
 
 def candidate_modules(module: nn.Module) -> dict[str, nn.Module]:
-    """Every submodule that a first batch is listened to, by name; metrics are left out."""
-    skip = [name for name, child in module.named_modules() if is_metric(child)]
+    """Every submodule that a first batch is listened to, by name; metrics are left out.
+
+    Of a compiled part only its outside is listened to, see :func:`.listenable`: itself, ``""``, where it is compiled.
+    """
+    known = listenable(module)
+    skip = [name for name, child in known.items() if is_metric(child)]
     return {
         name: child
-        for name, child in module.named_modules()
-        if name and not any(name == other or name.startswith(f"{other}.") for other in skip)
+        for name, child in known.items()
+        if (name or is_compiled(module)) and not any(name == other or name.startswith(f"{other}.") for other in skip)
     }
 
 
@@ -87,7 +92,8 @@ def discover_head(
 ) -> Call | None:
     """The last linear layer or convolution that gives something of each image.
 
-    None where that is a guess: where another such layer takes the same features, so that either may be the one.
+    None where that is a guess: where another such layer takes the same features, so that either may be the one. Where
+    the last layer lies within what is compiled, it is the compiled module.
 
     Args:
         calls: of the step.
@@ -96,7 +102,11 @@ def discover_head(
         feeds: places of the calls that the loss was computed from; None: not known.
     """
     known = [call for place, call in enumerate(calls) if not feeds or place in feeds]
-    heads = [call for call in known if isinstance(modules.get(call.name), HEADS) and is_rows(call.logits, images)]
+    heads = [call for call in known if is_head(modules.get(call.name)) and is_rows(call.logits, images)]
+    closed = [call for call in known if call.name in modules and is_closed(modules[call.name])]
+    closed = [call for call in closed if is_rows(call.logits, images)]
+    if closed and (not heads or same_memory(closed[-1].logits, calls[-1].logits)):
+        return closed[-1]  # its head lies within what is compiled
     if not heads:
         return None
     last = heads[-1]
@@ -128,7 +138,8 @@ def discover_encoder(
             taken.append(call.name)
         if given and (not feeds or place in feeds) and call.output is not None and call.output.ndim > 1:
             first.setdefault(call.name, []).append(call)
-    if len(taken) == len(set(taken)) and len({name.partition(".")[0] for name in taken}) < 2:
+    names = [call.name for call in calls]
+    if all(names.count(name) < 2 for name in taken) and len({name.partition(".")[0] for name in taken}) < 2:
         return None
     weighted = [name for name in first if any(True for _ in modules[name].parameters())]
     outermost = sorted(weighted, key=lambda name: name.count("."))
@@ -193,6 +204,16 @@ def is_scores(value: Any, images: int) -> bool:
 def is_metric(module: nn.Module) -> bool:
     """Whether a submodule counts, and is no part of the network."""
     return any(base.__name__ in ("Metric", "MetricCollection") for base in type(module).__mro__)
+
+
+def is_head(module: nn.Module | None) -> bool:
+    """Whether a module is of a class whose output can be scores and whose input features, compiled or not."""
+    return module is not None and isinstance(uncompiled(module), HEADS)
+
+
+def is_closed(module: nn.Module) -> bool:
+    """Whether a module is compiled, and what enters it is not what enters the head within it."""
+    return is_compiled(module) and not is_head(module)
 
 
 def is_loss(module: nn.Module) -> bool:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from lightning_failures.observe.compiled import is_compiled
+
 __all__ = ["LossCall", "LossListener", "Passage", "same_memory", "trace_back", "why_deaf"]
 
 #: Losses that are listened to; all take an input and a target first.
@@ -212,18 +214,16 @@ def why_deaf(module: nn.Module) -> str | None:
 
 
 def _something_is_compiled(module: nn.Module) -> bool:
-    if any(getattr(child, "_compiled_call_impl", None) is not None for child in module.modules()):
+    if any(map(is_compiled, module.modules())):
         return True
     if "torch._dynamo" not in sys.modules:  # else nothing can have been compiled, and its import takes seconds
         return False
     try:
-        from torch._dynamo.eval_frame import OptimizedModule, cached_backends
+        from torch._dynamo.eval_frame import cached_backends
     except ImportError:  # where it cannot be known, nothing is listened to
         return True
     # what keeps a function out of the compiler is a backend there too, but none that can be called
-    return any(map(callable, cached_backends.values())) or any(
-        isinstance(child, OptimizedModule) for child in module.modules()
-    )
+    return any(map(callable, cached_backends.values()))
 
 
 def _over_classes(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], scores: Tensor) -> bool:

@@ -17,7 +17,15 @@ from lightning_failures.observe.batch_fields import (
     read_field,
     tensors_of,
 )
-from lightning_failures.observe.discovery import Source, candidate_modules, feeding, is_loss, no_logits, returned_scores
+from lightning_failures.observe.discovery import (
+    Source,
+    candidate_modules,
+    feeding,
+    is_closed,
+    is_loss,
+    no_logits,
+    returned_scores,
+)
 from lightning_failures.observe.entry import Entry, Runnable
 from lightning_failures.observe.hooks import Call, CallRecorder, first_tensor
 from lightning_failures.observe.input_view import InputView
@@ -90,6 +98,7 @@ class Probe:
         self.found: str = ""
         self.settled = False  #: whether what was found stands; else the first training batch decides
         self.learned = False  #: whether a training batch was listened to
+        self.hidden: str | None = None  #: why no features are seen, where compilation hides them
         self.watched: dict[str, str] = {}  #: what monitors watch, or why not, by their names
         self._understood = Understanding(Task())
         self._view: InputView | None = None
@@ -98,6 +107,7 @@ class Probe:
         self._modules: dict[str, nn.Module] = {}
         self._named: dict[str, bool] = {}
         self._maps = False
+        self.hidden: str | None = None  #: why there are no features, where they lie within what is compiled
         self._poolings: dict[str, Pooling] = {}
         self._recorder: CallRecorder | None = None
         self._users: set[int] = set()
@@ -203,6 +213,7 @@ class Probe:
         features = self._read_features(calls, images)
         observation = Observation(batch, self._viewed(inputs), targets, logits, features, errors=errors)
         if not self._shapes:
+            self.hidden = None if observation.features else self._why_hidden()
             self._tell(observation, scores)
         if self.settled:
             self._relisten(module)
@@ -436,11 +447,12 @@ class Probe:
     def _record(self, module: nn.Module) -> None:
         self._modules = self._listen_to(module)
         whole = {} if self.settled else {"": module}  # the module itself, for the way in
-        self._recorder = CallRecorder({**self._modules, **whole}, whole=not self.settled)
+        self._recorder = CallRecorder({**whole, **self._modules}, whole=not self.settled)
 
     def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
         modules = candidate_modules(module)
         if not self.discovered:
+            self._refuse_hidden(module, modules)
             layers = {name: child for name, child in modules.items() if not is_loss(child)}
             self._named = find_layers(layers, self.layers, f"{self._layers_where}(layers=...)")
             self._poolings = {name: pooling_of({"": module, **modules}, name) for name in modules}
@@ -450,6 +462,28 @@ class Probe:
         wanted = {*self._named, understood.layer, understood.encoder, self.head}
         wanted |= {None if understood.source is None else understood.source.layer}
         return {name: child for name, child in modules.items() if name in wanted}
+
+    def _refuse_hidden(self, module: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+        """Refuse layers that are named and lie within what is compiled."""
+        known = dict(module.named_modules())
+        hidden = [name for name in self.layers if name in known and name not in modules]
+        if hidden:
+            raise DiscoveryError(
+                f"{self._layers_where}(layers=...)",
+                "layers lie within a module that is compiled, where nothing can listen",
+                few(map(repr, hidden)),
+                "Name others, or compile a part of the module that does not hold them.",
+            )
+
+    def _why_hidden(self) -> str | None:
+        """Why features are not seen, where compilation hides them."""
+        closed = [name for name, child in self._modules.items() if is_closed(child)]
+        if not closed:
+            return None
+        return (
+            f"{closed[0] or 'the module'} is compiled, and nothing can listen within; "
+            "compile the layers before the head alone, as in self.body = torch.compile(self.body)"
+        )
 
     def _relisten(self, module: nn.Module) -> None:
         """Once all is settled, only the layers that are needed carry a hook."""

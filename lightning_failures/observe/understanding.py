@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from lightning_failures.observe.batch_fields import Field, discover_targets, read_field
 from lightning_failures.observe.discovery import (
-    HEADS,
     Source,
     discover_encoder,
     discover_entry,
     discover_head,
+    is_closed,
+    is_head,
     is_rows,
     returned_scores,
 )
@@ -25,7 +26,7 @@ from lightning_failures.observe.task import Kind, Task, task_of_shapes
 
 __all__ = ["Named", "Understanding", "understand"]
 
-_NOT_GIVEN = "{} was given a tensor that no submodule gave in one call and that the step did not return"
+_NOT_GIVEN = "{} takes what no layer gave"
 _NOT_HEARD = "no loss of labels was heard, and no layer's output fits the labels"
 
 
@@ -171,7 +172,7 @@ def _heard(
     source = source or (None if layer is None else Source(layer=layer))
     scores = _scores(source, step, outputs)
     if source is None and task.kind not in ("embedding", "unknown") and task.why is None:
-        task = replace(task, why=_NOT_GIVEN.format(task.loss or "the predicted class"))
+        task = replace(task, why=_NOT_GIVEN.format(task.loss or "the choice of a class"))
     if scores is not None:
         task = _scaled(task, scores, facts, step)
     sure = heard and task.kind != "unknown"
@@ -276,7 +277,7 @@ def _head(
         if mine and call.name not in twice and _is_head(modules.get(call.name), call):
             return call.name
     known = [call for place, call in enumerate(step.calls) if not feeds or place in feeds]
-    heads = [c for c in known if c.name not in twice and isinstance(modules.get(c.name), HEADS) and c.logits is not None]
+    heads = [c for c in known if c.name not in twice and is_head(modules.get(c.name)) and c.logits is not None]
     columns = None if scores is None or scores.ndim < 2 else scores.shape[1]
     fitting = [c for c in heads if columns is not None and c.logits is not None and c.logits.shape[1:2] == (columns,)]
     last = next(reversed(fitting or heads), None)
@@ -292,7 +293,7 @@ def _is_head(module: nn.Module | None, call: Call) -> bool:
     weight = getattr(module, "weight", None)
     columns = None if call.logits is None or call.logits.ndim < 2 else call.logits.shape[1]
     weighs = isinstance(weight, Tensor) and weight.ndim > 1 and len(weight) == columns
-    return (isinstance(module, HEADS) or weighs) and call.input.ndim > 1
+    return (is_head(module) or (weighs and not is_closed(module))) and call.input.ndim > 1
 
 
 def _narrowest(step: StepTensors, modules: Mapping[str, nn.Module], feeds: Collection[int]) -> str | None:
@@ -302,7 +303,7 @@ def _narrowest(step: StepTensors, modules: Mapping[str, nn.Module], feeds: Colle
         call.name: call.output[0].numel()
         for place, call in enumerate(step.calls)
         if (not feeds or place in feeds)
-        and isinstance(modules.get(call.name), HEADS)
+        and is_head(modules.get(call.name))
         and call.name not in twice
         and call.output is not None
         and call.output.ndim > 1

@@ -96,8 +96,10 @@ class CollapseMonitor(Monitor):
 
     @property
     def not_watched(self) -> dict[str, str]:
-        """Also what a run without logits, or without labels, leaves out."""
-        return super().not_watched or {self._named(what): why for what, why in self.parts.not_watched.items()}
+        """Also what a run without logits, without labels, or with compiled layers leaves out."""
+        hidden = {} if self.probe.hidden is None else {"collapse of the features": self.probe.hidden}
+        left_out = self.parts.not_watched | hidden
+        return super().not_watched or {self._named(what): why for what, why in left_out.items()}
 
     # -- the untrained network, and training
 
