@@ -38,6 +38,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.cues": ("CueExplainedVariance", "CueSwap"),
     "metrics.dormant_units": ("DormantUnits",),
     "metrics.factors": ("FactorErrorRatio",),
+    "metrics.mean_errors": ("FactorMeanError",),
     "metrics.grouped_dimension": ("GroupedDimension",),
     "metrics.interaction": ("FactorInteraction",),
     "metrics.kept": ("FeaturesKept",),
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
     from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
     from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
+    from lightning_failures.metrics.mean_errors import FactorMeanError as FactorMeanError
     from lightning_failures.metrics.neural_collapse import NeuralCollapse as NeuralCollapse
     from lightning_failures.metrics.paired import PairedErrorRatio as PairedErrorRatio
     from lightning_failures.metrics.prediction_collapse import PredictionCollapse as PredictionCollapse

@@ -51,6 +51,7 @@ def audit_data(
     denormalize: Callable[[Tensor], Tensor] | None = None,
     cues: Mapping[str, Field] | None = None,
     ignore_index: int | None = None,
+    channel_axis: int | None = None,
     steps: int = 200,
     seed: int = 0,
     name: str = "data",
@@ -76,6 +77,8 @@ def audit_data(
         cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
             one-hot.
         ignore_index: a label that is left out.
+        channel_axis: axis of the channels in the inputs; None: 1, or the next where axis 1 has a length of one, as 1-D
+            and 3-D convolutions take spectra.
         steps: of training of the small network; 0: none is trained.
         seed: of the split, the sample, and the network.
         name: of the data.
@@ -96,7 +99,9 @@ def audit_data(
         (True, ['one_number_cue'])
     """
     started = time.perf_counter()
-    data = DataSums(BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed))
+    data = DataSums(
+        BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed, channel_axis=channel_axis)
+    )
     _read(data, loader, validation)
     axis = _axis(wavelengths, unit, data.shape[0])
     names = channel_names(data.shape[0], axis)

@@ -13,6 +13,7 @@ from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
 from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
+from lightning_failures.observe.input_view import InputView
 
 __all__ = ["BatchLayout", "DataSums", "Sample"]
 
@@ -35,6 +36,7 @@ class BatchLayout(NamedTuple):
     ignore_index: int | None = None
     seed: int = 0
     where: str = "audit_data"
+    channel_axis: int | None = None
 
 
 class _Rows(NamedTuple):
@@ -235,13 +237,15 @@ class DataSums:
         return _Rows(features, torch.where(kept, target, -1), images, raw, spectra, kept, image)
 
     def _images(self, given: Any) -> Tensor:
-        where = self.layout.where
+        where, axis = self.layout.where, self.layout.channel_axis
+        if isinstance(given, Tensor) and given.ndim > 1:
+            given = InputView.of(tuple(given.shape), axis, f"{where}(channel_axis=...)").read(given)
         if not isinstance(given, Tensor) or given.is_complex() or given.ndim not in (2, 4) or not len(given):
             said = f"{tuple(given.shape)} {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
             fix = "Pass images (n b h w), grey ones as (n 1 h w), or spectra (n b)."
             raise InputError(where, "the inputs are neither images nor spectra", said, fix)
-        if given.ndim == 4 and given.shape[-1] == 3 and min(given.shape[1:3]) > 3:
-            fix = "Put the channels first: images.movedim(-1, 1)."
+        if axis is None and given.ndim == 4 and given.shape[-1] == 3 and min(given.shape[1:3]) > 3:
+            fix = "Put the channels first: images.movedim(-1, 1), or pass channel_axis=3."
             raise InputError(where, "the channels seem to stand last", str(tuple(given.shape)), fix)
         if self.shape and tuple(given.shape[1:2]) != self.shape[:1]:
             said = f"{given.shape[1]} after {self.shape[0]}"

@@ -11,15 +11,19 @@ from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
-from lightning_failures.callbacks.monitor import MonitorOptions
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
+from lightning_failures.errors import UnknownNameError
 from lightning_failures.interventions.changes import Change
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorSource
 from lightning_failures.observe.probe import Probe
+from lightning_failures.observe.task import Kind
 from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
+
+_NOUNS = {"factors", "collapse", "simplicity", "channels"}
 
 
 def failure_monitors(
@@ -34,6 +38,10 @@ def failure_monitors(
     inputs: Field | None = None,
     targets: Field | None = None,
     logits: Field | None = None,
+    task: Kind | None = None,
+    ignore_index: int | None = None,
+    channel_axis: int | None = None,
+    without: Sequence[str] = (),
     rules: RuleSource | None = None,
     report_dir: str | Path | None = None,
     budget: float = 0.05,
@@ -56,6 +64,10 @@ def failure_monitors(
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
+        task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
+        ignore_index: label that counts nowhere; None: the one that the loss leaves out.
+        channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
+        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         budget: share of the run's time that extra forward passes may take, at least 0; half of it is for channels, half
@@ -68,7 +80,7 @@ def failure_monitors(
 
     Raises:
         InputError: wavelengths, bands, factors, rules or a budget that cannot be used; of the callback that refuses it.
-        UnknownNameError: no such unit, set of bands, band or standard rule.
+        UnknownNameError: no such unit, set of bands, band, task, monitor or standard rule.
 
     Example:
         >>> [type(callback).__name__ for callback in failure_monitors()]
@@ -81,14 +93,26 @@ def failure_monitors(
         >>> [callback.key("error_ratio/worst") for callback in callbacks[:2]]
         ['failures/scanner/error_ratio/worst', 'failures/factors/error_ratio/worst']
     """
-    probe = Probe(inputs=inputs, targets=targets, logits=logits, where="failure_monitors")
+    left_out = {without} if isinstance(without, str) else set(without)
+    if unknown := left_out - _NOUNS:
+        given, fix = ", ".join(map(repr, sorted(unknown))), f"Choose from {', '.join(map(repr, sorted(_NOUNS)))}."
+        raise UnknownNameError("failure_monitors(without=...)", "there is no such monitor", given, fix)
+    probe = Probe(
+        inputs=inputs,
+        targets=targets,
+        logits=logits,
+        task=task,
+        ignore_index=ignore_index,
+        channel_axis=channel_axis,
+        where="failure_monitors",
+    )
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
-    return [
-        *([] if factors is None else [FactorErrorMonitor(factors, **options)]),
+    monitors: list[Monitor] = [] if factors is None else [FactorErrorMonitor(factors, **options)]
+    monitors += [
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
             cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 2, **options
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 2, **options),
-        FailureDiagnosis(rules, report_dir),
     ]
+    return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

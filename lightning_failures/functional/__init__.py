@@ -20,6 +20,7 @@ from lightning_failures.functional.intervals import *
 from lightning_failures.functional.kept import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
+from lightning_failures.functional.mean_errors import *
 from lightning_failures.functional.moments import *
 from lightning_failures.functional.neural_collapse import *
 from lightning_failures.functional.odds import *

@@ -15,6 +15,7 @@ from lightning_failures.metrics.interaction import *
 from lightning_failures.metrics.kept import *
 from lightning_failures.metrics.ladder import *
 from lightning_failures.metrics.layer_probes import *
+from lightning_failures.metrics.mean_errors import *
 from lightning_failures.metrics.neural_collapse import *
 from lightning_failures.metrics.paired import *
 from lightning_failures.metrics.prediction_collapse import *

@@ -152,9 +152,7 @@ def discover_encoder(
     return next(iter(outermost), None)
 
 
-def discover_entry(
-    calls: Sequence[Call], inputs: Tensor, scores: Tensor, whole: Call | None = None
-) -> Entry | None:
+def discover_entry(calls: Sequence[Call], inputs: Tensor, scores: Tensor, whole: Call | None = None) -> Entry | None:
     """How the outermost submodule was called that took the inputs and gave the scores; None where there is none.
 
     Args:

@@ -89,9 +89,7 @@ class CallRecorder:
         finally:
             self._listening = before
 
-    def _call(
-        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> Call:
+    def _call(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Call:
         if self._keep is not None and len(self.calls) >= self._keep:
             return Call(name, None, None, None)
         first = first_tensor(output)
@@ -102,7 +100,7 @@ class CallRecorder:
             return call
         ignored = getattr(module, "ignore_index", None)
         return call._replace(
-            arguments={**dict(enumerate(args)), **kwargs},
+            arguments=dict([*enumerate(args), *kwargs.items()]),
             kind=type(module).__name__,
             ignore_index=ignored if isinstance(ignored, int) else None,
             node=None if found is None else found.grad_fn,

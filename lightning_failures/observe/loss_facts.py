@@ -1,13 +1,14 @@
 """What the losses of one step say of a module: its task, the labels in the batch, and who gives the scores."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.loss_listener import LossCall, LossListener, Passage, Step, same_memory, trace_back
-from lightning_failures.observe.task import Task, task_of_shapes
+from lightning_failures.observe.task import Kind, Scale, Task, task_of_shapes
 
 __all__ = ["LossFacts", "StepTensors", "fits", "loss_facts"]
 
@@ -118,7 +119,7 @@ def _facts(call: LossCall, step: StepTensors) -> LossFacts | None:
         task = _task(call, scores, labels, step)
         if task is None:
             continue
-        layers, field = _givers(call._replace(input=scores), step, lambda value, task=task: fits(value, task))
+        layers, field = _givers(call._replace(input=scores), step, partial(fits, task=task))
         if layers or field:
             return LossFacts(task, target, layers, field)
         found = found or task
@@ -137,7 +138,7 @@ def _task(call: LossCall, scores: Tensor, labels: Tensor, step: StepTensors) -> 
         step: that called it.
     """
     name, n = call.function, step.images
-    if not scores.ndim or len(scores) != n or scores.ndim == 3 and labels.ndim != 3:
+    if not scores.ndim or len(scores) != n or (scores.ndim == 3 and labels.ndim != 3):
         return None
     whole = not (labels.is_floating_point() or labels.is_complex())
     if name in _OF_NUMBERS and not (whole and _made_of_classes(call, step)):
@@ -148,7 +149,7 @@ def _task(call: LossCall, scores: Tensor, labels: Tensor, step: StepTensors) -> 
         found = None
     if found is None:
         return None
-    scale = "probabilities" if name == "binary_cross_entropy" else "logits"
+    scale: Scale = "probabilities" if name == "binary_cross_entropy" else "logits"
     found = Task(found.kind, found.classes, found.ignore_index, name, found.one_score, scale)
     if found.kind == "multiclass" and name in _OF_CLASSES and scores.shape[1] < 2:
         return None
@@ -166,11 +167,11 @@ def _without_labels(call: LossCall, step: StepTensors) -> LossFacts | None:
         for scores in trace_back(call.input, step.passages, kept):
             if scores.ndim not in (2, 4) or len(scores) != step.images or scores.shape[1] < 2:
                 continue
-            kind = "multiclass" if scores.ndim == 2 else "pixel_multiclass"
+            kind: Kind = "multiclass" if scores.ndim == 2 else "pixel_multiclass"
             if scores.ndim == 4 and call.target.ndim not in (3, 4):
                 continue
             task = Task(kind, scores.shape[1], call.ignore_index, call.function)
-            layers, field = _givers(call._replace(input=scores), step, lambda value, task=task: fits(value, task))
+            layers, field = _givers(call._replace(input=scores), step, partial(fits, task=task))
             if layers or field:  # mixed labels, or such as are made in the step
                 return LossFacts(task, None, layers, field)
         square = call.input.ndim == 2 and call.input.shape[0] in (call.input.shape[1], call.input.shape[1] + 1)
@@ -241,4 +242,3 @@ def _odd(call: LossCall, labels: Tensor) -> str:
     if labels.ndim == 2 and labels.shape[1] > 1 and call.function in _OF_CLASSES:
         return f"each image has a sequence of labels {held}"
     return f"its scores {given} for labels {held} are neither of images nor of pixels"
-

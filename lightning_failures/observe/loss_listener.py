@@ -101,7 +101,7 @@ class LossListener(TorchFunctionMode):
         """Begin to listen, and forget what was heard before."""
         self.stop()
         self.forget()
-        self.__enter__()
+        self.__enter__()  # type: ignore[no-untyped-call]
         self._listening = True
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ from lightning_failures.observe.task import (
     known_labels,
     logits_of_scores,
 )
-from lightning_failures.observe.understanding import Named, Understanding, understand
+from lightning_failures.observe.understanding import Named, Understanding, scaled, understand
 
 __all__ = ["Probe"]
 
@@ -52,8 +52,8 @@ class Probe:
     """Finds inputs, targets, task, logits and features of a LightningModule by itself, or where it is told.
 
     It listens to what the loss of a step is given, see :class:`.LossListener`: that says the task, which field of the
-    batch holds the labels and which submodule gives the scores. A validation step that computes no loss shows less; then
-    the first training batch decides. Logits that the step returns under a usual name come first. Where no loss was
+    batch holds the labels and which submodule gives the scores. A validation step that computes no loss shows less;
+    then the first training batch decides. Logits that the step returns under a usual name come first. Where no loss was
     heard, the scores are those of the last linear or convolutional layer, if the loss was computed from them and the
     labels fit. What was found is said once in the log, and :meth:`describe` tells it as a table. Several monitors may
     share one probe. One score is seen as two columns, see :func:`.logits_of_scores`.
@@ -98,7 +98,6 @@ class Probe:
         self.found: str = ""
         self.settled = False  #: whether what was found stands; else the first training batch decides
         self.learned = False  #: whether a training batch was listened to
-        self.hidden: str | None = None  #: why no features are seen, where compilation hides them
         self.watched: dict[str, str] = {}  #: what monitors watch, or why not, by their names
         self._understood = Understanding(Task())
         self._view: InputView | None = None
@@ -283,7 +282,10 @@ class Probe:
             return "a callable" if callable(path) else ("batch" if path == "" else f"batch[{path!r}]")
 
         shapes, understood = self._shapes, self._understood
-        inputs, targets = self._paths.get("inputs"), self.targets if self.targets is not None else self._paths["targets"]
+        inputs, targets = (
+            self._paths.get("inputs"),
+            self.targets if self.targets is not None else self._paths["targets"],
+        )
         rows = [("inputs", f"{at(inputs)} {shapes[' inputs']}" if " inputs" in shapes else "none")]
         rows.append(("targets", "none" if targets is None else at(targets)))
         rows.append(("task", str(self.task) if self.task.why is None else f"{self.task} ({self.task.why})"))
@@ -368,17 +370,25 @@ class Probe:
         if source is None or task.kind in ("embedding", "unknown"):
             return None
         if self.logits is None:
-            if source.layer is not None:
-                returned = returned_scores(outputs, images)
-                value = None if returned is None else read_field(outputs, returned.field)
-                if value is not None and self._understood.fits(value):
-                    return value.detach()
-            elif dict(tensors_of(outputs)).get(source.field) is None and self._understood.layer is not None:
-                return self._only_call(self._understood.layer, calls).logits
+            source = self._returned(source, outputs, images)
         if source.layer is None:
             found = find_logits(read_field(outputs, source.field, f"{self._where}(logits=...)"))
             return None if found is None else found.detach()
         return self._only_call(source.layer, calls).logits
+
+    def _returned(self, source: Source, outputs: Any, images: int) -> Source:
+        """The field of this step's output that holds the scores, where there is one: steps need not return the same."""
+        understood = self._understood
+        if source.layer is None:
+            gone = str(source.field) not in dict(tensors_of(outputs)) and source.field != ""
+            return Source(layer=understood.layer) if gone and understood.layer is not None else source
+        returned = returned_scores(outputs, images)
+        value = None if returned is None else read_field(outputs, returned.field)
+        if returned is None or value is None or self.task.kind == "regression" or not understood.fits(value):
+            return source
+        layer, task = source.layer, scaled(self.task, value)  # it may return probabilities
+        self._understood = replace(understood, source=returned, layer=layer, task=task)
+        return returned
 
     def _read_errors(
         self, batch: Any, scores: Tensor | None, targets: Tensor | None, logits: Tensor | None
@@ -391,7 +401,7 @@ class Probe:
             return wrong / known.flatten(1).sum(1)
         if task.kind not in ("regression", "multilabel") or scores is None:
             return None
-        answers = dict(tensors_of(batch)).get(self._paths.get("targets"))
+        answers = dict(tensors_of(batch)).get(str(self._paths.get("targets")))
         return None if answers is None else errors_of_answers(scores, answers.detach(), task)
 
     def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:

@@ -8,7 +8,17 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
 
-__all__ = ["NO_LABEL", "Kind", "Task", "check_kind", "errors_of_answers", "known_labels", "logits_of_scores", "task_of_shapes"]
+__all__ = [
+    "CLASSIFIES",
+    "NO_LABEL",
+    "Kind",
+    "Task",
+    "check_kind",
+    "errors_of_answers",
+    "known_labels",
+    "logits_of_scores",
+    "task_of_shapes",
+]
 
 #: What a module may be trained for. ``multilabel``: several answers of yes or no an image; ``regression``: numbers, an
 #: image built again included; ``embedding``: views of an image are compared; ``unknown``: nothing that was heard or

@@ -24,7 +24,7 @@ from lightning_failures.observe.loss_facts import LossFacts, StepTensors, fits, 
 from lightning_failures.observe.loss_listener import same_memory, trace_back
 from lightning_failures.observe.task import Kind, Task, task_of_shapes
 
-__all__ = ["Named", "Understanding", "understand"]
+__all__ = ["Named", "Understanding", "scaled", "understand"]
 
 _NOT_GIVEN = "{} takes what no layer gave"
 _NOT_HEARD = "no loss of labels was heard, and no layer's output fits the labels"
@@ -124,7 +124,8 @@ def _chosen(step: StepTensors) -> LossFacts | None:
         origins = trace_back(scores, step.passages, ("cast", "softmax"))
         task, twice = Task(kind, scores.shape[1]), step.views()
         layers = [call.name for call in step.givers(origins) if call.name and call.name not in twice]
-        layers = [name for name in layers if any(fits(c.logits, task) for c in step.calls if c.name == name)]
+        fitting = {call.name for call in step.calls if call.logits is not None and fits(call.logits, task)}
+        layers = [name for name in layers if name in fitting]
         if layers:
             found.add(LossFacts(task, None, tuple(dict.fromkeys(layers))))
     return found.pop() if len(found) == 1 else None
@@ -152,14 +153,13 @@ def _named_logits(
         return Understanding(Task(named.task or "unknown"), source, sure=True, guess=True)
     heard = facts is not None and facts.task.kind == (named.task or facts.task.kind) and fits(scores, facts.task)
     if heard and facts is not None and facts.task.classifies:
-        return Understanding(_scaled(facts.task, scores), source, facts.target, sure=True, guess=facts.target is None)
+        return Understanding(scaled(facts.task, scores), source, facts.target, sure=True, guess=facts.target is None)
     task, target = _by_shapes(step, batch, named, scores, inputs)
-    return Understanding(task or Task("unknown", why="the logits that were named fit no labels"), source, target, sure=True, guess=True)
+    task = task or Task("unknown", why="the logits that were named fit no labels")
+    return Understanding(task, source, target, sure=True, guess=True)
 
 
-def _heard(
-    step: StepTensors, outputs: Any, batch: Any, facts: LossFacts, inputs: Any
-) -> Understanding:
+def _heard(step: StepTensors, outputs: Any, batch: Any, facts: LossFacts, inputs: Any) -> Understanding:
     """What a loss, or the choice of a class, says."""
     task, heard = facts.task, facts.task.loss is not None
     source = None if facts.field is None else Source(field=facts.field)
@@ -174,7 +174,7 @@ def _heard(
     if source is None and task.kind not in ("embedding", "unknown") and task.why is None:
         task = replace(task, why=_NOT_GIVEN.format(task.loss or "the choice of a class"))
     if scores is not None:
-        task = _scaled(task, scores, facts, step)
+        task = scaled(task, scores, facts, step)
     sure = heard and task.kind != "unknown"
     guess = task.classifies and facts.target is None
     target = discover_targets(batch, step.images, inputs, task) if guess else facts.target
@@ -197,7 +197,9 @@ def _seen(
         task, target = _by_shapes(step, batch, named, read_field(outputs, returned.field), inputs)
         if task is not None:
             head = discover_head(step.calls, modules, step.images, feeds)
-            return Understanding(task, returned, target, layer=None if head is None else head.name, sure=True, guess=True)
+            return Understanding(
+                task, returned, target, layer=None if head is None else head.name, sure=True, guess=True
+            )
     if not final:
         return None
     head = discover_head(step.calls, modules, step.images, feeds)
@@ -210,9 +212,7 @@ def _seen(
     return Understanding(Task("unknown", why=_NOT_HEARD), layer=None if head is None else head.name)
 
 
-def _by_shapes(
-    step: StepTensors, batch: Any, named: Named, scores: Tensor, inputs: Any
-) -> tuple[Task | None, Any]:
+def _by_shapes(step: StepTensors, batch: Any, named: Named, scores: Tensor, inputs: Any) -> tuple[Task | None, Any]:
     """The task that scores and labels say by their shapes, and the path of the labels."""
     if not is_rows(scores, step.images):
         return None, None
@@ -226,7 +226,7 @@ def _by_shapes(
     if task is None:
         return None, None
     if task.classifies:
-        return _scaled(task, scores), discover_targets(batch, step.images, inputs, task)
+        return scaled(task, scores), discover_targets(batch, step.images, inputs, task)
     return task, next((at for at, leaf in step.leaves if at != inputs and leaf.shape == scores.shape), None)
 
 
@@ -299,7 +299,7 @@ def _is_head(module: nn.Module | None, call: Call) -> bool:
 def _narrowest(step: StepTensors, modules: Mapping[str, nn.Module], feeds: Collection[int]) -> str | None:
     """The layer of an autoencoder that holds the fewest numbers an image."""
     twice = step.views()
-    widths = {
+    widths: dict[str, int] = {
         call.name: call.output[0].numel()
         for place, call in enumerate(step.calls)
         if (not feeds or place in feeds)
@@ -309,7 +309,7 @@ def _narrowest(step: StepTensors, modules: Mapping[str, nn.Module], feeds: Colle
         and call.output.ndim > 1
         and is_rows(call.output, step.images)
     }
-    return min(widths, key=lambda name: widths[name], default=None)
+    return min(widths, key=widths.__getitem__, default=None)
 
 
 def _floats(step: StepTensors) -> list[Tensor]:
@@ -326,7 +326,7 @@ def _scores(source: Source | None, step: StepTensors, outputs: Any) -> Tensor | 
     return None if found is None else found.detach()
 
 
-def _scaled(task: Task, scores: Tensor, facts: LossFacts | None = None, step: StepTensors | None = None) -> Task:
+def scaled(task: Task, scores: Tensor, facts: LossFacts | None = None, step: StepTensors | None = None) -> Task:
     """The task with what its scores are, logits or probabilities; looks at values, once."""
     if not task.classifies:
         return task

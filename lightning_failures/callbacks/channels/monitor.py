@@ -68,7 +68,6 @@ class ChannelAttributionMonitor(Monitor):
         null: ``"head"``, ``"channels"``, or None for no floor but rounding.
         target: the class whose score counts: ``"true"``, which is the predicted one where there are no labels, or
             ``"predicted"``.
-        channel_axis: axis of the channels.
         images: most images of the reference batch, over all ranks.
         budget: share of the run's time that extra passes may take.
         every_n_epochs: cadence at evaluations.
@@ -101,7 +100,6 @@ class ChannelAttributionMonitor(Monitor):
         baseline: str | float | Tensor = "mean",
         null: Null | None = "head",
         target: Literal["true", "predicted"] = "true",
-        channel_axis: int = 1,
         images: int = 128,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -114,7 +112,7 @@ class ChannelAttributionMonitor(Monitor):
         if every_n_steps is not None and every_n_steps < 1:
             given = f"every_n_steps={every_n_steps}"
             raise InputError(_WHERE, "there is no such cadence", given, "Pass 1 or more, or None.")
-        self.how = How(method, null, baseline, target, channel_axis)
+        self.how = How(method, null, baseline, target, 1)  # the probe puts the channels there
         self.every_n_steps = every_n_steps
         around = WINDOW if method == "window_conditional_permutation" else None
         self._lay_out = partial(channel_layout, bands, wavelengths=wavelengths, unit=unit, around=around, where=_WHERE)

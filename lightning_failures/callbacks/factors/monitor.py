@@ -12,12 +12,15 @@ from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.spillover import Spillover
 from lightning_failures.callbacks.factors.terms import LEFT_OUT, TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.errors import DiscoveryError
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.metrics.classes import ClassRow, WorstClasses
 from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.metrics.mean_errors import FactorMeanError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.task import CLASSIFIES, NO_LABEL
 from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
@@ -44,6 +47,10 @@ class FactorErrorMonitor(Monitor):
     ``spillover/<factor>`` is 1 where the factor fell behind while the network got better. The table
     ``failures/factors/classes`` holds the classes with the highest error rates, worst first.
 
+    *Where no single class of an image is right or wrong*: ``mean_error_ratio/<factor>`` with its interval instead. The
+    error of an image is then its loss in a regression, the share of wrong labels where it has several, the share of
+    wrong pixels in segmentation; see :class:`.FactorMeanError`.
+
     Args:
         factors: names of columns that the batch holds, a :class:`.FactorTable`, the path
             of a CSV file, a path or callable into the batch, or a mapping from factor to path; see
@@ -55,6 +62,7 @@ class FactorErrorMonitor(Monitor):
 
     noun = "factors"
     watches = "errors by factor"
+    tasks = (*CLASSIFIES, "multilabel", "regression")
     terms = TERMS
     rules = RULES
 
@@ -68,10 +76,13 @@ class FactorErrorMonitor(Monitor):
     ) -> None:
         super().__init__(**options)
         self.reader = FactorReader(factors, names, ids, type(self).__name__)
-        self.counted: Counted | None = None  # from the first batch on
+        self.counted: Counted | None = None  # from the first batch on, where each image has one class
+        self.errors: FactorMeanError | None = None  # where it has none
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
+        if self.errors is not None:
+            self.errors.to(evaluation.device).reset()
         if self.counted is not None:
             self.counted.ratios.to(evaluation.device).reset()
             self.counted.classes.to(evaluation.device).reset()
@@ -79,13 +90,21 @@ class FactorErrorMonitor(Monitor):
 
     def glance(self, seen: Observation) -> None:
         """See before any training that there are logits, so that their absence is said at once."""
-        self.probe.require_logits(seen, "FactorErrorMonitor")
+        if self.probe.task.kind in ("multiclass", "binary"):
+            self.probe.require_logits(seen, "FactorErrorMonitor")
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
-        targets = seen.require_targets("FactorErrorMonitor")
-        logits = self.probe.require_logits(seen, "FactorErrorMonitor")
         factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        if self.probe.task.kind not in ("multiclass", "binary"):
+            self._add_errors(seen, factors)
+            return
+        logits = self.probe.require_logits(seen, "FactorErrorMonitor")
+        targets = seen.require_targets("FactorErrorMonitor")
+        known = targets >= 0
+        ignored = self.probe.task.ignore_index not in (None, NO_LABEL)
+        if (targets.device.type == "cpu" or ignored) and not bool(known.all()):  # labels that count nowhere
+            logits, targets, factors = logits[known], targets[known], factors[known.to(factors.device)]
         self.build((self.reader.names, logits.shape[1]))
         assert self.counted is not None
         counted = self.counted
@@ -95,25 +114,46 @@ class FactorErrorMonitor(Monitor):
         counted.spillover.metric.to(logits.device)
         counted.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors)
 
+    def _add_errors(self, seen: Observation, factors: Tensor) -> None:
+        """Add the errors of one batch, where no single class of an image is right or wrong."""
+        errors = seen.errors
+        if errors is None:
+            given, fix = (
+                self.probe.task.why or f"a {self.probe.task.words}",
+                "Return what the loss is given as 'logits'.",
+            )
+            raise DiscoveryError("FactorErrorMonitor", "the errors of the images are not known", given, fix)
+        self.build((self.reader.names, None))
+        assert self.errors is not None
+        self.errors.to(errors.device).update(errors, factors.to(errors.device, non_blocking=True))
+
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Pair the images with those of the best epoch so far."""
         if self.counted is not None:
             self.counted.spillover.conclude()
 
-    def describe(self) -> tuple[tuple[str, ...], int] | None:
-        """Names of the factors, and the number of classes."""
+    def describe(self) -> tuple[tuple[str, ...], int | None] | None:
+        """Names of the factors, and the number of classes, None where an image's error is a number."""
+        if self.errors is not None:
+            return self.errors.factors, None
         return None if self.counted is None else (self.reader.names or (), self.counted.classes.num_classes)
 
     def build(self, description: Any) -> None:
         """Make the metrics."""
-        if self.counted is None:
-            names, classes = description
+        names, classes = description
+        if classes is None:
+            self.errors = self.errors or FactorMeanError(list(names))
+        elif self.counted is None:
             self.counted = Counted(
                 FactorErrorRatio(list(names)), WorstClasses(classes, MOST_CLASSES), Spillover(list(names))
             )
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Error ratios with their intervals."""
+        if self.errors is not None:
+            found: dict[str, Tensor] = self.errors.compute()
+            self.undefined = self.errors.undefined
+            return found
         assert self.counted is not None
         metric, classes, spillover = self.counted
         classes.compute()
@@ -125,7 +165,8 @@ class FactorErrorMonitor(Monitor):
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log two tables: a row a factor, and the worst classes, a row each."""
-        assert self.counted is not None
+        if self.counted is None:
+            return
         metric, classes, _ = self.counted
         factors = [(name, *(float(values[f"{key}/{name}"]) for key in STATISTICS)) for name in metric.factors]
         for key, head, rows in (
@@ -141,4 +182,6 @@ class FactorErrorMonitor(Monitor):
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
         """The forest plot of the error ratios."""
+        if self.counted is None:
+            return {}
         return {"error_ratios": lambda: factor_figure(factor_rows(values))}

@@ -44,6 +44,7 @@ class PerturbationMonitor(Monitor):
 
     noun = "factors"
     watches = "errors on changed images"
+    tasks = ("multiclass", "binary")
     terms = PERTURBED
 
     def __init__(

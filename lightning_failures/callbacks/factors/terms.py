@@ -1,6 +1,7 @@
 """What the logged figures about which images a model fails on mean."""
 
 from lightning_failures.metrics.factors import FactorErrorRatio
+from lightning_failures.metrics.mean_errors import FactorMeanError
 from lightning_failures.records.term import Term
 
 __all__ = ["PERTURBED", "TERMS"]
@@ -13,10 +14,14 @@ _NOT_PAIRED = (
 )
 _NOT_CHANGED = "the images were not changed, such as for want of time, or the clean ones have no errors"
 
+#: Of the mean error; how many images there are is said by the error ratio's own terms.
+_OF_MEAN_ERRORS = tuple(term for term in FactorMeanError.terms if term.key.startswith("mean_error"))
+
 _OF_THE_METRIC = (term for term in FactorErrorRatio.terms if not term.key.startswith(LEFT_OUT))
 
 TERMS: tuple[Term, ...] = (
     *(term._replace(headline=True) if term.key == "error_ratio/*" else term for term in _OF_THE_METRIC),
+    *(term._replace(headline=True) if term.key == "mean_error_ratio/*" else term for term in _OF_MEAN_ERRORS),
     Term(
         "spillover/*",
         "Spill-over",
