@@ -8,6 +8,7 @@ from lightning_failures.observe.factor_reader import *
 from lightning_failures.observe.hooks import *
 from lightning_failures.observe.layers import *
 from lightning_failures.observe.logits import *
+from lightning_failures.observe.module_state import *
 from lightning_failures.observe.observation import *
 from lightning_failures.observe.pixels import *
 from lightning_failures.observe.probe import *

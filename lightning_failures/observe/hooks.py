@@ -213,7 +213,8 @@ def _put_on(module: nn.Module, owner: object, hook: Hook) -> None:
         table = module.__dict__[name]
         if not isinstance(table, HooksBeside):
             known = _written.get(module, {}).get(name)
-            table = known if known is not None and known.own is table else HooksBeside(table)
+            again = known is not None and known.own is table and not known.ours
+            table = known if again else HooksBeside(table)
             module.__dict__[name] = table
         table.ours[owner] = entry
 

@@ -23,7 +23,7 @@ def rerun(
     """A function from inputs to logits, which are found in what the model returns by :func:`.find_logits`.
 
     It keeps no graph and runs :func:`.undisturbed`, but in the mode in which the module is: the step whose logits are
-    to come again may have run in a mode of the user's own.
+    to come again may have run in a mode of the user's own. Hooks that others have put on the module are not called.
 
     Args:
         module: the user's module.
@@ -35,7 +35,7 @@ def rerun(
 
     @never_empty
     def run(images: Tensor) -> Tensor:
-        with undisturbed(module, images.device, precision, mode="own"), torch.no_grad():
+        with undisturbed(module, images.device, precision, mode="own", hooks="own"), torch.no_grad():
             # copies, since a model may write to its input
             outputs = [find_logits(target(part.clone())) for part in images.split(chunk)]
         tensors = [output.float() for output in outputs if output is not None]
@@ -59,6 +59,8 @@ def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor)
     """
     try:
         again = run(inputs)
+    except DiscoveryError:
+        raise
     except Exception as error:  # whatever a forward that was never meant for this may raise
         raise _not_the_logits(f"{type(error).__name__}: {error}") from error
     if again.shape != logits.shape:
