@@ -10,7 +10,7 @@ from lightning.pytorch import callbacks as theirs
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_failures import attribute_channels, failure_monitors
+from lightning_failures import ChannelAttributionMonitor, attribute_channels, failure_monitors
 from tests.runs import Classifier, dataset, fit, hooks_on, loaders, table
 
 
@@ -107,7 +107,7 @@ def test_what_is_examined_is_what_was_evaluated(name, place, unknown):
     evaluated = module.evaluated[-1].eval()
     if name != "StochasticWeightAveraging":  # which puts its weights in for good, at the end
         assert not torch.equal(evaluated[0].weight, next(iter(module.evaluated[-2].parameters())))
-    (channels,) = [monitor for monitor in monitors if type(monitor).__name__ == "ChannelAttributionMonitor"]
+    (channels,) = [monitor for monitor in monitors if isinstance(monitor, ChannelAttributionMonitor)]
     inputs, labels = dataset(30, seed=1).tensors
     kept = channels.examining.batch.inputs
     assert len(kept) == 30

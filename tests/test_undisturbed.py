@@ -160,7 +160,7 @@ def test_a_forward_that_takes_from_an_iterator_is_not_run_again(held):
 
     net = Taking()
     with pytest.raises(DiscoveryError) as error:
-        check_rerun(rerun(net, None), torch.rand(2, 3), torch.rand(2, 3))
+        check_rerun(rerun(net, None), torch.rand(2, 3), torch.rand(2, 3), net)
     assert str(error.value) == (
         "rerun: the module cannot be run again, since its state could not be put back; given a forward that uses a "
         f"{type(held).__name__}. Keep what changes in buffers, attributes or lists, and take nothing from iterators "

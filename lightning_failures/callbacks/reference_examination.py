@@ -101,7 +101,7 @@ class ReferenceExamination:
             if not self._checked:
                 self._checked = True
                 try:
-                    check_rerun(model, inputs, self.batch.logits.to(evaluation.device))
+                    check_rerun(model, inputs, self.batch.logits.to(evaluation.device), evaluation.module)
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.errors import DiscoveryError
+from lightning_failures.errors import DiscoveryError, few
 from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.observe.logits import find_logits
 from lightning_failures.observe.undisturbed import undisturbed
@@ -46,17 +46,26 @@ def rerun(
     return run
 
 
-def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor) -> None:
+def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor, module: nn.Module) -> None:
     """Raise where running the model again does not give back the logits of the user's own step.
 
     Args:
         run: what :func:`rerun` gave.
         inputs: images of which the logits are known; (n b h w).
         logits: what the step gave for them with the weights as they are now; (n c).
+        module: the user's, in the mode that the step left it in.
 
     Raises:
-        DiscoveryError: it gives something else, or fails.
+        DiscoveryError: it gives something else, or fails, or is in training mode.
     """
+    chance = [name for name, child in module.named_modules() if child.training and _is_by_chance(child)]
+    if chance:
+        raise DiscoveryError(
+            "rerun",
+            "the module is in training mode, in which an image does not give the same logits again",
+            few(map(repr, chance)),
+            "Leave the module in evaluation mode while it is validated.",
+        )
     try:
         again = run(inputs)
     except DiscoveryError:
@@ -69,6 +78,13 @@ def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor)
     apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
     if not apart <= 0.05:
         raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart")
+
+
+def _is_by_chance(module: nn.Module) -> bool:
+    """Whether in training mode an image gives other logits by chance, or by the images beside it."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def _not_the_logits(given: str) -> DiscoveryError:
