@@ -31,7 +31,7 @@ class NullHeads:
 
     def __init__(self, layer: nn.Module, alone: bool, generator: torch.Generator) -> None:
         self.layer, self.alone = layer, alone
-        weight = layer.weight.detach()  # type: ignore[union-attr,operator]
+        weight = _weight_of(layer)
         orders = [torch.randperm(weight.numel(), generator=generator).to(weight.device) for _ in range(NULL_HEADS)]
         self.weights = [weight.flatten()[order].view_as(weight) for order in orders]
 
@@ -89,10 +89,17 @@ def shuffled_head(heads: NullHeads, which: int) -> Iterator[None]:
         table["weight"] = weight
 
 
+def _weight_of(layer: nn.Module) -> Tensor:
+    """The weight that a layer runs with, which may be computed from others."""
+    weight: Any = layer.weight
+    return weight.detach()  # type: ignore[no-any-return]
+
+
 def _with_weight(layer: nn.Module, weight: Tensor, times: int = 1) -> nn.Module:
     """A layer of the same class with a weight of its own, computed from no others, and with its bias, repeated."""
-    kind = nn.utils.parametrize.type_before_parametrizations(layer)
-    given, bias = kind.__new__(kind), getattr(layer, "bias", None)
+    kind: Any = nn.utils.parametrize.type_before_parametrizations(layer)
+    given: nn.Module = kind.__new__(kind)
+    bias = getattr(layer, "bias", None)
     table: dict[str, Any] = given.__dict__
     table.update({name: value for name, value in layer.__dict__.items() if name not in ("weight", "bias")})
     table["_parameters"] = {"weight": weight, "bias": None if bias is None else bias.detach().repeat(times)}
@@ -109,7 +116,7 @@ def widened(heads: NullHeads, model: nn.Module, inputs: Tensor) -> Iterator[bool
         yield False  # it is the first layer as well
         return
     layer = heads.layer
-    own: Tensor = layer.weight.detach()  # type: ignore[union-attr,operator,assignment]
+    own = _weight_of(layer)
     wide = _with_weight(layer, torch.cat([own, *heads.weights]), 1 + NULL_HEADS)
     few = inputs[:2]
     plain = [logits_of(model(few.clone()))]

@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from operator import getitem
 from typing import Any, NamedTuple
@@ -98,7 +98,7 @@ class CallRecorder:
 def _is_traced(values: tuple[Any, ...]) -> bool:
     """Whether a call with these values is traced, exported or compiled: no step of the user's, nor to hold our work."""
     proxies = any(isinstance(value, torch.fx.Proxy) for value in values)
-    return proxies or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return proxies or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 class HooksBeside(OrderedDict[Any, Any]):
@@ -119,7 +119,7 @@ class HooksBeside(OrderedDict[Any, Any]):
         self.ours: dict[Any, Any] = {}
         self.written = False
 
-    def items(self) -> ItemsView[Any, Any]:
+    def items(self) -> Any:
         return {**self.own, **self.ours}.items()
 
     def __bool__(self) -> bool:

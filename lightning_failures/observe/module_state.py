@@ -40,7 +40,7 @@ _OTHERS = frozenset(
 )
 
 #: Iterators that can be copied, so that the copy takes nothing from the user's.
-_COPIED = (count, type(iter([])), type(iter(())), type(iter("")), type(iter(range(0))))
+_COPIED: tuple[type, ...] = (count, type(iter([])), type(iter(())), type(iter("")), type(iter(range(0))))
 
 _TABLES = (
     *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
@@ -350,7 +350,11 @@ def _put_back_set(value: set[Any]) -> Callable[[], None]:
 
 def _put_back_generator(value: torch.Generator) -> Callable[[], None]:
     state = value.get_state()
-    return lambda: value.set_state(state) and None
+
+    def back() -> None:
+        value.set_state(state)
+
+    return back
 
 
 def _put_back_python(value: random.Random) -> Callable[[], None]:
