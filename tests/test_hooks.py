@@ -116,6 +116,14 @@ def test_a_copy_of_a_module_that_is_listened_to_gives_the_same_and_holds_no_hook
     assert own_tables(net)
 
 
+def test_what_is_saved_of_a_module_that_is_listened_to_loads_without_this_package() -> None:
+    net, file = Classifier().net, io.BytesIO()
+    with CallRecorder(dict(net.named_modules())):
+        torch.save(net, file)
+        assert b"lightning_failures" not in pickle.dumps(net)
+        assert b"lightning_failures" not in file.getvalue()
+
+
 def test_a_module_that_is_listened_to_is_traced_by_torch_fx_as_any_other() -> None:
     net, x = Classifier().net.eval(), torch.rand(2, 6, 5, 5)
     expected = torch.fx.symbolic_trace(net).code

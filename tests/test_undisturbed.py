@@ -19,8 +19,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_failures import attribute_channels, failure_monitors
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.observe import check_rerun, rerun, undisturbed
-from tests.runs import CHANNELS, CLASSES, Classifier, fit, table
+from lightning_failures.observe import CallRecorder, check_rerun, listenable, rerun, undisturbed
+from tests.runs import CHANNELS, CLASSES, Classifier, fit, hooks_on, table
 
 CPU = torch.device("cpu")
 
@@ -237,6 +237,23 @@ def test_hooks_that_others_put_on_a_module_do_not_fire_in_a_rerun():
     assert [dict(child._forward_hooks) for child in net.modules()] == tables
     net(x)
     assert calls == ["before", "before", "after", "after"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_our_own_hooks_record_nothing_of_a_rerun_and_are_there_again_afterwards(compiled):
+    net, x = Classifier().net.eval(), torch.rand(2, CHANNELS, 5, 5)
+    if compiled:
+        net.compile(backend="eager")
+    with CallRecorder(listenable(net)) as recorder:
+        net(x)
+        before = len(recorder.calls)
+        with undisturbed(net, CPU), CallRecorder({"inside": net}) as inside:
+            net(x)
+            assert len(inside.calls) == 1
+        assert len(recorder.calls) == before == (1 if compiled else 8)
+        net(x)
+        assert len(recorder.calls) == 2 * before
+    assert hooks_on(net) == 0
 
 
 def test_hooks_that_belong_to_a_module_fire_in_a_rerun_and_what_they_change_is_put_back():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.observe.hooks import HooksBeside
+from lightning_failures.observe.hooks import CompiledCall, HooksBeside
 
 __all__ = ["module_state_kept", "random_state_kept"]
 
@@ -118,8 +118,10 @@ class _Keeper:
         own = module.__dict__
         self._back.append(_put_back_dict(own))
         for name, value in list(own.items()):
-            if name in _TABLES:
-                own[name] = value.own if isinstance(value, HooksBeside) else value
+            if isinstance(value, HooksBeside | CompiledCall):
+                own[name] = value.own
+            elif name in _TABLES:
+                continue
             elif name == "_modules":
                 self._back.append(_put_back_dict(value))
             elif name in ("_parameters", "_buffers") and value:
@@ -200,7 +202,7 @@ class _Keeper:
 
     def _keep(self, value: Any) -> Any:
         """What stands for a value inside; its contents are put back afterwards."""
-        if isinstance(value, _PLAIN):
+        if type(value) in weakref.ProxyTypes or isinstance(value, _PLAIN):
             return value
         if id(value) in self._copies:
             return self._copies[id(value)]
