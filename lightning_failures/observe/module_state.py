@@ -30,6 +30,14 @@ _PLAIN = (
     *(ModuleType, BuiltinFunctionType, torch.dtype, torch.device, torch.layout, torch.memory_format),
 )
 
+#: The same for most of them, found faster.
+_USUAL = frozenset((bool, int, float, str, type(None)))
+
+#: Our hooks, as they stand on modules.
+_OURS = (HooksBeside, CompiledCall)
+
+_FUNCTIONS = (FunctionType, MethodType, weakref.ref)
+
 #: Packages whose objects are no part of a module's state, though a module may hold them: trainers, loaders, loggers.
 _OTHERS = frozenset(
     (
@@ -98,6 +106,7 @@ class _Keeper:
         self._copies: dict[int, Any] = {}  # of the object at an address
         self._alive: list[Any] = []  # so that no other object comes to stand at such an address
         self._back: list[Callable[[], None]] = []
+        self._tables: list[tuple[dict[str, Any], dict[str, Any]]] = []  # of modules, with what was in them
         self._empty: list[Any] = []  # containers that were; a module has a dozen of them
 
     def put_back(self) -> None:
@@ -106,6 +115,13 @@ class _Keeper:
         for container in self._empty:
             if container:
                 container.clear()
+        for table, before in self._tables:
+            if len(table) != len(before):
+                for name in table.keys() - before.keys():
+                    del table[name]
+            for name, value in before.items():
+                if name not in table or table[name] is not value:
+                    table[name] = value
 
     def keep_module(self, module: nn.Module) -> None:
         if id(module) in self._copies:
@@ -116,14 +132,16 @@ class _Keeper:
             self._keep_script(module)
             return
         own = module.__dict__
-        self._back.append(_put_back_dict(own))
+        self._tables.append((own, own.copy()))
         for name, value in list(own.items()):
-            if isinstance(value, HooksBeside | CompiledCall):
+            if type(value) in _USUAL:
+                continue
+            if isinstance(value, _OURS):
                 own[name] = value.own
             elif name in _TABLES:
                 continue
             elif name == "_modules":
-                self._back.append(_put_back_dict(value))
+                self._tables.append((value, value.copy()))
             elif name in ("_parameters", "_buffers") and value:
                 self._keep_tensors(value, every=name == "_buffers")
             else:
@@ -161,7 +179,7 @@ class _Keeper:
     # -- tensors and scripts
 
     def _keep_tensors(self, table: dict[str, Any], *, every: bool) -> None:
-        self._back.append(_put_back_dict(table))
+        self._tables.append((table, table.copy()))
         table.update({n: self._copy(t) for n, t in table.items() if t is not None and (every or t.is_inference())})
 
     def _copy(self, tensor: Tensor) -> Tensor:
@@ -218,7 +236,7 @@ class _Keeper:
         if isinstance(value, torch.Generator):
             self._back.append(_put_back_generator(value))
             return self._known(value, value)
-        if isinstance(value, FunctionType | MethodType | weakref.ref):
+        if isinstance(value, _FUNCTIONS):
             return value
         if isinstance(value, bytearray) or type(value).__module__ in ("numpy", "array"):
             return self._known(value, copy.copy(value))
