@@ -282,6 +282,32 @@ def test_hooks_that_belong_to_a_module_fire_in_a_rerun_and_what_they_change_is_p
     assert (net.found, net.calls) == ({}, 0)
 
 
+def test_a_hook_of_others_that_changes_the_logits_is_said_where_they_do_not_come_again():
+    net, x = Classifier().net.eval(), torch.rand(2, CHANNELS, 5, 5)
+    net[-1].register_forward_hook(lambda _, __, output: 2 * output + 3)
+    with pytest.raises(DiscoveryError) as error:
+        check_rerun(rerun(net, None), x, net(x).detach(), net)
+    assert ", while hooks of others on '6' are not called. Bind hooks that change what a module gives to it" in str(
+        error.value
+    )
+
+    class Bound(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+            net[-1]._forward_hooks.clear()
+            net[-1].register_forward_hook(self.change)
+
+        def change(self, _, __, output):
+            return 2 * output + 3
+
+        def forward(self, x):
+            return self.net(x)
+
+    bound = Bound().eval()
+    check_rerun(rerun(bound, None), x, bound(x).detach(), bound)
+
+
 # -- runs
 
 

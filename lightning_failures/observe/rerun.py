@@ -73,11 +73,11 @@ def check_rerun(run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor,
     except Exception as error:  # whatever a forward that was never meant for this may raise
         raise _not_the_logits(f"{type(error).__name__}: {error}") from error
     if again.shape != logits.shape:
-        raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
+        raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}", module)
     # bf16 keeps three digits, and the images come in other batches than the step's
     apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
     if not apart <= 0.05:
-        raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart")
+        raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart", module)
 
 
 def _is_by_chance(module: nn.Module) -> bool:
@@ -87,10 +87,23 @@ def _is_by_chance(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
-def _not_the_logits(given: str) -> DiscoveryError:
-    return DiscoveryError(
-        "rerun",
-        "the module's forward does not give the step's logits back",
-        given,
-        "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs.",
-    )
+def _not_the_logits(given: str, module: nn.Module | None = None) -> DiscoveryError:
+    fix = "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs."
+    if module is not None and (hooked := _hooked(module)):
+        given += f", while hooks of others on {few(map(repr, hooked))} are not called"
+        fix = "Bind hooks that change what a module gives to it: net.register_forward_hook(self.change)."
+    return DiscoveryError("rerun", "the module's forward does not give the step's logits back", given, fix)
+
+
+def _hooked(module: nn.Module) -> list[str]:
+    """Submodules that carry forward hooks other than torch's own and ours."""
+    hooks = {name: (child._forward_hooks, child._forward_pre_hooks) for name, child in module.named_modules()}
+    return [
+        name or "itself"
+        for name, tables in hooks.items()
+        if any(not _is_of_torch(hook) for table in tables for hook in table.values())
+    ]
+
+
+def _is_of_torch(hook: Callable[..., object]) -> bool:
+    return (getattr(hook, "__module__", None) or type(hook).__module__).startswith("torch.")
