@@ -172,6 +172,28 @@ def test_anybody_may_copy_the_network_in_a_run_that_is_watched(name: str, place:
     assert own_tables(module)
 
 
+class Calling(L.Callback):
+    """Somebody's callback that runs the network before and after each step."""
+
+    def on_validation_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, *_: Any) -> None:
+        pl_module.net(batch[0])
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        pl_module.net(batch[0][:1].flip(1))
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_calls_that_other_callbacks_make_between_the_steps_are_not_taken_for_the_step(place: int) -> None:
+    alone, _ = fit(failure_monitors(factors=table(), budget=1e9, on_error="raise"))
+    monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
+    run, _ = fit([*monitors[:place], Calling(), *monitors[place:]])
+    for name in ("accuracy", "effective_rank/penultimate"):
+        key = f"failures/collapse/{name}"
+        assert torch.equal(run.callback_metrics[key], alone.callback_metrics[key])
+
+
 # -- users' own hooks
 
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from lightning_failures.observe.compiled import STEPS
 from lightning_failures.observe.logits import find_logits
 
 __all__ = ["Call", "CallRecorder"]
@@ -37,6 +38,8 @@ class CallRecorder:
     Args:
         modules: what is listened to, by name.
         keep: of how many calls to keep the tensors, the first ones; of the others only the name; None: of all.
+        steps_of: a LightningModule, whose steps alone are listened to, and no calls that callbacks make between them;
+            None: all calls.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -48,8 +51,11 @@ class CallRecorder:
         0
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], keep: int | None = None) -> None:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], keep: int | None = None, *, steps_of: nn.Module | None = None
+    ) -> None:
         self.calls: list[Call] = []
+        self._steps_of = steps_of
         self._keep = keep
         self._listening = True
         self._modules: list[nn.Module] = []
@@ -82,7 +88,11 @@ class CallRecorder:
 
     def _hook(self, name: str) -> Hook:
         def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not self._listening or _is_traced((*args, *kwargs.values(), output)):
+            if (
+                not self._listening
+                or _is_between_steps(self._steps_of)
+                or _is_traced((*args, *kwargs.values(), output))
+            ):
                 return
             if self._keep is not None and len(self.calls) >= self._keep:
                 self.calls.append(Call(name, None, None, None))
@@ -93,6 +103,12 @@ class CallRecorder:
             self.calls.append(Call(name, first_tensor((*args, *kwargs.values())), first, logits))
 
         return record
+
+
+def _is_between_steps(module: nn.Module | None) -> bool:
+    """Whether a Trainer is in a hook of a LightningModule and its callbacks, rather than in its step."""
+    hook = getattr(module, "_current_fx_name", None)
+    return hook is not None and hook not in STEPS
 
 
 def _is_traced(values: tuple[Any, ...]) -> bool:

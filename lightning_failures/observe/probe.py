@@ -81,7 +81,7 @@ class Probe:
         self._users.add(id(user))
         if self._recorder is None:
             self._modules = self._listen_to(module)
-            self._recorder = CallRecorder(self._modules)
+            self._recorder = CallRecorder(self._modules, steps_of=module)
 
     def detach(self, user: object) -> None:
         """Stop listening; every hook comes off when nobody listens any more."""
@@ -322,7 +322,7 @@ class Probe:
         if self._recorder is not None:
             self._recorder.remove()
             self._modules = self._listen_to(module)
-            self._recorder = CallRecorder(self._modules)
+            self._recorder = CallRecorder(self._modules, steps_of=module)
 
     def _remove(self) -> None:
         self._seen = None
