@@ -116,6 +116,14 @@ def test_a_copy_of_a_module_that_is_listened_to_gives_the_same_and_holds_no_hook
     assert own_tables(net)
 
 
+def test_what_is_saved_of_a_module_that_is_listened_to_loads_without_this_package() -> None:
+    net, file = Classifier().net, io.BytesIO()
+    with CallRecorder(dict(net.named_modules())):
+        torch.save(net, file)
+        assert b"lightning_failures" not in pickle.dumps(net)
+        assert b"lightning_failures" not in file.getvalue()
+
+
 def test_a_module_that_is_listened_to_is_traced_by_torch_fx_as_any_other() -> None:
     net, x = Classifier().net.eval(), torch.rand(2, 6, 5, 5)
     expected = torch.fx.symbolic_trace(net).code
@@ -162,6 +170,28 @@ def test_anybody_may_copy_the_network_in_a_run_that_is_watched(name: str, place:
     assert len(alone.networks) == 3 + 2 * 5  # a sanity check of two batches, two evaluations of four
     assert all(hooks_on(net) == 0 for net in alone.networks)
     assert own_tables(module)
+
+
+class Calling(L.Callback):
+    """Somebody's callback that runs the network before and after each step."""
+
+    def on_validation_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, *_: Any) -> None:
+        pl_module.net(batch[0])
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        pl_module.net(batch[0][:1].flip(1))
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_calls_that_other_callbacks_make_between_the_steps_are_not_taken_for_the_step(place: int) -> None:
+    alone, _ = fit(failure_monitors(factors=table(), budget=1e9, on_error="raise"))
+    monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
+    run, _ = fit([*monitors[:place], Calling(), *monitors[place:]])
+    for name in ("accuracy", "effective_rank/penultimate"):
+        key = f"failures/collapse/{name}"
+        assert torch.equal(run.callback_metrics[key], alone.callback_metrics[key])
 
 
 # -- users' own hooks

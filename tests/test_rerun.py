@@ -20,7 +20,7 @@ def test_the_model_runs_again_in_chunks_with_the_same_logits():
     module = net()
     run = rerun(module, module["net"], chunk=3)
     logits = module["net"](IMAGES).detach()
-    check_rerun(run, IMAGES, logits)
+    check_rerun(run, IMAGES, logits, module)
     torch.testing.assert_close(run(IMAGES), logits)
 
 
@@ -113,7 +113,7 @@ def test_script_modules_run_again_and_what_they_write_is_put_back():
 def test_a_forward_that_gives_something_else_is_refused(logits, given):
     module = net()
     with pytest.raises(DiscoveryError) as error:
-        check_rerun(rerun(module, module["net"]), IMAGES, logits)
+        check_rerun(rerun(module, module["net"]), IMAGES, logits, module)
     assert given in str(error.value)
     assert str(error.value).endswith(
         "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs."

@@ -3,7 +3,6 @@
 Randomised models: Adebayo et al., "Sanity checks for saliency maps" (NeurIPS, 2018).
 """
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -32,7 +31,7 @@ class NullHeads:
 
     def __init__(self, layer: nn.Module, alone: bool, generator: torch.Generator) -> None:
         self.layer, self.alone = layer, alone
-        weight = layer.get_parameter("weight").detach()
+        weight = _weight_of(layer)
         orders = [torch.randperm(weight.numel(), generator=generator).to(weight.device) for _ in range(NULL_HEADS)]
         self.weights = [weight.flatten()[order].view_as(weight) for order in orders]
 
@@ -64,7 +63,7 @@ def null_heads(model: nn.Module, inputs: Tensor, generator: torch.Generator, whe
     with CallRecorder(layers, keep=0) as recorder:
         model(inputs[:2].clone())
         ran = [layers[call.name] for call in recorder.calls]
-    if not ran or ran[-1]._parameters.get("weight") is None:
+    if not ran or not isinstance(getattr(ran[-1], "weight", None), Tensor):
         raise DiscoveryError(
             where,
             "the model has no last layer whose weights could be shuffled",
@@ -78,12 +77,33 @@ def null_heads(model: nn.Module, inputs: Tensor, generator: torch.Generator, whe
 def shuffled_head(heads: NullHeads, which: int) -> Iterator[None]:
     """The model with one of the shuffles in place of its last layer's weights."""
     table = heads.layer._parameters
+    if table.get("weight") is None:  # it is computed from others, as by pruning
+        with forward_replaced(heads.layer, _with_weight(heads.layer, heads.weights[which]).forward):
+            yield
+        return
     weight = table["weight"]
     table["weight"] = nn.Parameter(heads.weights[which])
     try:
         yield
     finally:
         table["weight"] = weight
+
+
+def _weight_of(layer: nn.Module) -> Tensor:
+    """The weight that a layer runs with, which may be computed from others."""
+    weight: Any = layer.weight
+    return weight.detach()  # type: ignore[no-any-return]
+
+
+def _with_weight(layer: nn.Module, weight: Tensor, times: int = 1) -> nn.Module:
+    """A layer of the same class with a weight of its own, computed from no others, and with its bias, repeated."""
+    kind: Any = nn.utils.parametrize.type_before_parametrizations(layer)
+    given: nn.Module = kind.__new__(kind)
+    bias = getattr(layer, "bias", None)
+    table: dict[str, Any] = given.__dict__
+    table.update({name: value for name, value in layer.__dict__.items() if name not in ("weight", "bias")})
+    table["_parameters"] = {"weight": weight, "bias": None if bias is None else bias.detach().repeat(times)}
+    return given
 
 
 @contextmanager
@@ -96,14 +116,8 @@ def widened(heads: NullHeads, model: nn.Module, inputs: Tensor) -> Iterator[bool
         yield False  # it is the first layer as well
         return
     layer = heads.layer
-    bias = layer._parameters.get("bias")
-    own = layer.get_parameter("weight").detach()
-    wide = copy.copy(layer)
-    table: dict[str, Any] = wide.__dict__
-    table["_parameters"] = {
-        "weight": torch.cat([own, *heads.weights]),
-        "bias": None if bias is None else bias.detach().repeat(1 + NULL_HEADS),
-    }
+    own = _weight_of(layer)
+    wide = _with_weight(layer, torch.cat([own, *heads.weights]), 1 + NULL_HEADS)
     few = inputs[:2]
     plain = [logits_of(model(few.clone()))]
     for which in range(NULL_HEADS):

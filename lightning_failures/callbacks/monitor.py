@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.error_guard import ErrorGuard, warn_of
+from lightning_failures.callbacks.evaluated_weights import evaluated_weights
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.ranks import Agreement
@@ -111,6 +112,7 @@ class Monitor(Callback, TheirCallback):
         self.undefined: dict[str, str] = {}
         self._evaluation: EvaluationContext | None = None
         self._learning = object()  # listens to the first training batch
+        self._concluded = False
 
     @property
     def title(self) -> str:
@@ -176,7 +178,7 @@ class Monitor(Callback, TheirCallback):
         """One batch of the sanity check, which the module saw before any training."""
 
     def conclude(self, evaluation: EvaluationContext) -> None:
-        """End an evaluation on this rank: extra work that needs no other rank."""
+        """End an evaluation on this rank: extra work that needs no other rank, with the weights that were evaluated."""
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Statistic -> value, from sums reduced over all ranks; fills :attr:`undefined`."""
@@ -342,7 +344,7 @@ class Monitor(Callback, TheirCallback):
         if self.ranks.retired:
             return
         with self.guard():
-            self._evaluation = EvaluationContext.of(trainer, module)
+            self._evaluation, self._concluded = EvaluationContext.of(trainer, module), False
             if not trainer.sanity_checking:
                 self.values, self.undefined = {}, {}
                 self.begin(self._evaluation)
@@ -366,16 +368,24 @@ class Monitor(Callback, TheirCallback):
                 return
             if trainer.sanity_checking:
                 self.glance(seen)
-            else:
-                self.update(evaluation, seen, batch_idx)
+                return
+            self.update(evaluation, seen, batch_idx)
+            # Now, since callbacks may take averaged weights back before our turn at the end; processes end together
+            if evaluation.world_size == 1 and batch_idx + 1 == evaluation.batches:
+                self._conclude(evaluation)
+
+    def _conclude(self, evaluation: EvaluationContext) -> None:
+        with self.probe.paused():
+            self.conclude(evaluation)
+        self._concluded = True
 
     def _finish(self, trainer: Trainer) -> None:
         if self.ranks.retired or trainer.sanity_checking:
             return
         evaluation = self._evaluation
-        with self.guard(), self.probe.paused():
-            if self.failure is None and evaluation is not None:
-                self.conclude(evaluation)
+        if self.failure is None and evaluation is not None and not self._concluded:
+            with self.guard(), evaluated_weights(trainer, evaluation.module, self):
+                self._conclude(evaluation)
         description = self.ranks.first(None if self.failure else self.describe())
         if self.ranks.retired or description is None or evaluation is None:
             return

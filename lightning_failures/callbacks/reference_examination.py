@@ -1,6 +1,7 @@
 """The examination of a model on a fixed reference batch: kept once, run again at a cadence and within a budget."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
@@ -100,12 +101,16 @@ class ReferenceExamination:
             if not self._checked:
                 self._checked = True
                 try:
-                    check_rerun(again, inputs, self.batch.logits.to(evaluation.device), model)
+                    check_rerun(again, inputs, self.batch.logits.to(evaluation.device), evaluation.module, model)
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None:
-                with undisturbed(evaluation.module, evaluation.device, mode="own"):
+                with self.alone(evaluation):
                     examine(again, inputs)
+
+    def alone(self, evaluation: EvaluationContext) -> AbstractContextManager[None]:
+        """What an examination runs in: nothing of the module is changed, and nobody else's hook is called."""
+        return undisturbed(evaluation.module, evaluation.device, mode="own", hooks="own")
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

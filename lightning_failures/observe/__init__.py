@@ -12,6 +12,7 @@ from lightning_failures.observe.layers import *
 from lightning_failures.observe.logits import *
 from lightning_failures.observe.loss_facts import *
 from lightning_failures.observe.loss_listener import *
+from lightning_failures.observe.module_state import *
 from lightning_failures.observe.observation import *
 from lightning_failures.observe.pixels import *
 from lightning_failures.observe.probe import *

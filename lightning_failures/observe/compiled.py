@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["is_compiled", "listenable", "uncompiled"]
+__all__ = ["STEPS", "is_compiled", "listenable", "uncompiled"]
 
-#: What Lightning compiles of a whole LightningModule.
-_STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+#: Methods of a LightningModule that run its network, and that Lightning compiles where it is compiled as a whole.
+STEPS = ("training_step", "validation_step", "test_step", "predict_step")
 
 
 def listenable(module: nn.Module) -> dict[str, nn.Module]:
@@ -38,7 +38,7 @@ def is_compiled(module: nn.Module) -> bool:
     return (
         _is_wrapped(module)
         or module._compiled_call_impl is not None
-        or any(_is_compiled_function(getattr(module, name, None)) for name in ("forward", *_STEPS))
+        or any(_is_compiled_function(getattr(module, name, None)) for name in ("forward", *STEPS))
     )
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, ItemsView, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from operator import getitem
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.observe.batch_fields import tensors_of
+from lightning_failures.observe.compiled import STEPS
 from lightning_failures.observe.logits import find_logits
 
 __all__ = ["Call", "CallRecorder"]
@@ -45,6 +46,8 @@ class CallRecorder:
         modules: what is listened to, by name.
         keep: of how many calls to keep the tensors, the first ones; of the others only the name; None: of all.
         whole: whether to keep all arguments of each call, and where in the autograd graph it stands.
+        steps_of: a LightningModule, whose steps alone are listened to, and no calls that callbacks make between them;
+            None: all calls.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
@@ -56,9 +59,17 @@ class CallRecorder:
         0
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], keep: int | None = None, *, whole: bool = False) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        keep: int | None = None,
+        *,
+        whole: bool = False,
+        steps_of: nn.Module | None = None,
+    ) -> None:
         self.calls: list[Call] = []
         self.error: Exception | None = None  #: of our own, for who reads the calls
+        self._steps_of = steps_of
         self._keep, self.whole = keep, whole
         self._listening = True
         self._modules: list[nn.Module] = []
@@ -109,7 +120,11 @@ class CallRecorder:
 
     def _hook(self, name: str) -> Hook:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not self._listening or _is_traced((*args, *kwargs.values(), output)):
+            if (
+                not self._listening
+                or _is_between_steps(self._steps_of)
+                or _is_traced((*args, *kwargs.values(), output))
+            ):
                 return
             try:
                 self.calls.append(self._call(name, module, args, kwargs, output))
@@ -119,10 +134,16 @@ class CallRecorder:
         return record
 
 
+def _is_between_steps(module: nn.Module | None) -> bool:
+    """Whether a Trainer is in a hook of a LightningModule and its callbacks, rather than in its step."""
+    hook = getattr(module, "_current_fx_name", None)
+    return hook is not None and hook not in STEPS
+
+
 def _is_traced(values: tuple[Any, ...]) -> bool:
     """Whether a call with these values is traced, exported or compiled: no step of the user's, nor to hold our work."""
     proxies = any(isinstance(value, torch.fx.Proxy) for value in values)
-    return proxies or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return proxies or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 class HooksBeside(OrderedDict[Any, Any]):
@@ -143,7 +164,7 @@ class HooksBeside(OrderedDict[Any, Any]):
         self.ours: dict[Any, Any] = {}
         self.written = False
 
-    def items(self) -> ItemsView[Any, Any]:
+    def items(self) -> Any:
         return {**self.own, **self.ours}.items()
 
     def __bool__(self) -> bool:
@@ -237,7 +258,8 @@ def _put_on(module: nn.Module, owner: object, hook: Hook) -> None:
         table = module.__dict__[name]
         if not isinstance(table, HooksBeside):
             known = _written.get(module, {}).get(name)
-            table = known if known is not None and known.own is table else HooksBeside(table)
+            again = known is not None and known.own is table and not known.ours
+            table = known if again else HooksBeside(table)
             module.__dict__[name] = table
         table.ours[owner] = entry
 

@@ -457,7 +457,7 @@ class Probe:
     def _record(self, module: nn.Module) -> None:
         self._modules = self._listen_to(module)
         whole = {} if self.settled else {"": module}  # the module itself, for the way in
-        self._recorder = CallRecorder({**whole, **self._modules}, whole=not self.settled)
+        self._recorder = CallRecorder({**whole, **self._modules}, whole=not self.settled, steps_of=module)
 
     def _listen_to(self, module: nn.Module) -> dict[str, nn.Module]:
         modules = candidate_modules(module)

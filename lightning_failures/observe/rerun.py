@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.errors import DiscoveryError
+from lightning_failures.errors import DiscoveryError, few
 from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.logits import find_logits
@@ -24,7 +24,7 @@ def rerun(
     """A function from inputs to logits, which are found in what the model returns by :func:`.find_logits`.
 
     It keeps no graph and runs :func:`.undisturbed`, but in the mode in which the module is: the step whose logits are
-    to come again may have run in a mode of the user's own.
+    to come again may have run in a mode of the user's own. Hooks that others have put on the module are not called.
 
     Args:
         module: the user's module, of which nothing may change.
@@ -36,7 +36,7 @@ def rerun(
 
     @never_empty
     def run(images: Tensor) -> Tensor:
-        with undisturbed(module, images.device, precision, mode="own"), torch.no_grad():
+        with undisturbed(module, images.device, precision, mode="own", hooks="own"), torch.no_grad():
             # copies, since a model may write to its input
             outputs = [find_logits(target(part.clone())) for part in images.split(chunk)]
         tensors = [output.float() for output in outputs if output is not None]
@@ -48,7 +48,11 @@ def rerun(
 
 
 def check_rerun(
-    run: Callable[[Tensor], Tensor], inputs: Tensor, logits: Tensor, model: nn.Module | None = None
+    run: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    logits: Tensor,
+    module: nn.Module,
+    model: nn.Module | None = None,
 ) -> None:
     """Raise where running the model again does not give back the logits of the user's own step.
 
@@ -56,17 +60,28 @@ def check_rerun(
         run: what :func:`rerun` gave.
         inputs: images of which the logits are known; (n b h w).
         logits: what the step gave for them with the weights as they are now; (n c).
+        module: the user's, in the mode that the step left it in.
         model: what is run; one that takes more than the inputs is run with other images' share of that as well.
 
     Raises:
-        DiscoveryError: it gives something else, or fails.
+        DiscoveryError: it gives something else, or fails, or is in training mode.
     """
+    chance = [name for name, child in module.named_modules() if child.training and _is_by_chance(child)]
+    if chance:
+        raise DiscoveryError(
+            "rerun",
+            "the module is in training mode, in which an image does not give the same logits again",
+            few(map(repr, chance)),
+            "Leave the module in evaluation mode while it is validated.",
+        )
     try:
         again = run(inputs)
+    except DiscoveryError:
+        raise
     except Exception as error:  # whatever a forward that was never meant for this may raise
         raise _not_the_logits(f"{type(error).__name__}: {error}") from error
     if again.shape != logits.shape:
-        raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}")
+        raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}", module)
     # bf16 keeps three digits, and the images come in other batches than the step's
     apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
     if isinstance(model, Runnable) and model.entry.takes_more:
@@ -76,13 +91,33 @@ def check_rerun(
         if not torch.equal(moved, again):
             raise _not_the_logits("a forward of more than the images, on which its logits depend")
     if not apart <= 0.05:
-        raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart")
+        raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart", module)
 
 
-def _not_the_logits(given: str) -> DiscoveryError:
-    return DiscoveryError(
-        "rerun",
-        "the module's forward does not give the step's logits back",
-        given,
-        "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs.",
-    )
+def _is_by_chance(module: nn.Module) -> bool:
+    """Whether in training mode an image gives other logits by chance, or by the images beside it."""
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def _not_the_logits(given: str, module: nn.Module | None = None) -> DiscoveryError:
+    fix = "Give the module a forward(inputs) that returns its logits, so that it can be run on changed inputs."
+    if module is not None and (hooked := _hooked(module)):
+        given += f", while hooks of others on {few(map(repr, hooked))} are not called"
+        fix = "Bind hooks that change what a module gives to it: net.register_forward_hook(self.change)."
+    return DiscoveryError("rerun", "the module's forward does not give the step's logits back", given, fix)
+
+
+def _hooked(module: nn.Module) -> list[str]:
+    """Submodules that carry forward hooks other than torch's own and ours."""
+    hooks = {name: (child._forward_hooks, child._forward_pre_hooks) for name, child in module.named_modules()}
+    return [
+        name or "itself"
+        for name, tables in hooks.items()
+        if any(not _is_of_torch(hook) for table in tables for hook in table.values())
+    ]
+
+
+def _is_of_torch(hook: Callable[..., object]) -> bool:
+    return (getattr(hook, "__module__", None) or type(hook).__module__).startswith("torch.")

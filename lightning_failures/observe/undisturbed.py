@@ -9,10 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_failures.observe.module_state import module_state_kept, random_state_kept
+
 __all__ = ["ordinary", "undisturbed", "unwrapped"]
 
-#: Models that run undisturbed at this moment.
-_inside: ContextVar[tuple[nn.Module, ...]] = ContextVar("_inside", default=())
+#: Modules that run undisturbed at this moment.
+_inside: ContextVar[frozenset[nn.Module]] = ContextVar("_inside", default=frozenset())
 
 
 @contextmanager
@@ -21,20 +23,29 @@ def undisturbed(
     device: torch.device,
     precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     mode: Literal["eval", "own"] = "eval",
+    hooks: Literal["all", "own"] = "all",
 ) -> Iterator[None]:
     """Run a model inside, in ``eval`` and uncompiled, with gradients at hand; outside, nothing of it is changed.
 
-    The one way in which a user's model is run by us. It works inside ``inference_mode`` as well. Modes, buffers,
-    parameters and their gradients, torch's random state and the cache of mixed precision are bitwise the same after,
-    also when an error is raised. Inside use :func:`torch.autograd.grad`, never ``backward``; or ``torch.no_grad()``
-    where no gradient is wanted. Where a model is run many times, one such context around all of them keeps its tensors
-    once; those inside it then cost next to nothing.
+    The one way in which a user's model is run by us. It works inside ``inference_mode`` as well. Modes, parameters and
+    their gradients, buffers, plain attributes with all that they hold, the random states of torch, numpy and Python,
+    and the cache of mixed precision are bitwise the same after, also when an error is raised; inside, a LightningModule
+    logs nothing, and our own hooks are off. See :func:`.module_state_kept` for what is kept.
+
+    Inside use :func:`torch.autograd.grad`, never ``backward``; or ``torch.no_grad()`` where no gradient is wanted.
+    Where a model is run many times, one such context around all of them keeps its state once; those inside it then
+    cost next to nothing.
 
     Args:
         model: a module, which is used itself and not copied, or any function, which has neither modes nor buffers.
         device: where it runs, whose random state is kept.
         precision: makes the context of mixed precision, for example ``trainer.precision_plugin.forward_context``.
         mode: ``"eval"``: all modules in evaluation mode; ``"own"``: each in the mode that it is in.
+        hooks: which of the hooks on the modules are called: ``"all"``; or ``"own"``: those of torch and of the modules
+            themselves, but none that others have put on them.
+
+    Raises:
+        DiscoveryError: a script holds a state that cannot be read, or inside, a forward takes from an iterator.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5)).train()
@@ -47,16 +58,17 @@ def undisturbed(
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        # By default all devices, with a warning where they are many
-        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        stack.enter_context(random_state_kept(device))
         stack.enter_context(_without_cache(device.type))
         stack.enter_context(precision())
         if "torch._dynamo" in sys.modules:  # else nothing can have been compiled, and its import takes seconds
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         if isinstance(model, nn.Module):
-            if model not in _inside.get():  # within another one, its tensors are kept already
-                stack.enter_context(_own_tensors(model))
-                token = _inside.set((*_inside.get(), model))
+            inside = _inside.get()
+            new = [module for module in model.modules() if module not in inside]
+            if new:  # within another one, their state is kept already
+                stack.enter_context(module_state_kept(new, hear=hooks == "all"))
+                token = _inside.set(inside.union(new))
                 stack.callback(_inside.reset, token)
             stack.enter_context(_modes_kept(model))
             if mode == "eval":
@@ -93,36 +105,3 @@ def _modes_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def _own_tensors(model: nn.Module) -> Iterator[None]:
-    """Copies in place of all buffers, which a forward may write to, and of parameters made in ``inference_mode``."""
-    copies: dict[int, Tensor] = {}
-    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    scripted: list[tuple[Tensor, Tensor]] = []
-
-    def copy(tensor: Tensor) -> Tensor:
-        if id(tensor) not in copies:
-            cloned = tensor.detach().clone()
-            copies[id(tensor)] = nn.Parameter(cloned) if isinstance(tensor, nn.Parameter) else cloned
-        return copies[id(tensor)]
-
-    try:
-        for module in model.modules():
-            if isinstance(module, torch.jit.ScriptModule):  # these refuse tensors other than their own
-                own = [buffer for buffer in module.buffers(recurse=False) if not buffer.is_inference()]
-                scripted += [(buffer, buffer.detach().clone()) for buffer in own]
-                continue
-            tables: tuple[dict[str, Any], ...] = (module._buffers, module._parameters)
-            for held, every in zip(tables, (True, False), strict=True):
-                before.append((held, dict(held)))
-                held.update({n: copy(t) for n, t in held.items() if t is not None and (every or t.is_inference())})
-        yield
-    finally:
-        for held, tensors in before:
-            held.clear()
-            held.update(tensors)
-        for buffer, tensor in scripted:
-            if not torch.equal(buffer, tensor):
-                buffer.copy_(tensor)

@@ -240,7 +240,8 @@ class ChannelAttributionMonitor(Monitor):
         with self.guard(), self.probe.paused(), budget.spend():
             self._reset(now)
             if kept is not None and kept.inputs is not None and self.examining.refusal is None:
-                self.examine(now, kept.inputs.to(pl_module.device))
+                with self.examining.alone(now):
+                    self.examine(now, kept.inputs.to(pl_module.device))
         description = self.ranks.first(None if self.failure else self.describe())
         if self.ranks.retired or description is None:
             return

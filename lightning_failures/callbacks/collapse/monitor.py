@@ -182,6 +182,10 @@ class CollapseMonitor(Monitor):
         """Add the features and logits of one batch."""
         self.parts.update(evaluation, seen, batch_idx, self.probe.head)
 
+    def conclude(self, evaluation: EvaluationContext) -> None:
+        """Keep the classifier's weight as it was evaluated."""
+        self.parts.conclude(evaluation.module)
+
     def describe(self) -> Description | None:
         """Shape of each layer, the number of classes, whether there are labels, the head and the factors."""
         return self.parts.describe(self.probe.head)

@@ -1,6 +1,6 @@
 """The parts of a collapse monitor: all that one evaluation adds up, made when the first batch shows what there is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
@@ -75,6 +75,7 @@ class CollapseParts:
         self._labelled: bool | None = None
         self._head: str | None = None
         self._subspace: Tensor | None = None  # of the evaluation before a resume
+        self._weight: Tensor | None = None  # of the classifier, as it was evaluated
 
     @property
     def subspace(self) -> Tensor | None:
@@ -95,6 +96,7 @@ class CollapseParts:
 
     def reset(self) -> None:
         """Begin an evaluation."""
+        self._weight = None
         for part in (self.layers, self.predictions, self.geometry, self.probes, self.groups, self.alignment):
             if part is not None:
                 part.reset()
@@ -169,6 +171,18 @@ class CollapseParts:
         if len(widths) > 1 or any(width <= MOST_PROBED for width in widths.values()):
             self.probes = LayerProbes(widths, classes)
 
+    def conclude(self, module: LightningModule) -> None:
+        """Keep the weight of the classifier as it was evaluated.
+
+        Args:
+            module: holds the classifier.
+        """
+        weight = self._weight_of(module)
+        self._weight = weight.detach().clone() if isinstance(weight, Tensor) and self.geometry is not None else None
+
+    def _weight_of(self, module: LightningModule) -> Any:
+        return getattr(module.get_submodule(self._head or ""), "weight", None)
+
     def compute(self, module: LightningModule) -> dict[str, Tensor]:
         """Every statistic that is logged, of all ranks; fills :attr:`undefined`.
 
@@ -180,7 +194,8 @@ class CollapseParts:
             values |= {key: value for key, value in self.predictions.compute().items() if self._says(key)}
             undefined |= self.predictions.undefined
         if self.geometry is not None:
-            values |= self.geometry.compute(getattr(module.get_submodule(self._head or ""), "weight", None))
+            # a rank that saw no batch learns only now that there is a geometry, and of which classifier
+            values |= self.geometry.compute(self._weight_of(module) if self._weight is None else self._weight)
             undefined |= self.geometry.undefined
         for part in (self.probes, self.groups, self.alignment):
             if part is not None:

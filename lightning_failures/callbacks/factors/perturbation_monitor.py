@@ -92,7 +92,7 @@ class PerturbationMonitor(Monitor):
             with self.probe.paused():
                 model = rerun(evaluation.module, self.probe.runnable(evaluation.module), evaluation.precision)
                 if not self._checked:
-                    check_rerun(model, inputs, logits)
+                    check_rerun(model, inputs, logits, evaluation.module)
                     self._checked = True
                 self._compare(model, inputs, logits, targets)
 
