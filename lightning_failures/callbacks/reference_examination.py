@@ -1,7 +1,7 @@
 """The examination of a model on a fixed reference batch: kept once, run again at a cadence and within a budget."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -16,6 +16,10 @@ from lightning_failures.observe.undisturbed import undisturbed
 __all__ = ["TOO_LONG", "ReferenceExamination"]
 
 TOO_LONG = "the time budget was spent"
+UNCHECKED = (
+    "no submodule takes the inputs and gives the logits, and without a validation there are no logits that a rerun of "
+    "the module's own forward could be held against"
+)
 
 
 class ReferenceExamination:
@@ -23,7 +27,9 @@ class ReferenceExamination:
 
     Whether an evaluation is examined is one decision of all ranks: every ``every_n_epochs``, and while the extra work
     has taken less than ``budget`` of the run's time. The module is run again as the step ran it, checked once against
-    the logits that the step gave.
+    the logits that the step gave. Where training batches stand in for validation, it is run in evaluation mode, and
+    only where a submodule took the inputs and gave the logits: dropout and the optimizer's step leave nothing to check
+    by.
 
     Args:
         where: the public name that was called, for errors.
@@ -97,14 +103,17 @@ class ReferenceExamination:
                 return
             inputs = self.batch.inputs.to(evaluation.device)
             model = rerun(evaluation.module, entry, evaluation.precision)
-            if not self._checked:
+            if evaluation.training:
+                self.refusal = UNCHECKED if entry is None else None
+            elif not self._checked:
                 self._checked = True
                 try:
                     check_rerun(model, inputs, self.batch.logits.to(evaluation.device))
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None:
-                with undisturbed(evaluation.module, evaluation.device, mode="own"):
+                mode: Literal["eval", "own"] = "eval" if evaluation.training else "own"
+                with undisturbed(evaluation.module, evaluation.device, mode=mode):
                     examine(model, inputs)
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:

@@ -91,6 +91,12 @@ class Probe:
         """Whether a batch has been seen and the sources of logits and features are settled."""
         return bool(self.found)
 
+    @property
+    def heard(self) -> bool:
+        """Whether the last step called a layer that carries a hook, or none does that it could call."""
+        calls = self._recorder.calls if self._recorder is not None else []
+        return self._seen is not None or not self._modules or bool(calls)
+
     def new_batch(self) -> None:
         """Forget the calls of the last step."""
         self._seen = None

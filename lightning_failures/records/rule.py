@@ -240,8 +240,9 @@ class Rule:
         return sorted(key for key in keys if key not in values)
 
     def sentence(self, figures: Mapping[str, float], subject: str) -> str:
-        """The message with its figures, which :attr:`lacking` lacks none of."""
-        return self.message.format(subject=subject_in_words(subject), **figures)
+        """The message with its figures, which :attr:`lacking` lacks none of; one that is nan is "not known"."""
+        known = {name: _NotKnown(value) if math.isnan(value) else value for name, value in figures.items()}
+        return self.message.format(subject=subject_in_words(subject), **known)
 
     def criterion(self, values: Mapping[str, float], subject: str) -> str:
         """What holds, with its figures: the indicator, its value and what it was compared with."""
@@ -254,6 +255,13 @@ class Rule:
             said.append(f"{write_key(filled.key)} = {value:.4g} {filled.bound_text}{now}")
         times = f"{self.persistence} evaluations in a row" if self.persistence > 1 else "1 evaluation"
         return f"{', '.join(said)}, at {times}"
+
+
+class _NotKnown(float):
+    """A nan, as a message says it."""
+
+    def __format__(self, form: str) -> str:
+        return "not known"
 
 
 def _named(message: str) -> Iterator[str]:

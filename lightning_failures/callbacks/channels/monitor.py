@@ -170,15 +170,10 @@ class ChannelAttributionMonitor(Monitor):
 
     # -- an examination
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _finish(self, trainer: Trainer) -> None:
         """Agree on the baseline, compute and log."""
-        self._agree(trainer, pl_module)
-        super().on_validation_epoch_end(trainer, pl_module)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Agree on the baseline, compute and log."""
-        self._agree(trainer, pl_module)
-        super().on_test_epoch_end(trainer, pl_module)
+        self._agree(trainer, trainer.lightning_module)
+        super()._finish(trainer)
 
     def _agree(self, trainer: Trainer, module: LightningModule) -> None:
         """One baseline for all ranks: the mean over the reference images of all."""
@@ -226,6 +221,7 @@ class ChannelAttributionMonitor(Monitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Examine between evaluations, at the cadence of steps."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         step = trainer.global_step
         if self.ranks.retired or self.every_n_steps is None or step % self.every_n_steps or step == self._last_step:
             return

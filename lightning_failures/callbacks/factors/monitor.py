@@ -57,6 +57,7 @@ class FactorErrorMonitor(Monitor):
     watches = "errors by factor"
     terms = TERMS
     rules = RULES
+    held_out = ("*",)
 
     def __init__(
         self,

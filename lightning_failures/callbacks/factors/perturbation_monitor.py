@@ -45,6 +45,7 @@ class PerturbationMonitor(Monitor):
     noun = "factors"
     watches = "errors on changed images"
     terms = PERTURBED
+    held_out = ("*",)
 
     def __init__(
         self,

@@ -86,6 +86,10 @@ class SimplicityBiasMonitor(Monitor):
     watches = "what decides the predictions"
     terms = TERMS
     rules = RULES
+    held_out = (
+        *("reference_accuracy", "difference", "low", "high", "p_value"),  # of two models that both saw these images
+        *("changed_accuracy/*", "lost/*", "lost_low/*", "lost_high/*"),
+    )
 
     def __init__(
         self,
@@ -136,6 +140,7 @@ class SimplicityBiasMonitor(Monitor):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to the first training batch, where no sanity check has shown the module yet."""
+        super().on_train_start(trainer, pl_module)
         if not self.idle and not self.probe.discovered:
             with self.guard():
                 self.probe.attach(pl_module, self)
@@ -150,6 +155,7 @@ class SimplicityBiasMonitor(Monitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the batch, until the simple models are fixed."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.idle or self.models is not None:
             return
         with self.guard():
