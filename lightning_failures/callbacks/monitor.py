@@ -23,6 +23,7 @@ from lightning_failures.observe.probe import Probe
 from lightning_failures.records.keys import escape, match_key
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.term import Term, find_term
+from lightning_failures.reporting.loggers import log_scalars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -427,8 +428,8 @@ class Monitor(Callback, TheirCallback):
         """
         logged = {self.key(statistic): value.float() for statistic, value in values.items()}
         if now:
-            for logger in evaluation.trainer.loggers:
-                logger.log_metrics({key: float(value) for key, value in logged.items()}, step=evaluation.step)
+            plain = {key: float(value) for key, value in logged.items()}
+            log_scalars(evaluation.trainer.loggers, plain, evaluation.step)
             return
         evaluation.module.log_dict(
             logged,

@@ -42,7 +42,8 @@ class Gate:
     def judge(self, trainer: Trainer) -> tuple[Verdict, dict[str, float]]:
         """The verdict on the present weights, and the required values; every process must call it."""
         self.look(trainer)
-        values = self._freshness.values(trainer)
+        asked = [*(key for constraint in self.constraints for key in constraint.keys("")), *self.required]
+        values = self._freshness.values(trainer, asked)
         for key, value in (("epoch", trainer.current_epoch), ("step", trainer.global_step)):
             values[key] = float(value)
         fresh = self._freshness.fresh(trainer, values) | {"epoch", "step"}
