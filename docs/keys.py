@@ -15,6 +15,11 @@ Each key that a monitor logs, as its column declares it; `python docs/keys.py` w
 one name: a factor, a layer, a band, a cue. A monitor with a name of its own (`name="scanners"`) logs under
 `failures/scanners/` what stands here under its noun. A headline is one of the few figures that a run is told by. The
 glossary of the report is made from the same declarations.
+
+A run that validates nothing is watched on the last batches of each training epoch, as the verdict and the record say.
+What needs images that the model was not trained on is not told there: all of `failures/factors/`; accuracies of the
+network and of its layers under `failures/collapse/`, the comparison with the linear reference and the accuracies on
+changed images under `failures/simplicity/` are nan. `model_accuracy` and `reach/*` are then of training images.
 """
 
 

@@ -34,7 +34,7 @@ def values(share, change=2.0, bands=16.0):
 def diagnosed(*evaluations):
     diagnosis = FailureDiagnosis(rule())
     for epoch, logged in enumerate(evaluations):
-        diagnosis.evaluate(Evaluation(epoch, 10 * epoch, logged))
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, logged))
     return diagnosis.history
 
 
@@ -88,7 +88,7 @@ def trained(channels, carriers):
     train, valid = (TensorDataset(images[part], labels[part]) for part in (slice(256), slice(256, None)))
     L.seed_everything(0, verbose=False)
     watch = ChannelAttributionMonitor(budget=100.0, on_error="raise")
-    diagnosis = FailureDiagnosis(rule(), announce="nothing")
+    diagnosis = FailureDiagnosis([{"name": "single_band_reliance", "warmup_steps": 0}], announce="nothing")
     run = trainer([watch, diagnosis], epochs=6)
     run.fit(Spectra(channels), DataLoader(train, batch_size=32, shuffle=True), DataLoader(valid, batch_size=128))
     return diagnosis.history, watch.course.profiles[-1]

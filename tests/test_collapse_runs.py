@@ -147,7 +147,7 @@ def test_a_healthy_supervised_run_is_silent_though_neural_collapse_sets_in(digit
 
 
 def test_a_supervised_run_whose_units_die_is_found_by_its_features_and_by_its_classes(digits):
-    history, values = supervised(digits, rate=0.3, epochs=5)
+    history, values = supervised(digits, rate=0.3, epochs=7)
     assert values["accuracy"] < 0.2
     assert {finding.kind for finding in history} == {"representation_collapse", "class_collapse"}
     assert values["dormant_share/penultimate"] > 0.9

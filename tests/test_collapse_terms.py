@@ -1,6 +1,7 @@
 """Every key that the collapse monitor can log has one term, and every term is of a key that some option logs."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -29,10 +30,17 @@ class EveryValue(CSVLogger):
         self.values |= {key.removeprefix(KEY): float(value) for key, value in own.items()}
 
 
+class NothingValidated(Classifier):
+    def validation_step(self, batch, _):
+        pass
+
+
 def logged(path, monitor, module=None, **options):
     """What a run logs under the monitor's keys, and why some of it is nan."""
     logger = EveryValue(path)
-    fit([monitor], module, logger=logger, log_every_n_steps=1, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "lightning-failures: nothing is evaluated")
+        fit([monitor], module, logger=logger, log_every_n_steps=1, **options)
     return logger.values, monitor.undefined
 
 
@@ -44,6 +52,7 @@ def runs(tmp_path_factory):
     return {
         "as it comes": logged(path, CollapseMonitor(on_error="raise")),
         "all options": logged(path, named),
+        "nothing validated": logged(path, CollapseMonitor(on_error="raise"), NothingValidated()),
         "two views": logged(path, CollapseMonitor(["encoder", "projector"], **every), TwoViews(), data=unlabelled()),
         "segmentation": logged(path, CollapseMonitor(["body", "penultimate"], **every), Segmenter(), data=scenes()),
     }

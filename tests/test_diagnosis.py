@@ -156,7 +156,7 @@ def test_a_standard_rule_and_a_gate_see_a_factor_whatever_its_name_holds(name):
     values |= {f"failures/factors/{statistic}/{escape(name)}": 3.0 for statistic in others}
     callback = FailureDiagnosis()
     for epoch in range(6):
-        callback.evaluate(Evaluation(epoch, epoch, values))
+        callback.evaluate(Evaluation(epoch, 100 * epoch, values))
     (finding,) = callback.findings
     assert (finding.kind, finding.subject) == ("factor_failure", name)
     assert finding.message.startswith(f"Images with {name} are misclassified 3.00 times")

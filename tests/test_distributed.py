@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures import CollapseMonitor, FactorErrorMonitor, FailureDiagnosis, SimplicityBiasMonitor
+from lightning_failures import (
+    CollapseMonitor,
+    FactorErrorMonitor,
+    FailureDiagnosis,
+    SimplicityBiasMonitor,
+    failure_monitors,
+)
 from tests.runs import Classifier, dataset, table
 
 pytestmark = pytest.mark.slow
@@ -94,3 +100,35 @@ def test_a_monitor_that_fails_on_one_rank_steps_aside_on_all_and_training_goes_o
     assert run.callback_metrics["failures/collapse/images/net.0"] == 37
     assert run.callback_metrics["failures/collapse/kept/net.0"] > 0
     assert run.callback_metrics["failures/collapse/probe_accuracy/net.0"] > 0
+
+
+class Validates(Classifier):
+    """A validation step that does nothing."""
+
+    def validation_step(self, batch, _):
+        pass
+
+
+class Kept(L.Callback):
+    """Brings back what the first process logged."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_fit_end(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            (diagnosis,) = (each for each in trainer.callbacks if isinstance(each, FailureDiagnosis))
+            torch.save((diagnosis.record.no_validation, diagnosis.record.last_values()), self.path)
+
+
+@pytest.mark.parametrize("sanity", [0, 2])
+def test_two_processes_that_validate_nothing_agree_and_are_watched_on_training_batches(tmp_path, sanity):
+    callbacks = failure_monitors(budget=1e9, on_error="raise")
+    run = trainer(2, [*callbacks, Kept(tmp_path / "kept.pt")], max_epochs=3, num_sanity_val_steps=sanity)
+    run.fit(Validates(), DataLoader(dataset(49), batch_size=4, shuffle=True), DataLoader(dataset(9), batch_size=4))
+    why, values = torch.load(tmp_path / "kept.pt")
+    assert why == "validation_step runs no layer that is watched and returns nothing"
+    assert values["failures/collapse/images/penultimate"] == 10  # of 7 batches on each rank the last two: 4 + 1
+    assert values["failures/simplicity/images"] == 10
+    assert values["failures/collapse/training_loss"] > 0
+    assert values["failures/channels/largest_change"] == values["failures/channels/largest_change"]

@@ -2,10 +2,8 @@
 
 import copy
 
-import lightning as L
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import (
@@ -161,23 +159,6 @@ def test_a_task_that_nothing_tells_is_not_judged_by_classes_and_that_is_said(cap
     assert monitors[1].not_watched == {"what decides the predictions": why}
     (said,) = [record.message for record in caplog.records if "it does not watch" in record.message]
     assert said.startswith("lightning-failures watches collapse of features and predictions; it does not watch ")
-
-
-def test_a_run_without_validation_is_told_once_that_nothing_is_monitored():
-    class OnlyTraining(L.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.net = Classifier().net
-
-        def training_step(self, batch, _):
-            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    with pytest.warns(FailuresWarning, match="this run has no validation, so nothing is monitored") as caught:
-        fit(failure_monitors(), OnlyTraining(), data=loaders()[:1])
-    assert len([warning for warning in caught if warning.category is FailuresWarning]) == 1
 
 
 def test_a_table_of_another_length_than_the_dataset_is_refused():

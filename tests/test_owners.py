@@ -228,7 +228,7 @@ def test_a_rule_reads_the_keys_of_a_monitor_whatever_its_name_holds(name):
     monitor = FactorErrorMonitor(scanners(), name=name)
     diagnosis = diagnosed(["factor_failure"], monitor)
     for epoch in range(5):
-        diagnosis.evaluate(Evaluation(epoch, epoch, bad(monitor.key("error/all").removesuffix("error/all"))))
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, bad(monitor.key("error/all").removesuffix("error/all"))))
     (finding,) = diagnosis.history
     assert (finding.rule, finding.subject) == (f"factor_failure ({name})", "old")
     assert finding.message.endswith(f" Logged under failures/{name}/.")
@@ -239,7 +239,7 @@ def test_a_finding_of_a_named_monitor_says_its_keys_and_is_cleared_apart():
         ["factor_failure"], FactorErrorMonitor(table()), FactorErrorMonitor(scanners(), name="scanner")
     )
     for epoch in range(5):
-        diagnosis.evaluate(Evaluation(epoch, epoch, bad(SCANNER) | bad(FACTORS, odds=0.5)))
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, bad(SCANNER) | bad(FACTORS, odds=0.5)))
     (finding,) = diagnosis.history
     assert (finding.kind, finding.subject, finding.rule) == ("factor_failure", "old", "factor_failure (scanner)")
     assert finding.message == (
@@ -250,7 +250,7 @@ def test_a_finding_of_a_named_monitor_says_its_keys_and_is_cleared_apart():
         "failures/scanner/odds_low/old = 4 > 2, failures/scanner/p_value/old = 0.001 < 0.01, at 3 evaluations in a row"
     )
     for epoch in range(5, 8):
-        diagnosis.evaluate(Evaluation(epoch, epoch, bad(SCANNER, odds=1.0) | bad(FACTORS)))
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, bad(SCANNER, odds=1.0) | bad(FACTORS)))
     assert [(each.rule, each.standing) for each in diagnosis.history] == [
         ("factor_failure (scanner)", False),
         ("factor_failure", True),
@@ -271,7 +271,8 @@ def test_a_planted_bad_factor_of_a_named_monitor_is_found_in_a_run():
         FactorErrorMonitor(table(), on_error="raise"),
         FactorErrorMonitor(scanners(), name="scanner", on_error="raise"),
     )
-    diagnosis = FailureDiagnosis(["factor_failure"], announce="nothing", on_error="raise")
+    at_once = [{"name": "factor_failure", "warmup_steps": 0}]  # what fails does so before any step
+    diagnosis = FailureDiagnosis(at_once, announce="nothing", on_error="raise")
     fit([*pair, diagnosis], Fails(), epochs=5)
     assert [(each.kind, each.subject, each.rule) for each in diagnosis.findings] == [
         ("factor_failure", "old", "factor_failure (scanner)")

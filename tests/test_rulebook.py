@@ -6,7 +6,9 @@ from lightning_failures import FailureDiagnosis, Rule, read_rules, standard_rule
 from lightning_failures.errors import InputError, UnknownNameError
 
 STANDARD = {rule.name: rule for rule in standard_rules()}
-FIELDS = "kind, when, message, name, clear, evidence, advice, severity, warmup, persistence, source, action"
+FIELDS = (
+    "kind, when, message, name, clear, evidence, advice, severity, warmup, persistence, source, action, warmup_steps"
+)
 OWN = {"name": "slow", "kind": "own_rule", "when": "val_loss > 2", "message": "{subject}{val_loss:.1f}"}
 
 
@@ -115,6 +117,11 @@ STAR = "Put the star into a condition of when too, or leave it out: a star elsew
             "Write the first epoch that counts, such as 2.",
         ),
         (
+            "warmup_steps: 60.0",
+            "warmup_steps: a whole number is needed, not a number; given 60.0. "
+            "Write the first step that counts, such as 60.",
+        ),
+        (
             "persistence: 2.5",
             "persistence: a whole number is needed, not a number; given 2.5. Write how often, such as 3.",
         ),
@@ -204,6 +211,9 @@ def test_a_warm_up_below_zero_is_refused():
     with pytest.raises(InputError) as error:
         Rule(**OWN | {"warmup": -1})
     assert str(error.value) == "Rule(slow): a warm-up below 0; given -1. Count epochs from 0."
+    with pytest.raises(InputError) as error:
+        Rule(**OWN | {"warmup_steps": -60})
+    assert str(error.value) == "Rule(slow): a warm-up below 0; given -60 steps. Count steps from 0."
 
 
 def test_a_key_of_which_nothing_but_a_star_or_subject_is_left_has_a_name_in_the_message():

@@ -1,10 +1,11 @@
+import dataclasses
 import math
 
 import pytest
 
 from lightning_failures import FailureDiagnosis, Rule, standard_rules
 from lightning_failures.errors import InputError
-from lightning_failures.records import Evaluation
+from lightning_failures.records import STEPS_TO_LEARN, Evaluation
 
 RULE = Rule(
     kind="factor_failure",
@@ -33,6 +34,13 @@ def test_a_finding_needs_persistence_after_the_warmup():
     assert spans(run(RULE, 2.0, 2.0)) == []
     assert spans(run(RULE, 2.0, 2.0, 2.0)) == [("dark", 2, None)]
     assert spans(run(RULE, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0)) == []
+
+
+def test_a_warmup_is_over_when_its_epochs_and_its_steps_are_both_passed():
+    short = dataclasses.replace(RULE, warmup_steps=30)  # ten steps an epoch: epoch 3 is the first that counts
+    assert spans(run(short, *[2.0] * 4)) == []
+    assert spans(run(short, *[2.0] * 5)) == [("dark", 4, None)]
+    assert spans(run(dataclasses.replace(short, warmup=5), *[2.0] * 7)) == [("dark", 6, None)]
 
 
 def test_a_finding_carries_its_figures_and_words():
@@ -104,11 +112,31 @@ def test_every_standard_rule_says_where_its_thresholds_come_from_and_what_to_try
     assert rule.source
     assert rule.advice
     assert rule.warmup >= 1
+    assert rule.warmup_steps == (0 if rule.kind == "representation_collapse" else STEPS_TO_LEARN)
     assert rule.persistence >= 2
 
 
-def test_an_early_epoch_is_not_called_a_failure():
+def found_at(steps_an_epoch, epochs=20):
+    """Epoch at which the standard rules find what is there from the first evaluation on; None where they do not."""
     diagnosis = FailureDiagnosis()
-    for epoch in range(2):
-        diagnosis.evaluate(Evaluation(epoch, epoch, {"failures/simplicity/low": 0.5}))
-    assert diagnosis.history == []
+    for epoch in range(epochs):
+        now = Evaluation(epoch, steps_an_epoch * (epoch + 1), {"failures/simplicity/low": 0.5, **UNTAPPED})
+        diagnosis.evaluate(now)
+    return next((finding.epoch for finding in diagnosis.history), None)
+
+
+UNTAPPED = {
+    f"failures/simplicity/{name}": 0.5
+    for name in ("model_accuracy", "reference_accuracy", "difference", "high", "p_value", "images")
+}
+
+
+def test_an_early_epoch_is_not_called_a_failure():
+    assert found_at(1000, epochs=2) is None
+    assert found_at(1000) == 3
+
+
+def test_an_epoch_of_few_steps_is_still_an_early_one():
+    assert found_at(8) == 8  # steps 64 and 72: the first two evaluations past the steps of the warm-up
+    assert found_at(30) == 3  # an epoch of 20 steps and more has passed them by the third evaluation
+    assert found_at(20) == 3

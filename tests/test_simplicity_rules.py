@@ -19,7 +19,7 @@ def findings(course, **changes):
         values = {f"{KEY}{name}": value for name, value in (SCALARS | changes).items()}
         values |= {f"{KEY}{name}/total_absorbance": value for name, value in CUE.items()}
         values[f"{KEY}reliance/total_absorbance"] = reliance
-        diagnosis.evaluate(Evaluation(epoch, 10 * epoch, values))
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
     return [(found.kind, found.subject, found.epoch, found.cleared) for found in diagnosis.history]
 
 

@@ -82,6 +82,6 @@ def test_the_finding_comes_after_two_evaluations_and_goes_when_the_factor_has_ca
         values = evaluate(tracker, wrong_at(carrying, other, 0), epoch)
         values |= {"error_ratio/rare": torch.tensor(1.0), "error_ratio/even": torch.tensor(1.0)}
         logged = {f"failures/factors/{key}": float(value) for key, value in values.items()}
-        diagnosis.evaluate(Evaluation(epoch, epoch, logged))
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, logged))
     (finding,) = diagnosis.history
     assert (finding.kind, finding.subject, finding.epoch, finding.cleared) == ("factor_spillover", "rare", 3, 6)

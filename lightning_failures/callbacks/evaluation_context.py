@@ -28,6 +28,7 @@ class EvaluationContext:
         fitting: whether it belongs to a ``fit``, so that it counts in the course of the run.
         loader: the first evaluation loader; None where none is known.
         batches: how many batches of it are to come; infinite if unknown.
+        training: whether its batches are those of training, since nothing is validated.
     """
 
     trainer: Trainer
@@ -37,6 +38,7 @@ class EvaluationContext:
     fitting: bool
     loader: Any = None
     batches: float = 0.0
+    training: bool = False
 
     @classmethod
     def of(cls, trainer: Trainer, module: LightningModule) -> "EvaluationContext":
@@ -53,6 +55,18 @@ class EvaluationContext:
             loaders[0] if isinstance(loaders, list | tuple) and loaders else loaders,
             (batches[0] if batches else 0.0) if isinstance(batches, list) else batches,
         )
+
+    @classmethod
+    def of_training(cls, trainer: Trainer, module: LightningModule, batches: float) -> "EvaluationContext":
+        """One over training batches.
+
+        Args:
+            trainer: runs it.
+            module: is evaluated.
+            batches: how many are to come.
+        """
+        epoch, step, loader = trainer.current_epoch, trainer.global_step, trainer.train_dataloader
+        return cls(trainer, module, epoch, step, True, loader, batches, training=True)
 
     @property
     def device(self) -> torch.device:

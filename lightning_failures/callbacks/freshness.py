@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-__all__ = ["Freshness"]
+__all__ = ["FIRST_LOADER", "Freshness"]
+
+#: What Lightning puts behind the keys that a step logs of the first of several loaders, the one that monitors watch.
+FIRST_LOADER = "/dataloader_idx_0"
 
 
 class Freshness:
@@ -15,6 +18,9 @@ class Freshness:
     global step of the first :meth:`look` that finds it, whether validation or training logged it, and stale from then
     on; :meth:`look` must therefore run at every evaluation. What training logs on step is that of the last batch. Its
     mean over an epoch is known only when the validation at the epoch's end is over, and counts at the next evaluation.
+
+    With several validation loaders, Lightning logs what a step logs as ``val_loss/dataloader_idx_0``. What is of the
+    first loader also stands under its plain name, so that a rule or a constraint need not know how many there are.
     """
 
     def __init__(self) -> None:
@@ -27,15 +33,27 @@ class Freshness:
             if key not in self._seen or not _same(value, self._seen[key][0]):
                 self._seen[key] = (value, trainer.global_step)
 
-    def values(self, trainer: Trainer) -> dict[str, float]:
-        """All scalars, stale ones included."""
+    def values(self, trainer: Trainer, asked: Iterable[str] = ()) -> dict[str, float]:
+        """All scalars, stale ones included.
+
+        Args:
+            trainer: whose values they are.
+            asked: keys that are there under the first loader's name too, where they have that and there is one loader.
+        """
         scalars = ((key, value) for key, value in trainer.callback_metrics.items() if _is_scalar(value))
-        return {key: float(value) for key, value in scalars}
+        values = {key: float(value) for key, value in scalars}
+        plain = {key.removesuffix(FIRST_LOADER): value for key, value in values.items() if key.endswith(FIRST_LOADER)}
+        suffixed = {key: key.removesuffix(FIRST_LOADER) for key in asked if key.endswith(FIRST_LOADER)}
+        return plain | {key: values[name] for key, name in suffixed.items() if name in values} | values
 
     def fresh(self, trainer: Trainer, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose value belongs to the present step."""
-        step = trainer.global_step
-        return {key for key in keys if key in self._seen and self._seen[key][1] == step}
+        return {key for key in keys if self._step_of(key) == trainer.global_step}
+
+    def _step_of(self, key: str) -> int | None:
+        """The step at which the value was found, under this name or that of another number of loaders."""
+        names = (key, key + FIRST_LOADER, key.removesuffix(FIRST_LOADER))
+        return next((self._seen[name][1] for name in names if name in self._seen), None)
 
     def fresh_values(self, trainer: Trainer) -> dict[str, float]:
         """The scalars that belong to the present step."""

@@ -1,11 +1,13 @@
 """The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
@@ -14,14 +16,16 @@ from lightning_failures.callbacks.evaluated_weights import evaluated_weights
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.ranks import Agreement
-from lightning_failures.errors import InputError
+from lightning_failures.callbacks.training_evaluation import HELD_OUT, TrainingEvaluation
+from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
 from lightning_failures.observe.task import CLASSIFIES, Kind
-from lightning_failures.records.keys import escape
+from lightning_failures.records.keys import escape, match_key
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.term import Term, find_term
+from lightning_failures.reporting.loggers import log_scalars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +49,9 @@ class MonitorOptions(TypedDict, total=False):
 
 class Monitor(Callback, TheirCallback):
     """Watches the first evaluation loader of ``fit``, ``validate`` and ``test`` and logs under ``failures/<name>/``.
+
+    A ``fit`` that validates nothing is watched on the last batches of each training epoch, see
+    :class:`.TrainingEvaluation`; what needs images that the model was not trained on, :attr:`held_out`, is nan there.
 
     A subclass declares its :attr:`terms` and :attr:`rules`. It says which metrics it holds (:meth:`describe`,
     :meth:`build`), feeds them (:meth:`update`) and computes a flat dict of scalars (:meth:`compute`). Work of a rank's
@@ -79,6 +86,9 @@ class Monitor(Callback, TheirCallback):
     #: What each logged figure means; keys are those of :meth:`compute`.
     terms: ClassVar[tuple[Term, ...]] = ()
 
+    #: Keys of the figures, with a star, that training images cannot tell; ``"*"``: none of them can be told there.
+    held_out: ClassVar[tuple[str, ...]] = ()
+
     #: What counts as a failure; keys begin with ``failures/<noun>/``.
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -110,6 +120,7 @@ class Monitor(Callback, TheirCallback):
         self.pictures = Pictures()
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
+        self.training = TrainingEvaluation()
         self._evaluation: EvaluationContext | None = None
         self._learning = object()  # listens to the first training batch
         self._concluded = False
@@ -127,8 +138,13 @@ class Monitor(Callback, TheirCallback):
     @property
     def not_watched(self) -> dict[str, str]:
         """What of :attr:`watches` could not be watched so far, and why; empty where all of it is."""
-        why = self.failure or self.unserved or self.refusal
+        why = self.failure or (HELD_OUT if self._needs_validation else self.unserved or self.refusal)
         return {} if why is None else {self._named(self.watches): why}
+
+    @property
+    def _needs_validation(self) -> bool:
+        """Whether nothing is watched, since nothing is validated."""
+        return self.training.why is not None and "*" in self.held_out
 
     @property
     def refusal(self) -> str | None:
@@ -207,6 +223,12 @@ class Monitor(Callback, TheirCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run."""
         self.pictures.restart()
+        self.training = TrainingEvaluation()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find out whether anything is validated, and say so where nothing is."""
+        if self.training.begin(trainer):
+            self._say_no_validation(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw of the last evaluation what there was no time for before."""
@@ -215,11 +237,17 @@ class Monitor(Callback, TheirCallback):
                 self.pictures.finish(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Say what made monitors step aside since the batch before; listen, where no evaluation showed the task."""
+        """Say what made monitors step aside since the batch before; listen where training batches are looked at."""
         self._warn(trainer)
+        if self.training.step(trainer, batch_idx) and not self._needs_validation:
+            self._begin(EvaluationContext.of_training(trainer, pl_module, self.training.batches))
         if self._listens:
             with self.guard():
                 self.probe.attach(pl_module, self._learning)
+                self.probe.new_batch()
+        if self.training.taking and self._evaluation is not None and not self.idle:
+            with self.guard():
+                self.probe.attach(pl_module, self)
                 self.probe.new_batch()
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -231,13 +259,29 @@ class Monitor(Callback, TheirCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Learn from the first training batch what the module is trained for, where that is not known yet."""
+        """Learn from the first batch what the module is trained for; update, where training batches are watched."""
+        self._learn(trainer, pl_module, outputs, batch)
+        if self.training.taking:
+            self._see(trainer, pl_module, outputs, batch, batch_idx, 0)
+            self.probe.detach(self)
+        self.probe.detach(self._learning)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log, where training batches are watched."""
+        if self._on_training(trainer):
+            self.training.taking = False
+            if self._evaluation is not None:
+                self._evaluation = replace(self._evaluation, step=trainer.global_step)
+            self._finish(trainer)
+            self._stop_listening()
+
+    def _learn(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
+        """Look at the first training batch, where it still has to show what the module is trained for."""
         if self._listens:
             with self.guard():
-                self.probe.observe(pl_module, outputs, batch)
+                self.probe.observe(module, outputs, batch)
                 self._tell(trainer)
             self.probe.learned = True
-        self.probe.detach(self._learning)
 
     @property
     def _listens(self) -> bool:
@@ -259,7 +303,8 @@ class Monitor(Callback, TheirCallback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
-        self._start(trainer, pl_module)
+        if not self._on_training(trainer):
+            self._start(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
@@ -269,7 +314,8 @@ class Monitor(Callback, TheirCallback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Forget the calls of the last step."""
-        self.probe.new_batch()
+        if not self._on_training(trainer):
+            self.probe.new_batch()
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -287,7 +333,8 @@ class Monitor(Callback, TheirCallback):
         dataloader_idx: int = 0,
     ) -> None:
         """Observe the batch and update."""
-        self._see(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        if not self._on_training(trainer):
+            self._see(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
 
     def on_test_batch_end(
         self,
@@ -303,16 +350,23 @@ class Monitor(Callback, TheirCallback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log."""
-        self._finish(trainer)
+        if not self._on_training(trainer):
+            self._finish(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log."""
         self._finish(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the hooks off, and say what made monitors step aside."""
+        """Take the hooks off, and say what made monitors step aside, or that the step does nothing."""
+        if self._on_training(trainer):
+            return
         self._stop_listening()
         self._warn(trainer)
+        if trainer.state.fn == "fit" and self.training.listens and not self.ranks.retired:
+            silent = self.ranks.first(self.training.silent)
+            if not self.ranks.retired and self.training.hear(silent):
+                self._say_no_validation(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the hooks off, and say what made monitors step aside."""
@@ -333,6 +387,20 @@ class Monitor(Callback, TheirCallback):
         if self.guard.cause is not None:
             warn_of(monitor.guard for monitor in monitors_of(trainer))
 
+    def _on_training(self, trainer: Trainer) -> bool:
+        """Whether training batches are watched in place of those of validation."""
+        return self.training.why is not None and trainer.state.fn == "fit"
+
+    def _say_no_validation(self, trainer: Trainer) -> None:
+        """Say once for all monitors of the run what is watched though nothing is evaluated."""
+        if monitors_of(trainer)[0] is self:
+            rank_zero_warn(
+                f"lightning-failures: nothing is evaluated, since {self.training.why}: collapse and what decides the "
+                "predictions are watched on training batches, errors and whatever needs other images are not.\n"
+                "Give the Trainer a validation loader, and the module a validation_step that runs the network.",
+                category=FailuresWarning,
+            )
+
     # -- one evaluation
 
     def _stop_listening(self) -> None:
@@ -341,15 +409,22 @@ class Monitor(Callback, TheirCallback):
         self._evaluation = None
 
     def _start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._begin(EvaluationContext.of(trainer, module))
         if self.ranks.retired:
             return
         with self.guard():
-            self._evaluation, self._concluded = EvaluationContext.of(trainer, module), False
-            if not trainer.sanity_checking:
-                self.values, self.undefined = {}, {}
-                self.begin(self._evaluation)
             if not self.idle:  # the sanity check's first batch shows where everything is, before any training step
                 self.probe.attach(module, self)
+
+    def _begin(self, evaluation: EvaluationContext) -> None:
+        """Begin an evaluation, or the sanity check."""
+        if self.ranks.retired:
+            return
+        with self.guard():
+            self._evaluation, self._concluded = evaluation, False
+            if not evaluation.trainer.sanity_checking:
+                self.values, self.undefined = {}, {}
+                self.begin(evaluation)
 
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
@@ -357,6 +432,10 @@ class Monitor(Callback, TheirCallback):
         evaluation = self._evaluation
         if self.idle or dataloader_idx != 0 or evaluation is None:
             return
+        if self.training.listens and evaluation.fitting:
+            self.training.note(not self.probe.heard and outputs is None)
+            if self.training.silent:
+                return
         with self.guard():
             seen = self.probe.observe(module, outputs, batch, final=not trainer.sanity_checking)
             self._tell(trainer)
@@ -391,10 +470,18 @@ class Monitor(Callback, TheirCallback):
             return
         with self.guard():
             self.build(description)
-            self.values = self.compute(evaluation)
+            self.values = self._told_by(evaluation, self.compute(evaluation))
             self.log_values(evaluation, self.values)
             if trainer.is_global_zero:
                 self.show(evaluation, self.values)
+
+    def _told_by(self, evaluation: EvaluationContext, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The values, without those that the images of the evaluation cannot tell."""
+        if not evaluation.training:
+            return values
+        withheld = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
+        self.undefined |= dict.fromkeys(withheld, HELD_OUT)
+        return values | {key: torch.full_like(values[key], torch.nan) for key in withheld}
 
     # -- what is logged
 
@@ -423,8 +510,8 @@ class Monitor(Callback, TheirCallback):
         """
         logged = {self.key(statistic): value.float() for statistic, value in values.items()}
         if now:
-            for logger in evaluation.trainer.loggers:
-                logger.log_metrics({key: float(value) for key, value in logged.items()}, step=evaluation.step)
+            plain = {key: float(value) for key, value in logged.items()}
+            log_scalars(evaluation.trainer.loggers, plain, evaluation.step)
             return
         evaluation.module.log_dict(
             logged,

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.errors import DiscoveryError, InputError
+from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import ReferenceBatch
 from lightning_failures.observe.rerun import check_rerun, rerun
@@ -17,6 +18,10 @@ from lightning_failures.observe.undisturbed import undisturbed
 __all__ = ["TOO_LONG", "ReferenceExamination"]
 
 TOO_LONG = "the time budget was spent"
+UNCHECKED = (
+    "no submodule takes the inputs and gives the logits, and without a validation there are no logits that a rerun of "
+    "the module's own forward could be held against"
+)
 
 
 class ReferenceExamination:
@@ -24,7 +29,9 @@ class ReferenceExamination:
 
     Whether an evaluation is examined is one decision of all ranks: every ``every_n_epochs``, and while the extra work
     has taken less than ``budget`` of the run's time. The module is run again as the step ran it, checked once against
-    the logits that the step gave.
+    the logits that the step gave. Where training batches stand in for validation, it is run in evaluation mode, and
+    only where a submodule took the inputs and gave the logits: dropout and the optimizer's step leave nothing to check
+    by.
 
     Args:
         where: the public name that was called, for errors.
@@ -98,7 +105,9 @@ class ReferenceExamination:
                 return
             inputs = self.batch.inputs.to(evaluation.device)
             again = rerun(evaluation.module, model, evaluation.precision)
-            if not self._checked:
+            if evaluation.training:
+                self.refusal = None if isinstance(model, Runnable) and model.known else UNCHECKED
+            elif not self._checked:
                 self._checked = True
                 try:
                     check_rerun(again, inputs, self.batch.logits.to(evaluation.device), evaluation.module, model)
@@ -110,7 +119,8 @@ class ReferenceExamination:
 
     def alone(self, evaluation: EvaluationContext) -> AbstractContextManager[None]:
         """What an examination runs in: nothing of the module is changed, and nobody else's hook is called."""
-        return undisturbed(evaluation.module, evaluation.device, mode="own", hooks="own")
+        mode: Literal["eval", "own"] = "eval" if evaluation.training else "own"
+        return undisturbed(evaluation.module, evaluation.device, mode=mode, hooks="own")
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

@@ -68,15 +68,21 @@ class Runnable(nn.Module):
 
     Args:
         module: the user's, or the submodule that the entry names.
-        entry: how it is called.
+        entry: how it is called; None: by its own ``forward``, with the inputs.
         view: how inputs are given to it.
         logits: from what it returned, without its batch's labels, to the logits of an observation.
     """
 
     def __init__(
-        self, module: nn.Module, entry: Entry, view: InputView, logits: Callable[[Tensor], Tensor] = lambda each: each
+        self,
+        module: nn.Module,
+        entry: Entry | None,
+        view: InputView,
+        logits: Callable[[Tensor], Tensor] = lambda each: each,
     ) -> None:
         super().__init__()
+        self.known = entry is not None  #: whether a step was seen that called it so
+        entry = entry or Entry()
         self.net = unwrapped(module.get_submodule(entry.name) if entry.name else module)
         self.entry, self.view, self.logits = entry, view, logits
         self.shift = 0  #: of the arguments beside the inputs

@@ -134,6 +134,18 @@ class Probe:
         """Whether a batch has shown where logits and features are."""
         return bool(self.found)
 
+    @property
+    def heard(self) -> bool:
+        """Whether the last step called a layer that carries a hook, or none does that it could call."""
+        calls = self._recorder.calls if self._recorder is not None else []
+        return self._seen is not None or not self._modules or bool(calls)
+
+    @property
+    def heard(self) -> bool:
+        """Whether the last step called a layer that carries a hook, or none does that it could call."""
+        calls = [] if self._recorder is None else self._recorder.calls
+        return self._seen is not None or not self._modules or any(call.name in self._modules for call in calls)
+
     def new_batch(self) -> None:
         """Forget the calls of the last step, and listen to the losses of the next one until all is settled."""
         self._seen, self._feeds = None, None
@@ -516,8 +528,7 @@ class Probe:
             module: the user's LightningModule.
         """
         task = self.task
-        entry, view = self.entry or Entry(), self._view or InputView()
-        return Runnable(module, entry, view, lambda scores: logits_of_scores(scores, task))
+        return Runnable(module, self.entry, self._view or InputView(), lambda scores: logits_of_scores(scores, task))
 
     def require_logits(self, seen: Observation, where: str) -> Tensor:
         """The logits of a batch, or the error that says what to name."""

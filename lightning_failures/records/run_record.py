@@ -51,6 +51,7 @@ class RunRecord:
         columns: the noun of each monitor, by the monitor's name, the second part of its keys; a record of an earlier
             version has none, and its monitors are called as their nouns.
         not_watched: what the monitors could not watch, and why; empty in a record of an earlier version.
+        no_validation: why the evaluations are of training batches; empty where they are of validation.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -68,6 +69,7 @@ class RunRecord:
     monitor_seconds: float | None = None
     columns: dict[str, str] = field(default_factory=dict)
     not_watched: dict[str, str] = field(default_factory=dict)
+    no_validation: str = ""
 
     @property
     def epochs(self) -> int:
@@ -178,6 +180,7 @@ class RunRecord:
             data.get("monitor_seconds"),
             dict(data.get("columns", {})),
             dict(data.get("not_watched", {})),
+            data.get("no_validation", ""),
         )
 
 

@@ -1,15 +1,18 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from weakref import WeakSet
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_failures.errors import InputError
+from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.strict_json import strict, to_text
 from lightning_failures.reporting import wandb
@@ -19,9 +22,20 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
     from matplotlib.figure import Figure
 
-__all__ = ["annotate_models", "log_alert", "log_figure", "log_summary", "log_table"]
+__all__ = ["annotate_models", "log_alert", "log_figure", "log_scalars", "log_summary", "log_table"]
 
 Rows = Sequence[Sequence[Evidence]]
+
+
+def log_scalars(loggers: Sequence[Logger], values: Mapping[str, float], step: int) -> None:
+    """Log scalars at once, where ``self.log`` of a module would wait for the end of its epoch.
+
+    Args:
+        loggers: those of the trainer.
+        values: by logged key.
+        step: the global step.
+    """
+    _give(loggers, lambda logger: logger.log_metrics(dict(values), step=step))
 
 
 @rank_zero_only
@@ -45,8 +59,8 @@ def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows:
         if len(row) != len(columns):
             given = f"{len(row)} values for {len(columns)} columns"
             raise InputError("log_table", f"a row of {key!r} does not fit", given, "Pass one value a column.")
-    for logger in loggers:
-        _sink(logger).table(key, list(columns), [[strict(value) for value in row] for row in rows], step)
+    plain = [[strict(value) for value in row] for row in rows]
+    _give(loggers, lambda logger: _sink(logger).table(key, list(columns), plain, step))
 
 
 @rank_zero_only
@@ -63,8 +77,7 @@ def log_figure(loggers: Sequence[Logger], key: str, figure: "Figure", step: int)
         from PIL import Image
 
         image = Image.open(BytesIO(to_png(figure, dpi=150))).convert("RGB")
-        for logger in loggers:
-            _sink(logger).image(key, image, step)
+        _give(loggers, lambda logger: _sink(logger).image(key, image, step))
     close(figure)
 
 
@@ -83,16 +96,13 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
     """
     if level not in wandb.LEVELS:
         raise InputError("log_alert", "unknown level", repr(level), f"Use one of {', '.join(wandb.LEVELS)}.")
-    for logger in loggers:
-        _sink(logger).alert(title, text, level)
+    _give(loggers, lambda logger: _sink(logger).alert(title, text, level))
 
 
 @rank_zero_only
 def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
     """Write values that describe the whole run where the logger keeps such: the summary of a W&B run."""
-    for logger in loggers:
-        if _kind(logger) == "WandbLogger":
-            wandb.log_summary(cast("WandbLogger", logger), values)
+    _give(_of_wandb(loggers), lambda logger: wandb.log_summary(cast("WandbLogger", logger), values))
 
 
 @rank_zero_only
@@ -104,9 +114,32 @@ def annotate_models(loggers: Sequence[Logger], key: str, values: Mapping[str, Ma
         key: name in the artifact's metadata.
         values: by name of the file; read when an artifact is logged, so it may grow.
     """
+    _give(_of_wandb(loggers), lambda logger: wandb.annotate_models(cast("WandbLogger", logger), key, values))
+
+
+#: Those that refused something, of which was warned.
+_refused: "WeakSet[Logger]" = WeakSet()
+
+
+def _give(loggers: Iterable[Logger], take: Callable[[Logger], object]) -> None:
+    """Give something to each logger; one that refuses it, and why, is named once, and the run goes on."""
     for logger in loggers:
-        if _kind(logger) == "WandbLogger":
-            wandb.annotate_models(cast("WandbLogger", logger), key, values)
+        try:
+            take(logger)
+        except Exception as error:  # a full disk, a server that does not answer, a version that has moved on
+            if logger not in _refused:
+                _refused.add(logger)
+                why = " ".join(f"{type(error).__name__}: {error}".split())
+                warnings.warn(
+                    f"lightning-failures: {type(logger).__name__} refused what a monitor gave it, training goes on: "
+                    f"{shorten(why, 120, placeholder=' …')}.\nMend the logger, or leave it out; this is said once.",
+                    FailuresWarning,
+                    stacklevel=3,
+                )
+
+
+def _of_wandb(loggers: Iterable[Logger]) -> list[Logger]:
+    return [logger for logger in loggers if _kind(logger) == "WandbLogger"]
 
 
 class _Sink(Protocol):

@@ -83,6 +83,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
                 "last": {key: float(value) for key, value in record.last_values().items()},
                 "undefined": record.undefined,
                 "not_watched": record.not_watched,
+                "no_validation": record.no_validation,
             }
             for record in records
         },

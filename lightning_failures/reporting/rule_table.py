@@ -36,7 +36,7 @@ def print_rules(rules: Iterable[Mapping[str, Any]], console: Console | None = No
         rows.add_row("raised", _all(rule["when"]))
         if rule["clear"]:
             rows.add_row("cleared", _all(rule["clear"]))
-        rows.add_row("counts", _counts(rule["persistence"], rule["warmup"]))
+        rows.add_row("counts", _counts(rule["persistence"], rule["warmup"], rule["warmup_steps"]))
         rows.add_row("source", Text(rule["source"] or "none given", style="" if rule["source"] else "dim"))
         out.print(Padding(rows, (0, 0, 1, 2)), width=width)
 
@@ -45,6 +45,7 @@ def _all(conditions: Iterable[str]) -> Text:
     return Text("\n").join(Text(condition) for condition in conditions)
 
 
-def _counts(persistence: int, warmup: int) -> str:
+def _counts(persistence: int, warmup: int, warmup_steps: int) -> str:
     times = "at every evaluation" if persistence == 1 else f"at {persistence} evaluations in a row"
-    return times if warmup == 0 else f"{times}, none before epoch {warmup}"
+    before = [f"{word} {first}" for word, first in (("epoch", warmup), ("step", warmup_steps)) if first]
+    return f"{times}, none before {' or '.join(before)}" if before else times

@@ -70,11 +70,13 @@ def accuracy_key(record: RunRecord) -> str | None:
 
 
 def headline(record: RunRecord, columns: Sequence[Column]) -> str:
-    """The run in one sentence: its accuracy, beside that of a reference where there is one."""
+    """The run in one sentence: its accuracy, beside that of a reference where there is one; on which images."""
     if not record.evaluations:
         return "Nothing was evaluated, so nothing can be said about this run."
     after = f"after {record.epochs} epoch{'s' * (record.epochs != 1)}"
     key = accuracy_key(record)
+    if record.no_validation:
+        return f"From training batches, since {record.no_validation}: evaluated {after}, which says no accuracy."
     if key is None:
         return f"Evaluated {after}; no accuracy was logged."
     sentence = f"Accuracy {record.last(key):.2f} {after}"

@@ -168,15 +168,10 @@ class ChannelAttributionMonitor(Monitor):
 
     # -- an examination
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _finish(self, trainer: Trainer) -> None:
         """Agree on the baseline, compute and log."""
-        self._agree(trainer, pl_module)
-        super().on_validation_epoch_end(trainer, pl_module)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Agree on the baseline, compute and log."""
-        self._agree(trainer, pl_module)
-        super().on_test_epoch_end(trainer, pl_module)
+        self._agree(trainer, trainer.lightning_module)
+        super()._finish(trainer)
 
     def _agree(self, trainer: Trainer, module: LightningModule) -> None:
         """One baseline for all ranks: the mean over the reference images of all."""

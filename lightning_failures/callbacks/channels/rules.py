@@ -1,7 +1,7 @@
 """What counts as a failure in the figures of channels; each threshold has its source or its measurement beside it."""
 
 from lightning_failures.records.kind import SINGLE_BAND_RELIANCE
-from lightning_failures.records.rule import Rule
+from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
 __all__ = ["RULES"]
 
@@ -33,6 +33,7 @@ RULES = (
         ),
         severity="warning",
         warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
             "measured on planted scenes in 16 bands (benchmarks/single_band.py), the largest share after the last "

@@ -69,6 +69,7 @@ class CollapseMonitor(Monitor):
     tasks = get_args(Kind)
     terms = TERMS
     rules = RULES
+    held_out = ("accuracy", "probe_accuracy/*")
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class CollapseMonitor(Monitor):
         self.untrained: WatchedLayers | None = WatchedLayers()  # None as soon as it is known, or cannot be any more
         self.window = TrainingWindow(every_n_steps)
         self.best, self.course = RunBest(), LayerCourse()
+        self._losses = torch.zeros(2)  # sum and number, of the training batches of an evaluation
 
     @property
     def information_lost(self) -> str | None:
@@ -127,8 +129,11 @@ class CollapseMonitor(Monitor):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the batch's features, and log them at the cadence."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        """Add the batch's features and its loss, and log the features at the cadence."""
+        self._learn(trainer, pl_module, outputs, batch)
+        if self.training.taking and not self.idle:
+            with self.guard():
+                self._add_loss(outputs, trainer.accumulate_grad_batches)
         if self._looks and self.probe.discovered:
             with self.guard():
                 seen = self.probe.observe_features(batch)
@@ -137,11 +142,19 @@ class CollapseMonitor(Monitor):
                     self.untrained.update(seen, rows)
                 if self.window.open and not seen.empty:
                     self.window.layers.update(seen, rows)
-        if self._looks:
+        if self._looks and not self.training.taking:
             self.probe.detach(self)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self._know_untrained(trainer, compare=False)
         if self.window.step():
             self._log_training(EvaluationContext.of(trainer, pl_module))
+
+    def _add_loss(self, outputs: Any, accumulated: int) -> None:
+        """Add what a training step gave as its loss, which Lightning divides by the batches that are accumulated."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            now = loss.detach().reshape(()).float() * accumulated
+            self._losses = self._losses.to(now.device) + torch.stack([now, torch.ones_like(now)])
 
     @property
     def _looks(self) -> bool:
@@ -177,6 +190,7 @@ class CollapseMonitor(Monitor):
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the sums."""
         self.parts.reset()
+        self._losses = torch.zeros(2, device=evaluation.device)
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Add the features and logits of one batch."""
@@ -198,6 +212,11 @@ class CollapseMonitor(Monitor):
         """Ranks by layer, those of the predictions, and what was kept of the run's best."""
         values = self.parts.compute(evaluation.module)
         self.undefined = dict(self.parts.undefined)
+        if evaluation.training:
+            losses: Tensor = evaluation.trainer.strategy.reduce(self._losses, reduce_op="sum")  # type: ignore[assignment]
+            values["training_loss"] = losses[0] / losses[1]
+            if not losses[1]:
+                self.undefined["training_loss"] = "the training step gave no loss of one number"
         return values | self._compare(values, remember=evaluation.fitting)
 
     def _compare(self, values: Mapping[str, Tensor], *, remember: bool) -> dict[str, Tensor]:

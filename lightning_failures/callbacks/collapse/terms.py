@@ -108,4 +108,13 @@ TERMS: tuple[Term, ...] = (
         direction="far below that of other factors: these images look alike to the network",
     ),
     *_declared(CrossLayerCKA.terms, ("cka/*",)),
+    Term(
+        "training_loss",
+        "Training loss",
+        "Mean of the losses that the training step gave for the batches of the evaluation; of a run alone that "
+        "validates nothing, whose evaluations are of training batches.",
+        "any number",
+        "lower is better on these batches, and says nothing of others",
+        when_nan="the training step gave no loss of one number",
+    ),
 )

@@ -65,6 +65,7 @@ class FactorErrorMonitor(Monitor):
     tasks = (*CLASSIFIES, "multilabel", "regression")
     terms = TERMS
     rules = RULES
+    held_out = ("*",)
 
     def __init__(
         self,

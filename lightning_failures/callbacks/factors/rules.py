@@ -1,7 +1,7 @@
 """What counts as a failure in the figures of factors; each threshold has its source or its measurement beside it."""
 
 from lightning_failures.records.kind import FACTOR_FAILURE, FACTOR_SPILLOVER
-from lightning_failures.records.rule import Rule
+from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
 __all__ = ["RULES"]
 
@@ -27,6 +27,7 @@ RULES = (
         advice="Look at these images; add more of them, augment for them, or report accuracy on them apart.",
         severity="warning",
         warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
             "the odds ratio, since the error ratio moves with accuracy; among 214 published ImageNet models above "
@@ -57,6 +58,7 @@ RULES = (
         advice="Keep an earlier checkpoint at hand; look at what changed: augmentation, sampling, learning rate.",
         severity="warning",
         warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
             "paired tests at 5%, Holm-adjusted over the factors, twice in a row; a ratio that rises while the "

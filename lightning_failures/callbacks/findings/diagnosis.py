@@ -1,7 +1,6 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
 import time
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from lightning_failures.callbacks.findings.validation_metric import ValidationMe
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.state_key import state_key
-from lightning_failures.errors import FailuresWarning, InputError
+from lightning_failures.errors import InputError
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
@@ -116,17 +115,9 @@ class FailureDiagnosis(Callback, TheirCallback):
                 self.rules = (*self.rules, *(rule for rule in copies if rule.name not in known))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; say so where nothing will ever be evaluated."""
+        """Start the clock."""
         self._began = time.perf_counter()
         self.announcer.pictures.restart()
-        monitors = monitors_of(trainer)
-        if monitors and not trainer.enable_validation and trainer.is_global_zero:
-            warnings.warn(
-                "lightning-failures: this run has no validation, so nothing is monitored. Give the Trainer a "
-                "validation loader and the module a validation_step.",
-                FailuresWarning,
-                stacklevel=2,
-            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is found in the progress bar too."""
@@ -138,8 +129,21 @@ class FailureDiagnosis(Callback, TheirCallback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what this evaluation logged."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
-            return
+        if not trainer.sanity_checking and trainer.state.fn == "fit" and not self._no_validation(trainer):
+            self._evaluated(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Apply the rules to what the monitors logged of training batches, where nothing is validated."""
+        self.record.no_validation = self._no_validation(trainer)
+        if self.record.no_validation:
+            self._evaluated(trainer)
+
+    def _no_validation(self, trainer: Trainer) -> str:
+        """Why the monitors watch training batches; empty where they do not."""
+        return next((monitor.training.why for monitor in monitors_of(trainer) if monitor.training.why), "")
+
+    def _evaluated(self, trainer: Trainer) -> None:
+        """Diagnose, and end the run where that is asked for."""
         hopeless = False
         if self.guard.failure is None:
             with self.guard():
@@ -216,7 +220,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.record.evaluations.append(evaluation)
         before = len(self.history)
         self.streaks.apply(self.rules, evaluation, self.history)
-        metric = self.metric or find_metric(self.record.last_values())
+        metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
         self.record.findings = [with_lead(finding, self.record, metric) for finding in self.history]
         return self.history[before:]
 

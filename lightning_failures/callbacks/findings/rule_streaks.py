@@ -47,7 +47,8 @@ class RuleStreaks:
         at = next((i for i, f in enumerate(history) if f.standing and (f.rule, f.subject) == said), None)
         counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
         name = f"{rule.name}:{subject}"
-        self.lengths[name] = self.lengths.get(name, 0) + 1 if counts and evaluation.epoch >= rule.warmup else 0
+        counts = counts and rule.counts(evaluation.epoch, evaluation.step)
+        self.lengths[name] = self.lengths.get(name, 0) + 1 if counts else 0
         if self.lengths[name] < rule.persistence:
             return
         if at is not None:

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCheckpoint
+from lightning_failures.callbacks.freshness import FIRST_LOADER
 from lightning_failures.callbacks.gate.constraints import read_constraints
 from lightning_failures.callbacks.gate.evasions import refuse_evasions
 from lightning_failures.callbacks.gate.gate import Gate
@@ -176,6 +177,13 @@ class GatedCheckpoint(ModelCheckpoint, TheirCheckpoint):
         self._ranks = {path: ours["ranks"][path] for path in self.best_k_models}
         if self.dirpath == state_dict.get("dirpath"):
             self._passed, self._stand_in, self._stand_in_rank = ours["passed"], ours["stand_in"], ours["stand_in_rank"]
+
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Lightning's own, and what is ranked by under the name that the gate found it by."""
+        candidates = super()._monitor_candidates(trainer)
+        wanted = [order.key for order in self.orders if order.key not in candidates]
+        names = [(key, name) for key in wanted for name in (key + FIRST_LOADER, key.removesuffix(FIRST_LOADER))]
+        return candidates | {key: candidates[name] for key, name in names if name in candidates}
 
     # -- the gate: every save but that of last.ckpt passes here
 

@@ -9,6 +9,7 @@ from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.gate.constraints import read_constraints
 from lightning_failures.callbacks.gate.gate import Gate
 from lightning_failures.callbacks.state_key import state_key
+from lightning_failures.callbacks.training_evaluation import why_no_validation
 from lightning_failures.errors import InputError
 from lightning_failures.reporting.console import print_notice
 
@@ -56,8 +57,15 @@ class GatedEarlyStopping(Callback, TheirCallback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count, and stop all processes."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
-            return
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._count(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count at the end of an epoch, where nothing is validated."""
+        if why_no_validation(trainer) is not None:
+            self._count(trainer)
+
+    def _count(self, trainer: Trainer) -> None:
         verdict, _ = self._gate.judge(trainer)
         self._gate.warn_of_unknown_keys(trainer, verdict)
         if verdict.epoch < self.warmup:

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.gate.constraints import Outcome, measure
 from lightning_failures.callbacks.gate.verdict import Verdict
+from lightning_failures.callbacks.training_evaluation import why_no_validation
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.records.condition import Condition
 from lightning_failures.records.keys import unknown_key
@@ -35,13 +36,14 @@ class Gate:
 
     def look(self, trainer: Trainer) -> None:
         """Note what is new; to be called wherever a verdict may be asked for."""
-        self._evaluated = self._evaluated or trainer.validating or not trainer.enable_validation
+        self._evaluated = self._evaluated or trainer.validating or why_no_validation(trainer) is not None
         self._freshness.look(trainer)
 
     def judge(self, trainer: Trainer) -> tuple[Verdict, dict[str, float]]:
         """The verdict on the present weights, and the required values; every process must call it."""
         self.look(trainer)
-        values = self._freshness.values(trainer)
+        asked = [*(key for constraint in self.constraints for key in constraint.keys("")), *self.required]
+        values = self._freshness.values(trainer, asked)
         for key, value in (("epoch", trainer.current_epoch), ("step", trainer.global_step)):
             values[key] = float(value)
         fresh = self._freshness.fresh(trainer, values) | {"epoch", "step"}

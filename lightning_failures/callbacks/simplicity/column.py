@@ -29,7 +29,8 @@ def _accuracy_caption(record: RunRecord) -> str:
         "difference, drawn around the network; clear of the dashed line, the difference is more than chance. "
     )
     compared *= f"failures/simplicity/{_REFERENCE}" in record.last_values()
-    return f"Validation accuracy. {compared}Numbered: where findings were first raised (hollow: cleared since)."
+    of = "Accuracy on training batches" if record.no_validation else "Validation accuracy"
+    return f"{of}. {compared}Numbered: where findings were first raised (hollow: cleared since)."
 
 
 def _interchange_label(record: RunRecord) -> str | None:

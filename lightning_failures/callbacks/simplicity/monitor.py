@@ -86,6 +86,10 @@ class SimplicityBiasMonitor(Monitor):
     watches = "what decides the predictions"
     terms = TERMS
     rules = RULES
+    held_out = (
+        *("reference_accuracy", "difference", "low", "high", "p_value"),  # of two models that both saw these images
+        *("changed_accuracy/*", "lost/*", "lost_low/*", "lost_high/*"),
+    )
 
     def __init__(
         self,

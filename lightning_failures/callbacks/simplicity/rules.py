@@ -1,7 +1,7 @@
 """What counts as a failure in the figures of simplicity; each threshold has its source or its measurement beside it."""
 
 from lightning_failures.records.kind import ONE_DIMENSIONAL_PREDICTIONS, SIMPLE_CUE_RELIANCE, UNTAPPED_INFORMATION
-from lightning_failures.records.rule import Rule
+from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
 __all__ = ["RULES"]
 
@@ -31,6 +31,7 @@ RULES = (
             "the learning rate and the length of training."
         ),
         warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source="measured on Indian Pines, resnet10t: raw inputs .2 to .4, standardised inputs under .05",
     ),
@@ -57,6 +58,7 @@ RULES = (
         ),
         advice="Remove that direction from the inputs (spectra: divide by the total absorbance) and train again.",
         warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source="measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05",
     ),
@@ -90,6 +92,7 @@ RULES = (
             "images in which it does not go with the label, and train again."
         ),
         warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
             "measured on planted scenes with three architectures past chance (benchmarks/planted_findings.py): by "
