@@ -450,7 +450,7 @@ class Monitor(Callback, TheirCallback):
                 return
             self.update(evaluation, seen, batch_idx)
             # Now, since callbacks may take averaged weights back before our turn at the end; processes end together
-            if evaluation.world_size == 1 and batch_idx + 1 == evaluation.batches:
+            if evaluation.world_size == 1 and not evaluation.training and batch_idx + 1 == evaluation.batches:
                 self._conclude(evaluation)
 
     def _conclude(self, evaluation: EvaluationContext) -> None:

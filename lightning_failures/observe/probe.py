@@ -137,12 +137,6 @@ class Probe:
     @property
     def heard(self) -> bool:
         """Whether the last step called a layer that carries a hook, or none does that it could call."""
-        calls = self._recorder.calls if self._recorder is not None else []
-        return self._seen is not None or not self._modules or bool(calls)
-
-    @property
-    def heard(self) -> bool:
-        """Whether the last step called a layer that carries a hook, or none does that it could call."""
         calls = [] if self._recorder is None else self._recorder.calls
         return self._seen is not None or not self._modules or any(call.name in self._modules for call in calls)
 

@@ -309,7 +309,8 @@ def _narrowest(step: StepTensors, modules: Mapping[str, nn.Module], feeds: Colle
         and call.output.ndim > 1
         and is_rows(call.output, step.images)
     }
-    return min(widths, key=widths.__getitem__, default=None)
+    narrowest: str | None = min(widths, key=widths.__getitem__, default=None)
+    return narrowest
 
 
 def _floats(step: StepTensors) -> list[Tensor]:

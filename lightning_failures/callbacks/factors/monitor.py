@@ -96,11 +96,12 @@ class FactorErrorMonitor(Monitor):
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
+        classes = self.probe.task.kind in ("multiclass", "binary")
+        logits = self.probe.require_logits(seen, "FactorErrorMonitor") if classes else None
         factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
-        if self.probe.task.kind not in ("multiclass", "binary"):
+        if logits is None:
             self._add_errors(seen, factors)
             return
-        logits = self.probe.require_logits(seen, "FactorErrorMonitor")
         targets = seen.require_targets("FactorErrorMonitor")
         known = targets >= 0
         ignored = self.probe.task.ignore_index not in (None, NO_LABEL)
