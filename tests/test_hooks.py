@@ -158,8 +158,7 @@ class Copying(L.Callback):
 
 
 @deprecated
-@pytest.mark.parametrize("place", [0, 9])
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize(("name", "place"), [*((name, 0) for name in COPIES), ("torch.save", 9)])
 def test_anybody_may_copy_the_network_in_a_run_that_is_watched(name: str, place: int) -> None:
     alone, (_, plain) = Copying(COPIES[name]), fit([])
     monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
