@@ -158,8 +158,7 @@ class Copying(L.Callback):
 
 
 @deprecated
-@pytest.mark.parametrize("place", [0, 9])
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize(("name", "place"), [*((name, 0) for name in COPIES), ("torch.save", 9)])
 def test_anybody_may_copy_the_network_in_a_run_that_is_watched(name: str, place: int) -> None:
     alone, (_, plain) = Copying(COPIES[name]), fit([])
     monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
@@ -170,6 +169,40 @@ def test_anybody_may_copy_the_network_in_a_run_that_is_watched(name: str, place:
     assert len(alone.networks) == 3 + 2 * 5  # a sanity check of two batches, two evaluations of four
     assert all(hooks_on(net) == 0 for net in alone.networks)
     assert own_tables(module)
+
+
+def exported(net: nn.Module) -> nn.Module:
+    return torch.export.export(net, (torch.rand(2, 6, 5, 5),)).module()
+
+
+def traced(net: nn.Module) -> nn.Module:
+    return torch.jit.trace(net, torch.rand(2, 6, 5, 5))
+
+
+class Exporting(L.Callback):
+    """Somebody's callback that exports the network as it is validated, and sees that it gives the same."""
+
+    def __init__(self, made: Callable[[nn.Module], nn.Module]) -> None:
+        self.made, self.same = made, 0
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            with torch.random.fork_rng():
+                self.same += torch.allclose(self.made(pl_module.net)(batch[0][:2]), pl_module.net(batch[0][:2]))
+
+
+@deprecated
+@pytest.mark.parametrize("made", [exported, traced])
+def test_anybody_may_export_the_network_in_a_run_that_is_watched(made: Callable[[nn.Module], nn.Module]) -> None:
+    alone, _ = fit(failure_monitors(factors=table(), budget=1e9, on_error="raise"))
+    other, monitors = Exporting(made), failure_monitors(factors=table(), budget=1e9, on_error="raise")
+    run, module = fit([other, *monitors])
+    assert other.same == 3
+    assert own_tables(module)
+    key = "failures/collapse/effective_rank/penultimate"
+    assert torch.equal(run.callback_metrics[key], alone.callback_metrics[key])
 
 
 class Calling(L.Callback):
