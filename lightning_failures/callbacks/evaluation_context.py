@@ -4,12 +4,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from lightning_failures.callbacks.training_loop import TrainingLoop
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.observation import Observation
 
@@ -30,7 +31,7 @@ class EvaluationContext:
         batches: how many batches of it are to come; infinite if unknown.
     """
 
-    trainer: Trainer
+    trainer: TrainingLoop
     module: LightningModule
     epoch: int
     step: int
@@ -39,7 +40,7 @@ class EvaluationContext:
     batches: float = 0.0
 
     @classmethod
-    def of(cls, trainer: Trainer, module: LightningModule) -> "EvaluationContext":
+    def of(cls, trainer: TrainingLoop, module: LightningModule) -> "EvaluationContext":
         """The evaluation that a trainer is at."""
         loaders, batches = trainer.val_dataloaders, trainer.num_val_batches
         if trainer.testing:
@@ -67,7 +68,7 @@ class EvaluationContext:
     @property
     def precision(self) -> Callable[[], AbstractContextManager[object]]:
         """Makes the context of mixed precision that the trainer's own steps run in."""
-        return self.trainer.precision_plugin.forward_context
+        return cast("Callable[[], AbstractContextManager[object]]", self.trainer.precision_plugin.forward_context)
 
     @cached_property
     def rows(self) -> DatasetRows:
