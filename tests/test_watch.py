@@ -415,6 +415,35 @@ def test_an_evaluation_without_a_batch_is_warned_of(loop, data, why):
         pass
 
 
+def test_a_loop_that_evaluates_nothing_is_told_so_at_its_end(loop):
+    model, watch = loop
+    for images, _ in watch.training(loaders()[0]):
+        model(images)
+    with pytest.warns(FailuresWarning, match=r"^Watch: no evaluation was told of, so nothing was looked for\.\n"):
+        watch.close()
+
+
+class Hears(CollapseMonitor):
+    """Notes the training batches that it is told of, and the ends of epochs."""
+
+    told: tuple[object, ...] = ()
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        self.told += (trainer.global_step, batch_idx, trainer.num_training_batches)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        super().on_train_epoch_end(trainer, pl_module)
+        self.told += (trainer.current_epoch,)
+
+
+def test_callbacks_hear_of_epochs_and_places_as_in_a_trainer():
+    fit(there := Hears(), num_sanity_val_steps=0)
+    train([mine := Hears()])
+    assert mine.told == there.told
+    assert len(mine.told) == 2 * (6 * 3 + 1)
+
+
 def on_a_process(rank, world, ddp=True):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(CHANNELS * 25, 8), nn.ReLU(), nn.Linear(8, 3))

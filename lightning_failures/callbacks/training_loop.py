@@ -12,6 +12,7 @@ class TrainingLoop(Protocol):
     """
 
     should_stop: bool
+    accumulate_grad_batches: int
 
     @property
     def current_epoch(self) -> int:
@@ -40,6 +41,26 @@ class TrainingLoop(Protocol):
     @property
     def enable_validation(self) -> bool:
         """Whether anything is evaluated while training."""
+
+    @property
+    def limit_val_batches(self) -> Any:
+        """How many of its batches are taken, or which share of them."""
+
+    @property
+    def lightning_module(self) -> Any:
+        """The module that is trained."""
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The loader of the training."""
+
+    @property
+    def num_training_batches(self) -> Any:
+        """How many batches it gives; infinite where that is not known."""
+
+    @property
+    def max_steps(self) -> int:
+        """After which the training ends; -1: none."""
 
     @property
     def val_dataloaders(self) -> Any:
@@ -75,7 +96,7 @@ class TrainingLoop(Protocol):
 
     @property
     def strategy(self) -> Any:
-        """Its ``reduce_boolean_decision`` decides for all processes."""
+        """Its ``reduce_boolean_decision`` decides for all processes, its ``reduce`` adds up over them."""
 
     @property
     def world_size(self) -> int:

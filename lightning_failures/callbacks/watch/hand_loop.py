@@ -1,5 +1,6 @@
 """A training loop that somebody wrote by hand, as callbacks see it: where it is, what was logged, and its model."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ class HandLoop:
 
     sanity_checking = False
     enable_validation = True
+    limit_val_batches = 1.0
+    accumulate_grad_batches = 1
+    max_steps = -1
     progress_bar_callback = None
 
     def __init__(
@@ -36,14 +40,17 @@ class HandLoop:
     ) -> None:
         self.callbacks, self.loggers = list(callbacks), list(loggers)
         self.precision_plugin = SimpleNamespace(forward_context=precision)
-        self.strategy = SimpleNamespace(reduce_boolean_decision=_decide)
+        self.strategy = SimpleNamespace(reduce_boolean_decision=_decide, reduce=_reduce)
         self.state = SimpleNamespace(fn="fit")
         self.should_stop = False
         self.current_epoch = 0
         self.global_step = 0
         self.evaluating = False
         self.validating = False
+        self.lightning_module: HeldModel | None = None
         self.callback_metrics: dict[str, Tensor] = {}
+        self.train_dataloader: Any = None
+        self.num_training_batches = math.inf
         self.val_dataloaders: Any = None
         self.num_val_batches: list[float] = [0.0]
         self._before: tuple[dict[str, Tensor], int, int] = {}, 0, 0
@@ -76,16 +83,16 @@ class HandLoop:
 
     # -- moves of the watch
 
+    def begin_epoch(self, loader: Any, epoch: int) -> None:
+        """A pass over a training loader begins."""
+        self.train_dataloader, self.num_training_batches, self.current_epoch = loader, _length(loader), epoch
+
     def begin(self, loader: Any, fn: Literal["fit", "test"], epoch: int, step: int) -> None:
         """An evaluation begins."""
         self._before = dict(self.callback_metrics), self.current_epoch, self.global_step
         self.current_epoch, self.global_step = epoch, step
         self.state.fn, self.evaluating, self.validating = fn, True, fn == "fit"
-        self.val_dataloaders = loader
-        try:
-            self.num_val_batches = [len(loader)]
-        except TypeError:  # a stream
-            self.num_val_batches = [float("inf")]
+        self.val_dataloaders, self.num_val_batches = loader, [_length(loader)]
 
     def end(self) -> None:
         """The evaluation is over."""
@@ -148,6 +155,22 @@ class HeldModel(nn.Module):
 
 def _is_distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _length(loader: Any) -> float:
+    try:
+        return len(loader)
+    except TypeError:  # a stream
+        return math.inf
+
+
+def _reduce(tensor: Tensor, reduce_op: Literal["sum", "mean"] = "mean") -> Tensor:
+    """The sum or the mean over all processes, as a strategy of Lightning's makes it."""
+    if not _is_distributed():
+        return tensor
+    total = tensor.clone()
+    torch.distributed.all_reduce(total)
+    return total if reduce_op == "sum" else total / torch.distributed.get_world_size()
 
 
 def _decide(decision: bool, all: bool = True) -> bool:  # the name of Lightning's argument

@@ -94,11 +94,12 @@ class Watch:
         convert = _as_it_is if strategy is None else strategy.precision.convert_input
         several = isinstance(loggers, list | tuple)
         self._loop = HandLoop(callbacks, loggers if several else [loggers], precision or own)
-        self._module = HeldModel(model, self._loop.log, convert)
+        self._module = self._loop.lightning_module = HeldModel(model, self._loop.log, convert)
         self._freshness = Freshness()
         self._gates: dict[tuple[str, ...], Gate] = {}
-        self._begun = self._training = self._closed = False
+        self._begun = self._training = self._evaluated = self._closed = False
         self._open: list[Any] = []  # the batch of the training step that runs
+        self._place = 0  # of that batch in its epoch
         self._batches = self._epochs = self._evaluations = 0
         self.values: dict[str, float] = {}  #: of the last evaluation, yours and the monitors', by their keys
         self.outputs: Any = None  #: what the present step gives, as a ``validation_step`` returns it
@@ -129,6 +130,13 @@ class Watch:
             raise InputError(f"{WHERE}.close", "an evaluation is running", "its `with` block is not left yet", fix)
         self._end_training_step()
         self._closed = True
+        if self._begun and not self._evaluated:
+            warnings.warn(
+                "Watch: no evaluation was told of, so nothing was looked for.\n"
+                "Evaluate inside `with watch.evaluation(loader) as batches:`.",
+                FailuresWarning,
+                stacklevel=2,
+            )
         if self._begun:
             for hook in ("on_train_end", "on_fit_end"):
                 self._call(hook)
@@ -176,15 +184,16 @@ class Watch:
             self._training = True
             self._call("on_train_start")
         self._loop.validating, self.outputs = False, None
-        self._call("on_train_batch_start", batch, self._batches)
+        self._call("on_train_batch_start", batch, self._place)
         self._open = [batch]
 
     def _end_training_step(self) -> None:
         if self._open:
             batch, self._open = self._open.pop(), []
             self._batches += 1
+            self._place += 1
             self._loop.global_step += 1
-            self._call("on_train_batch_end", self.outputs, batch, self._batches - 1)
+            self._call("on_train_batch_end", self.outputs, batch, self._place - 1)
 
     # -- evaluations
 
@@ -251,6 +260,7 @@ class Watch:
             raise
         self._freshness.look(self._typed)
         self.values = self._freshness.fresh_values(self._typed)
+        self._evaluated = True
         self._evaluations += evaluation.stage == "fit"
         self._loop.end()
         if not evaluation.steps and self._loop.world_size == 1:
@@ -389,8 +399,9 @@ class _TrainingBatches:
         watch._require_training(f"{WHERE}.training")
         watch._end_training_step()
         watch._begin()
-        watch._loop.current_epoch = watch._epochs
+        watch._loop.begin_epoch(self.loader, watch._epochs)
         watch._epochs += 1
+        watch._place = 0
         try:
             for batch in self.loader:
                 moved = watch._moved(batch)
@@ -398,6 +409,7 @@ class _TrainingBatches:
                 watch._begin_training_step(moved)
                 yield moved
                 watch._end_training_step()
+            watch._call("on_train_epoch_end")
         except BaseException:  # also where the loop is left
             watch._abandon()
             raise
