@@ -1,8 +1,11 @@
 """Monitors in loops of one's own: the same figures as in a Trainer, nothing left behind, and misuse that is said."""
 
+import ast
+import inspect
 import json
 import math
 from contextlib import nullcontext
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -421,6 +424,28 @@ def test_a_loop_that_evaluates_nothing_is_told_so_at_its_end(loop):
         model(images)
     with pytest.warns(FailuresWarning, match=r"^Watch: no evaluation was told of, so nothing was looked for\.\n"):
         watch.close()
+
+
+def asked_of(name):
+    """Attributes that the package's callbacks read of whatever is called so, by file."""
+    found = set()
+    for file in Path(inspect.getfile(Watch)).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] == name:
+                found.add((file.name, node.attr))
+    others = ("checkpoint.py", "hugging_face.py")  # a callback that a watch refuses; another package's Trainer
+    return {(file, attribute) for file, attribute in found if file not in others}
+
+
+def test_what_callbacks_ask_of_a_trainer_and_its_module_is_answered(loop):
+    model, watch = loop
+    one_evaluation(model, watch)
+    of_trainer, of_module = asked_of("trainer"), asked_of("pl_module") | asked_of("module")
+    assert ("monitor.py", "sanity_checking") in of_trainer
+    assert ("evaluation_context.py", "device") in of_module
+    assert {each for each in of_trainer if not hasattr(watch._loop, each[1])} == set()
+    assert {each for each in of_module if not hasattr(watch._loop.lightning_module, each[1])} == set()
+    assert hasattr(watch._loop.strategy, "reduce_boolean_decision")
 
 
 class Hears(CollapseMonitor):

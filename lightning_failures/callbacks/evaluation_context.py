@@ -4,13 +4,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_failures.callbacks.training_loop import TrainingLoop
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.observation import Observation
 
@@ -31,7 +30,7 @@ class EvaluationContext:
         batches: how many batches of it are to come; infinite if unknown.
     """
 
-    trainer: TrainingLoop
+    trainer: Trainer
     module: LightningModule
     epoch: int
     step: int
@@ -40,7 +39,7 @@ class EvaluationContext:
     batches: float = 0.0
 
     @classmethod
-    def of(cls, trainer: TrainingLoop, module: LightningModule) -> "EvaluationContext":
+    def of(cls, trainer: Trainer, module: LightningModule) -> "EvaluationContext":
         """The evaluation that a trainer is at."""
         loaders, batches = trainer.val_dataloaders, trainer.num_val_batches
         if trainer.testing:
@@ -68,7 +67,7 @@ class EvaluationContext:
     @property
     def precision(self) -> Callable[[], AbstractContextManager[object]]:
         """Makes the context of mixed precision that the trainer's own steps run in."""
-        return cast("Callable[[], AbstractContextManager[object]]", self.trainer.precision_plugin.forward_context)
+        return self.trainer.precision_plugin.forward_context
 
     @cached_property
     def rows(self) -> DatasetRows:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
+from lightning.pytorch import Trainer
 from torch import Tensor
-
-from lightning_failures.callbacks.training_loop import TrainingLoop
 
 __all__ = ["Freshness"]
 
@@ -22,23 +21,23 @@ class Freshness:
         # The tensors are kept, so that no new one can stand at the address of an old one.
         self._seen: dict[str, tuple[object, int]] = {}
 
-    def look(self, trainer: TrainingLoop) -> None:
+    def look(self, trainer: Trainer) -> None:
         """Note what is new since the last look."""
         for key, value in trainer.callback_metrics.items():
             if key not in self._seen or not _same(value, self._seen[key][0]):
                 self._seen[key] = (value, trainer.global_step)
 
-    def values(self, trainer: TrainingLoop) -> dict[str, float]:
+    def values(self, trainer: Trainer) -> dict[str, float]:
         """All scalars, stale ones included."""
         scalars = ((key, value) for key, value in trainer.callback_metrics.items() if _is_scalar(value))
         return {key: float(value) for key, value in scalars}
 
-    def fresh(self, trainer: TrainingLoop, keys: Iterable[str]) -> set[str]:
+    def fresh(self, trainer: Trainer, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose value belongs to the present step."""
         step = trainer.global_step
         return {key for key in keys if key in self._seen and self._seen[key][1] == step}
 
-    def fresh_values(self, trainer: TrainingLoop) -> dict[str, float]:
+    def fresh_values(self, trainer: Trainer) -> dict[str, float]:
         """The scalars that belong to the present step."""
         values = self.values(trainer)
         fresh = self.fresh(trainer, values)

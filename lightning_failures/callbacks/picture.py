@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from lightning.pytorch import Trainer
+
 from lightning_failures.callbacks.budget import DRAWING, Budget
-from lightning_failures.callbacks.training_loop import TrainingLoop
 from lightning_failures.reporting.loggers import log_figure
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Pictures:
         self.budget.restart()
         self._waiting, self._last = {}, ""
 
-    def draw(self, trainer: TrainingLoop, pictures: "Mapping[str, Callable[[], Figure | None]]") -> None:
+    def draw(self, trainer: Trainer, pictures: "Mapping[str, Callable[[], Figure | None]]") -> None:
         """Draw as many as time allows; on rank zero, where there is a logger and matplotlib.
 
         Args:
@@ -44,12 +45,12 @@ class Pictures:
         while self._waiting and self.budget.allows:
             self._draw_next(trainer)
 
-    def finish(self, trainer: TrainingLoop) -> None:
+    def finish(self, trainer: Trainer) -> None:
         """Draw what there was no time for."""
         while self._waiting:
             self._draw_next(trainer)
 
-    def _draw_next(self, trainer: TrainingLoop) -> None:
+    def _draw_next(self, trainer: Trainer) -> None:
         self._last = next(iter(self._waiting))
         make = self._waiting.pop(self._last)
         if trainer.loggers and find_spec("matplotlib") is not None:

@@ -4,10 +4,11 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 
+from lightning.pytorch import Trainer
+
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.gate.constraints import Outcome, measure
 from lightning_failures.callbacks.gate.verdict import Verdict
-from lightning_failures.callbacks.training_loop import TrainingLoop
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.records.condition import Condition
 from lightning_failures.records.keys import unknown_key
@@ -39,12 +40,12 @@ class Gate:
         self._evaluated = False
         self._warned = False
 
-    def look(self, trainer: TrainingLoop) -> None:
+    def look(self, trainer: Trainer) -> None:
         """Note what is new; to be called wherever a verdict may be asked for."""
         self._evaluated = self._evaluated or trainer.validating or not trainer.enable_validation
         self._freshness.look(trainer)
 
-    def judge(self, trainer: TrainingLoop) -> tuple[Verdict, dict[str, float]]:
+    def judge(self, trainer: Trainer) -> tuple[Verdict, dict[str, float]]:
         """The verdict on the present weights, and the required values; every process must call it."""
         self.look(trainer)
         values = self._freshness.values(trainer)
@@ -59,7 +60,7 @@ class Gate:
         agreed = verdict.outcomes[len(self.constraints) :]
         return verdict, {outcome.key: outcome.value for outcome in agreed}
 
-    def warn_of_unknown_keys(self, trainer: TrainingLoop, verdict: Verdict) -> None:
+    def warn_of_unknown_keys(self, trainer: Trainer, verdict: Verdict) -> None:
         """Say once, after the first evaluation that logged anything, which keys are not there and what may be meant."""
         known = self._freshness.values(trainer)
         if self._warned or not known or not self._evaluated or not trainer.is_global_zero:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback
 
-from lightning_failures.callbacks.watch.watch import Watch, WatchedEvaluation
+from lightning_failures.callbacks.watch.batches import WatchedEvaluation
+from lightning_failures.callbacks.watch.watch import Watch
 from lightning_failures.errors import InputError
 
 __all__ = ["HuggingFaceWatch"]
@@ -49,7 +50,7 @@ class HuggingFaceWatch(Watch):
             raise InputError(WHERE, "the Trainer makes its model anew when it trains", "model_init=...", fix)
         precision = getattr(trainer, "compute_loss_context_manager", None)
         super().__init__(trainer.model, callbacks, loggers=[_Reports(trainer)], precision=precision)
-        self._trainer = trainer
+        self._followed = trainer
         self._prefix: str | None = None  # of the metrics of the evaluation set that is watched
         self._now: WatchedEvaluation | None = None
         for name in METHODS:
@@ -61,7 +62,7 @@ class HuggingFaceWatch(Watch):
                 return train(*arguments, **options)
         finally:
             for name in METHODS:
-                vars(self._trainer).pop(name, None)
+                vars(self._followed).pop(name, None)
 
     def _around_training_step(
         self, step: Callable[..., Any], model: Any, inputs: Any, *arguments: Any, **options: Any
@@ -84,9 +85,9 @@ class HuggingFaceWatch(Watch):
         if description == "Prediction" or self._prefix not in (None, prefix):
             return loop(dataloader, description, *arguments, **options)
         self._prefix = prefix
-        state = self._trainer.state
+        state = self._followed.state
         epoch = max(math.ceil(state.epoch or 0) - 1, 0)  # which is 1 at the end of the first
-        stage: Literal["fit", "test"] = "fit" if getattr(self._trainer, "is_in_train", True) else "test"
+        stage: Literal["fit", "test"] = "fit" if getattr(self._followed, "is_in_train", True) else "test"
         try:
             with self.evaluation(dataloader, epoch=epoch, step=state.global_step, stage=stage) as self._now:
                 output = loop(dataloader, description, *arguments, **options)
@@ -94,7 +95,7 @@ class HuggingFaceWatch(Watch):
         finally:
             self._now = None
         if self.should_stop:
-            self._trainer.control.should_training_stop = True
+            self._followed.control.should_training_stop = True
         return output
 
     def _around_prediction_step(

@@ -8,26 +8,24 @@ from types import TracebackType
 from typing import Any, Literal, Self, cast
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
 from lightning.fabric.wrappers import is_wrapped
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
-from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.gate.constraints import read_constraints
 from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping
 from lightning_failures.callbacks.gate.gate import Gate
 from lightning_failures.callbacks.gate.verdict import Verdict
 from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.callbacks.suite import failure_monitors
-from lightning_failures.callbacks.training_loop import TrainingLoop
-from lightning_failures.callbacks.watch.hand_loop import HandLoop, HeldModel
+from lightning_failures.callbacks.watch.batches import TrainingBatches, WatchedEvaluation
+from lightning_failures.callbacks.watch.hand_loop import HandLoop
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.observe.undisturbed import unwrapped
 from lightning_failures.records.finding import Finding
 
-__all__ = ["Watch", "WatchedEvaluation"]
+__all__ = ["Watch"]
 
 WHERE = "Watch"
 
@@ -93,17 +91,23 @@ class Watch:
         own = nullcontext if strategy is None else strategy.precision.forward_context
         convert = _as_it_is if strategy is None else strategy.precision.convert_input
         several = isinstance(loggers, list | tuple)
-        self._loop = HandLoop(callbacks, loggers if several else [loggers], precision or own)
-        self._module = self._loop.lightning_module = HeldModel(model, self._loop.log, convert)
-        self._freshness = Freshness()
+        self._loop = HandLoop(model, callbacks, loggers if several else [loggers], precision or own, convert)
         self._gates: dict[tuple[str, ...], Gate] = {}
-        self._begun = self._training = self._evaluated = self._closed = False
-        self._open: list[Any] = []  # the batch of the training step that runs
-        self._place = 0  # of that batch in its epoch
-        self._batches = self._epochs = self._evaluations = 0
-        self.values: dict[str, float] = {}  #: of the last evaluation, yours and the monitors', by their keys
-        self.outputs: Any = None  #: what the present step gives, as a ``validation_step`` returns it
-        self._call("setup", "fit")
+        self._loop.call("setup", "fit")
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Of the last evaluation, yours and the monitors', by their keys."""
+        return self._loop.values
+
+    @property
+    def outputs(self) -> Any:
+        """What the present step gives, as a ``validation_step`` returns it; None until you set it."""
+        return self._loop.outputs
+
+    @outputs.setter
+    def outputs(self, outputs: Any) -> None:
+        self._loop.outputs = outputs
 
     # -- the run
 
@@ -113,47 +117,38 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or self._closed:
+        if error is None:
             self.close()
-            return
-        self._closed = True
-        self._abandon()
-        if self._begun:
-            self._call("on_exception", error)
+        elif not self._loop.closed:
+            self._loop.end(error)
 
     def close(self) -> None:
         """End the run: say the verdict, write the report; calling it twice does no harm."""
-        if self._closed:
+        loop = self._loop
+        if loop.closed:
             return
-        if self._loop.evaluating:
+        if loop.evaluating:
             fix = "Close the watch after the `with` block of the evaluation."
             raise InputError(f"{WHERE}.close", "an evaluation is running", "its `with` block is not left yet", fix)
-        self._end_training_step()
-        self._closed = True
-        if self._begun and not self._evaluated:
-            warnings.warn(
-                "Watch: no evaluation was told of, so nothing was looked for.\n"
-                "Evaluate inside `with watch.evaluation(loader) as batches:`.",
-                FailuresWarning,
-                stacklevel=2,
-            )
-        if self._begun:
-            for hook in ("on_train_end", "on_fit_end"):
-                self._call(hook)
-            self._call("teardown", "fit")
+        loop.end_step()
+        loop.end()
+        if loop.begun and not loop.evaluated:
+            text = "Watch: no evaluation was told of, so nothing was looked for."
+            fix = "Evaluate inside `with watch.evaluation(loader) as batches:`."
+            warnings.warn(f"{text}\n{fix}", FailuresWarning, stacklevel=2)
 
-    # -- training
+    # -- training and evaluations
 
-    def training(self, loader: Any) -> "_TrainingBatches":
+    def training(self, loader: Any) -> TrainingBatches:
         """The batches of a loader, each of which is a training step; one pass over it is an epoch.
 
-        At a batch at which you leave the loop, or in which an error is raised, nothing is watched. An evaluation inside
-        the loop begins after the step.
+        A batch at which you leave the loop, or in which an error is raised, does not count. An evaluation inside the
+        loop begins after the step.
 
         Args:
             loader: gives the batches.
         """
-        return _TrainingBatches(self, loader)
+        return TrainingBatches(self._loop, loader)
 
     @contextmanager
     def training_step(self, batch: Any) -> Iterator[None]:
@@ -162,40 +157,14 @@ class Watch:
         Args:
             batch: as :meth:`training` would give it; every such step counts in :attr:`step`.
         """
-        self._require_training(f"{WHERE}.training_step")
+        self._loop.require_training(f"{WHERE}.training_step")
         try:
-            self._begin_training_step(self._moved(batch))
+            self._loop.begin_step(self._loop.moved(batch))
             yield
-            self._end_training_step()
+            self._loop.end_step()
         except BaseException:
-            self._abandon()
+            self._loop.abandon()
             raise
-
-    def _require_training(self, where: str) -> None:
-        self._require_open(where)
-        if self._loop.evaluating:
-            fix = "Train outside of `with watch.evaluation(...)`."
-            raise InputError(where, "an evaluation is running", "a training step", fix)
-
-    def _begin_training_step(self, batch: Any) -> None:
-        self._end_training_step()
-        self._begin()
-        if not self._training:
-            self._training = True
-            self._call("on_train_start")
-        self._loop.validating, self.outputs = False, None
-        self._call("on_train_batch_start", batch, self._place)
-        self._open = [batch]
-
-    def _end_training_step(self) -> None:
-        if self._open:
-            batch, self._open = self._open.pop(), []
-            self._batches += 1
-            self._place += 1
-            self._loop.global_step += 1
-            self._call("on_train_batch_end", self.outputs, batch, self._place - 1)
-
-    # -- evaluations
 
     def evaluation(
         self,
@@ -204,7 +173,7 @@ class Watch:
         epoch: int | None = None,
         step: int | None = None,
         stage: Literal["fit", "test"] = "fit",
-    ) -> "WatchedEvaluation":
+    ) -> WatchedEvaluation:
         """An evaluation, which gives the batches of its loader and ends with its ``with`` block.
 
         Args:
@@ -224,56 +193,7 @@ class Watch:
         """
         if stage not in ("fit", "test"):
             raise InputError(f"{WHERE}.evaluation", "there is no such stage", repr(stage), "Use 'fit' or 'test'.")
-        return WatchedEvaluation(self, loader, epoch, step, stage)
-
-    def _begin_evaluation(self, evaluation: "WatchedEvaluation") -> None:
-        where = f"{WHERE}.evaluation"
-        self._require_open(where)
-        if self._loop.evaluating:
-            fix = "Leave the `with` block of the one before the next begins."
-            raise InputError(where, "another evaluation is running", "a second one inside it", fix)
-        self._end_training_step()
-        self._begin()
-        loop, fit = self._loop, evaluation.stage == "fit"
-        # where no training is told of, evaluations are counted in its place
-        epoch = self._evaluations if fit and not self._epochs else loop.current_epoch
-        step = self._evaluations if fit and not self._batches else loop.global_step
-        loop.begin(
-            _plain(evaluation.loader, loop.world_size),
-            evaluation.stage,
-            epoch if evaluation.epoch is None else evaluation.epoch,
-            step if evaluation.step_at is None else evaluation.step_at,
-        )
-        try:
-            self._evaluate(evaluation, "start")
-        except BaseException:
-            self._drop_evaluation()
-            raise
-
-    def _end_evaluation(self, evaluation: "WatchedEvaluation") -> None:
-        try:
-            self._evaluate(evaluation, "epoch_end")
-            self._loop.send()
-            self._evaluate(evaluation, "end")
-        except BaseException:
-            self._drop_evaluation()
-            raise
-        self._freshness.look(self._typed)
-        self.values = self._freshness.fresh_values(self._typed)
-        self._evaluated = True
-        self._evaluations += evaluation.stage == "fit"
-        self._loop.end()
-        if not evaluation.steps and self._loop.world_size == 1:
-            _warn_of_no_step(evaluation.loader)
-
-    def _drop_evaluation(self) -> None:
-        self._abandon()
-        self._loop.drop()
-
-    def _evaluate(self, evaluation: "WatchedEvaluation", hook: str, *arguments: Any) -> None:
-        """A hook of an evaluation, which a Trainer too calls without gradients."""
-        with torch.no_grad():
-            self._call(f"on_{'validation' if evaluation.stage == 'fit' else 'test'}_{hook}", *arguments)
+        return WatchedEvaluation(self._loop, loader, stage, epoch, step)
 
     # -- what is logged, found and judged
 
@@ -286,7 +206,7 @@ class Watch:
         Raises:
             InputError: what is no number, or a key of the monitors'.
         """
-        self._require_open(f"{WHERE}.log")
+        self._loop.require_open(f"{WHERE}.log")
         numbers = {}
         for key, value in values.items():
             if key.startswith("failures/"):
@@ -319,12 +239,12 @@ class Watch:
         if self._loop.evaluating:
             fix = "Ask after the `with` block of the evaluation."
             raise InputError(where, "an evaluation is running, whose values are not known yet", "a gate", fix)
-        self._end_training_step()
-        texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
-        if texts not in self._gates:
-            self._gates[texts] = Gate(where, read_constraints(where, texts), freshness=self._freshness)
-        verdict, _ = self._gates[texts].judge(self._typed)
-        self._gates[texts].warn_of_unknown_keys(self._typed, verdict)
+        self._loop.end_step()
+        read = read_constraints(where, constraints)
+        texts = tuple(map(str, read))
+        gate = self._gates.setdefault(texts, Gate(where, read, freshness=self._loop.freshness))
+        verdict, _ = gate.judge(self._loop.as_trainer)
+        gate.warn_of_unknown_keys(self._loop.as_trainer, verdict)
         return verdict
 
     @property
@@ -355,131 +275,6 @@ class Watch:
         """The findings that stand; those that were cleared are in ``diagnosis.history``."""
         return self.diagnosis.findings
 
-    # -- callbacks
-
-    @property
-    def _typed(self) -> TrainingLoop:
-        return self._loop
-
-    def _call(self, hook: str, *arguments: Any) -> None:
-        for callback in self._loop.callbacks:
-            getattr(callback, hook)(self._loop, self._module, *arguments)
-
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._call("on_fit_start")
-
-    def _abandon(self) -> None:
-        """A step was broken off: no hook stays, and the loop may go on."""
-        self._open, self._training = [], False
-        for callback in self._loop.callbacks:
-            if isinstance(callback, Monitor):
-                callback.on_exception(self._loop, self._module, RuntimeError("the step was broken off"))  # type: ignore[arg-type]
-
-    def _require_open(self, where: str) -> None:
-        if self._closed:
-            raise InputError(where, "the watch is closed", "a call after its end", "Make a new Watch for a new run.")
-
-    def _moved(self, batch: Any) -> Any:
-        return move_data_to_device(batch, self._module.device)
-
-
-class _TrainingBatches:
-    """The batches of a loader, each of which is a training step."""
-
-    def __init__(self, watch: Watch, loader: Any) -> None:
-        self.watch, self.loader = watch, loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        watch = self.watch
-        watch._require_training(f"{WHERE}.training")
-        watch._end_training_step()
-        watch._begin()
-        watch._loop.begin_epoch(self.loader, watch._epochs)
-        watch._epochs += 1
-        watch._place = 0
-        try:
-            for batch in self.loader:
-                moved = watch._moved(batch)
-                watch._require_training(f"{WHERE}.training")
-                watch._begin_training_step(moved)
-                yield moved
-                watch._end_training_step()
-            watch._call("on_train_epoch_end")
-        except BaseException:  # also where the loop is left
-            watch._abandon()
-            raise
-
-
-class WatchedEvaluation:
-    """An evaluation of a :class:`Watch`: ``with watch.evaluation(loader) as batches: for batch in batches: ...``.
-
-    The body of the loop is the step; the batches come on the model's device. A batch at which you leave the loop does
-    not count. Where an error leaves the ``with`` block, the evaluation never took place, and no hook stays.
-    """
-
-    def __init__(
-        self, watch: Watch, loader: Any, epoch: int | None, step: int | None, stage: Literal["fit", "test"]
-    ) -> None:
-        self.watch, self.loader, self.epoch, self.step_at, self.stage = watch, loader, epoch, step, stage
-        self.steps = 0  #: that were watched
-        self._runs = self._in_step = False
-
-    def __enter__(self) -> Self:
-        self.watch._begin_evaluation(self)
-        self._runs = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._runs = False
-        if error is None:
-            self.watch._end_evaluation(self)
-        else:
-            self.watch._drop_evaluation()
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.steps:
-            fix = "Begin another evaluation for another pass over the loader."
-            raise InputError(f"{WHERE}.evaluation", "the evaluation has seen batches already", "a second loop", fix)
-        for batch in self.loader:
-            moved = self.watch._moved(batch)
-            with self.step(moved):
-                yield moved
-
-    @contextmanager
-    def step(self, batch: Any) -> Iterator[None]:
-        """One step inside, for loops that take their batches otherwise than from this evaluation.
-
-        Args:
-            batch: as the loader gives it, one after the other.
-        """
-        where = f"{WHERE}.evaluation"
-        if not self._runs:
-            fix = "Write `with watch.evaluation(loader) as batches:`, and the loop inside it."
-            raise InputError(where, "the evaluation does not run", "a step outside its `with` block", fix)
-        if self._in_step:
-            fix = "Iterate over the evaluation, or use `step`, not both."
-            raise InputError(where, "another step is running", "a step inside a step", fix)
-        self._in_step, self.watch.outputs = True, None
-        moved = self.watch._moved(batch)
-        try:
-            self.watch._evaluate(self, "batch_start", moved, self.steps, 0)
-            yield
-            if self._runs:
-                self.steps += 1
-                self.watch._evaluate(self, "batch_end", self.watch.outputs, moved, self.steps - 1, 0)
-        finally:
-            self._in_step = False
-
 
 def _checked(callbacks: Sequence[Callback]) -> list[Callback]:
     """Those that need nothing of a Trainer but what a hand-written loop has."""
@@ -490,26 +285,5 @@ def _checked(callbacks: Sequence[Callback]) -> list[Callback]:
     return list(callbacks)
 
 
-def _plain(loader: Any, world_size: int) -> Any:
-    """The DataLoader that was wrapped, whose sampler says which rows of its dataset a batch is."""
-    if hasattr(loader, "_dataloader"):  # by Fabric
-        return loader._dataloader
-    # Accelerate deals the batches of this one out over the processes
-    return getattr(loader, "base_dataloader", loader) if world_size == 1 else loader
-
-
 def _as_it_is(inputs: Any) -> Any:
     return inputs
-
-
-def _warn_of_no_step(loader: Any) -> None:
-    empty = hasattr(loader, "__len__") and not len(loader)
-    why = "its loader is empty" if empty else "its loop did not go over it"
-    fix = (
-        "Pass a loader with batches."
-        if empty
-        else "Write `with watch.evaluation(loader) as batches:`, and loop over it."
-    )
-    warnings.warn(
-        f"Watch.evaluation: no batch was seen, so nothing was evaluated: {why}.\n{fix}", FailuresWarning, stacklevel=4
-    )
