@@ -126,6 +126,30 @@ def test_mixed_precision_of_fabric_is_that_of_the_examinations():
     assert not math.isnan(watch.values["failures/channels/largest_change"])
 
 
+def test_an_evaluation_in_inference_mode_logs_what_one_without_gradients_logs():
+    def evaluated(context):
+        L.seed_everything(7, verbose=False)
+        module = Classifier()
+        watch = Watch(module, monitors())
+        for images, labels in watch.training(loaders()[0]):
+            nn.functional.cross_entropy(module.net(images), labels).backward()
+        module.eval()
+        with context(), watch.evaluation(loaders()[1]) as batches:
+            for images, _ in batches:
+                module.net(images)
+        module.net(images.clone()).sum().backward()  # nothing of the model has become an inference tensor
+        return watch.values
+
+    assert evaluated(torch.inference_mode) == pytest.approx(evaluated(torch.no_grad), nan_ok=True)
+
+
+def test_layers_are_named_as_in_a_module_that_holds_the_model():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(CHANNELS * 25, 8), nn.ReLU(), nn.Linear(8, 3))
+    watch = Watch(model, [CollapseMonitor("model.1", on_error="raise")])
+    one_evaluation(model, watch)
+    assert "failures/collapse/effective_rank/model.1" in watch.values
+
+
 @pytest.fixture
 def loop():
     """A model, and a watch over it without anything that prints."""

@@ -131,6 +131,19 @@ def test_a_training_that_raises_leaves_no_hook_and_no_method(theirs):
     assert hooks_on(trainer.model) == 0
 
 
+def test_a_watch_that_is_closed_before_the_training_leaves_the_trainer_as_it_was(theirs):
+    trainer = theirs(num_train_epochs=1)
+    own = trainer.training_step
+    trainer.training_step = lambda *arguments, **options: own(*arguments, **options)
+    before = {name: getattr(trainer, name) for name in METHODS}
+    watch = HuggingFaceWatch(trainer, [CollapseMonitor(), FailureDiagnosis(announce="nothing")])
+    assert trainer.train != before["train"]
+    watch.close()
+    assert {name: getattr(trainer, name) for name in METHODS} == before
+    trainer.train()
+    assert watch.values == {}
+
+
 def test_what_is_no_such_trainer_is_said():
     with pytest.raises(InputError) as error:
         HuggingFaceWatch(nn.Linear(CHANNELS, 2))

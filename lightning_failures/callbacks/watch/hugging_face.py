@@ -53,16 +53,27 @@ class HuggingFaceWatch(Watch):
         self._followed = trainer
         self._prefix: str | None = None  # of the metrics of the evaluation set that is watched
         self._now: WatchedEvaluation | None = None
+        self._before = {name: vars(trainer).get(name) for name in METHODS}  # what somebody else put there
         for name in METHODS:
             setattr(trainer, name, partial(getattr(self, f"_around_{name}"), getattr(trainer, name)))
+
+    def close(self) -> None:
+        """End the run, where it has not ended by itself, and give the Trainer its own methods back."""
+        super().close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for name, method in self._before.items():
+            vars(self._followed).pop(name, None)
+            if method is not None:
+                setattr(self._followed, name, method)
 
     def _around_train(self, train: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
             with self:
                 return train(*arguments, **options)
         finally:
-            for name in METHODS:
-                vars(self._followed).pop(name, None)
+            self._let_go()
 
     def _around_training_step(
         self, step: Callable[..., Any], model: Any, inputs: Any, *arguments: Any, **options: Any

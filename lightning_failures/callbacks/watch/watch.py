@@ -34,9 +34,9 @@ class Watch:
     """Watches a model in a training loop that you wrote yourself, as the callbacks watch one in a Trainer.
 
     It is told of training by :meth:`training` and of evaluations by :meth:`evaluation`, each of which gives the batches
-    of a loader, on the model's device; the body of the loop is the step. Use it as a context manager, or call
-    :meth:`close`: then the verdict is said and the report written, also when the loop raises. The model is not changed,
-    hooks are on it only while a step runs, and the trained weights are bitwise those of the loop without the watch.
+    of a loader, on the model's device; the body of the loop is the step. At the end of its ``with`` block, also where
+    the loop raises, or at :meth:`close`, the verdict is said and the report written. The model is not changed, no hook
+    stays on it, and the trained weights are bitwise those of the loop without the watch.
 
     Where the logits are not found, set :attr:`outputs` inside the step, as a ``validation_step`` would return them.
     Layers are named as in a module that holds the model as ``model``: ``"model.layer4"``. In a distributed loop every
