@@ -24,6 +24,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.gate.early_stopping": ("GatedEarlyStopping",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
     "callbacks.suite": ("failure_monitors",),
+    "callbacks.watch.hugging_face": ("HuggingFaceWatch",),
+    "callbacks.watch.watch": ("Watch",),
     "data.factor_dataset": ("FactorDataset",),
     "data.factor_table": ("FactorTable",),
     "data.imagenet_x": ("load_imagenet_x",),
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping as GatedEarlyStopping
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors
+    from lightning_failures.callbacks.watch.hugging_face import HuggingFaceWatch as HuggingFaceWatch
+    from lightning_failures.callbacks.watch.watch import Watch as Watch
     from lightning_failures.data.factor_dataset import FactorDataset as FactorDataset
     from lightning_failures.data.factor_table import FactorTable as FactorTable
     from lightning_failures.data.imagenet_x import load_imagenet_x as load_imagenet_x

@@ -1,5 +1,6 @@
 """The examples run as they are, and the monitors change nothing in them."""
 
+import json
 import re
 import subprocess
 import sys
@@ -39,3 +40,31 @@ def test_one_added_line_watches_an_existing_script_and_leaves_its_weights_as_the
     (hashed,) = re.findall(r"^weights \w{64}$", watched, flags=re.MULTILINE)
     assert hashed in alone
     assert float(re.findall(r"^val_acc (\S+)$", watched, flags=re.MULTILINE)[0]) > 0.9
+
+
+LOOPS = ("plain_loop", "fabric_loop", "hugging_face")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_of_ones_own_is_watched_in_under_forty_lines(name: str, tmp_path: Path) -> None:
+    script = (EXAMPLES / f"{name}.py").read_text()
+    assert len(script.splitlines()) < 40
+    assert len(re.findall(r"# (added|was)", script)) < 8
+    if name == "hugging_face":
+        pytest.importorskip("transformers")
+        pytest.importorskip("accelerate")
+    said = run(script, tmp_path / "watched")
+    assert said.count("Verdict") == 1
+    assert "No failure was found" in said
+    assert {path.name for path in (tmp_path / "watched" / "failures").iterdir()} == {
+        "findings.json",
+        "records.json",
+        "report.html",
+    }
+    (record,) = json.loads((tmp_path / "watched" / "failures" / "records.json").read_text())
+    values = record["evaluations"][-1]["values"]
+    assert values["eval_accuracy" if name == "hugging_face" else "val_acc"] > 0.9  # so that each gate lets it pass
+    assert values["failures/collapse/accuracy"] > 0.9
+    passed = {"plain_loop": "best.pt", "fabric_loop": "best.ckpt"}.get(name)
+    assert "The model passes." in said if passed is None else (tmp_path / "watched" / passed).exists()

@@ -38,5 +38,7 @@ def test_every_python_block_of_the_readme_runs(block, tmp_path, monkeypatch):
         "logits": torch.rand(4, 3),
         "target": torch.tensor([0, 1, 2, 0]),
         "factors": torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]]),
+        "train_loader": [(torch.rand(8, 5, 6, 6), torch.arange(8) % 3)] * 4,
+        "val_loader": [(torch.rand(8, 5, 6, 6), torch.arange(8) % 3)] * 2,
     }
     exec("import lightning_failures as lf\n" + block, names)

@@ -42,7 +42,8 @@ def test_an_order_that_only_the_loader_knows_is_not_guessed():
     assert not DatasetRows(DataLoader(DATASET, batch_size=5, sampler=distributed)).known
     assert not DatasetRows(own).known
     assert not DatasetRows(iter([1, 2])).known
-    assert (
-        DatasetRows(DataLoader(DATASET, batch_sampler=BatchSampler(SequentialSampler(DATASET), 5, False))).known
-        is False
-    )
+
+
+def test_a_plain_batch_sampler_is_in_order_where_its_own_sampler_is():
+    given = DataLoader(DATASET, batch_sampler=BatchSampler(SequentialSampler(DATASET), 5, False))
+    assert torch.cat([each.rows for each in everything(DatasetRows(given), 8)]).tolist() == DATASET

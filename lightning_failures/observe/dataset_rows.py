@@ -34,7 +34,7 @@ class DatasetRows:
     """
 
     def __init__(self, loader: Any) -> None:
-        sampler = getattr(loader, "sampler", None)
+        sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
         self.known = isinstance(loader, DataLoader) and _in_order(sampler, loader)
         self.size = len(loader.dataset) if self.known else 0
         self._world, self._rank = getattr(sampler, "num_replicas", 1), getattr(sampler, "rank", 0)
@@ -50,7 +50,7 @@ class DatasetRows:
 
 def _in_order(sampler: Any, loader: DataLoader[Any]) -> bool:
     batches = loader.batch_sampler
-    if type(batches) is not BatchSampler or batches.sampler is not sampler:
+    if type(batches) is not BatchSampler:
         return False  # a batch sampler of the user's own decides the order for itself
     if isinstance(sampler, DistributedSampler):
         # Lightning wraps a custom sampler into a dataset; then the sampler's rows are positions in that sampler

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 __all__ = ["measured_accuracy", "users_accuracy", "users_loss"]
 
-_SPLITS, _SEPARATORS = ("val", "valid", "validation"), ("_", "/")
+_SPLITS, _SEPARATORS = ("val", "valid", "validation", "eval"), ("_", "/")
 LOSSES = tuple(f"{split}{separator}loss" for split in _SPLITS for separator in _SEPARATORS)
 ACCURACIES = tuple(
     f"{split}{separator}{word}" for split in _SPLITS for word in ("acc", "accuracy") for separator in _SEPARATORS

@@ -24,13 +24,20 @@ class Gate:
         where: the public name that asks, for warnings.
         constraints: of :func:`.read_constraints`.
         required: further keys that must be logged at the evaluation, to rank by.
+        freshness: of who looks at every evaluation already; None: the gate looks itself.
     """
 
-    def __init__(self, where: str, constraints: Sequence[Condition], required: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        where: str,
+        constraints: Sequence[Condition],
+        required: Iterable[str] = (),
+        freshness: Freshness | None = None,
+    ) -> None:
         self.where = where
         self.constraints = constraints
         self.required = tuple(required)
-        self._freshness = Freshness()
+        self._freshness = freshness or Freshness()
         self._evaluated = False
         self._warned = False
 
