@@ -12,4 +12,5 @@ from lightning_failures.observe.pixels import *
 from lightning_failures.observe.probe import *
 from lightning_failures.observe.reference_batch import *
 from lightning_failures.observe.rerun import *
+from lightning_failures.observe.sharded_weights import *
 from lightning_failures.observe.undisturbed import *

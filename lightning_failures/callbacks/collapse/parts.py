@@ -17,6 +17,7 @@ from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
+from lightning_failures.observe.sharded_weights import gathered
 
 __all__ = ["CollapseParts", "Description"]
 
@@ -180,7 +181,8 @@ class CollapseParts:
             values |= {key: value for key, value in self.predictions.compute().items() if self._says(key)}
             undefined |= self.predictions.undefined
         if self.geometry is not None:
-            values |= self.geometry.compute(getattr(module.get_submodule(self._head or ""), "weight", None))
+            head = getattr(module.get_submodule(self._head or ""), "weight", None)
+            values |= self.geometry.compute(gathered(head))
             undefined |= self.geometry.undefined
         for part in (self.probes, self.groups, self.alignment):
             if part is not None:
