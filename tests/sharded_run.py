@@ -60,7 +60,10 @@ def train(callbacks):
         accelerator="cpu",
         devices=2,
         strategy=ModelParallelStrategy(
-            data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", save_distributed_checkpoint=False
+            data_parallel_size=2,
+            tensor_parallel_size=1,
+            process_group_backend="gloo",
+            save_distributed_checkpoint=False,
         ),
         callbacks=callbacks,
         logger=False,

@@ -1,4 +1,4 @@
-"""A run whose weights are spread over two processes: figures of the whole model, what needs a rerun said to be left out."""
+"""A run whose weights are spread over two processes: figures of the whole model; what needs a rerun is left out."""
 
 import subprocess
 import sys

@@ -50,7 +50,7 @@ def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_nothing_beside_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InputError, match="here: a file cannot be written; given .*: No space left on device"):
+    with pytest.raises(InputError, match=r"here: a file cannot be written; given .*: No space left on device"):
         write_file("here", path, "another")
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""Weights that are spread over the processes of a run, as FSDP spreads them: whether they are, and one of them whole."""
+"""Weights that are spread over the processes of a run, as FSDP does it: whether they are, and one of them whole."""
 
 import sys
 from typing import Any

@@ -35,7 +35,7 @@ def write_file(where: str, path: str | Path, content: str | bytes) -> Path:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file, and put that in its place; what is no plain file, such as a terminal, is written itself."""
+    """Write beside the file, and put that in its place; what is no plain file, as a terminal, is written itself."""
     place = path.resolve()  # a link stays a link
     if place.exists() and not place.is_file():
         place.write_bytes(content)
