@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint matrix clean
+.PHONY: demo test lint matrix test-third-party clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -36,6 +36,18 @@ matrix-%: .venv/lightning-%/installed
 	touch $@
 
 .PRECIOUS: .venv/lightning-%/installed
+
+# LightningModules of published packages, watched as they are, in an environment of its own above the packages of .venv.
+# Outside CI: the packages are many, and none of them is needed here.
+test-third-party: .venv/third-party/installed
+	.venv/third-party/bin/python -m pytest -q tests/third_party
+
+.venv/third-party/installed: .venv/test tests/third_party/requirements.txt
+	$(BIN)/python -m venv $(@D)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
+		> "$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(@D)/bin/python -m pip install -q -r tests/third_party/requirements.txt
+	touch $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""The monitors on two gloo processes of a real Trainer, with an uneven shard."""
+"""The monitors on two and three gloo processes of a real Trainer, with uneven shards and with one that is empty."""
 
 import lightning as L
 import pytest
@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_failures import (
     CollapseMonitor,
     FactorErrorMonitor,
+    FactorTable,
     FailureDiagnosis,
     SimplicityBiasMonitor,
     failure_monitors,
@@ -60,23 +61,32 @@ def monitors(factors):
     return [FactorErrorMonitor(factors, on_error="raise"), layers]
 
 
-def validated(devices, factors, *columns):
+def validated(devices, factors, *columns, held=37):
     L.seed_everything(3, verbose=False)
     module = Classifier()
     run = trainer(devices, monitors(factors))
-    images = TensorDataset(*dataset(37, seed=1).tensors, *columns)
+    images = TensorDataset(*dataset(held, seed=1).tensors, *columns)
     return run.validate(module, DataLoader(images, batch_size=4), verbose=False)[0]
 
 
 @pytest.mark.parametrize("place", ["table", "batch"])
 def test_two_processes_with_an_uneven_shard_log_the_figures_of_one(place):
     given = (table(37),) if place == "table" else (["bright", "dark"], table(37).values)
-    one, two = validated(1, *given), validated(2, *given)
-    assert one["failures/factors/images/all"] == two["failures/factors/images/all"] == 37
+    alike(validated(1, *given), validated(2, *given), 37)
+
+
+@pytest.mark.parametrize("held", [37, 2], ids=["uneven", "one of them sees nothing but padding"])
+def test_three_processes_log_the_figures_of_one(held):
+    given = (FactorTable(("bright", "dark"), table(37).values[:held] if held > 2 else torch.eye(2).bool()),)
+    alike(validated(1, *given, held=held), validated(3, *given, held=held), held)
+
+
+def alike(one, several, images):
+    assert one["failures/factors/images/all"] == several["failures/factors/images/all"] == images
     ours = {key for key in one if key.startswith("failures/")}
-    assert ours == {key for key in two if key.startswith("failures/")}
+    assert ours == {key for key in several if key.startswith("failures/")}
     for key in sorted(ours):
-        assert two[key] == pytest.approx(one[key], rel=1e-6, abs=1e-9, nan_ok=True), key
+        assert several[key] == pytest.approx(one[key], rel=1e-6, abs=1e-9, nan_ok=True), key
 
 
 def test_a_monitor_that_fails_on_one_rank_steps_aside_on_all_and_training_goes_on(tmp_path):

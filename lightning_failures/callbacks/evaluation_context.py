@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -77,6 +78,12 @@ class EvaluationContext:
     def world_size(self) -> int:
         """Number of processes."""
         return self.trainer.world_size
+
+    @property
+    def distributed(self) -> bool:
+        """Whether there is a process group, be it of one process; Lightning then warns of what is not synchronised."""
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return together or self.world_size > 1
 
     @property
     def precision(self) -> Callable[[], AbstractContextManager[object]]:

@@ -515,7 +515,7 @@ class Monitor(Callback, TheirCallback):
             return
         evaluation.module.log_dict(
             logged,
-            sync_dist=evaluation.world_size > 1,  # equal on all ranks already; Lightning warns without
+            sync_dist=evaluation.distributed,  # equal on all ranks already; Lightning warns without
             batch_size=1,
         )
 

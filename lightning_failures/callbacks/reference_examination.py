@@ -13,6 +13,7 @@ from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import ReferenceBatch
 from lightning_failures.observe.rerun import check_rerun, rerun
+from lightning_failures.observe.sharded_weights import refuse_sharded
 from lightning_failures.observe.undisturbed import undisturbed
 
 __all__ = ["TOO_LONG", "ReferenceExamination"]
@@ -68,7 +69,11 @@ class ReferenceExamination:
         allowed = bool(agree(self.budget.allows))
         if turn and not allowed:
             self.why_not = TOO_LONG
-        self.due = turn and allowed and ready
+        try:
+            refuse_sharded(evaluation.module)
+        except DiscoveryError as error:
+            self.refusal = str(error)
+        self.due = turn and allowed and ready and self.refusal is None
         if self.batch is None:
             self.batch = ReferenceBatch(self.share(evaluation))
         if self.due and not self.batch.complete:

@@ -18,6 +18,7 @@ from lightning_failures.observe.pixels import *
 from lightning_failures.observe.probe import *
 from lightning_failures.observe.reference_batch import *
 from lightning_failures.observe.rerun import *
+from lightning_failures.observe.sharded_weights import *
 from lightning_failures.observe.task import *
 from lightning_failures.observe.understanding import *
 from lightning_failures.observe.undisturbed import *

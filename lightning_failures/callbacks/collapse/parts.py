@@ -17,6 +17,7 @@ from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
+from lightning_failures.observe.sharded_weights import gathered
 
 __all__ = ["CollapseParts", "Description"]
 
@@ -195,7 +196,8 @@ class CollapseParts:
             undefined |= self.predictions.undefined
         if self.geometry is not None:
             # a rank that saw no batch learns only now that there is a geometry, and of which classifier
-            values |= self.geometry.compute(self._weight_of(module) if self._weight is None else self._weight)
+            weight = self._weight_of(module) if self._weight is None else self._weight
+            values |= self.geometry.compute(gathered(weight))
             undefined |= self.geometry.undefined
         for part in (self.probes, self.groups, self.alignment):
             if part is not None:

@@ -88,7 +88,7 @@ class PerturbationMonitor(Monitor):
         logits = self.probe.require_logits(seen, _WHERE)
         if not self.whole:
             self.examining.keep(seen, logits)
-        elif self.examining.why_not is None or self.examining.why_not == TOO_LONG:
+        elif self.examining.refusal is None and self.examining.why_not in (None, TOO_LONG):
             inputs = seen.require_inputs(_WHERE)
             with self.probe.paused():
                 model = rerun(evaluation.module, self.probe.runnable(evaluation.module), evaluation.precision)
