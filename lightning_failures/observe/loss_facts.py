@@ -10,7 +10,7 @@ from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.loss_listener import LossCall, LossListener, Passage, Step, same_memory, trace_back
 from lightning_failures.observe.task import Kind, Scale, Task, task_of_shapes
 
-__all__ = ["LossFacts", "StepTensors", "fits", "loss_facts"]
+__all__ = ["LossFacts", "StepTensors", "fits", "loss_facts", "unexplained"]
 
 _OF_CLASSES = ("cross_entropy", "nll_loss")
 _OF_ANSWERS = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
@@ -87,6 +87,12 @@ def loss_facts(step: StepTensors, wanted: object = None) -> LossFacts | None:
         return (other, facts.target is None, unknown, not facts.task.classifies, not read, not outermost, place)
 
     return known[min(range(len(known)), key=rank)][1]
+
+
+def unexplained(step: StepTensors) -> str | None:
+    """The loss of labels that was heard in a step of which :func:`loss_facts` knows nothing; None: none was heard."""
+    of_labels = (*_OF_CLASSES, *_OF_ANSWERS)
+    return next((call.function for call in step.heard.calls if call.function in of_labels), None)
 
 
 def _loss_modules(step: StepTensors) -> Iterator[LossCall]:

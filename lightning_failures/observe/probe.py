@@ -245,6 +245,11 @@ class Probe:
         return self.task.classes if self.task.classifies and self._understood.source is not None else None
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the layers whose features are read."""
+        return tuple(name for name in self._shapes if not name.startswith(" "))
+
+    @property
     def head(self) -> str | None:
         """Name of the head, whose input is the penultimate layer, where one was found."""
         return self._understood.head
@@ -259,9 +264,11 @@ class Probe:
         if not images:
             return
         step = StepTensors(self._listener, calls, leaves, list(tensors_of(outputs)), inputs, images)
-        understood = understand(step, outputs, batch, self._modules, self.named, self._feeds, final, self._where)
+        guess = final and not self._understood.blocked
+        understood = understand(step, outputs, batch, self._modules, self.named, self._feeds, guess, self._where)
         self._listener.forget()
         if understood is None:
+            self.settled = final
             return
         sure = understood.sure or understood.task.kind != "unknown"
         self.settled = understood.sure or (final and (sure or self.learned or self._feeds is None))
@@ -294,10 +301,10 @@ class Probe:
         )
         rows = [("inputs", f"{at(inputs)} {shapes[' inputs']}" if " inputs" in shapes else "none")]
         rows.append(("targets", "none" if targets is None else at(targets)))
-        rows.append(("task", str(self.task) if self.task.why is None else f"{self.task} ({self.task.why})"))
+        rows.append(("task", str(self.task)))
         name = "logits" if self.task.classifies else "scores"
         rows.append((name, f"{understood.source} {shapes[' scores']}" if " scores" in shapes else "none"))
-        features = [f"{name} {shape}" for name, shape in shapes.items() if not name.startswith(" ")]
+        features = [f"{name} {shapes[name]}" for name in self.features]
         rows.append(("features", " and ".join(features) or "none"))
         return rows
 

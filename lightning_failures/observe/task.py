@@ -88,6 +88,8 @@ class Task:
         return _WORDS[self.kind]
 
     def __str__(self) -> str:
+        if self.kind == "unknown":
+            return f"not known: {self.why}" if self.why else "not known"
         parts = [f"{self.words} by {self.loss}" if self.loss else self.words]
         parts += [f"{self.classes} {'labels' if self.kind == 'multilabel' else 'classes'}"] if self.classes else []
         parts += [f"label {self.ignore_index} left out"] if self.ignore_index not in (None, NO_LABEL) else []

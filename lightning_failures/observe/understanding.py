@@ -20,7 +20,7 @@ from lightning_failures.observe.discovery import (
 from lightning_failures.observe.entry import Entry
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.logits import find_logits
-from lightning_failures.observe.loss_facts import LossFacts, StepTensors, fits, loss_facts
+from lightning_failures.observe.loss_facts import LossFacts, StepTensors, fits, loss_facts, unexplained
 from lightning_failures.observe.loss_listener import same_memory, trace_back
 from lightning_failures.observe.task import Kind, Task, task_of_shapes
 
@@ -54,6 +54,7 @@ class Understanding:
         called: submodules that the step called.
         sure: whether it was heard or named, and not seen by shapes alone.
         guess: whether labels are looked for by shape in each batch.
+        blocked: whether a loss of labels was heard whose scores or labels nobody gave, so that shapes would mislead.
     """
 
     task: Task
@@ -66,6 +67,7 @@ class Understanding:
     called: tuple[str, ...] = ()
     sure: bool = False
     guess: bool = False
+    blocked: bool = False
 
     def fits(self, scores: Tensor) -> bool:
         """Whether a tensor can be scores of this task."""
@@ -202,6 +204,8 @@ def _seen(
             )
     if not final:
         return None
+    if (loss := unexplained(step)) is not None:
+        return Understanding(Task("unknown", loss=loss, why=_NOT_GIVEN.format(loss)), blocked=True)
     head = discover_head(step.calls, modules, step.images, feeds)
     if head is not None and head.logits is not None:
         task, target = _by_shapes(step, batch, named, head.logits, inputs)
@@ -280,7 +284,7 @@ def _head(
     heads = [c for c in known if c.name not in twice and is_head(modules.get(c.name)) and c.logits is not None]
     columns = None if scores is None or scores.ndim < 2 else scores.shape[1]
     fitting = [c for c in heads if columns is not None and c.logits is not None and c.logits.shape[1:2] == (columns,)]
-    last = next(reversed(fitting or heads), None)
+    last: Call | None = next(reversed(fitting or heads), None)
     if last is None or last.input is None or not is_rows(last.input, step.images):
         return None
     return last.name

@@ -92,6 +92,18 @@ class CollapseMonitor(Monitor):
         self._losses = torch.zeros(2)  # sum and number, of the training batches of an evaluation
 
     @property
+    def unserved(self) -> str | None:
+        """Why there is nothing to watch: neither classes nor features of each image."""
+        probe = self.probe
+        if not probe.settled or probe.classes is not None or probe.features or probe.hidden is not None:
+            return None
+        return (
+            f"no layer is known whose features to watch, name one as layers='net.body'; {probe.task.why or ''}".rstrip(
+                "; "
+            )
+        )
+
+    @property
     def information_lost(self) -> str | None:
         """The layer whose probe is less accurate than that of the layer before, by the most; None where none is."""
         return None if self.parts.probes is None else self.parts.probes.lost
