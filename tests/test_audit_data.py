@@ -283,7 +283,7 @@ def test_what_cannot_be_audited_is_refused_with_a_way_out() -> None:
     )
     assert message([(images.movedim(1, -1)[..., :3], target)]) == (
         "audit_data: the channels seem to stand last; given (60, 4, 4, 3). "
-        "Put the channels first: images.movedim(-1, 1)."
+        "Put the channels first: images.movedim(-1, 1), or pass channel_axis=3."
     )
     assert message([(images[:, 0], target)]) == (
         "audit_data: the inputs are neither images nor spectra; given (60, 4, 4) torch.float32. "

@@ -528,8 +528,13 @@ class Probe:
         Args:
             module: the user's LightningModule.
         """
-        task = self.task
-        return Runnable(module, self.entry, self._view or InputView(), lambda scores: logits_of_scores(scores, task))
+        task, known = self.task, self.entry is not None
+
+        def logits(scores: Tensor) -> Tensor:
+            # what the step returned may be probabilities of what its forward gives
+            return logits_of_scores(scores, task if known or not len(scores) else scaled(task, scores))
+
+        return Runnable(module, self.entry, self._view or InputView(), logits)
 
     def require_logits(self, seen: Observation, where: str) -> Tensor:
         """The logits of a batch, or the error that says what to name."""

@@ -43,7 +43,7 @@ _WORDS: dict[Kind, str] = {
     "binary": "binary classification",
     "pixel_multiclass": "segmentation",
     "pixel_binary": "binary segmentation",
-    "multilabel": "several labels an image",
+    "multilabel": "a task of several labels an image",
     "regression": "regression",
     "embedding": "embedding of views",
     "unknown": "a task that is not known",

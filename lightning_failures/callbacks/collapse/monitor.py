@@ -112,7 +112,9 @@ class CollapseMonitor(Monitor):
     def not_watched(self) -> dict[str, str]:
         """Also what a run without logits, without labels, or with compiled layers leaves out."""
         hidden = {} if self.probe.hidden is None else {"collapse of the features": self.probe.hidden}
-        left_out = self.parts.not_watched | hidden
+        task, left_out = self.probe.task, self.parts.not_watched | hidden
+        if self.probe.settled and not task.classifies:
+            left_out = {"collapse of the predictions": f"{task.words} does not put an image into one class"} | hidden
         return super().not_watched or {self._named(what): why for what, why in left_out.items()}
 
     # -- the untrained network, and training
