@@ -1,5 +1,7 @@
 """The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -99,7 +101,9 @@ class Monitor(Callback, TheirCallback):
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
+        self._pace: float | None = None  # seconds an image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
+        self._step_began = 0.0
 
     @property
     def title(self) -> str:
@@ -213,6 +217,7 @@ class Monitor(Callback, TheirCallback):
             with self.guard():
                 self.probe.attach(pl_module, self)
                 self.probe.new_batch()
+        self._step_began = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -246,12 +251,14 @@ class Monitor(Callback, TheirCallback):
         """Forget the calls of the last step."""
         if not self._on_training(trainer):
             self.probe.new_batch()
+        self._step_began = time.perf_counter()
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Forget the calls of the last step."""
         self.probe.new_batch()
+        self._step_began = time.perf_counter()
 
     def on_validation_batch_end(
         self,
@@ -365,12 +372,14 @@ class Monitor(Callback, TheirCallback):
             self.training.note(not self.probe.heard and outputs is None)
             if self.training.silent:
                 return
+        took = time.perf_counter() - self._step_began
         with self.guard():
             seen = self.probe.observe(module, outputs, batch)
             if evaluation.world_size > 1 and evaluation.rows.known:
                 seen = seen.select(evaluation.rows.of(batch_idx).keep)
             if seen.empty:  # as on a rank that saw no batch
                 return
+            self._pace = min(self._pace or math.inf, took / seen.batch_images)
             if trainer.sanity_checking:
                 self.glance(seen)
             else:
@@ -392,6 +401,11 @@ class Monitor(Callback, TheirCallback):
             self.log_values(evaluation, self.values)
             if trainer.is_global_zero:
                 self.show(evaluation, self.values)
+
+    def pace(self, evaluation: EvaluationContext) -> float | None:
+        """Seconds that the run's own steps take for an image; None where none was watched."""
+        # of the first monitor, whose hook is not kept waiting by those of others
+        return min((each._pace for each in monitors_of(evaluation.trainer) if each._pace), default=None)
 
     def _told_by(self, evaluation: EvaluationContext, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The values, without those that the images of the evaluation cannot tell."""

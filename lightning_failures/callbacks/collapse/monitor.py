@@ -205,7 +205,7 @@ class CollapseMonitor(Monitor):
         values = self.parts.compute(evaluation.module)
         self.undefined = dict(self.parts.undefined)
         if evaluation.training:
-            losses: Tensor = evaluation.trainer.strategy.reduce(self._losses, reduce_op="sum")  # type: ignore[assignment]
+            losses: Tensor = evaluation.trainer.strategy.reduce(self._losses, reduce_op="sum")
             values["training_loss"] = losses[0] / losses[1]
             if not losses[1]:
                 self.undefined["training_loss"] = "the training step gave no loss of one number"
