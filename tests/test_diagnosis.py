@@ -303,7 +303,8 @@ def figures(outcome):
 # -- pictures
 
 
-def test_the_accuracy_is_drawn_when_findings_change_and_at_the_end(tmp_path):
+def test_the_accuracy_is_drawn_when_findings_change_and_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning_failures.callbacks.picture.FIRST_MINUTE", 0.0)
     pytest.importorskip("matplotlib")
     values = [0.0, 2.0, 2.0, 2.0, 2.0]
     lines = [{"a": a, "val_acc": 0.5, "failures/simplicity/reference_accuracy": 0.8} for a in values]

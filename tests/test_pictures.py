@@ -1,9 +1,16 @@
-"""When a monitor draws: at once, as time allows, and at the end of the run what is left."""
+"""When a monitor draws: not in a run's first minute, then as time allows, and at the end of the run what is left."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_failures import CollapseMonitor, SimplicityBiasMonitor
+from lightning_failures.callbacks import picture
 from lightning_failures.callbacks.picture import Pictures
 from tests.runs import fit, trainer
 
@@ -54,7 +61,39 @@ def test_without_a_logger_nothing_is_drawn(tmp_path):
     pictures.finish(trainer([]))
 
 
-def test_every_picture_of_the_last_evaluation_is_there_at_the_end(tmp_path):
+def test_a_run_of_seconds_draws_at_its_end_what_fits_into_what_all_monitors_may_take(tmp_path):
+    from matplotlib.figure import Figure
+
+    monitor = CollapseMonitor(on_error="raise")
+    run = trainer([monitor], logger=CSVLogger(tmp_path, name="", version=""))
+    run.state.fn = TrainerFn.FITTING
+    made = []
+
+    def slowly(name):
+        def make():
+            made.append(name)
+            with monitor.guard():
+                time.sleep(0.15)
+            return Figure()
+
+        return make
+
+    monitor.pictures.restart()
+    monitor.pictures.draw(run, {name: slowly(name) for name in "abcdefg"})
+    assert made == []  # the run may be over in a second
+    monitor.guard.seconds = picture.AT_ONCE - picture.A_PICTURE - 0.2
+    monitor.pictures.finish(run)
+    assert made[:1] == ["a"]
+    assert len(made) <= 2
+    monitor.guard.seconds, made[:] = picture.AT_ONCE, []
+    monitor.pictures.restart()
+    monitor.pictures.draw(run, {"h": slowly("h")})
+    monitor.pictures.finish(run)
+    assert made == []
+
+
+def test_every_picture_of_the_last_evaluation_is_there_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture, "FIRST_MINUTE", 0.0)
     layers, simple = CollapseMonitor(on_error="raise"), SimplicityBiasMonitor(budget=1e9, on_error="raise")
     layers.pictures.budget.share = simple.pictures.budget.share = 0.0
     run, _ = fit([layers, simple], epochs=3, logger=CSVLogger(tmp_path, name="", version=""))
@@ -62,3 +101,22 @@ def test_every_picture_of_the_last_evaluation_is_there_at_the_end(tmp_path):
     last = f"-{run.global_step:08d}.png"
     assert f"layers{last}" in names
     assert {f"{name}{last}" for name in ("ladder", "retention_figure", "ring_figure")} <= set(names), names
+
+
+HEAVY = "matplotlib.pyplot scipy.stats sklearn pandas jinja2 kornia statsmodels"
+PROGRAM = f"""
+import sys
+from tests.runs import fit, table
+fit([])
+before = set(sys.modules)
+import lightning_failures as lf
+monitors = lf.failure_monitors(factors=table(), on_error="raise")
+fit(monitors, epochs=3)
+print([name for name in {HEAVY.split()!r} if name in set(sys.modules) - before])
+"""
+
+
+def test_a_run_that_draws_nothing_imports_nothing_that_draws_or_fits():
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

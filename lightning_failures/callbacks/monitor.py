@@ -1,5 +1,7 @@
 """The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -121,9 +123,11 @@ class Monitor(Callback, TheirCallback):
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
+        self._pace: float | None = None  # seconds an image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
         self._learning = object()  # listens to the first training batch
         self._concluded = False
+        self._step_began = 0.0
 
     @property
     def title(self) -> str:
@@ -249,6 +253,7 @@ class Monitor(Callback, TheirCallback):
             with self.guard():
                 self.probe.attach(pl_module, self)
                 self.probe.new_batch()
+        self._step_began = time.perf_counter()
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Stop listening to the losses of a training step."""
@@ -316,12 +321,14 @@ class Monitor(Callback, TheirCallback):
         """Forget the calls of the last step."""
         if not self._on_training(trainer):
             self.probe.new_batch()
+        self._step_began = time.perf_counter()
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Forget the calls of the last step."""
         self.probe.new_batch()
+        self._step_began = time.perf_counter()
 
     def on_validation_batch_end(
         self,
@@ -436,6 +443,7 @@ class Monitor(Callback, TheirCallback):
             self.training.note(not self.probe.heard and outputs is None)
             if self.training.silent:
                 return
+        took = time.perf_counter() - self._step_began
         with self.guard():
             seen = self.probe.observe(module, outputs, batch, final=not trainer.sanity_checking)
             self._tell(trainer)
@@ -445,6 +453,7 @@ class Monitor(Callback, TheirCallback):
                 seen = seen.select(evaluation.rows.of(batch_idx).keep)
             if seen.empty:  # as on a rank that saw no batch
                 return
+            self._pace = min(self._pace or math.inf, took / seen.batch_images)
             if trainer.sanity_checking:
                 self.glance(seen)
                 return
@@ -474,6 +483,11 @@ class Monitor(Callback, TheirCallback):
             self.log_values(evaluation, self.values)
             if trainer.is_global_zero:
                 self.show(evaluation, self.values)
+
+    def pace(self, evaluation: EvaluationContext) -> float | None:
+        """Seconds that the run's own steps take for an image; None where none was watched."""
+        # of the first monitor, whose hook is not kept waiting by those of others
+        return min((each._pace for each in monitors_of(evaluation.trainer) if each._pace), default=None)
 
     def _told_by(self, evaluation: EvaluationContext, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The values, without those that the images of the evaluation cannot tell."""

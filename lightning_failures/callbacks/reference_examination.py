@@ -4,9 +4,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
-from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.budget import EXAMINED, Budget
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.errors import DiscoveryError, InputError
 from lightning_failures.observe.entry import Runnable
@@ -19,6 +20,7 @@ from lightning_failures.observe.undisturbed import undisturbed
 __all__ = ["TOO_LONG", "ReferenceExamination"]
 
 TOO_LONG = "the time budget was spent"
+FEWEST = 32  # images of an examination, where the reference batch has as many
 UNCHECKED = (
     "no submodule takes the inputs and gives the logits, and without a validation there are no logits that a rerun of "
     "the module's own forward could be held against"
@@ -33,6 +35,9 @@ class ReferenceExamination:
     the logits that the step gave. Where training batches stand in for validation, it is run in evaluation mode, and
     only where a submodule took the inputs and gave the logits: dropout and the optimizer's step leave nothing to check
     by.
+
+    An examination takes as many images of the reference batch, evenly spread, as fit into the time that there is, going
+    by how long the run's own steps take; with fewer than 32 it waits for a later evaluation.
 
     Args:
         where: the public name that was called, for errors.
@@ -49,12 +54,13 @@ class ReferenceExamination:
             if value < least:
                 raise InputError(where, f"{name} is too small", f"{name}={value}", f"Pass {least} or more.")
         self.where, self.images, self.every_n_epochs = where, images, every_n_epochs
-        self.budget = Budget(budget)
+        self.budget = Budget(budget, EXAMINED)
         self.batch: ReferenceBatch | None = None
         self.due = False  #: whether this evaluation is examined; the same on all ranks
         self.why_not: str | None = None  #: why it is not
         self.refusal: str | None = None  #: why the module cannot be run again at all
         self._checked = False
+        self._taken: Tensor | None = None  # rows of the batch that are examined
 
     def begin(self, evaluation: EvaluationContext, agree: Callable[[Any], Any], ready: bool = True) -> None:
         """Decide, together, whether this evaluation is examined.
@@ -93,6 +99,8 @@ class ReferenceExamination:
         evaluation: EvaluationContext,
         model: nn.Module,
         examine: Callable[[Callable[[Tensor], Tensor], Tensor], None],
+        passes: float,
+        pace: float | None,
     ) -> None:
         """Examine the model, where that is due.
 
@@ -101,6 +109,8 @@ class ReferenceExamination:
             model: from inputs to logits, see :meth:`.Probe.runnable`.
             examine: extra work, given a function from inputs to logits, without gradients, and this rank's part of the
                 reference batch on the module's device; (n b h w).
+            passes: how often it runs each image.
+            pace: seconds that a pass of an image takes; None: not known.
         """
         if not self.due or self.batch is None:
             return
@@ -108,14 +118,18 @@ class ReferenceExamination:
             self.batch.fix()
             if self.batch.inputs is None or self.batch.logits is None:
                 return
-            inputs = self.batch.inputs.to(evaluation.device)
+            if not self._fits(passes + (not self._checked), pace):
+                self.why_not = TOO_LONG
+                return
+            inputs = self.inputs(evaluation.device)
             again = rerun(evaluation.module, model, evaluation.precision)
             if evaluation.training:
                 self.refusal = None if isinstance(model, Runnable) and model.known else UNCHECKED
             elif not self._checked:
                 self._checked = True
                 try:
-                    check_rerun(again, inputs, self.batch.logits.to(evaluation.device), evaluation.module, model)
+                    logits = self.batch.logits[self._taken].to(evaluation.device)
+                    check_rerun(again, inputs, logits, evaluation.module, model)
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None:
@@ -126,6 +140,28 @@ class ReferenceExamination:
         """What an examination runs in: nothing of the module is changed, and nobody else's hook is called."""
         mode: Literal["eval", "own"] = "eval" if evaluation.training else "own"
         return undisturbed(evaluation.module, evaluation.device, mode=mode, hooks="own")
+
+    def _fits(self, passes: float, pace: float | None) -> bool:
+        """Choose the images that there is time for; whether they are enough."""
+        assert self.batch is not None
+        assert self.batch.inputs is not None
+        images = most = len(self.batch.inputs)
+        if pace:
+            most = int(min(images, self.budget.turn / (pace * passes)))
+        self._taken = torch.linspace(0, images - 1, most).round().long()
+        return most >= min(FEWEST, images)
+
+    def inputs(self, device: torch.device) -> Tensor:
+        """This rank's images of the reference batch that are examined; (n b h w)."""
+        assert self.batch is not None
+        assert self.batch.inputs is not None
+        return (self.batch.inputs if self._taken is None else self.batch.inputs[self._taken]).to(device)
+
+    @property
+    def targets(self) -> Tensor | None:
+        """Their labels, on the CPU; None where there are none."""
+        targets = None if self.batch is None else self.batch.targets
+        return targets if targets is None or self._taken is None else targets[self._taken]
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

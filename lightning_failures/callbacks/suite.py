@@ -71,7 +71,9 @@ def failure_monitors(
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         budget: share of the run's time that extra forward passes may take, at least 0; half of it is for channels, half
-            for simplicity bias. The first examination of each is free.
+            for simplicity bias. The first examination of each takes a tenth of a second at most, on fewer images where
+            the network is slow. In its first minute a run draws no pictures; one that ends before draws a few at its
+            end.
         on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run. The
             diagnosis always warns.
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.attribution.attribution import Method, attribute_channels
+from lightning_failures.attribution.attribution import DRAWS, NULL_POINTS, Method, attribute_channels
 from lightning_failures.attribution.null_models import Null
 from lightning_failures.callbacks.channels.course import BandProfile, ChannelCourse
 from lightning_failures.functional.channels import jensen_shannon, spearman
@@ -20,6 +20,7 @@ __all__ = ["ChannelExamination", "How"]
 
 MOST_KEYS = 32  # bands with scalars of their own
 MOST_LOGITS = 1024  # whose correlations with the channels are kept
+GRADIENTS = ("gradient_x_input", "integrated_gradients", "expected_gradients")  # which change all bands at once
 BY_BAND = ("change", "error", "share")
 # What the metric gives and nobody asks for: both say once more how few bands have it all, as effective_channels does.
 NOT_LOGGED = frozenset({"entropy_channels", "gini"})
@@ -34,6 +35,12 @@ class How(NamedTuple):
     target: Literal["true", "predicted"]
     channel_axis: int
     chunk: int = 64
+
+    def passes(self, bands: int) -> float:
+        """How often an examination runs each image: once as it is, and for the changes with and without the null."""
+        draws = DRAWS[self.method] or NULL_POINTS
+        changes = draws if self.method in GRADIENTS else draws * bands
+        return 2 + changes * (1 + (self.null is not None))
 
 
 class ChannelExamination:

@@ -195,8 +195,13 @@ class ChannelAttributionMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model, or keep the reason why not."""
+        passes = 2.0 if self.layout is None else self.how.passes(len(self.layout.names))
         self.examining.run(
-            evaluation, self.probe.runnable(evaluation.module), lambda _, inputs: self.examine(evaluation, inputs)
+            evaluation,
+            self.probe.runnable(evaluation.module),
+            lambda _, inputs: self.examine(evaluation, inputs),
+            passes,
+            self.pace(evaluation),
         )
         if not self._examined:
             self.undefined = self.examining.reasons({"largest_change": "the reference batch is empty"})
@@ -208,12 +213,10 @@ class ChannelAttributionMonitor(Monitor):
             evaluation: that takes place.
             inputs: this rank's part of the batch, on the module's device; (n C h w).
         """
-        batch = self.examining.batch
-        assert batch is not None
         self.build(self._describe())
         assert self.examination is not None
         net = self.probe.runnable(evaluation.module)
-        self.examination.run(net, inputs, batch.targets, evaluation.precision)
+        self.examination.run(net, inputs, self.examining.targets, evaluation.precision)
         self._examined = True
 
     def on_train_batch_end(
@@ -236,7 +239,7 @@ class ChannelAttributionMonitor(Monitor):
             self._reset(now)
             if kept is not None and kept.inputs is not None and self.examining.refusal is None:
                 with self.examining.alone(now):
-                    self.examine(now, kept.inputs.to(pl_module.device))
+                    self.examine(now, self.examining.inputs(pl_module.device))
         description = self.ranks.first(None if self.failure else self.describe())
         if self.ranks.retired or description is None:
             return

@@ -99,11 +99,17 @@ class PerturbationMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Change the images of the reference batch."""
-        self.examining.run(evaluation, self.probe.runnable(evaluation.module), self._examine)
+        self.examining.run(
+            evaluation,
+            self.probe.runnable(evaluation.module),
+            self._examine,
+            1 + len(self.names),
+            self.pace(evaluation),
+        )
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """One forward pass of the clean images, and one a name."""
-        targets = self.examining.batch.targets if self.examining.batch is not None else None
+        targets = self.examining.targets
         if targets is not None and not self.whole:
             self._compare(model, inputs, model(inputs), targets.to(inputs.device))
 

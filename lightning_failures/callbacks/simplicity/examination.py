@@ -130,6 +130,11 @@ class Examination:
         self.plan = plan
         self.turns.follow(self.parts, plan)
 
+    @property
+    def passes(self) -> float:
+        """How often what is planned runs each image, with the images as they are."""
+        return 1 + sum(self.parts[name].passes / self.parts[name].every for name in self.plan)
+
     def run(self, model: Model, inputs: Tensor, target: Tensor) -> None:
         """Do what is planned.
 

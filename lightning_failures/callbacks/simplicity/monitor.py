@@ -218,11 +218,14 @@ class SimplicityBiasMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model on the reference batch."""
-        self.examining.run(evaluation, self.probe.runnable(evaluation.module), self._examine)
+        planned = 0.0 if self.examination is None else self.examination.passes
+        self.examining.run(
+            evaluation, self.probe.runnable(evaluation.module), self._examine, planned, self.pace(evaluation)
+        )
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """The parts that are planned."""
-        targets = None if self.examining.batch is None else self.examining.batch.targets
+        targets = self.examining.targets
         if self.examination is not None and targets is not None:
             self.examination.run(model, inputs, targets.to(inputs.device))
 
