@@ -99,7 +99,10 @@ class RunRecord:
 
     def last_values(self) -> dict[str, float]:
         """The last value of every key."""
-        return {key: value for evaluation in self.evaluations for key, value in evaluation.values.items()}
+        values: dict[str, float] = {}
+        for evaluation in self.evaluations:
+            values.update(evaluation.values)  # at each evaluation of a long run: faster than key by key
+        return values
 
     def statistics(self, name: str) -> dict[str, float]:
         """The last values of what one monitor logged, by the part of its keys behind ``failures/<name>/``."""
