@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 
+from docs.kinds import PAGE, line
 from tests.kinds import KINDS, row
 
 
@@ -24,3 +25,4 @@ def test_a_module_of_this_kind_is_watched_right_or_openly_not(name: str) -> None
     else:
         assert found.figures
     assert torch.is_grad_enabled()
+    assert line(name, kind, found) in PAGE.read_text(encoding="utf-8").splitlines(), "Run python -m docs.kinds."

@@ -143,7 +143,7 @@ class LossListener(TorchFunctionMode):
                 ignored = bound.get("ignore_index", -100) if LOSSES[func] in ("cross_entropy", "nll_loss") else None
                 self.calls.append(LossCall(LOSSES[func], given.detach(), target.detach(), ignored))
             return
-        name = getattr(func, "__name__", "")
+        name: str = getattr(func, "__name__", "")
         first = args[0] if args and isinstance(args[0], Tensor) else kwargs.get("input")
         if name in ("scatter", "scatter_") and isinstance(output, Tensor):  # classes put into columns
             first = kwargs.get("index", args[2] if len(args) > 2 else None)
@@ -154,7 +154,7 @@ class LossListener(TorchFunctionMode):
             return
         if name in _THRESHOLDS:
             self.decided.append(first.detach())
-        step = _STEPS.get(name)
+        step: Step | None = "shape" if _is_transposition(func) else _STEPS.get(name)
         if step in ("softmax", "classes") and not _over_classes(name, args, kwargs, first):
             return
         after = output if isinstance(output, Tensor) else getattr(output, "indices", None)
@@ -224,6 +224,11 @@ def _something_is_compiled(module: nn.Module) -> bool:
         return True
     # what keeps a function out of the compiler is a backend there too, but none that can be called
     return any(map(callable, cached_backends.values()))
+
+
+def _is_transposition(func: Any) -> bool:
+    """Whether a function reads a property such as ``tensor.T``."""
+    return any(getattr(func, "__self__", None) is each for each in (Tensor.T, Tensor.mT))
 
 
 def _over_classes(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], scores: Tensor) -> bool:
