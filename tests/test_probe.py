@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_failures import Probe
-from lightning_failures.errors import DiscoveryError, InputError, UnknownNameError
+from lightning_failures import Probe, failure_monitors
+from lightning_failures.errors import DiscoveryError, FailuresWarning, InputError, UnknownNameError
 from lightning_failures.observe import PENULTIMATE
+from tests.runs import CLASSES, Classifier, fit
 
 IMAGES, LABELS = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
 
@@ -199,3 +200,30 @@ def test_script_modules_refuse_hooks_and_are_left_alone():
     probe, seen = watch(module, lambda m, b: {"logits": m.net(b[0])})
     assert seen.logits.shape == (4, 5)
     assert probe.discovered
+
+
+def test_logits_that_were_found_by_shape_are_held_against_the_modules_own_accuracy():
+    class Two(Classifier):
+        """Its loss is one of its own; a second head of as many columns, on other features, comes last."""
+
+        def __init__(self):
+            super().__init__()
+            self.other = nn.Sequential(nn.Flatten(), nn.Linear(150, CLASSES))
+
+        def training_step(self, batch, _):
+            scores, other = self.net(batch[0]), self.other(batch[0])
+            likely = (scores - scores.logsumexp(1, keepdim=True)).gather(1, batch[1][:, None])
+            return -likely.mean() + 1e-3 * other.square().mean()
+
+        def validation_step(self, batch, _):
+            scores, _ = self.net(batch[0]), self.other(batch[0])
+            self.log("val_acc", 1.0 + 0 * scores.mean())
+
+    monitors = failure_monitors(on_error="raise")
+    with pytest.warns(
+        FailuresWarning, match=r"watches no classes any more: logits found by their shape .* val_acc is 1"
+    ):
+        fit(monitors, Two(), epochs=3)
+    assert not monitors[0].probe.task.classifies
+    assert "it does not serve a task that is not known" in monitors[1].not_watched["what decides the predictions"]
+    assert [finding for finding in monitors[-1].history if finding.kind != "monitor_error"] == []

@@ -1,7 +1,7 @@
 """Where a batch keeps its inputs, targets and other fields: by path, by callable, or found by name and shape."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,7 +49,7 @@ def read_field(source: Any, field: Field, where: str = "read_field") -> Any:
     return source
 
 
-def discover_inputs(batch: Any, called: Sequence[Tensor | None] = ()) -> str | None:
+def discover_inputs(batch: Any, called: Sequence[Tensor | None] = (), beside: Collection[str] = ()) -> str | None:
     """Path of the inputs: of the float or uint8 tensors of two or more axes the one that a submodule was called with.
 
     Where none was, one by a usual name comes before the first one found, and one that cannot hold a row for each row
@@ -58,14 +58,14 @@ def discover_inputs(batch: Any, called: Sequence[Tensor | None] = ()) -> str | N
     Args:
         batch: the batch.
         called: what submodules were called with in a step, in order; empty: not known.
+        beside: paths of labels, which are the inputs only where a submodule was called with them.
     """
     leaves = [(path, leaf) for path, leaf in tensors_of(batch) if leaf.ndim >= 2 and _is_image_like(leaf)]
     given = [value for value in called if value is not None and value.ndim]
     addresses = {value.data_ptr() for value in given}
     taken = [(path, leaf) for path, leaf in leaves if leaf.data_ptr() in addresses and leaf.numel()]
-    if taken:
-        leaves = taken
-    elif given:
+    leaves = taken or [(path, leaf) for path, leaf in leaves if path not in beside]
+    if given and not taken:
         rows = len(given[0])
         leaves = [(path, leaf) for path, leaf in leaves if len(leaf) and rows % len(leaf) == 0]
         leaves = [(path, leaf) for path, leaf in leaves if _alike(leaves, path, leaf) != rows or rows == 1]

@@ -110,16 +110,23 @@ def discover_head(
     if not heads:
         return None
     last = heads[-1]
-    rivals = {call.name for call in heads if call.name != last.name and same_memory(call.input, last.input)}
+    axes = 0 if last.logits is None else last.logits.ndim
+    alike = [call for call in heads if call.logits is not None and call.logits.ndim == axes and call.name != last.name]
+    rivals = [call for call in alike if same_memory(call.input, last.input)]
     return None if rivals else last
 
 
 def discover_encoder(
-    calls: Sequence[Call], modules: Mapping[str, nn.Module], inputs: Sequence[Tensor], feeds: Collection[int]
+    calls: Sequence[Call],
+    modules: Mapping[str, nn.Module],
+    inputs: Sequence[Tensor],
+    feeds: Collection[int],
+    *,
+    heard: bool = False,
 ) -> str | None:
     """The submodule whose output is the features of a module that compares views: the one that is trained.
 
-    None where the inputs of the batch are taken only once, so that no views are compared.
+    None where nothing takes two views, or a view that a teacher takes who is not trained.
 
     It takes inputs of the batch, is trained by the loss, and is the outermost whose output goes on into further layers;
     where there is none, the outermost that takes inputs at all.
@@ -129,6 +136,7 @@ def discover_encoder(
         modules: the submodules, by name.
         inputs: float tensors of the batch.
         feeds: places of the calls that the loss was computed from; empty where that is not known.
+        heard: whether a loss said that views are compared.
     """
     first: dict[str, list[Call]] = {}
     taken: list[str] = []
@@ -139,7 +147,8 @@ def discover_encoder(
         if given and (not feeds or place in feeds) and call.output is not None and call.output.ndim > 1:
             first.setdefault(call.name, []).append(call)
     names = [call.name for call in calls]
-    if all(names.count(name) < 2 for name in taken) and len({name.partition(".")[0] for name in taken}) < 2:
+    untrained = [name for name in taken if feeds and name not in first]
+    if not heard and all(names.count(name) < 2 for name in taken) and not untrained:
         return None
     weighted = [name for name in first if any(True for _ in modules[name].parameters())]
     outermost = sorted(weighted, key=lambda name: name.count("."))

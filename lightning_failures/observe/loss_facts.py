@@ -10,7 +10,7 @@ from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.loss_listener import LossCall, LossListener, Passage, Step, same_memory, trace_back
 from lightning_failures.observe.task import Kind, Scale, Task, task_of_shapes
 
-__all__ = ["LossFacts", "StepTensors", "fits", "loss_facts", "unexplained"]
+__all__ = ["LossFacts", "StepTensors", "fits", "loss_facts", "targets_of_losses", "unexplained"]
 
 _OF_CLASSES = ("cross_entropy", "nll_loss")
 _OF_ANSWERS = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
@@ -87,6 +87,12 @@ def loss_facts(step: StepTensors, wanted: object = None) -> LossFacts | None:
         return (other, facts.target is None, unknown, not facts.task.classifies, not read, not outermost, place)
 
     return known[min(range(len(known)), key=rank)][1]
+
+
+def targets_of_losses(heard: LossListener, leaves: Sequence[tuple[str, Tensor]]) -> set[str]:
+    """Paths of the fields of a batch that losses were given as targets."""
+    origins = [each for call in heard.calls for each in trace_back(call.target, heard.passages, _TO_LABELS)]
+    return {path for path, leaf in leaves if _among(leaf, origins)}
 
 
 def unexplained(step: StepTensors) -> str | None:

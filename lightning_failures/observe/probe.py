@@ -31,7 +31,7 @@ from lightning_failures.observe.hooks import Call, CallRecorder, first_tensor
 from lightning_failures.observe.input_view import InputView
 from lightning_failures.observe.layers import PENULTIMATE, Pooling, find_layers, pool, pooling_of
 from lightning_failures.observe.logits import find_logits
-from lightning_failures.observe.loss_facts import StepTensors
+from lightning_failures.observe.loss_facts import StepTensors, targets_of_losses
 from lightning_failures.observe.loss_listener import LossListener, why_deaf
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.task import (
@@ -254,10 +254,26 @@ class Probe:
         """Name of the head, whose input is the penultimate layer, where one was found."""
         return self._understood.head
 
+    @property
+    def sure(self) -> bool:
+        """Whether the scores were named, returned or heard, and not found by shapes alone."""
+        return not self.settled or self._understood.sure
+
+    def doubt(self, why: str) -> None:
+        """Read scores no more, since they are not what they seemed.
+
+        Args:
+            why: in one clause.
+        """
+        self._understood = replace(self._understood, task=Task("unknown", why=why), source=None, head=None, sure=True)
+
     def _discover(self, outputs: Any, batch: Any, calls: Sequence[Call], final: bool) -> None:
         """Understand one step; keep what an earlier one showed where this one shows nothing."""
         leaves = list(tensors_of(batch))
-        path = self.inputs if self.inputs is not None else discover_inputs(batch, [call.input for call in calls])
+        path = self.inputs
+        if path is None:
+            labels = targets_of_losses(self._listener, leaves)
+            path = discover_inputs(batch, [call.input for call in calls], labels)
         value = None if path is None else read_field(batch, path, f"{self._where}(inputs=...)")
         inputs = first_tensor(value)
         images = len(inputs) if inputs is not None and inputs.ndim else _images_of(calls)

@@ -99,18 +99,23 @@ def understand(
     path = next((at for at, leaf in step.leaves if leaf is step.inputs or same_memory(leaf, step.inputs)), None)
     called = tuple(dict.fromkeys(call.name for call in step.calls if call.name))
     facts = loss_facts(step, named.targets)
-    if facts is None or (facts.task.kind == "unknown" and not final):
+    if facts is None or not (final or _tells(facts)):
         chosen = _chosen(step)
         facts = chosen if chosen is not None else facts
     if named.logits is not None:
         found = _named_logits(step, outputs, batch, modules, named, facts, path, where)
-    elif facts is not None and (facts.task.kind != "unknown" or final):
+    elif facts is not None and (final or _tells(facts)):
         found = _heard(step, outputs, batch, facts, path)
     else:
         found = _seen(step, outputs, batch, modules, named, feeds, final, path)
     if found is None:
         return None
     return _with_features(replace(found, called=called), step, outputs, modules, named, feeds or (), path)
+
+
+def _tells(facts: LossFacts) -> bool:
+    """Whether what was heard will do, though later steps may show more."""
+    return bool(facts.layers or facts.field) or facts.task.kind == "embedding"
 
 
 def _chosen(step: StepTensors) -> LossFacts | None:
@@ -258,7 +263,7 @@ def _with_features(
     if built_again:
         encoder = _narrowest(step, modules, feeds)
     elif task.kind == "embedding":
-        encoder = discover_encoder(step.calls, modules, _floats(step), feeds)
+        encoder = discover_encoder(step.calls, modules, _floats(step), feeds, heard=True)
     elif task.kind == "unknown":
         head = None if found.layer in step.views() else found.layer
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_failures.callbacks.collapse.figures import LayerCourse, layer_figure
@@ -16,15 +17,21 @@ from lightning_failures.callbacks.collapse.run_best import RunBest
 from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.errors import FailuresWarning
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
 from lightning_failures.observe.task import Kind
+from lightning_failures.records.validation_keys import users_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["CollapseMonitor"]
+
+#: Difference of two accuracies from which they are not those of the same predictions; averages over classes differ by
+#: less on classes that are not much rarer than others.
+APART = 0.1
 
 
 class CollapseMonitor(Monitor):
@@ -246,6 +253,26 @@ class CollapseMonitor(Monitor):
             self.best.remember(layer, plain)
         compared |= {f"initial/{key}": value for key, value in self.best.initial.items()}
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in compared.items()}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hold logits that were found by shapes alone against the accuracy that the module logs itself."""
+        if not (trainer.sanity_checking or self.idle or self.probe.sure):
+            self._doubt(trainer)
+        super().on_validation_end(trainer, pl_module)
+
+    def _doubt(self, trainer: Trainer) -> None:
+        """Watch classes no more, where the module's own accuracy is another one."""
+        key, mine = users_accuracy(trainer.callback_metrics), self.values.get("accuracy")
+        why = None
+        if key is not None and mine is not None and self.probe.classes is not None:
+            theirs = float(trainer.callback_metrics[key])
+            if abs(float(mine) - theirs) > APART:
+                why = f"logits found by their shape have the accuracy {float(mine):.3f}, and {key} is {theirs:.3f}"
+        why = self.ranks.first(why)
+        if why is not None:
+            self.probe.doubt(why)
+            fix = "Name the logits: logits='net.head', or return them from the step as 'logits'."
+            rank_zero_warn(f"lightning-failures watches no classes any more: {why}.\n{fix}", category=FailuresWarning)
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
