@@ -9,3 +9,9 @@ def registered_callbacks(request, monkeypatch):
         for name in ("lightning.pytorch", "pytorch_lightning"):
             place = f"{name}.trainer.connectors.callback_connector._load_external_callbacks"
             monkeypatch.setattr(place, lambda group: [])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Whatever a package writes where it is run is gone with the test."""
+    monkeypatch.chdir(tmp_path)
