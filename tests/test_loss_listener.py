@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from lightning_failures.observe import LossListener, same_memory, trace_back, why_deaf
+from lightning_failures.observe import LossListener, Passage, same_memory, trace_back, why_deaf
 
 LABELS = torch.tensor([0, 2, 1, 1])
 
@@ -31,7 +31,7 @@ def test_losses_are_heard_by_whatever_they_are_called() -> None:
     ]
     assert all(not call.input.requires_grad for call in listener.calls)
     listener.forget()
-    assert (listener.calls, listener.passages, listener.decided) == ([], [], [])
+    assert (listener.calls, len(listener.passages), listener.decided) == ([], 0, [])
 
 
 def test_values_and_gradients_are_bitwise_those_without_it() -> None:
@@ -131,7 +131,7 @@ def test_a_softmax_over_another_axis_is_not_one_of_classes() -> None:
     weights.softmax(-1)
     weights.argmax(2)
     listener.stop()
-    assert listener.passages == []
+    assert len(listener.passages) == 0
 
 
 def test_same_memory_is_the_same_numbers_in_the_same_order() -> None:
@@ -152,3 +152,38 @@ def test_what_listening_would_be_felt_by_is_not_listened_to() -> None:
     net = nn.Sequential(nn.Linear(3, 2))
     net[0].compile(backend="eager")
     assert why_deaf(net) == "a function was compiled"
+
+
+def test_thousands_of_functions_are_followed_back_in_no_time() -> None:
+    listener, scores = LossListener(), torch.randn(4, 3)
+    listener.start()
+    after = scores
+    for _ in range(5000):
+        after = after.clone()
+    F.cross_entropy(after, LABELS)
+    listener.stop()
+    origins = trace_back(listener.calls[0].input, listener.passages, ("cast",))
+    assert len(origins) == 5001
+    for _ in range(5000):  # views of one memory are one tensor
+        listener.passages.add(Passage("cast", after.detach(), after.detach()))
+    assert len(trace_back(after, listener.passages, ("cast",))) == 5001
+    assert origins[-1].data_ptr() == scores.data_ptr()
+
+
+def test_several_listeners_hear_the_step_alone_and_not_each_other() -> None:
+    listeners = [LossListener() for _ in range(5)]
+    for listener in listeners:
+        listener.start()
+    F.cross_entropy(torch.randn(4, 3).float(), LABELS)
+    LossListener.stop_all()
+    torch.ones(3).float()
+    assert modes() == 0
+    assert [(len(each.calls), len(each.passages)) for each in listeners] == [(1, 1)] * 5
+
+
+def test_what_runs_between_steps_is_not_heard() -> None:
+    listener = LossListener(lambda: True)
+    listener.start()
+    F.cross_entropy(torch.randn(4, 3), LABELS)
+    listener.stop()
+    assert listener.calls == []

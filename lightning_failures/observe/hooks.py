@@ -120,21 +120,18 @@ class CallRecorder:
 
     def _hook(self, name: str) -> Hook:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if (
-                not self._listening
-                or _is_between_steps(self._steps_of)
-                or _is_traced((*args, *kwargs.values(), output))
-            ):
+            if not self._listening or is_between_steps(self._steps_of) or _is_traced((*args, *kwargs.values(), output)):
                 return
             try:
-                self.calls.append(self._call(name, module, args, kwargs, output))
+                with torch._C.DisableTorchFunction():  # our own work is none of the step's
+                    self.calls.append(self._call(name, module, args, kwargs, output))
             except Exception as error:  # a guest's fault must not stop somebody's step
                 self.error = self.error or error
 
         return record
 
 
-def _is_between_steps(module: nn.Module | None) -> bool:
+def is_between_steps(module: nn.Module | None) -> bool:
     """Whether a Trainer is in a hook of a LightningModule and its callbacks, rather than in its step."""
     hook = getattr(module, "_current_fx_name", None)
     return hook is not None and hook not in STEPS

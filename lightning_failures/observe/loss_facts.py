@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from lightning_failures.observe.hooks import Call
-from lightning_failures.observe.loss_listener import LossCall, LossListener, Passage, Step, same_memory, trace_back
+from lightning_failures.observe.loss_listener import LossCall, LossListener, Step, Trail, same_memory, trace_back
 from lightning_failures.observe.task import Kind, Scale, Task, task_of_shapes
 
 __all__ = ["LossFacts", "StepTensors", "fits", "loss_facts", "targets_of_losses", "unexplained"]
@@ -41,7 +41,7 @@ class StepTensors(NamedTuple):
     images: int
 
     @property
-    def passages(self) -> list[Passage]:
+    def passages(self) -> Trail:
         """Functions on the way."""
         return self.heard.passages
 

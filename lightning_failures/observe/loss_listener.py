@@ -2,8 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from lightning_failures.observe.compiled import is_compiled
 
-__all__ = ["LossCall", "LossListener", "Passage", "same_memory", "trace_back", "why_deaf"]
+__all__ = ["LossCall", "LossListener", "Passage", "Trail", "same_memory", "trace_back", "why_deaf"]
 
 #: Losses that are listened to; all take an input and a target first.
 LOSSES: Mapping[Any, str] = {
@@ -72,11 +72,42 @@ class Passage(NamedTuple):
     after: Tensor
 
 
+class Trail:
+    """Passages in the order in which they were heard, found by where the numbers that they gave stand in memory."""
+
+    def __init__(self) -> None:
+        self._all: list[Passage] = []
+        self._by_address: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Passage]:
+        return iter(self._all)
+
+    def add(self, passage: Passage) -> None:
+        """Add the next one."""
+        self._by_address.setdefault(passage.after.data_ptr(), []).append(len(self._all))
+        self._all.append(passage)
+
+    def into(self, tensor: Tensor) -> Iterator[Passage]:
+        """The passages that gave a tensor."""
+        for place in self._by_address.get(tensor.data_ptr(), ()):
+            if same_memory(self._all[place].after, tensor):
+                yield self._all[place]
+
+
 class LossListener(TorchFunctionMode):
     """Notes what the losses of :mod:`torch.nn.functional` are given, by whatever module or function they are called.
 
     Every function runs as it would without; what it raises is raised. :meth:`start` and :meth:`stop` may stand in two
     hooks around a step; ``stop`` takes off this mode alone, also where somebody has put another one above it since.
+
+    Several may listen to one step, as those of monitors with a probe each: :meth:`stop_all` takes them all off, so that
+    none hears what monitors do after it.
+
+    Args:
+        between_steps: whether what runs now is no part of a step, such as a callback's work; None: it never is.
 
     Example:
         >>> listener, logits, labels = LossListener(), torch.zeros(2, 3), torch.tensor([0, 2])
@@ -89,10 +120,13 @@ class LossListener(TorchFunctionMode):
         True
     """
 
-    def __init__(self) -> None:
+    _all: ClassVar[list["LossListener"]] = []
+
+    def __init__(self, between_steps: Callable[[], bool] | None = None) -> None:
         super().__init__()
+        self.between_steps = between_steps
         self.calls: list[LossCall] = []
-        self.passages: list[Passage] = []
+        self.passages = Trail()
         self.decided: list[Tensor] = []  #: scores that were compared with a threshold
         self.error: Exception | None = None  #: of our own, for who looks at what was heard
         self._listening = False
@@ -103,12 +137,20 @@ class LossListener(TorchFunctionMode):
         self.forget()
         self.__enter__()  # type: ignore[no-untyped-call]
         self._listening = True
+        self._all.append(self)
+
+    @classmethod
+    def stop_all(cls) -> None:
+        """Stop every listener that listens; what each heard is kept."""
+        for listener in list(cls._all):
+            listener.stop()
 
     def stop(self) -> None:
         """Stop listening; what was heard is kept. Calling it twice does no harm."""
         if not self._listening:
             return
         self._listening = False
+        self._all.remove(self)
         above: list[TorchFunctionMode] = []
         while torch._C._len_torch_function_stack():
             mode = torch._C._pop_torch_function_stack()
@@ -120,7 +162,7 @@ class LossListener(TorchFunctionMode):
 
     def forget(self) -> None:
         """Let go of all tensors."""
-        self.calls, self.passages, self.decided, self.error = [], [], [], None
+        self.calls, self.passages, self.decided, self.error = [], Trail(), [], None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -128,9 +170,10 @@ class LossListener(TorchFunctionMode):
         """Run the function as it is, and note it where it is a loss or on the way to one."""
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        if self._listening:
+        if self._listening and not (self.between_steps is not None and self.between_steps()):
             try:
-                self._note(func, args, kwargs, output)
+                with torch._C.DisableTorchFunction():  # other listeners must not hear us
+                    self._note(func, args, kwargs, output)
             except Exception as error:  # a guest's fault must not stop somebody's step
                 self.error = self.error or error
         return output
@@ -148,7 +191,7 @@ class LossListener(TorchFunctionMode):
         if name in ("scatter", "scatter_") and isinstance(output, Tensor):  # classes put into columns
             first = kwargs.get("index", args[2] if len(args) > 2 else None)
             if isinstance(first, Tensor):
-                self.passages.append(Passage("one hot", first.detach(), output.detach()))
+                self.passages.add(Passage("one hot", first.detach(), output.detach()))
             return
         if not isinstance(first, Tensor):
             return
@@ -159,7 +202,7 @@ class LossListener(TorchFunctionMode):
             return
         after = output if isinstance(output, Tensor) else getattr(output, "indices", None)
         if step is not None and isinstance(after, Tensor):
-            self.passages.append(Passage(step, first.detach(), after.detach()))
+            self.passages.add(Passage(step, first.detach(), after.detach()))
 
 
 def same_memory(one: Tensor | None, other: Tensor | None) -> bool:
@@ -176,7 +219,7 @@ def same_memory(one: Tensor | None, other: Tensor | None) -> bool:
     return one.data_ptr() == other.data_ptr() != 0
 
 
-def trace_back(tensor: Tensor, passages: Sequence[Passage], steps: Sequence[Step]) -> list[Tensor]:
+def trace_back(tensor: Tensor, passages: Trail, steps: Sequence[Step]) -> list[Tensor]:
     """A tensor and those that it was made from by some steps, the last one first.
 
     Args:
@@ -184,17 +227,18 @@ def trace_back(tensor: Tensor, passages: Sequence[Passage], steps: Sequence[Step
         passages: what was heard.
         steps: that are followed.
     """
-    found, pending = [tensor], [each for each in passages if each.step in steps]
-    while pending:
-        place = next((at for at, each in enumerate(pending) if _among(each.after, found)), None)
-        if place is None:
-            break
-        found.append(pending.pop(place).before)
+    found, seen = [tensor], {_view_of(tensor)}
+    for known in found:  # which grows
+        for passage in passages.into(known):
+            if passage.step in steps and (view := _view_of(passage.before)) not in seen:
+                seen.add(view)
+                found.append(passage.before)
     return found
 
 
-def _among(tensor: Tensor, known: Sequence[Tensor]) -> bool:
-    return any(same_memory(tensor, each) for each in known)
+def _view_of(tensor: Tensor) -> tuple[Any, ...]:
+    """What tells a tensor from others that stand in the same memory."""
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 
 
 def why_deaf(module: nn.Module) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from lightning_failures.observe.discovery import (
     returned_scores,
 )
 from lightning_failures.observe.entry import Entry, Runnable
-from lightning_failures.observe.hooks import Call, CallRecorder, first_tensor
+from lightning_failures.observe.hooks import Call, CallRecorder, first_tensor, is_between_steps
 from lightning_failures.observe.input_view import InputView
 from lightning_failures.observe.layers import PENULTIMATE, Pooling, find_layers, pool, pooling_of
 from lightning_failures.observe.logits import find_logits
@@ -122,6 +123,7 @@ class Probe:
         if self._recorder is None:
             self._record(module)
             self._deaf = self.settled or why_deaf(module) is not None
+            self._listener.between_steps = partial(is_between_steps, module)
 
     def detach(self, user: object) -> None:
         """Stop listening; every hook comes off when nobody listens any more."""
@@ -148,13 +150,16 @@ class Probe:
             if not self.settled and not self._deaf:
                 self._listener.start()
 
+    def _stop_listening(self) -> None:
+        LossListener.stop_all()  # those of other probes too, which would hear what is done next
+
     def before_backward(self, loss: Tensor) -> None:
         """Stop listening to losses, and look which submodules a training step's loss was computed from.
 
         Args:
             loss: of the step; ().
         """
-        self._listener.stop()
+        self._stop_listening()
         if self._recorder is not None and not self.settled and self._feeds is None:
             self._feeds = feeding(loss, self._recorder.calls)
 
@@ -178,7 +183,7 @@ class Probe:
             batch: the batch, as the step got it.
             final: whether what this step shows must do: no training step follows that may show more.
         """
-        self._listener.stop()
+        self._stop_listening()
         if self._seen is not None and self._seen[0] is batch:
             return self._seen[1]
         observation = self._read(module, outputs, batch, final)
