@@ -104,6 +104,7 @@ def cases() -> dict[str, Case]:
         Case(lf.ExplainedBySimple(C), (LABELS, OTHER, LABELS)),
         Case(lf.FactorCalibration(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorErrorRatio(names), (LOGITS, LABELS, FACTORS)),
+        Case(lf.FactorMeanError(names), (LOGITS[:, 0].exp(), FACTORS)),
         Case(lf.FactorInteraction(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorTrend({"cue": [0.3, 0.6]}), (LOGITS, LABELS, CUE[:, None])),
         Case(lf.FeatureSpectrum(D), (ROWS,)),

@@ -163,7 +163,8 @@ def test_a_probe_finds_what_gave_the_logits_and_reads_them_there(kind: str, logi
     seen = probe.observe(module, {"loss": torch.tensor(0.0), "output": output}, batch)
     probe.detach(user)
     assert torch.equal(seen.logits, find_logits(output))
-    assert probe.entry == "net"
+    assert probe.entry is not None
+    assert probe.entry.name == "net"
 
 
 @pytest.mark.parametrize("kind", RETURNS)

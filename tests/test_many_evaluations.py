@@ -58,7 +58,8 @@ def test_two_hundred_evaluations_hold_on_to_nothing_but_their_figures(tmp_path, 
     # what an evaluation leaves is its figures: one entry of the record, one of each course; nothing else is as many
     evaluations = LATE - EARLY
     grown = {kind: late["kinds"][kind] - count for kind, count in early["kinds"].items()}
-    many = {kind for kind, more in grown.items() if more >= evaluations / 2}
+    own = {"UntypedStorage"}  # of the census: a look at a tensor's storage makes one
+    many = {kind for kind, more in grown.items() if more >= evaluations / 2} - own
     assert many <= {"Evaluation", "BandProfile", "list", "dict", "tuple", "float"}, grown
     assert grown["list"] <= 10 * evaluations
     assert grown["dict"] <= 5 * evaluations

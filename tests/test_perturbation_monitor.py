@@ -40,9 +40,14 @@ def test_each_logged_key_of_the_monitors_of_factors_has_a_term_and_no_term_is_de
     logged = [key.removeprefix("failures/factors/") for key in run.callback_metrics if key.startswith("failures/")]
     explained = {key: find_term(FACTORS.terms, key) for key in logged}
     assert [key for key, term in explained.items() if term is None] == []
-    assert [term.key for term in FACTORS.terms if term not in explained.values()] == []
+    dead = [term.key for term in FACTORS.terms if term not in explained.values()]
+    assert dead == [term.key for term in FACTORS.terms if term.key.startswith("mean_error")]  # of other tasks
+    monitor = FactorErrorMonitor(table(), task="regression", targets=lambda batch: batch[0].mean((1, 2, 3)))
+    assert all(monitor.key(key.replace("*", "dark")) for key in dead)
     assert explained["error_ratio/worst"].name == "Worst error ratio"
-    assert [term.key for term in FACTORS.terms if term.headline] == ["error_ratio/*", "error_ratio/worst", "error/all"]
+    headlines = [term.key for term in FACTORS.terms if term.headline]
+    assert headlines[:3] == ["error_ratio/*", "error_ratio/worst", "error/all"]
+    assert headlines[3:] == ["mean_error_ratio/*", "mean_error_ratio/worst", "mean_error/all"]
 
 
 def test_each_reason_for_an_undefined_figure_is_one_that_its_term_gives():

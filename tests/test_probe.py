@@ -151,7 +151,7 @@ def test_outputs_and_gradients_are_those_of_the_untouched_module():
 def test_a_head_that_is_called_twice_in_one_step_says_what_to_name():
     module = Module()
     with pytest.raises(DiscoveryError) as error:
-        watch(module, lambda m, b: m.net(b[0]) + m.net(b[0].flip(3)))
+        watch(module, lambda m, b: m.net(b[0]) + m.net(b[0].flip(3)), logits="net.head")
     assert str(error.value).startswith(
         "Probe: the layer 'net.head' was called 2 times in one step; given calls of net."
     )

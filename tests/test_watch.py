@@ -276,18 +276,18 @@ def test_the_gate_says_why_and_takes_nothing_from_before_the_last_training(loop)
     with torch.no_grad(), watch.evaluation(loaders()[1]) as batches:
         for images, _ in batches:
             model(images)
-        watch.log({"val_acc": 0.8, "val_loss": torch.tensor([0.5])})
-    assert watch.gate(["val_acc >= 0.8", "failures/collapse/images >= 30", "val_loss <= 0.5"]).feasible
-    verdict = watch.gate("val_acc >= 0.9")
-    assert (verdict.feasible, verdict.why) == (False, "val_acc = 0.8 violates >= 0.9 by 0.1")
+        watch.log({"val_f1": 0.8, "val_loss": torch.tensor([0.5])})
+    assert watch.gate(["val_f1 >= 0.8", "failures/collapse/images >= 30", "val_loss <= 0.5"]).feasible
+    verdict = watch.gate("val_f1 >= 0.9")
+    assert (verdict.feasible, verdict.why) == (False, "val_f1 = 0.8 violates >= 0.9 by 0.1")
     for images, _ in watch.training(loaders()[0]):
         model(images)
-    assert watch.gate("val_acc >= 0.8").why == "val_acc was not logged at this evaluation"
+    assert watch.gate("val_f1 >= 0.8").why == "val_f1 was not logged at this evaluation"
     one_evaluation(model, watch)
-    assert watch.gate("val_acc >= 0.8").why == "val_acc was not logged at this evaluation"
+    assert watch.gate("val_f1 >= 0.8").why == "val_f1 was not logged at this evaluation"
     assert watch.gate("failures/collapse/images >= 30").feasible
-    with pytest.warns(FailuresWarning, match=r"^Watch.gate: 'val_ac' was not logged.*'val_acc'"):
-        assert watch.gate("val_ac >= 0.8").why == "val_ac has not been logged"
+    with pytest.warns(FailuresWarning, match=r"^Watch.gate: 'val_f' was not logged.*'val_f1'"):
+        assert watch.gate("val_f >= 0.8").why == "val_f has not been logged"
 
 
 def test_a_rule_or_a_constraint_may_ask_for_the_end():

@@ -125,6 +125,7 @@ class Monitor(Callback, TheirCallback):
         self.training = TrainingEvaluation()
         self._pace: float | None = None  # seconds an image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
+        self._checked = False
         self._learning = object()  # listens to the first training batch
         self._concluded = False
         self._step_began = 0.0
@@ -193,6 +194,11 @@ class Monitor(Callback, TheirCallback):
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Add one batch of an image or more, without a device synchronisation."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        """See, once it is settled what the module is trained for, that there are the logits that the monitor needs."""
+        if not set(self.tasks) - set(CLASSIFIES) and self.unserved is None and self.probe.classes is None:
+            raise self.probe.no_logits(type(self).__name__)
 
     def glance(self, seen: Observation) -> None:
         """One batch of the sanity check, which the module saw before any training."""
@@ -266,6 +272,10 @@ class Monitor(Callback, TheirCallback):
     ) -> None:
         """Learn from the first batch what the module is trained for; update, where training batches are watched."""
         self._learn(trainer, pl_module, outputs, batch)
+        if self.probe.settled and not self._checked and not self.idle:
+            self._checked = True
+            with self.guard():
+                self.check()
         if self.training.taking:
             self._see(trainer, pl_module, outputs, batch, batch_idx, 0)
             self.probe.detach(self)

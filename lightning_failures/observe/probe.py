@@ -401,7 +401,8 @@ class Probe:
 
     def _read_scores(self, outputs: Any, calls: Sequence[Call], images: int) -> Tensor | None:
         source, task = self._understood.source, self.task
-        if source is None or task.kind in ("embedding", "unknown"):
+        named = self.logits is not None  # so that their absence is an error
+        if source is None or (not named and task.kind in ("embedding", "unknown")):
             return None
         if self.logits is None:
             source = self._returned(source, outputs, images)
@@ -445,6 +446,8 @@ class Probe:
             name = self._understood.encoder
             features[name] = self._views(name, calls, images)
         head = self.head if not named or PENULTIMATE in self._named else None
+        if PENULTIMATE in self._named and head is None and self._understood.layer is not None:
+            head = self._understood.layer  # that was asked for, so that its absence is an error
         if head is not None:
             call = self._only_call(head, calls)
             if call.input is not None:

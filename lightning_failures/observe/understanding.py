@@ -212,13 +212,14 @@ def _seen(
     if (loss := unexplained(step)) is not None:
         return Understanding(Task("unknown", loss=loss, why=_NOT_GIVEN.format(loss)), blocked=True)
     head = discover_head(step.calls, modules, step.images, feeds)
-    if head is not None and head.logits is not None:
+    name, twice = None if head is None else head.name, step.views()
+    if head is not None and head.logits is not None and name not in twice:
         task, target = _by_shapes(step, batch, named, head.logits, inputs)
         if task is not None and (target is not None or named.targets is not None or named.task is not None):
             return Understanding(task, Source(layer=head.name), target, head.name, guess=True)
     if discover_encoder(step.calls, modules, _floats(step), feeds or ()) is not None:
-        return Understanding(Task("embedding"))
-    return Understanding(Task("unknown", why=_NOT_HEARD), layer=None if head is None else head.name)
+        return Understanding(Task("embedding"), layer=name)
+    return Understanding(Task("unknown", why=_NOT_HEARD), layer=name)
 
 
 def _by_shapes(step: StepTensors, batch: Any, named: Named, scores: Tensor, inputs: Any) -> tuple[Task | None, Any]:

@@ -94,6 +94,11 @@ class FactorErrorMonitor(Monitor):
         if self.probe.task.kind in ("multiclass", "binary"):
             self.probe.require_logits(seen, "FactorErrorMonitor")
 
+    def check(self) -> None:
+        """See that there are logits where each image has one class."""
+        if self.probe.task.kind in ("multiclass", "binary") and self.probe.classes is None:
+            raise self.probe.no_logits("FactorErrorMonitor")
+
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
         classes = self.probe.task.kind in ("multiclass", "binary")
