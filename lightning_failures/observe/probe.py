@@ -278,7 +278,7 @@ class Probe:
         path = self.inputs
         if path is None:
             labels = targets_of_losses(self._listener, leaves)
-            path = discover_inputs(batch, [call.input for call in calls], labels)
+            path = discover_inputs(batch, _taken(calls), labels)
         value = None if path is None else read_field(batch, path, f"{self._where}(inputs=...)")
         inputs = first_tensor(value)
         images = len(inputs) if inputs is not None and inputs.ndim else _images_of(calls)
@@ -580,6 +580,12 @@ class Probe:
         self._layers_where = where
         layers = (layers,) if isinstance(layers, str) else layers
         self.layers = tuple(dict.fromkeys((*self.layers, *layers)))
+
+
+def _taken(calls: Sequence[Call]) -> list[Tensor]:
+    """What layers other than losses were called with, but for what lies in a dict: a layer may take any part of it."""
+    layers = [call for call in calls if call.output is None or call.output.ndim]
+    return [value for call in layers for value in call.arguments.values() if isinstance(value, Tensor)]
 
 
 def _images_of(calls: Sequence[Call]) -> int:
