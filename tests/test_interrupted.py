@@ -5,7 +5,6 @@ import signal
 
 import lightning as L
 import pytest
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_failures import failure_monitors
@@ -59,4 +58,5 @@ def test_an_interrupted_run_leaves_its_report_and_no_hook_and_goes_on_from_its_c
     assert [evaluation.epoch for evaluation in again[-1].record.evaluations] == [0, 1, 2, 3]
     (record,) = json.loads((tmp_path / "report" / "records.json").read_text())
     assert len(record["evaluations"]) == 4
-    assert torch.isfinite(run.callback_metrics["failures/simplicity/own/1"])
+    assert "failures/simplicity/own/1" in run.callback_metrics
+    assert again[2].ready  # its simple models went on
