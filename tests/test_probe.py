@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_failures import Probe, failure_monitors
+from lightning_failures import CollapseMonitor, Probe, failure_monitors
 from lightning_failures.errors import DiscoveryError, FailuresWarning, InputError, UnknownNameError
 from lightning_failures.observe import PENULTIMATE
-from tests.runs import CLASSES, Classifier, fit
+from tests.runs import CLASSES, Classifier, fit, trainer
 
 IMAGES, LABELS = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
 
@@ -227,3 +227,13 @@ def test_logits_that_were_found_by_shape_are_held_against_the_modules_own_accura
     assert not monitors[0].probe.task.classifies
     assert "it does not serve a task that is not known" in monitors[1].not_watched["what decides the predictions"]
     assert [finding for finding in monitors[-1].history if finding.kind != "monitor_error"] == []
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_rank_that_saw_no_batch_takes_part_when_logits_are_doubted(settled, monkeypatch):
+    monitor, asked = CollapseMonitor(), []
+    monitor.probe.settled = settled
+    monkeypatch.setattr(monitor.ranks, "first", asked.append)
+    run = trainer([monitor])
+    monitor.on_validation_end(run, Classifier())
+    assert asked == [None]

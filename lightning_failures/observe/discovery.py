@@ -150,7 +150,7 @@ def discover_encoder(
     untrained = [name for name in taken if feeds and name not in first]
     if not heard and all(names.count(name) < 2 for name in taken) and not untrained:
         return None
-    weighted = [name for name in first if any(True for _ in modules[name].parameters())]
+    weighted = [name for name in first if _holds_weights(modules[name])]
     outermost = sorted(weighted, key=lambda name: name.count("."))
     for name in outermost:
         others = [call for call in calls if call.name and not _within(call.name, name)]
@@ -161,17 +161,15 @@ def discover_encoder(
     return next(iter(outermost), None)
 
 
-def discover_entry(calls: Sequence[Call], inputs: Tensor, scores: Tensor, whole: Call | None = None) -> Entry | None:
+def discover_entry(calls: Sequence[Call], inputs: Tensor, scores: Tensor) -> Entry | None:
     """How the outermost submodule was called that took the inputs and gave the scores; None where there is none.
 
     Args:
         calls: of the step, with their arguments.
         inputs: of the batch, as it holds them.
         scores: that are watched, as they were given.
-        whole: the call of the module itself; None: the step did not call it.
     """
-    every = [*calls, *([whole] if whole is not None else [])]
-    for call in reversed(every):  # the outermost module returns last
+    for call in reversed(calls):  # the outermost module returns last
         place = next((at for at, value in call.arguments.items() if _is(value, inputs)), None)
         path = next((path for path, value in call.returned if same_memory(value, scores)), None)
         if place is None or path is None:

@@ -51,9 +51,6 @@ _STEPS: Mapping[str, Step] = {
     "one_hot": "one hot",
 }
 
-#: Functions that compare scores with a threshold, as where a class of two is predicted from one score.
-_THRESHOLDS = ("gt", "ge", "lt", "le", "__gt__", "__ge__", "__lt__", "__le__", "round", "sign", "heaviside")
-
 
 class LossCall(NamedTuple):
     """One call of a loss."""
@@ -127,7 +124,6 @@ class LossListener(TorchFunctionMode):
         self.between_steps = between_steps
         self.calls: list[LossCall] = []
         self.passages = Trail()
-        self.decided: list[Tensor] = []  #: scores that were compared with a threshold
         self.error: Exception | None = None  #: of our own, for who looks at what was heard
         self._listening = False
 
@@ -162,7 +158,7 @@ class LossListener(TorchFunctionMode):
 
     def forget(self) -> None:
         """Let go of all tensors."""
-        self.calls, self.passages, self.decided, self.error = [], Trail(), [], None
+        self.calls, self.passages, self.error = [], Trail(), None
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
@@ -195,8 +191,6 @@ class LossListener(TorchFunctionMode):
             return
         if not isinstance(first, Tensor):
             return
-        if name in _THRESHOLDS:
-            self.decided.append(first.detach())
         step: Step | None = "shape" if _is_transposition(func) else _STEPS.get(name)
         if step in ("softmax", "classes") and not _over_classes(name, args, kwargs, first):
             return

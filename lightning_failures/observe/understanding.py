@@ -181,7 +181,7 @@ def _heard(step: StepTensors, outputs: Any, batch: Any, facts: LossFacts, inputs
     if source is None and task.kind not in ("embedding", "unknown") and task.why is None:
         task = replace(task, why=_NOT_GIVEN.format(task.loss or "the choice of a class"))
     if scores is not None:
-        task = scaled(task, scores, facts, step)
+        task = scaled(task, scores, step)
     sure = heard and task.kind != "unknown"
     guess = task.classifies and facts.target is None
     target = discover_targets(batch, step.images, inputs, task) if guess else facts.target
@@ -337,7 +337,7 @@ def _scores(source: Source | None, step: StepTensors, outputs: Any) -> Tensor | 
     return None if found is None else found.detach()
 
 
-def scaled(task: Task, scores: Tensor, facts: LossFacts | None = None, step: StepTensors | None = None) -> Task:
+def scaled(task: Task, scores: Tensor, step: StepTensors | None = None) -> Task:
     """The task with what its scores are, logits or probabilities; looks at values, once."""
     if not task.classifies:
         return task

@@ -104,11 +104,8 @@ class CollapseMonitor(Monitor):
         probe = self.probe
         if not probe.settled or probe.classes is not None or probe.features or probe.hidden is not None:
             return None
-        return (
-            f"no layer is known whose features to watch, name one as layers='net.body'; {probe.task.why or ''}".rstrip(
-                "; "
-            )
-        )
+        why = "" if probe.task.why is None else f"; {probe.task.why}"
+        return f"no layer is known whose features to watch, name one as layers='net.body'{why}"
 
     @property
     def information_lost(self) -> str | None:
@@ -256,15 +253,15 @@ class CollapseMonitor(Monitor):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hold logits that were found by shapes alone against the accuracy that the module logs itself."""
-        if not (trainer.sanity_checking or self.idle or self.probe.sure):
+        if not (trainer.sanity_checking or self.ranks.retired):
             self._doubt(trainer)
         super().on_validation_end(trainer, pl_module)
 
     def _doubt(self, trainer: Trainer) -> None:
-        """Watch classes no more, where the module's own accuracy is another one."""
+        """Watch classes no more, where the module's own accuracy is another one; every rank takes part."""
         key, mine = users_accuracy(trainer.callback_metrics), self.values.get("accuracy")
-        why = None
-        if key is not None and mine is not None and self.probe.classes is not None:
+        why, guessed = None, not (self.idle or self.probe.sure) and self.probe.classes is not None
+        if guessed and key is not None and mine is not None:
             theirs = float(trainer.callback_metrics[key])
             if abs(float(mine) - theirs) > APART:
                 why = f"logits found by their shape have the accuracy {float(mine):.3f}, and {key} is {theirs:.3f}"
