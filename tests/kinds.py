@@ -717,16 +717,16 @@ KINDS: dict[str, Kind] = {
             mask(index)[None].expand(4, 8, 8).clone(),
         ),
         "unknown",
-        aside="it does not serve a task that is not known",
+        aside="it needs classes, and this is a task that is not known",
     ),
-    "detector's head on several maps": Kind(Pyramid, classified, "unknown", aside="it does not serve"),
+    "detector's head on several maps": Kind(Pyramid, classified, "unknown", aside="it needs classes, and this is"),
     "labels along a sequence": Kind(
         Sequence,
         lambda index: (torch.arange(7) + index % 2, torch.arange(7)),
         "unknown",
-        aside="it does not serve",
+        aside="it needs classes, and this is",
     ),
-    "generator and critic": Kind(Adversarial, classified, "unknown", aside="it does not serve"),
+    "generator and critic": Kind(Adversarial, classified, "unknown", aside="it needs classes, and this is"),
 }
 
 

@@ -155,7 +155,8 @@ def test_a_task_that_nothing_tells_is_not_judged_by_classes_and_that_is_said(cap
     assert not any(key.startswith("failures/simplicity/") for key in run.callback_metrics)
     assert "failures/collapse/logit_effective_rank" not in run.callback_metrics
     why = (
-        "it does not serve a task that is not known: no loss of labels was heard, and no layer's output fits the labels"
+        "it needs classes, and this is a task that is not known: "
+        "no loss of labels was heard, and no layer's output fits the labels"
     )
     assert monitors[1].not_watched == {"what decides the predictions": why}
     (said,) = [record.message for record in caplog.records if "it does not watch" in record.message]

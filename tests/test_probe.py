@@ -225,7 +225,10 @@ def test_logits_that_were_found_by_shape_are_held_against_the_modules_own_accura
     ):
         fit(monitors, Two(), epochs=3)
     assert not monitors[0].probe.task.classifies
-    assert "it does not serve a task that is not known" in monitors[1].not_watched["what decides the predictions"]
+    assert (
+        "it needs classes, and this is a task that is not known"
+        in monitors[1].not_watched["what decides the predictions"]
+    )
     assert [finding for finding in monitors[-1].history if finding.kind != "monitor_error"] == []
 
 

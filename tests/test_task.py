@@ -152,4 +152,7 @@ def test_a_task_that_is_named_is_believed() -> None:
     monitors = failure_monitors(task="regression", on_error="raise")
     fit(monitors, Own(), epochs=1)
     assert monitors[0].probe.task.kind == "regression"
-    assert monitors[1].not_watched["what decides the predictions"].startswith("it does not serve regression")
+    assert (
+        monitors[1].not_watched["what decides the predictions"].startswith("it needs classes, and this is regression")
+    )
+    assert monitors[2].undefined == {}  # no figure of it is missing: it has none

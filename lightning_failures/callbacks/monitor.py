@@ -162,7 +162,7 @@ class Monitor(Callback, TheirCallback):
         task = self.probe.task
         if not self.probe.settled or task.kind in self.tasks:
             return None
-        return f"it does not serve {task.words}" + (f": {task.why}" if task.why else "")
+        return f"it needs classes, and this is {task.words}" + (f": {task.why}" if task.why else "")
 
     def _named(self, watched: str) -> str:
         """What is watched, with the monitor's name where that is its own."""
@@ -481,7 +481,8 @@ class Monitor(Callback, TheirCallback):
         if self.ranks.retired or trainer.sanity_checking:
             return
         evaluation = self._evaluation
-        if self.failure is None and evaluation is not None and not self._concluded:
+        served = self.failure is None and self.unserved is None
+        if served and evaluation is not None and not self._concluded:
             with self.guard(), evaluated_weights(trainer, evaluation.module, self):
                 self._conclude(evaluation)
         description = self.ranks.first(None if self.failure else self.describe())
