@@ -73,7 +73,7 @@ def test_fields_of_other_tools_are_left_out_when_a_finding_is_read() -> None:
         (
             {"severity": "fatal"},
             UnknownNameError,
-            "Finding: unknown severity; given 'fatal'. Use one of warning, failure.",
+            "Finding: unknown severity; given 'fatal'. Use one of watch, warning, failure.",
         ),
         (
             {"evidence": {}},
@@ -111,3 +111,18 @@ def test_a_finding_that_lacks_fields_cannot_be_read() -> None:
     assert str(caught.value) == (
         "Finding.from_dict: no subject, epoch, step, evidence; given kind, message. Pass what to_dict returned."
     )
+
+
+def test_a_finding_keeps_its_cause_its_experiment_and_what_was_excluded() -> None:
+    found = made(
+        cause="evaluation_mode", excluded=("input_mismatch",), experiment={"before": 0.3, "after": 0.9, "share": 0.97}
+    )
+    again = Finding.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again == found
+    assert (again.cause, again.excluded, again.experiment["after"]) == ("evaluation_mode", ("input_mismatch",), 0.9)
+
+
+@pytest.mark.parametrize("changes", [{"cause": "bad_luck"}, {"excluded": ["bad_luck"]}])
+def test_a_cause_that_does_not_exist_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UnknownNameError, match=r"Finding: unknown cause; given 'bad_luck'\. Use one of not_finite, "):
+        made(**changes)

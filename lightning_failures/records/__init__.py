@@ -1,5 +1,6 @@
 """Findings, rules, terms and records as plain data: the ground of all that reports."""
 
+from lightning_failures.records.cause import *
 from lightning_failures.records.condition import *
 from lightning_failures.records.finding import *
 from lightning_failures.records.keys import *

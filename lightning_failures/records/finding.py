@@ -1,16 +1,19 @@
 """A finding: when, how and why a model fails, with its evidence, as plain data."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.records.cause import CAUSES
 from lightning_failures.records.kind import FINDING_KINDS
 from lightning_failures.records.strict_json import Plain, strict
 
 __all__ = ["SEVERITIES", "Evidence", "Finding"]
 
-SEVERITIES = ("warning", "failure")
+#: Mildest first: what is worth watching, what is wrong, and what makes the model unfit for use.
+SEVERITIES = ("watch", "warning", "failure")
 
 Evidence = Plain
 
@@ -25,7 +28,8 @@ class Finding:
         epoch: Lightning's epoch, counted from 0, at which it was raised.
         step: the global step at which it was raised.
         cleared: the epoch at which it no longer held, or None while it stands.
-        severity: ``"warning"`` or ``"failure"``.
+        severity: ``"watch"``: worth watching, and counted neither as a warning nor as a failure; ``"warning"``; or
+            ``"failure"``.
         evidence: the figures that it rests on, by name; never empty.
         message: what happens, in plain words with the figures.
         advice: what to try next.
@@ -33,9 +37,15 @@ class Finding:
         criterion: the indicators with their figures and what they were compared with.
         metric: the run's own validation metric, by which a failure would show otherwise; empty where there is none.
         lead: epochs by which it was raised before that metric turned, negative for after; None: it has not turned.
+        cause: what explains it, one of :data:`.CAUSES`; None: no cause was tested, or none of the tested ones does.
+        excluded: causes that were tested and do not explain it.
+        experiment: what undoing the cause gave: ``before`` and ``after`` with their 95% intervals (``before_low``,
+            ``before_high``, ``after_low``, ``after_high``) and ``share``, the share of the gap that it closes, as far
+            as each is known; empty without a cause.
+        latest: the message with the figures of the last evaluation at which it stood; empty: as ``message``.
 
     Raises:
-        UnknownNameError: the kind or the severity does not exist.
+        UnknownNameError: the kind, the severity or a cause does not exist.
         InputError: there is no evidence, or some of it is not plain; an epoch or a step is negative.
 
     Example:
@@ -64,6 +74,10 @@ class Finding:
     criterion: str = ""
     metric: str = ""
     lead: int | None = None
+    cause: str | None = None
+    excluded: Sequence[str] = ()
+    experiment: Mapping[str, Evidence] = field(default_factory=dict)
+    latest: str = ""
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, FINDING_KINDS)
@@ -76,7 +90,12 @@ class Finding:
         if self.cleared is not None and self.cleared < self.epoch:
             given = f"raised at epoch {self.epoch}, cleared at {self.cleared}"
             raise InputError("Finding", "cleared before it was raised", given, "Pass the epoch of a later evaluation.")
-        object.__setattr__(self, "evidence", {str(name): _plain(name, value) for name, value in self.evidence.items()})
+        for name in (*self.excluded, *([] if self.cause is None else [self.cause])):
+            _one_of("cause", name, tuple(CAUSES))
+        object.__setattr__(self, "excluded", tuple(self.excluded))
+        for figures in ("evidence", "experiment"):
+            plain = {str(name): _plain(name, value) for name, value in getattr(self, figures).items()}
+            object.__setattr__(self, figures, plain)
 
     @property
     def standing(self) -> bool:
@@ -89,8 +108,11 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers that strict JSON and ``torch.load(weights_only=True)`` accept; nan becomes None."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {"evidence": {name: strict(value) for name, value in self.evidence.items()}}
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        fields["excluded"] = list(self.excluded)
+        for figures in ("evidence", "experiment"):
+            fields[figures] = {name: strict(value) for name, value in fields[figures].items()}
+        return fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Finding":
@@ -100,11 +122,12 @@ class Finding:
             InputError: a field is missing.
         """
         fields = dataclasses.fields(cls)
-        missing = [f.name for f in fields if f.name not in data and f.default is dataclasses.MISSING]
+        needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+        missing = [name for name in needed if name not in data]
         if missing:
             given = f"{', '.join(map(str, data)) or 'nothing'}"
             raise InputError("Finding.from_dict", f"no {', '.join(missing)}", given, "Pass what to_dict returned.")
-        return cls(**{field.name: data[field.name] for field in fields if field.name in data})
+        return cls(**{each.name: data[each.name] for each in fields if each.name in data})
 
 
 def _one_of(field: str, given: str, known: tuple[str, ...]) -> None:

@@ -56,7 +56,7 @@ class Rule:
         evidence: name -> logged key; the names stand in ``message`` as in :meth:`str.format`, beside ``{subject}``;
             empty: the keys of ``when``, each named by its last word that is no star.
         advice: what to try next.
-        severity: ``"warning"`` or ``"failure"``.
+        severity: ``"watch"``, ``"warning"`` or ``"failure"``; see :class:`.Finding`.
         warmup: first epoch, counted from 0, whose evaluations count.
         warmup_steps: optimizer steps, as the Trainer's ``global_step`` counts them, before which no evaluation counts
             either; for a rule on figures that an untrained network has too, where an epoch may be three steps long.

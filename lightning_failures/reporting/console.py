@@ -22,6 +22,7 @@ __all__ = ["print_finding", "print_notice", "print_verdict"]
 
 # Colours that can be read on light and on dark terminals; the words say the same without them.
 STYLES = {
+    "watch": "bold cyan",
     "failure": "bold red",
     "warning": "bold magenta",
     "cleared": "green",
