@@ -13,14 +13,17 @@ from lightning_failures.functional.dormant_units import *
 from lightning_failures.functional.empty_batches import *
 from lightning_failures.functional.factors import *
 from lightning_failures.functional.frequencies import *
+from lightning_failures.functional.generalisation import *
 from lightning_failures.functional.grouped_dimension import *
 from lightning_failures.functional.interaction import *
 from lightning_failures.functional.interchange import *
 from lightning_failures.functional.intervals import *
 from lightning_failures.functional.kept import *
+from lightning_failures.functional.label_matching import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
 from lightning_failures.functional.mean_errors import *
+from lightning_failures.functional.mending import *
 from lightning_failures.functional.moments import *
 from lightning_failures.functional.neural_collapse import *
 from lightning_failures.functional.odds import *
