@@ -1,8 +1,10 @@
 """Mathematics on tensors: sums that add up, and pure functions of them."""
 
 from lightning_failures.functional.adjustment import *
+from lightning_failures.functional.assignment import *
 from lightning_failures.functional.audit import *
 from lightning_failures.functional.calibration import *
+from lightning_failures.functional.channel_order import *
 from lightning_failures.functional.channels import *
 from lightning_failures.functional.classes import *
 from lightning_failures.functional.collapse import *
@@ -15,6 +17,7 @@ from lightning_failures.functional.factors import *
 from lightning_failures.functional.frequencies import *
 from lightning_failures.functional.generalisation import *
 from lightning_failures.functional.grouped_dimension import *
+from lightning_failures.functional.input_statistics import *
 from lightning_failures.functional.interaction import *
 from lightning_failures.functional.interchange import *
 from lightning_failures.functional.intervals import *
