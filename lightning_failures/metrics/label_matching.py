@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.assignment import best_assignment
 from lightning_failures.functional.label_matching import ClassPairs, count_class_pairs, count_renamed, renaming_bound
 from lightning_failures.functional.mending import MendingCounts, mending
 from lightning_failures.metrics.base import SumMetric
@@ -22,7 +23,7 @@ LEAST = 0.1
 class LabelMatching(SumMetric[ClassPairs]):
     """The accuracy as labels stand, and where each predicted class stands for the label that fits it best.
 
-    The best assignment (Kuhn 1955, by :func:`scipy.optimize.linear_sum_assignment`) is found on one half of the images
+    The assignment of :func:`.best_assignment` is found on one half of the images
     and judged on the other. ``compute`` returns ``before``, ``after`` and ``gain``, each with its interval, as
     :class:`.MendedAccuracy` does of one experiment; :attr:`label` is the assignment. Where no renaming can gain a tenth
     of the images, all classes keep their names.
@@ -79,7 +80,5 @@ class LabelMatching(SumMetric[ClassPairs]):
 
 def _assign(pairs: Tensor) -> Tensor:
     """The label of each predicted class, each label once, with which most images are right; (c), int64."""
-    from scipy.optimize import linear_sum_assignment  # a fifth of a second to import
-
     names = torch.eye(len(pairs), dtype=torch.float64) / (2 * len(pairs))  # of equals the one that changes fewer names
-    return torch.from_numpy(linear_sum_assignment((pairs.double() + names).numpy(), maximize=True)[1])
+    return best_assignment(-(pairs.double() + names))

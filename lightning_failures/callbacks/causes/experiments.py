@@ -27,6 +27,10 @@ LEAST_GAP = 0.05
 #: Images below which a last part of a batch is left out: its own statistics would be of too few.
 FEWEST_OF_PART = 16
 
+#: Gain, at the lower end of its interval, and share of the gap from which a mismatch is proven: it is then no matter of
+#: chance, of warm-up, or of how long a network was trained.
+PROVEN_GAIN, PROVEN_SHARE = 0.1, 0.5
+
 Model = Callable[[Tensor], Tensor]
 
 
@@ -108,15 +112,14 @@ class Experiments:
             (mended[f"gain_low/{name}"] > PROVEN_GAIN) & (mended[f"share/{name}"] > PROVEN_SHARE)
             for name in (*EXPERIMENTS[1:], LABELS)
         ]
+        moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
+        values["labels_renamed"] = (moved > 0).sum().double()
+        shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
+        values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
         values["proven"] = torch.stack(proven).any().double()
         self.undefined = self.gap.undefined | self.mended.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
-
-
-#: Gain, at the lower end of its interval, and share of the gap from which a mismatch is proven: it is then no matter of
-#: chance, of warm-up, or of how long a network was trained.
-PROVEN_GAIN, PROVEN_SHARE = 0.1, 0.5
 
 
 def _answers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Why a model fails, live: what training and validation images give when one thing is undone at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
@@ -23,6 +23,7 @@ from lightning_failures.observe.pixels import rows_of
 from lightning_failures.observe.reference_batch import ReferenceBatch
 from lightning_failures.observe.rerun import by_chance
 from lightning_failures.observe.undisturbed import undisturbed
+from lightning_failures.records.term import find_term
 
 __all__ = ["CauseMonitor"]
 
@@ -79,7 +80,7 @@ class CauseMonitor(Monitor):
         self.experiments: Experiments | None = None
         self.preparation: Preparation | None = None
         self._norms: list[nn.Module] | None = None  # batch norms that learn running statistics
-        self._begun = False
+        self._begun = self._in_training_mode = False
         self._sums: InputSums | None = None  # of all training images that are kept, on all ranks
 
     @property
@@ -126,6 +127,7 @@ class CauseMonitor(Monitor):
             parts = [part for part in gather(mine) if part is not None]
             self._sums = merge_inputs(parts) if parts else None
         self.examining.begin(evaluation, self.ranks.first)
+        self._in_training_mode = False
         if self.experiments is not None:
             self.experiments.begin(evaluation.device)
 
@@ -137,9 +139,9 @@ class CauseMonitor(Monitor):
         rows = rows_of(seen, batch_idx)
         if rows.logits is None or rows.targets is None:
             return
+        self._in_training_mode = self._in_training_mode or bool(by_chance(evaluation.module))
         self.build(rows.logits.shape[1])
         assert self.experiments is not None
-        self.experiments.begin_on(rows.logits.device)
         self.experiments.pass_by(rows.logits, rows.targets)
         self.examining.keep(seen, logits)
 
@@ -159,11 +161,11 @@ class CauseMonitor(Monitor):
         targets = self.examining.targets
         if self.experiments is None or targets is None:
             return
-        if evaluation.world_size == 1:
-            self._prepare([None if self.examining.batch is None else self.examining.batch.inputs])
+        if evaluation.world_size == 1 and self.preparation is None:
+            self._prepare([self._validation_sums])
         norms = self._norms or []
         other: AbstractContextManager[object] | None = batch_statistics(norms) if norms else None
-        if by_chance(evaluation.module):  # it is validated in training mode
+        if self._in_training_mode:
             other = undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own")
         self.experiments.validate(model, inputs, targets.to(inputs.device), other, self.preparation)
         images, labels = self.trained.inputs, self.trained.targets
@@ -172,13 +174,19 @@ class CauseMonitor(Monitor):
             with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
                 self.experiments.train(model, images[rows].to(inputs.device), labels[rows].to(inputs.device), norms)
 
-    def _prepare(self, images: list[Tensor | None]) -> None:
-        """Compare the inputs of validation, as one rank or all of them hold them, with those of training."""
-        known = [each if isinstance(each, InputSums) else input_sums(each) for each in images if each is not None]
+    def _prepare(self, parts: Sequence[InputSums | None]) -> None:
+        """Compare the inputs of validation, as the ranks hold them, with those of training; once, since both stay."""
+        known = [part for part in parts if part is not None]
         if self.preparation is None and self._sums is not None and known:
             validation = merge_inputs(known)
             if len(validation.images) == len(self._sums.images):
                 self.preparation = Preparation.of(self._sums, validation)
+
+    @property
+    def _validation_sums(self) -> InputSums | None:
+        """Of this rank's validation images."""
+        batch = self.examining.batch
+        return None if batch is None or batch.inputs is None else input_sums(batch.inputs)
 
     def describe(self) -> Any:
         """Number of classes."""
@@ -193,15 +201,13 @@ class CauseMonitor(Monitor):
         """How far both are apart, and what each experiment gave."""
         assert self.experiments is not None
         values = self.experiments.compute()
-        undefined = self.examining.reasons({}) or {}
         if evaluation.world_size > 1 and self.preparation is None:
-            batch = self.examining.batch
-            mine = None if batch is None or batch.inputs is None else input_sums(batch.inputs)
-            self._prepare(gather(mine))
+            self._prepare(gather(self._validation_sums))
+        values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
-        self.undefined = {
-            key: undefined.get(key) or self.experiments.undefined.get(key, "")
-            for key, value in values.items()
-            if bool(value.isnan())
+        why = self.examining.refusal or self.examining.why_not
+        reasons = {
+            key: why or find_term(self.terms, key).when_nan for key, value in values.items() if bool(value.isnan())
         }
+        self.undefined = reasons
         return values

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.channel_order import match_channels
 from lightning_failures.functional.input_statistics import InputSums, compare_inputs, map_inputs
-from lightning_failures.metrics.input_statistics import match_channels
 
 __all__ = ["Preparation"]
 
@@ -16,7 +16,7 @@ __all__ = ["Preparation"]
 #: the interval of either. Means of classes and of augmented images move by less.
 SHIFT, RATIO = 0.5, 1.5
 
-#: How much better channels must match in another order, as a share of how badly they match as they stand.
+#: Share of the distance between the channels of both that another order must take away.
 ORDER_GAIN = 0.5
 
 
@@ -45,9 +45,8 @@ class Preparation(NamedTuple):
         found = compare_inputs(training, validation)
         apart = (found.shift_low > SHIFT) | (found.shift_high < -SHIFT)
         differs = apart | (found.ratio_low > RATIO) | (found.ratio_high < 1 / RATIO)
-        order, gain = match_channels(training, validation)
-        names = torch.arange(len(order))
-        order = order.cpu() if float(gain) > ORDER_GAIN else names
+        match = match_channels(training, validation)
+        order = match.order if float(match.gain) > ORDER_GAIN else torch.arange(len(match.order))
         return cls(found.shift, found.ratio, found.scale, found.offset, differs, order)
 
     @property

@@ -38,7 +38,7 @@ RULES = (
             "{training_accuracy:.1%} of the images that it was trained on and on {validation_accuracy:.1%} of the "
             "others, a gap of {gap:.3f} (95% interval {gap_low:.3f} to {gap_high:.3f})."
         ),
-        advice="Look first whether both are prepared alike; then ask for more images, augmentation or a smaller network.",
+        advice="Look first whether both are prepared alike; then ask for more images, or augmentation.",
         severity="warning",
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
