@@ -9,15 +9,15 @@ import pytest
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from lightning_failures import Finding
+from lightning_failures import FailureDiagnosis, Finding, Rule
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.callbacks.findings import Announcer
 from lightning_failures.records import CAUSES, Evaluation, RunRecord
 from lightning_failures.reporting.console import print_finding, print_verdict
-from lightning_failures.reporting.explanation import because, excluded, passages, why
+from lightning_failures.reporting.explanation import because, excluded, message, passages, why
 from lightning_failures.reporting.report import write_report
 from lightning_failures.reporting.sentences import alert
-from tests.records import EXPLAINED, UNEXPLAINED, UNTAPPED
+from tests.records import CLEARED, EXPLAINED, UNEXPLAINED, UNTAPPED
 
 WHY = (
     "Validation inputs are not prepared as those of training. With the validation inputs prepared as those of "
@@ -83,6 +83,64 @@ def test_a_gap_is_told_as_two_accuracies_and_not_as_something_undone() -> None:
         "The training images were learnt by heart. The accuracy is 0.97 on training images and 0.17 (95% interval 0.14 "
         "to 0.21) on validation images, both in evaluation mode."
     )
+
+
+def test_a_message_tells_of_now_and_of_then_where_its_figures_have_moved() -> None:
+    then, now = "Its accuracy is 0.482 (p 1e-09).", "Its accuracy is 0.330 (p 1e-12)."
+    moved = dataclasses.replace(UNTAPPED, message=then, latest=now)
+    assert message(moved) == now
+    assert passages(moved)[0] == ("When raised", then)
+    said = verdict(moved)
+    assert f"{now} When raised: {then} Try:" in said
+    still = dataclasses.replace(moved, latest="Its accuracy is 0.479 (p 1e-12).")
+    assert message(still) == still.latest
+    assert [label for label, _ in passages(still)] == ["Try"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "moved"),
+    [
+        ("41% of 2,104 images", "43% of 2,104 images", False),
+        ("41% of 2,104 images", "49% of 2,104 images", True),
+        ("3 errors on 40 images", "9 errors on 40 images", True),
+        ("rank 1.2", "rank not known", True),
+        ("band 3, loss 0.002", "band 3, loss 0.004", False),
+    ],
+)
+def test_a_figure_has_moved_when_it_differs_by_a_tenth(then: str, now: str, moved: bool) -> None:
+    said = passages(dataclasses.replace(UNTAPPED, message=then, latest=now, advice=""))
+    assert said == ([("When raised", then)] if moved else [])
+
+
+def test_a_standing_finding_keeps_up_with_its_figures_and_a_cleared_one_does_not() -> None:
+    rule = Rule(kind="own_rule", when="a > 1", message="It is {a:.1f}.", warmup=0, persistence=1)
+    diagnosis = FailureDiagnosis([rule])
+    latest = []
+    for epoch, value in enumerate([2.0, 3.0, 2.0, 4.0, 0.5, 0.1]):
+        diagnosis.evaluate(Evaluation(epoch, epoch, {"a": value}))
+        (finding,) = diagnosis.history
+        latest.append(finding.latest)
+    assert finding.message == "It is 2.0."
+    assert latest == ["", "It is 3.0.", "", "It is 4.0.", "It is 4.0.", "It is 4.0."]
+    assert finding.cleared == 4
+
+
+def test_figures_that_a_rule_needs_and_nobody_logged_leave_the_latest_message() -> None:
+    rule = Rule(kind="own_rule", when="a > 1", message="It is {b:.1f}.", evidence={"b": "b"}, warmup=0, persistence=1)
+    diagnosis = FailureDiagnosis([rule])
+    for epoch, values in enumerate([{"b": 1.0}, {"b": 2.0}, {}]):
+        diagnosis.evaluate(Evaluation(epoch, epoch, {"a": 2.0} | values))
+    assert diagnosis.history[0].latest == "It is 2.0."
+
+
+def test_the_page_tells_of_a_cleared_finding_in_the_past(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    ended = dataclasses.replace(CLEARED, latest="Predictions fall on 3.1 effective classes.")
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(4, 1, {})], [ended])], COLUMNS).read_text("utf-8")
+    assert f"Before it cleared: {ended.latest}<br><em>When raised:</em> {ended.message}</p>" in page
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(4, 1, {})], [CLEARED])], COLUMNS).read_text("utf-8")
+    assert f"<p>When raised: {CLEARED.message}</p>" in page
 
 
 @pytest.mark.parametrize("name", CAUSES)

@@ -16,7 +16,7 @@ from rich.text import Text
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
-from lightning_failures.reporting.explanation import because, passages
+from lightning_failures.reporting.explanation import because, message, passages
 from lightning_failures.reporting.sentences import headline, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
@@ -127,7 +127,7 @@ def _entry(finding: Finding) -> Table:
     grid.add_column()
     grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding)}"))
     if finding.standing:
-        grid.add_row("", Text(finding.message))
+        grid.add_row("", Text(message(finding)))
         for label, text in passages(finding):
             grid.add_row("", Text.assemble((f"{label}: ", "bold"), text))
     return grid

@@ -1,6 +1,7 @@
-"""Why a finding stands, in plain words: its cause with the figures of the experiment, and what was excluded."""
+"""A finding in plain words: what held then and now, its cause with what undoing it gave, and what was excluded."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import NamedTuple, TypeGuard
 
@@ -8,10 +9,16 @@ from lightning_failures.records.cause import CAUSES
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.numbers import number
 
-__all__ = ["Passage", "because", "excluded", "passages", "why"]
+__all__ = ["Passage", "because", "excluded", "message", "passages", "why"]
 
 #: What the sentence on an experiment says; all else that it measured is listed.
 _TOLD = ("before", "before_low", "before_high", "after", "after_low", "after_high", "share", "said")
+
+
+#: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
+NOTABLE, LEAST = 0.1, 0.005
+
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
 
 
 class Passage(NamedTuple):
@@ -22,7 +29,10 @@ class Passage(NamedTuple):
 
 
 def passages(finding: Finding) -> list[Passage]:
-    """What is said of a finding below its message: why, what was excluded, what to try; those parts that there are.
+    """What is said of a finding below :func:`message`, those parts that there are.
+
+    They are: what held when it was raised, where its figures have moved since; why; what was excluded; and, while it
+    stands, what to try.
 
     Example:
         >>> finding = Finding(
@@ -42,8 +52,19 @@ def passages(finding: Finding) -> list[Passage]:
         Tested and excluded: numbers that are not finite.
         Try: Divide by the training set's deviation in the validation transform too.
     """
-    parts = (Passage("Why", why(finding)), Passage("Tested and excluded", excluded(finding)))
-    return [part for part in (*parts, Passage("Try", finding.advice)) if part.text]
+    moved = bool(finding.latest) and _moved(finding.message, finding.latest)
+    parts = (
+        Passage("When raised", finding.message * moved),
+        Passage("Why", why(finding)),
+        Passage("Tested and excluded", excluded(finding)),
+        Passage("Try", finding.advice * finding.standing),
+    )
+    return [part for part in parts if part.text]
+
+
+def message(finding: Finding) -> str:
+    """What happens, with the figures of the last evaluation at which the finding stood."""
+    return finding.latest or finding.message
 
 
 def because(finding: Finding) -> str:
@@ -89,6 +110,26 @@ def _experiment(sentence: str, figures: Mapping[str, Evidence]) -> str:
 def _within(value: float, low: Evidence, high: Evidence) -> str:
     """An accuracy with its 95% interval, where that is known."""
     return f"{value:.2f} (95% interval {low:.2f} to {high:.2f})" if _known(low) and _known(high) else f"{value:.2f}"
+
+
+def _moved(then: str, now: str) -> bool:
+    """Whether two messages of one rule differ in more than figures that have hardly moved.
+
+    Example:
+        >>> _moved("accuracy 0.482, p 1e-09", "accuracy 0.479, p 1e-12")
+        False
+        >>> _moved("accuracy 0.482, p 1e-09", "accuracy 0.330, p 1e-12")
+        True
+    """
+    if _NUMBER.split(then) != _NUMBER.split(now):
+        return True
+    pairs = zip(map(_figure, _NUMBER.findall(then)), map(_figure, _NUMBER.findall(now)), strict=True)
+    return any(abs(a - b) > max(NOTABLE * max(a, b), LEAST) for a, b in pairs)
+
+
+def _figure(text: str) -> float:
+    value = float(text.rstrip("%").replace(",", ""))
+    return value / 100 if text.endswith("%") else value
 
 
 def _share(share: Evidence) -> str:
