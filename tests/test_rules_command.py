@@ -19,7 +19,8 @@ def test_every_standard_rule_is_printed_with_its_thresholds_and_their_source(cap
     for rule in standard_rules():
         assert f"{rule.name}, {rule.severity}" in text
         assert " ".join(rule.source.split()) in text
-        for condition in (*rule.when, *rule.clear):
+        severe = [condition for each in rule.severe_when.values() for condition in each]
+        for condition in (*rule.when, *rule.clear, *severe):
             assert condition in text
 
 
