@@ -1,4 +1,4 @@
-"""How often in a row each rule has held, and the findings that it raises and clears by it."""
+"""How much evidence each rule has, evaluation by evaluation, and the findings that it raises and clears by it."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,8 @@ class RuleStreaks:
         name = f"{rule.name}:{subject}"
         counts = counts and rule.counts(evaluation.epoch, evaluation.step)
         self.lengths[name] = self.lengths.get(name, 0) + 1 if counts else 0
-        if self.lengths[name] < rule.persistence:
+        needed = rule.persistence if at is not None else rule.needs(values, subject)
+        if self.lengths[name] < needed:
             return
         if at is not None:
             self.lengths[name] = 0
