@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from lightning_failures.errors import FailuresWarning, few
 from lightning_failures.records.finding import Finding
@@ -34,12 +35,14 @@ class RuleStreaks:
         Args:
             rules: in the order in which they raise findings.
             evaluation: epoch, step and the values logged at it.
-            history: all findings so far; new ones are added, those that end are cleared in their place.
+            history: all findings so far; new ones are added, those that end are cleared in their place, and those that
+                stand get their latest message.
         """
         for rule in rules:
             for subject in rule.subjects(evaluation.values):
                 if rule.speaks(evaluation.values, subject):
                     self._apply(rule, subject, evaluation, history)
+                    _renew(rule, subject, evaluation, history)
 
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
         values = evaluation.values
@@ -101,3 +104,12 @@ class RuleStreaks:
                 FailuresWarning,
                 stacklevel=2,
             )
+
+
+def _renew(rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
+    """Give the finding of a rule that stands its message with the figures of this evaluation."""
+    values, said = evaluation.values, (rule.name, subject_in_words(subject))
+    for place, finding in enumerate(history):
+        if finding.standing and (finding.rule, finding.subject) == said and not rule.lacking(values, subject):
+            latest = rule.sentence(rule.figures(values, subject), subject)
+            history[place] = replace(finding, latest="" if latest == finding.message else latest)
