@@ -1,4 +1,4 @@
-"""How often in a row each rule has held, and the findings that it raises and clears by it."""
+"""How much evidence each rule has, evaluation by evaluation, and the findings that it raises and clears by it."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,8 @@ class RuleStreaks:
         severity = self._severity(rule, subject, values, history[at].severity if at is not None else "", counted)
         counts = counts and counted
         self.lengths[name] = self.lengths.get(name, 0) + 1 if counts else 0
-        if self.lengths[name] < rule.persistence:
+        needed = rule.persistence if at is not None else rule.needs(values, subject)
+        if self.lengths[name] < needed:
             if at is not None and severity != history[at].severity:
                 criterion = rule.criterion(values, subject, severity)
                 history[at] = replace(history[at], severity=severity, criterion=criterion)
