@@ -36,7 +36,10 @@ class HandLoop:
     enable_validation = True
     limit_val_batches = 1.0
     accumulate_grad_batches = 1
+    max_epochs = None
     max_steps = -1
+    check_val_every_n_epoch = 1
+    val_check_batch = math.inf
     progress_bar_callback = None
 
     def __init__(
