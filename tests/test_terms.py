@@ -32,6 +32,7 @@ EMPTY = {
     "FeaturesKept": lambda: metrics.FeaturesKept(num_features=4),
     "FeatureSpectrum": lambda: metrics.FeatureSpectrum(num_features=4),
     "GroupedDimension": lambda: metrics.GroupedDimension(["cat", "dog"], num_features=4),
+    "InputStatistics": lambda: metrics.InputStatistics(2),
     "Ladder": lambda: metrics.Ladder(3, {"mean_spectrum": 2}),
     "LayerProbes": lambda: metrics.LayerProbes({"early": 2, "late": 3}, num_classes=3),
     "LiDAR": lambda: metrics.LiDAR(num_features=4),

@@ -6,6 +6,7 @@ assignment problems", Computing 38 (1987).
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["best_assignment"]
 
@@ -25,9 +26,15 @@ def best_assignment(cost: Tensor) -> Tensor:
     costs = cost.detach().cpu().double()
     n = len(costs)
     # row n stands for no row and column n for the place where a path starts
-    of_rows, of_columns = torch.zeros(n + 1, dtype=torch.float64), torch.zeros(n + 1, dtype=torch.float64)
-    row_of = torch.full((n + 1,), n)
-    for row in range(n):
+    of_columns = F.pad(costs.amin(0), (0, 1))
+    of_rows = F.pad((costs - of_columns[:n]).amin(1), (0, 1))
+    row_of, left = torch.full((n + 1,), n), []
+    for row, column in enumerate((costs - of_columns[:n]).argmin(1).tolist()):
+        if row_of[column] < n:
+            left.append(row)
+        else:
+            row_of[column] = row
+    for row in left:
         row_of[n], column = row, n
         shortest = torch.full((n + 1,), torch.inf, dtype=torch.float64)
         before, done = torch.full((n + 1,), n), torch.zeros(n + 1, dtype=torch.bool)
