@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.strict_json import strict, write_json
 
 __all__ = ["Evaluation", "RunRecord", "read_records", "write_records"]
@@ -78,8 +78,8 @@ class RunRecord:
 
     @property
     def standing(self) -> list[Finding]:
-        """The findings that still hold, failures first."""
-        return sorted((f for f in self.findings if f.standing), key=lambda finding: finding.severity != "failure")
+        """The findings that still hold, the most severe first."""
+        return sorted((f for f in self.findings if f.standing), key=lambda f: -SEVERITIES.index(f.severity))
 
     @property
     def monitor_share(self) -> float | None:

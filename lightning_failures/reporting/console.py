@@ -23,7 +23,7 @@ __all__ = ["print_finding", "print_notice", "print_verdict"]
 
 # Colours that can be read on light and on dark terminals; the words say the same without them.
 STYLES = {
-    "watch": "bold cyan",
+    "watch": "bold color(31)",  # of the sixteen neither cyan nor blue can be read on both
     "failure": "bold red",
     "warning": "bold magenta",
     "cleared": "green",
@@ -32,7 +32,13 @@ STYLES = {
     "stand-in": "bold magenta",
     "stopped": "bold red",
 }
-STATUSES = {"failing": "bold red", "warned": "bold magenta", "clear": "bold green", "unknown": "bold"}
+STATUSES = {
+    "failing": "bold red",
+    "warned": "bold magenta",
+    "watch": STYLES["watch"],
+    "clear": "bold green",
+    "unknown": "bold",
+}
 
 
 def print_verdict(

@@ -43,6 +43,7 @@ def comparison(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[
     last: list[tuple[str, Callable[[RunRecord], str]]] = [
         ("Failures standing", lambda record: str(sum(f.severity == "failure" for f in record.standing))),
         ("Warnings standing", lambda record: str(sum(f.severity == "warning" for f in record.standing))),
+        ("Worth watching", lambda record: str(sum(f.severity == "watch" for f in record.standing))),
         ("Epochs", lambda record: str(record.epochs)),
         ("Duration", duration),
         ("Of it for monitoring", monitoring),
