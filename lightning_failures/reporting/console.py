@@ -134,6 +134,6 @@ def _entry(finding: Finding) -> Table:
     grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding)}"))
     if finding.standing:
         grid.add_row("", Text(message(finding)))
-        for label, text in passages(finding):
-            grid.add_row("", Text.assemble((f"{label}: ", "bold"), text))
+        for part in passages(finding):
+            grid.add_row("", Text.assemble((f"{part.label}: ", "" if part.aside else "bold"), part.text))
     return grid

@@ -9,7 +9,7 @@ from lightning_failures.records.finding import Finding
 __all__ = ["Passage", "because", "excluded", "message", "passages", "why"]
 
 #: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
-NOTABLE, LEAST = 0.1, 0.005
+NOTABLE, LEAST = 0.25, 0.005
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
 
@@ -19,6 +19,11 @@ class Passage(NamedTuple):
 
     label: str
     text: str
+
+    @property
+    def aside(self) -> bool:
+        """Whether somebody in a hurry may skip it."""
+        return self.label in ("When raised", "Tested and excluded")
 
 
 def passages(finding: Finding) -> list[Passage]:
