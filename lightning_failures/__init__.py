@@ -13,6 +13,7 @@ from lightning_failures.version import __version__ as __version__
 _HOMES: dict[str, tuple[str, ...]] = {
     "attribution.attribution": ("attribute_channels",),
     "audit.audit": ("audit_data",),
+    "callbacks.causes.monitor": ("CauseMonitor",),
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
     "callbacks.columns": ("standard_rules",),
@@ -41,10 +42,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.dormant_units": ("DormantUnits",),
     "metrics.factors": ("FactorErrorRatio",),
     "metrics.mean_errors": ("FactorMeanError",),
+    "metrics.generalisation": ("GeneralisationGap",),
     "metrics.grouped_dimension": ("GroupedDimension",),
     "metrics.interaction": ("FactorInteraction",),
     "metrics.kept": ("FeaturesKept",),
+    "metrics.label_matching": ("LabelMatching",),
     "metrics.layer_probes": ("LayerProbes",),
+    "metrics.mending": ("MendedAccuracy",),
     "metrics.neural_collapse": ("NeuralCollapse",),
     "metrics.paired": ("PairedErrorRatio",),
     "metrics.prediction_collapse": ("PredictionCollapse",),
@@ -63,6 +67,7 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from lightning_failures.attribution.attribution import attribute_channels as attribute_channels
     from lightning_failures.audit.audit import audit_data as audit_data
+    from lightning_failures.callbacks.causes.monitor import CauseMonitor as CauseMonitor
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor
     from lightning_failures.callbacks.columns import standard_rules as standard_rules
@@ -92,11 +97,14 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.cues import CueSwap as CueSwap
     from lightning_failures.metrics.dormant_units import DormantUnits as DormantUnits
     from lightning_failures.metrics.factors import FactorErrorRatio as FactorErrorRatio
+    from lightning_failures.metrics.generalisation import GeneralisationGap as GeneralisationGap
     from lightning_failures.metrics.grouped_dimension import GroupedDimension as GroupedDimension
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
     from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
+    from lightning_failures.metrics.label_matching import LabelMatching as LabelMatching
     from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
     from lightning_failures.metrics.mean_errors import FactorMeanError as FactorMeanError
+    from lightning_failures.metrics.mending import MendedAccuracy as MendedAccuracy
     from lightning_failures.metrics.neural_collapse import NeuralCollapse as NeuralCollapse
     from lightning_failures.metrics.paired import PairedErrorRatio as PairedErrorRatio
     from lightning_failures.metrics.prediction_collapse import PredictionCollapse as PredictionCollapse

@@ -176,7 +176,8 @@ def test_the_rules_of_a_noun_reach_a_named_monitor_once_and_those_of_others_do_n
     for rule in copies:
         (source,) = (each for each in plain if each.kind == rule.kind)
         assert {text.replace(SCANNER, FACTORS) for text in (*rule.when, *rule.clear)} == {*source.when, *source.clear}
-        assert not any(FACTORS in text for text in (*rule.when, *rule.clear, *rule.evidence.values()))
+        assert {text.replace(SCANNER, FACTORS) for text in rule.plain_when} == {*source.plain_when}
+        assert not any(FACTORS in text for text in (*rule.when, *rule.clear, *rule.plain_when, *rule.evidence.values()))
         assert (rule.warmup, rule.persistence, rule.severity) == (source.warmup, source.persistence, source.severity)
 
 

@@ -1,5 +1,6 @@
 """All columns: what each noun declares of its figures, its rules and its pictures."""
 
+from lightning_failures.callbacks.causes.column import CAUSES_COLUMN
 from lightning_failures.callbacks.channels.column import CHANNELS
 from lightning_failures.callbacks.collapse.column import COLLAPSE
 from lightning_failures.callbacks.factors.column import FACTORS
@@ -8,7 +9,7 @@ from lightning_failures.records.rule import Rule
 
 __all__ = ["COLUMNS", "standard_rules"]
 
-COLUMNS = (SIMPLICITY, COLLAPSE, CHANNELS, FACTORS)
+COLUMNS = (SIMPLICITY, COLLAPSE, CHANNELS, FACTORS, CAUSES_COLUMN)
 
 
 def standard_rules() -> tuple[Rule, ...]:

@@ -16,6 +16,7 @@ from rich.text import Text
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
+from lightning_failures.reporting.explanation import because, message, passages
 from lightning_failures.reporting.sentences import headline, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
@@ -26,6 +27,7 @@ STYLES = {
     "failure": "bold red",
     "warning": "bold magenta",
     "cleared": "green",
+    "explained": "bold",
     "rejected": "bold magenta",
     "stand-in": "bold magenta",
     "stopped": "bold red",
@@ -73,8 +75,11 @@ def print_finding(finding: Finding, console: Console | None = None, run: str = "
     """
     word = finding.severity if finding.standing else "cleared"
     at = finding.epoch if finding.standing else finding.cleared
-    line = Text.assemble((f"{run} " if run else "") + f"epoch {at} ", (word, STYLES[word]), f" {title(finding)}. ")
-    line.append(" ".join(finding.message.split()) if finding.standing else f"Raised at epoch {finding.epoch}.")
+    line = Text.assemble((f"{run} " if run else "") + f"epoch {at} ", (word, STYLES[word]), f" {title(finding)}")
+    if finding.standing:
+        line.append(f"{because(finding)}. {' '.join(finding.message.split())}")
+    else:
+        line.append(f". Raised at epoch {finding.epoch}.")
     with _terminal(console) as out:
         if out.is_terminal:
             out.print(line, no_wrap=True, overflow="ellipsis")
@@ -122,7 +127,7 @@ def _entry(finding: Finding) -> Table:
     grid.add_column()
     grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding)}"))
     if finding.standing:
-        grid.add_row("", Text(finding.message))
-        if finding.advice:
-            grid.add_row("", Text.assemble(("Try: ", "bold"), finding.advice))
+        grid.add_row("", Text(message(finding)))
+        for label, text in passages(finding):
+            grid.add_row("", Text.assemble((f"{label}: ", "bold"), text))
     return grid

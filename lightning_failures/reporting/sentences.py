@@ -10,6 +10,7 @@ from lightning_failures.records.kind import KINDS, MONITOR_ERROR, OWN_RULE
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.validation_keys import measured_accuracy, users_accuracy
 from lightning_failures.reporting.column import Column, views
+from lightning_failures.reporting.explanation import passages
 
 __all__ = [
     "Compared",
@@ -58,9 +59,10 @@ def lead(finding: Finding) -> str:
 
 
 def alert(finding: Finding) -> str:
-    """A finding for somebody who does not see the terminal: when, what, and what to try."""
-    advice = f" Try: {finding.advice}" if finding.advice else ""
-    return f"Epoch {finding.epoch}, step {finding.step:,}. {' '.join(finding.message.split())}{advice}"
+    """A finding for somebody who does not see the terminal: when, what, why, and what to try."""
+    message = " ".join(finding.message.split())
+    said = [f"{label}: {text}" for label, text in passages(finding)]
+    return " ".join([f"Epoch {finding.epoch}, step {finding.step:,}.", message, *said])
 
 
 def accuracy_key(record: RunRecord) -> str | None:

@@ -14,6 +14,10 @@ RULES = (
             "failures/channels/bands >= 8",
         ],
         clear=["failures/channels/share/* <= 0.6"],
+        plain_when=[
+            "failures/channels/share/* > 0.9",
+            "failures/channels/change/* > failures/channels/error/* + 0.5",
+        ],
         evidence={
             "change": "failures/channels/change/*",
             "error": "failures/channels/error/*",

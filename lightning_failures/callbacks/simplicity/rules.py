@@ -10,6 +10,7 @@ RULES = (
         kind=UNTAPPED_INFORMATION,
         when=["failures/simplicity/low > 0.05"],
         clear=["failures/simplicity/low <= 0.02"],
+        plain_when=["failures/simplicity/low > 0.15"],
         evidence={
             "model_accuracy": "failures/simplicity/model_accuracy",
             "linear_accuracy": "failures/simplicity/reference_accuracy",
@@ -42,6 +43,7 @@ RULES = (
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/own/1 < 0.8"],
+        plain_when=["failures/simplicity/own_low/1 >= 0.9"],
         evidence={
             "own": "failures/simplicity/own/1",
             "own_low": "failures/simplicity/own_low/1",
@@ -69,6 +71,7 @@ RULES = (
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/reliance/* < 0.4"],
+        plain_when=["failures/simplicity/swap_low/* >= 0.75"],
         evidence={
             "reliance": "failures/simplicity/reliance/*",
             "swap_own": "failures/simplicity/swap_own/*",

@@ -1,0 +1,42 @@
+"""Validation inputs that are not prepared as those of training: another scale, or channels in another order."""
+
+import math
+
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, mends
+from lightning_failures.callbacks.causes.kinds import EVALUATED
+
+__all__ = ["INPUT_MISMATCH"]
+
+
+def _test(case: Case) -> Tested | None:
+    differ, moved = case.value("causes/channels_differ"), case.value("causes/channels_moved")
+    if math.isnan(differ):
+        return None
+    scale, order = experiment_of(case, "input_scale"), experiment_of(case, "channel_order")
+    if (differ and not scale) or (moved and not order):
+        return None  # there was no time for the experiment
+    best = max((scale, order), key=lambda made: float(made.get("after") or 0))
+    if not mends(best):
+        return EXCLUDED
+    told = f"the accuracy on the same validation images goes from {best['before']:.3f} to {best['after']:.3f}"
+    if best is order:
+        return Tested(
+            True,
+            f"{moved:.0f} channels of validation are like other channels of training; put back in that order, {told}.",
+            "Read the channels in the same order for training and validation: RGB against BGR, or files sorted anew.",
+            order,
+        )
+    channel, shift, ratio = (case.value(f"causes/input_{key}") for key in ("channel", "shift", "ratio"))
+    by, plus = case.value("causes/input_scale"), case.value("causes/input_offset")
+    return Tested(
+        True,
+        f"Validation inputs are on another scale in {differ:.0f} channels: in channel {channel:.0f} their mean is "
+        f"{shift:.2f} standard deviations of training higher, their deviation {ratio:.2f} times that of training. With "
+        f"training's mean and deviation, {told}.",
+        "Use one transform with one set of statistics, those of the training images, for both loaders; what the "
+        f"validation loader gives in channel {channel:.0f} lacks a factor of {by:.4g} and an offset of {plus:.4g}.",
+        scale,
+    )
+
+
+INPUT_MISMATCH = CauseTest("input_mismatch", EVALUATED, _test)
