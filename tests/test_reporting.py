@@ -115,8 +115,8 @@ def test_every_kind_of_finding_has_a_title() -> None:
 
 
 def test_when_says_since_or_until() -> None:
-    assert when(UNTAPPED) == "since epoch 3 (step 176)"
-    assert when(CLEARED) == "from epoch 1 (step 88), cleared at epoch 3"
+    assert when(UNTAPPED, RunRecord("run")) == "since epoch 3 (step 176)"
+    assert when(CLEARED, RunRecord("run")) == "from epoch 1 (step 88), cleared at epoch 3"
 
 
 def test_the_verdict_of_a_failing_and_of_a_healthy_run() -> None:

@@ -176,3 +176,44 @@ def test_findings_are_counted_where_the_accuracy_falls_short_too() -> None:
     assert shortfall(record) is not None
     assert tally(record) == "2 failures and 1 warning stand; 1 finding raised earlier was cleared."
     assert shortfall(healthy()) is None
+
+
+# -- a model that is evaluated and not trained
+
+
+def test_a_verdict_without_a_training_says_on_which_images(tmp_path: Path) -> None:
+    record = dataclasses.replace(failing(1), evaluated="test")
+    record.findings = [UNTAPPED]
+    assert headline(record, COLUMNS) == (
+        "The accuracy, 0.52 on the test images, is below the 0.80 of a linear model on the same images."
+    )
+    out = Console(file=StringIO(), width=110, color_system=None)
+    print_verdict([record], COLUMNS, out)
+    assert isinstance(out.file, StringIO)
+    said = out.file.getvalue()
+    assert said.lstrip().startswith("Verdict on the test images \u2500")
+    assert "Untapped information: linear reference, on the test images" in said
+    assert "epoch" not in said
+    assert RunRecord.from_dict(record.to_dict()).evaluated == "test"
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    page = write_report(tmp_path, [record], COLUMNS).read_text("utf-8")
+    assert "<h2>raw, on the test images</h2>" in page
+    assert "Accuracy on the test images. Dashed" in page
+    assert "Validation accuracy" not in page
+
+
+def test_verdicts_on_several_kinds_of_images_say_so_run_by_run() -> None:
+    out = Console(file=StringIO(), width=110, color_system=None)
+    records = [healthy(), dataclasses.replace(healthy(1, "tested"), evaluated="test")]
+    print_verdict(records, COLUMNS, out)
+    assert isinstance(out.file, StringIO)
+    assert out.file.getvalue().lstrip().startswith("Verdict \u2500")
+    assert "Accuracy 0.82 after 6 epochs" in out.file.getvalue()
+    assert "0.48 on the test images" in out.file.getvalue()
+
+
+def test_a_record_of_an_earlier_version_is_of_a_training() -> None:
+    plain = healthy().to_dict()
+    del plain["evaluated"]
+    assert RunRecord.from_dict(plain).evaluated == ""

@@ -52,6 +52,8 @@ class RunRecord:
             version has none, and its monitors are called as their nouns.
         not_watched: what the monitors could not watch, and why; empty in a record of an earlier version.
         no_validation: why the evaluations are of training batches; empty where they are of validation.
+        evaluated: ``"test"`` or ``"validation"``: on which images a model was evaluated without being trained, as by
+            ``trainer.test()``; empty for a training.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -70,6 +72,7 @@ class RunRecord:
     columns: dict[str, str] = field(default_factory=dict)
     not_watched: dict[str, str] = field(default_factory=dict)
     no_validation: str = ""
+    evaluated: str = ""
 
     @property
     def epochs(self) -> int:
@@ -184,6 +187,7 @@ class RunRecord:
             dict(data.get("columns", {})),
             dict(data.get("not_watched", {})),
             data.get("no_validation", ""),
+            data.get("evaluated", ""),
         )
 
 

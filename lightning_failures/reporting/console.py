@@ -17,7 +17,7 @@ from lightning_failures.records.finding import Finding
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
 from lightning_failures.reporting.explanation import because, message, passages
-from lightning_failures.reporting.sentences import headline, status, tally, title, when
+from lightning_failures.reporting.sentences import headline, on_which, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
 
@@ -58,12 +58,14 @@ def print_verdict(
     with _terminal(console) as out:
         width = min(out.width, 110)  # longer lines are hard to read
         out.print()
-        out.print(Rule(Text("Verdict", style="bold"), align="left", style="dim"), width=width)
+        images = {on_which(record) for record in records}
+        heading = f"Verdict {images.pop()}".strip() if len(images) == 1 else "Verdict"
+        out.print(Rule(Text(heading, style="bold"), align="left", style="dim"), width=width)
         for record in records:
             out.print(Text(record.name, style="bold"))
             lines = [Text(headline(record, columns)), Text(tally(record), style=STATUSES[status(record)])]
-            entries = map(_entry, [*record.standing, *(f for f in record.findings if not f.standing)])
-            parts: list[RenderableType] = [*lines, *entries]
+            entries = [*record.standing, *(f for f in record.findings if not f.standing)]
+            parts: list[RenderableType] = [*lines, *(_entry(finding, record) for finding in entries)]
             for part in parts:
                 out.print(Padding(part, (0, 0, 0, 2)), width=width)
             out.print()
@@ -126,12 +128,12 @@ def _terminal(console: Console | None) -> Iterator[Console]:
         bars.tqdm.write(text, file=sys.stdout, end="")
 
 
-def _entry(finding: Finding) -> Table:
+def _entry(finding: Finding, record: RunRecord) -> Table:
     word = finding.severity if finding.standing else "cleared"
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=7)
     grid.add_column()
-    grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding)}"))
+    grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding, record)}"))
     if finding.standing:
         grid.add_row("", Text(message(finding)))
         for part in passages(finding):

@@ -85,6 +85,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
                 "undefined": record.undefined,
                 "not_watched": record.not_watched,
                 "no_validation": record.no_validation,
+                "evaluated": record.evaluated,
             }
             for record in records
         },

@@ -19,6 +19,7 @@ __all__ = [
     "alert",
     "headline",
     "lead",
+    "on_which",
     "reference",
     "status",
     "tally",
@@ -40,8 +41,23 @@ def title(finding: Finding) -> str:
     return f"{name}: {finding.subject}" if finding.subject else name
 
 
-def when(finding: Finding) -> str:
-    """When a finding was raised, whether it still stands, and how long before the validation metric turned."""
+def on_which(record: RunRecord) -> str:
+    """On which images a model was evaluated that was not trained by this run; empty for a training.
+
+    Example:
+        >>> on_which(RunRecord("run", evaluated="test"))
+        'on the test images'
+    """
+    return f"on the {record.evaluated} images" if record.evaluated else ""
+
+
+def when(finding: Finding, record: RunRecord) -> str:
+    """When a finding of a run was raised, whether it still stands, and how long before the validation metric turned.
+
+    Without a training, on which images it was found.
+    """
+    if record.evaluated:
+        return on_which(record)
     since = f"epoch {finding.epoch} (step {finding.step:,})"
     spans = f"since {since}" if finding.standing else f"from {since}, cleared at epoch {finding.cleared}"
     return f"{spans}, {lead(finding)}" if finding.metric else spans
@@ -76,7 +92,7 @@ def headline(record: RunRecord, columns: Sequence[Column]) -> str:
     """The run in one sentence: its accuracy, beside that of a reference where there is one; on which images."""
     if not record.evaluations:
         return "Nothing was evaluated, so nothing can be said about this run."
-    after = f"after {record.epochs} epoch{'s' * (record.epochs != 1)}"
+    after = on_which(record) or f"after {_count(record.epochs, 'epoch')}"
     key = accuracy_key(record)
     if record.no_validation:
         return f"From training batches, since {record.no_validation}: evaluated {after}, which says no accuracy."

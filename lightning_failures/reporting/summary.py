@@ -16,7 +16,7 @@ def tiles(record: RunRecord, columns: Sequence[Column]) -> list[Tile]:
     key = accuracy_key(record)
     if key:
         best = reference(record, columns)
-        note = "validation images" if best is None else f"{best.name} {best.value:.2f}"
+        note = f"{record.evaluated or 'validation'} images" if best is None else f"{best.name} {best.value:.2f}"
         found.append(Tile("Accuracy", f"{record.last(key):.2f}", note, record.series(key)[1]))
     for column in columns:
         for name, (view,) in views(column, [record]):
