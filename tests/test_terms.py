@@ -33,6 +33,7 @@ EMPTY = {
     "FeatureSpectrum": lambda: metrics.FeatureSpectrum(num_features=4),
     "GeneralisationGap": lambda: metrics.GeneralisationGap(),
     "GroupedDimension": lambda: metrics.GroupedDimension(["cat", "dog"], num_features=4),
+    "InputStatistics": lambda: metrics.InputStatistics(2),
     "Ladder": lambda: metrics.Ladder(3, {"mean_spectrum": 2}),
     "LabelMatching": lambda: metrics.LabelMatching(num_classes=3),
     "LayerProbes": lambda: metrics.LayerProbes({"early": 2, "late": 3}, num_classes=3),
