@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from lightning_failures.callbacks.causes.monitor import CauseMonitor
 from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
+from lightning_failures.callbacks.data.monitor import DataMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
@@ -24,7 +25,7 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "collapse", "simplicity", "channels", "causes"}
+_NOUNS = {"factors", "collapse", "simplicity", "channels", "causes", "data"}
 
 
 def failure_monitors(
@@ -48,7 +49,7 @@ def failure_monitors(
     budget: float = 0.05,
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
-    """The monitors of factors, collapse, simplicity, channels and causes, with a :class:`.FailureDiagnosis` at the end.
+    """The monitors of factors, collapse, simplicity, channels, causes and data, and a :class:`.FailureDiagnosis`.
 
     Works without arguments on an image classifier. They share one probe, so that the model is looked into once. A
     second monitor of a kind stands before them in the Trainer's list and has a name of its own, which becomes part of
@@ -68,7 +69,8 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
-        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``, ``"causes"``.
+        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``, ``"causes"``,
+            ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         budget: share of the run's time that extra forward passes may take, at least 0; a third each is for channels,
@@ -86,8 +88,8 @@ def failure_monitors(
         UnknownNameError: no such unit, set of bands, band, task, monitor or standard rule.
 
     Example:
-        >>> [type(callback).__name__ for callback in failure_monitors()]
-        ['CollapseMonitor', 'SimplicityBiasMonitor', 'ChannelAttributionMonitor', 'CauseMonitor', 'FailureDiagnosis']
+        >>> print(*(type(callback).__name__ for callback in failure_monitors()))
+        CollapseMonitor SimplicityBiasMonitor ChannelAttributionMonitor CauseMonitor DataMonitor FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
 
@@ -118,5 +120,6 @@ def failure_monitors(
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
         CauseMonitor(budget=budget / 3, **options),
+        DataMonitor(**options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]
