@@ -26,6 +26,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.gate.early_stopping": ("GatedEarlyStopping",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
     "callbacks.suite": ("failure_monitors",),
+    "callbacks.training.monitor": ("TrainingMonitor",),
     "callbacks.watch.hugging_face": ("HuggingFaceWatch",),
     "callbacks.watch.watch": ("Watch",),
     "data.factor_dataset": ("FactorDataset",),
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping as GatedEarlyStopping
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors
+    from lightning_failures.callbacks.training.monitor import TrainingMonitor as TrainingMonitor
     from lightning_failures.callbacks.watch.hugging_face import HuggingFaceWatch as HuggingFaceWatch
     from lightning_failures.callbacks.watch.watch import Watch as Watch
     from lightning_failures.data.factor_dataset import FactorDataset as FactorDataset

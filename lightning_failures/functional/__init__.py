@@ -44,4 +44,5 @@ from lightning_failures.functional.shapley import *
 from lightning_failures.functional.similarity import *
 from lightning_failures.functional.simplicity import *
 from lightning_failures.functional.spectra import *
+from lightning_failures.functional.straight_line import *
 from lightning_failures.functional.trend import *

@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, mends
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
 from lightning_failures.callbacks.causes.kinds import EVALUATED
 
 __all__ = ["INPUT_MISMATCH"]
@@ -18,7 +18,7 @@ def _test(case: Case) -> Tested | None:
     best = max((scale, order), key=lambda made: float(made.get("after") or 0))
     if not mends(best):
         return EXCLUDED
-    told = f"the accuracy on the same validation images goes from {best['before']:.3f} to {best['after']:.3f}"
+    told = f"the accuracy on the same validation images {gained(best)}"
     if best is order:
         return Tested(
             True,
