@@ -17,6 +17,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
     "callbacks.columns": ("standard_rules",),
+    "callbacks.data.monitor": ("DataMonitor",),
     "callbacks.factors.monitor": ("FactorErrorMonitor",),
     "callbacks.factors.perturbation_monitor": ("PerturbationMonitor",),
     "callbacks.findings.diagnosis": ("FailureDiagnosis",),
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor
     from lightning_failures.callbacks.columns import standard_rules as standard_rules
+    from lightning_failures.callbacks.data.monitor import DataMonitor as DataMonitor
     from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor as FactorErrorMonitor
     from lightning_failures.callbacks.factors.perturbation_monitor import PerturbationMonitor as PerturbationMonitor
     from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis as FailureDiagnosis

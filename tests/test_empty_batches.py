@@ -464,7 +464,7 @@ def alike(one, other, left_out=()):
     assert one["logged"].keys() == other["logged"].keys()
     kept = [key for key in one["logged"] if not key.startswith(tuple(left_out))]
     nouns = {key.split("/")[1] for key in kept}
-    assert nouns == {"factors", "collapse", "simplicity", "channels", "training"}
+    assert nouns == {"factors", "collapse", "simplicity", "channels", "training", "data"}
     for key in kept:
         assert other["logged"][key] == pytest.approx(one["logged"][key], rel=1e-5, abs=1e-6, nan_ok=True), key
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_failures.audit.sample import Sample
 from lightning_failures.functional.audit import Estimate
-from lightning_failures.functional.image_hashes import NOT_LABELLED, ImageSets, find_copies, image_hashes
+from lightning_failures.functional.image_hashes import ImageSets, find_copies, image_hashes, image_labels
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.near_copies import find_near_copies, image_sketches
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
@@ -94,7 +94,7 @@ class CopyRecords:
         rows = torch.arange(len(images)) + self._read[side == 1]
         self._read[side == 1] += len(images)
         hashes, by_pixel = image_hashes(images), target.ndim > 1
-        labels = image_hashes(target) if by_pixel else torch.where(target < 0, NOT_LABELLED, target)
+        labels = image_labels(target, hashes)
         images = images.float()
         # pixels have classes, not images: nothing tells what is near by chance
         usable = (hashes != 0) & reduce(images.isfinite(), "n ... -> n", "all")

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 from lightning_failures.callbacks.causes.monitor import CauseMonitor
 from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
+from lightning_failures.callbacks.data.monitor import DataMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
@@ -25,7 +26,7 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "collapse", "simplicity", "channels", "training", "causes"}
+_NOUNS = {"factors", "collapse", "simplicity", "channels", "training", "causes", "data"}
 
 
 def failure_monitors(
@@ -70,7 +71,7 @@ def failure_monitors(
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``,
-            ``"training"``, ``"causes"``.
+            ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         budget: share of the run's time that extra forward passes may take, at least 0; a third each is for channels,
@@ -95,6 +96,7 @@ def failure_monitors(
         ChannelAttributionMonitor
         TrainingMonitor
         CauseMonitor
+        DataMonitor
         FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
@@ -127,5 +129,6 @@ def failure_monitors(
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
         TrainingMonitor(**options),
         CauseMonitor(budget=budget / 3, **options),
+        DataMonitor(**options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

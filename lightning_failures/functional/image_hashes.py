@@ -10,7 +10,16 @@ from torch import Tensor
 
 from lightning_failures.functional.intervals import wilson
 
-__all__ = ["NOT_LABELLED", "Copies", "ImageSets", "copies_statistics", "find_copies", "image_hashes", "in_sample"]
+__all__ = [
+    "NOT_LABELLED",
+    "Copies",
+    "ImageSets",
+    "copies_statistics",
+    "find_copies",
+    "image_hashes",
+    "image_labels",
+    "in_sample",
+]
 
 #: Stands for an image without a label among the labels of :class:`ImageSets`.
 NOT_LABELLED = -(2**63)
@@ -108,6 +117,22 @@ def _mix(words: Tensor) -> Tensor:
 def _shifted(words: Tensor, bits: int) -> Tensor:
     """Shifted to the right, with zeros from the left."""
     return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def image_labels(targets: Tensor | None, hashes: Tensor) -> Tensor:
+    """One number an image that is equal where the labels are, :data:`NOT_LABELLED` where there is none; (n), int64.
+
+    Args:
+        targets: a class an image, negative where it has none; (n), int64; or maps of labels (n h w); None: no labels.
+        hashes: of the images; (n), int64.
+    """
+    if targets is None:
+        return torch.full_like(hashes, NOT_LABELLED)
+    if targets.ndim == 1:
+        return torch.where(targets < 0, NOT_LABELLED, targets).to(hashes.device)
+    if not targets.numel():
+        return torch.zeros_like(hashes)
+    return (image_hashes(targets) ^ (targets.flatten(1)[:, 0] + 1)).to(hashes.device)  # maps of one class have hash 0
 
 
 def in_sample(hashes: Tensor, one_in: int) -> Tensor:
