@@ -44,6 +44,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.grouped_dimension": ("GroupedDimension",),
     "metrics.interaction": ("FactorInteraction",),
     "metrics.kept": ("FeaturesKept",),
+    "metrics.labels": ("LabelErrors",),
     "metrics.layer_probes": ("LayerProbes",),
     "metrics.neural_collapse": ("NeuralCollapse",),
     "metrics.paired": ("PairedErrorRatio",),
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.grouped_dimension import GroupedDimension as GroupedDimension
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
     from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
+    from lightning_failures.metrics.labels import LabelErrors as LabelErrors
     from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
     from lightning_failures.metrics.mean_errors import FactorMeanError as FactorMeanError
     from lightning_failures.metrics.neural_collapse import NeuralCollapse as NeuralCollapse

@@ -110,6 +110,7 @@ def cases() -> dict[str, Case]:
         Case(lf.FeatureSpectrum(D), (ROWS,)),
         Case(lf.FeaturesKept(D), (ROWS,)),
         Case(lf.GroupedDimension(["a", "b", "c"], D), (ROWS, LABELS)),
+        Case(lf.LabelErrors(C), (LOGITS, LOGITS.roll(1, 0) > 0)),
         Case(Ladder(C, WIDTHS), (LADDER, LABELS)),
         Case(lf.LiDAR(D), (ROWS, ROWS.roll(1, 1))),
         Case(lf.LinearReference(C, D), (ROWS, LABELS)),
