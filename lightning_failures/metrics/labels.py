@@ -195,6 +195,7 @@ class LabelErrors(SumMetric[LabelCounts]):
         given = counts.label_yes - counts.label_missed + counts.label_alarms
         values["labels_never_given"] = ((given == 0) & (counts.label_yes > 0)).sum()
         low, high = wilson(wrong, seen)
-        columns = (wrong, seen, counts.label_yes, error, low, high, balanced, missed, alarms)
-        self.rows = [LabelRow(place, *(column[place].item() for column in columns)) for place in worst.tolist()]
+        columns = (worst, *(each[worst] for each in (wrong, seen, counts.label_yes, error, low, high)))
+        columns += tuple(each[worst] for each in (balanced, missed, alarms))
+        self.rows = [LabelRow(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         return values
