@@ -49,6 +49,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.interaction": ("FactorInteraction",),
     "metrics.kept": ("FeaturesKept",),
     "metrics.label_matching": ("LabelMatching",),
+    "metrics.labels": ("LabelErrors",),
     "metrics.layer_probes": ("LayerProbes",),
     "metrics.mending": ("MendedAccuracy",),
     "metrics.neural_collapse": ("NeuralCollapse",),
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
     from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
     from lightning_failures.metrics.label_matching import LabelMatching as LabelMatching
+    from lightning_failures.metrics.labels import LabelErrors as LabelErrors
     from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
     from lightning_failures.metrics.mean_errors import FactorMeanError as FactorMeanError
     from lightning_failures.metrics.mending import MendedAccuracy as MendedAccuracy

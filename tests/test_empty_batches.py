@@ -113,6 +113,7 @@ def cases() -> dict[str, Case]:
         Case(lf.GeneralisationGap(), (LOGITS, LABELS, True)),
         Case(lf.GroupedDimension(["a", "b", "c"], D), (ROWS, LABELS)),
         Case(InputStatistics(D), (IMAGES,)),
+        Case(lf.LabelErrors(C), (LOGITS, LOGITS.roll(1, 0) > 0)),
         Case(Ladder(C, WIDTHS), (LADDER, LABELS)),
         Case(lf.LabelMatching(C), (LOGITS, LABELS)),
         Case(lf.LiDAR(D), (ROWS, ROWS.roll(1, 1))),

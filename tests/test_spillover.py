@@ -141,10 +141,10 @@ def test_images_in_an_order_of_their_own_are_not_paired_across_numbers_of_ranks(
     one, half = Spillover(["rare", "even"]), Spillover(["rare", "even"])
     evaluate(one, wrong_at(0.5, 0.5, 0), 0)
     half.load_state_dict(through_a_file(one.state_dict()))
-    half.begin(torch.device("cpu"), 0, 2)
+    half.begin(torch.device("cpu"))
     rows = rows_of(0, 2)
     half.update(wrong_at(0.4, 0.4, 1)[rows], TARGET[rows], FACTORS[rows])
-    half.conclude()
+    half.conclude(0, 2)
     assert half.why_not == "the validation images came in another order than before"
 
 

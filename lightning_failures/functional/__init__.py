@@ -24,6 +24,7 @@ from lightning_failures.functional.interchange import *
 from lightning_failures.functional.intervals import *
 from lightning_failures.functional.kept import *
 from lightning_failures.functional.label_matching import *
+from lightning_failures.functional.labels import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
 from lightning_failures.functional.mean_errors import *

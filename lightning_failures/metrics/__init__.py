@@ -16,6 +16,7 @@ from lightning_failures.metrics.input_statistics import *
 from lightning_failures.metrics.interaction import *
 from lightning_failures.metrics.kept import *
 from lightning_failures.metrics.label_matching import *
+from lightning_failures.metrics.labels import *
 from lightning_failures.metrics.ladder import *
 from lightning_failures.metrics.layer_probes import *
 from lightning_failures.metrics.mean_errors import *

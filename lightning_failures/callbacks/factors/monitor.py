@@ -88,7 +88,7 @@ class FactorErrorMonitor(Monitor):
         if self.counted is not None:
             self.counted.ratios.to(evaluation.device).reset()
             self.counted.classes.to(evaluation.device).reset()
-            self.counted.spillover.begin(evaluation.device, evaluation.trainer.global_rank, evaluation.world_size)
+            self.counted.spillover.begin(evaluation.device)
 
     def glance(self, seen: Observation) -> None:
         """See before any training that there are logits, so that their absence is said at once."""
@@ -140,7 +140,7 @@ class FactorErrorMonitor(Monitor):
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Pair the images with those of the best epoch so far."""
         if self.counted is not None:
-            self.counted.spillover.conclude()
+            self.counted.spillover.conclude(evaluation.trainer.global_rank, evaluation.world_size)
 
     def describe(self) -> tuple[tuple[str, ...], int | None] | None:
         """Names of the factors, and the number of classes, None where an image's error is a number."""

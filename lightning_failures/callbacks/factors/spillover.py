@@ -52,17 +52,10 @@ class Spillover:
         self._rows: list[Tensor | None] = []  # of the dataset, of the same images
         self._rank, self._ranks = 0, 1
 
-    def begin(self, device: torch.device, rank: int = 0, ranks: int = 1) -> None:
-        """Start an evaluation.
-
-        Args:
-            device: that the images are on.
-            rank: of this process.
-            ranks: number of processes.
-        """
+    def begin(self, device: torch.device) -> None:
+        """Start an evaluation."""
         self.metric.to(device).reset()
         self._now, self._rows = [], []
-        self._rank, self._ranks = rank, ranks
 
     def update(self, wrong: Tensor, target: Tensor, factors: Tensor, rows: Tensor | None = None) -> None:
         """Keep one batch.
@@ -76,9 +69,15 @@ class Spillover:
         self._now.append((wrong, target, factors))
         self._rows.append(rows)
 
-    def conclude(self) -> None:
-        """Count the images that one, the other or both get wrong; of this rank alone."""
+    def conclude(self, rank: int = 0, ranks: int = 1) -> None:
+        """Count the images that one, the other or both get wrong; of this rank alone.
+
+        Args:
+            rank: of this process.
+            ranks: number of processes.
+        """
         self.why_not = None
+        self._rank, self._ranks = rank, ranks
         if self.best is None or not self._now:
             self.why_not = "no earlier evaluation to compare with"
             return
