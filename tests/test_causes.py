@@ -76,7 +76,7 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
     "not_finite": (
         "untapped_information",
         {"training/not_finite": 1.0, "training/not_finite_weight/net.0.weight": 87.0},
-        "The first number that was not finite was the weight of net.0.weight, seen at step 87.",
+        "The first number that was not finite was seen at step 87, in the parameter net.0.weight.",
     ),
     "dead_units": (
         "representation_collapse",
@@ -125,6 +125,13 @@ def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
     assert told.advice
     assert name not in told.excluded
     assert told.experiment
+
+
+def test_a_finding_on_what_is_not_finite_keeps_the_advice_of_its_own_rule() -> None:
+    figures = SOUND | {"training/not_finite": 1.0, "training/not_finite_loss/training": 87.0}
+    finding = found("not_finite")
+    assert diagnose(finding, record(figures)).advice == finding.advice
+    assert diagnose(found("no_learning"), record(figures)).advice != finding.advice
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _, _ in CASES.values()])

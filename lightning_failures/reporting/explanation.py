@@ -9,7 +9,7 @@ from lightning_failures.records.finding import Finding
 __all__ = ["Passage", "because", "excluded", "message", "passages", "why"]
 
 #: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
-NOTABLE, LEAST = 0.25, 0.005
+NOTABLE, LEAST = 0.25, 0.01
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
 

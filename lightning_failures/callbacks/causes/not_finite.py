@@ -4,10 +4,19 @@ import math
 
 from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import WORKS
+from lightning_failures.records.kind import NOT_FINITE as NOT_FINITE_KIND
 
 __all__ = ["NOT_FINITE"]
 
-_ORIGINS = ("input", "weight", "activation", "gradient", "loss")
+#: Where it may have begun, in the order in which one brings the next, and how that is said before its name.
+_ORIGINS = {
+    "input": "the inputs of",
+    "weight": "the parameter",
+    "activation": "the output of",
+    "gradient": "the gradient of",
+    "loss": "the loss of",
+}
+_ADVICE = "Look at what enters there; lower the learning rate or clip gradients, and train on in float32 or bfloat16."
 
 
 def _test(case: Case) -> Tested | None:
@@ -16,15 +25,13 @@ def _test(case: Case) -> Tested | None:
         return None
     if share == 0:
         return EXCLUDED
-    for origin in _ORIGINS:
+    own = case.finding.kind == NOT_FINITE_KIND  # its rule knows what to try for such an origin
+    for origin, said in _ORIGINS.items():
         for name, step in case.named(f"training/not_finite_{origin}/*").items():
             return Tested(
                 True,
-                f"The first number that was not finite was an {origin} of {name}, seen at step {step:.0f}."
-                if origin[0] in "ai"
-                else f"The first number that was not finite was the {origin} of {name}, seen at step {step:.0f}.",
-                "Look at what enters there; lower the learning rate or clip gradients, and train on in float32 or "
-                "bfloat16 in place of float16.",
+                f"The first number that was not finite was seen at step {step:.0f}, in {said} {name}.",
+                case.finding.advice if own else _ADVICE,
                 {"share_not_finite": share, "step": step},
             )
     return Tested(
