@@ -1,6 +1,7 @@
 """A cause is named where undoing it mends the figure, and excluded where it does not: from logged figures alone."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -61,7 +62,7 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
         "generalisation_gap",
         {"causes/channels_differ": 2.0, "causes/input_channel": 3.0, "causes/input_ratio": 10.0}
         | experiment("input_scale"),
-        "Validation inputs are on another scale in 2 channels: in channel 3",
+        "Channels of validation on another scale: 2; in channel 3",
     ),
     "label_mismatch": (
         "generalisation_gap",
@@ -129,7 +130,7 @@ def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
 
 def test_a_finding_on_what_is_not_finite_keeps_the_advice_of_its_own_rule() -> None:
     figures = SOUND | {"training/not_finite": 1.0, "training/not_finite_loss/training": 87.0}
-    finding = found("not_finite")
+    finding = replace(found("not_finite"), advice="Look in the loss.")
     assert diagnose(finding, record(figures)).advice == finding.advice
     assert diagnose(found("no_learning"), record(figures)).advice != finding.advice
 
