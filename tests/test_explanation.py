@@ -114,9 +114,9 @@ def test_the_page_tells_of_a_cleared_finding_in_the_past(tmp_path: Path) -> None
     pytest.importorskip("matplotlib")
     ended = dataclasses.replace(CLEARED, latest="Predictions fall on 3.1 effective classes.")
     page = write_report(tmp_path, [RunRecord("run", [Evaluation(4, 1, {})], [ended])], COLUMNS).read_text("utf-8")
-    assert f"Before it cleared: {ended.latest}<br><em>When raised:</em> {ended.message}</p>" in page
+    assert f"<em>Before it cleared:</em> {ended.latest}<br><em>When raised:</em> {ended.message}</p>" in page
     page = write_report(tmp_path, [RunRecord("run", [Evaluation(4, 1, {})], [CLEARED])], COLUMNS).read_text("utf-8")
-    assert f"<p>When raised: {CLEARED.message}</p>" in page
+    assert f"<p><em>When raised:</em> {CLEARED.message}</p>" in page
 
 
 @pytest.mark.parametrize("name", CAUSES)
