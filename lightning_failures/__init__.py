@@ -17,6 +17,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
     "callbacks.columns": ("standard_rules",),
+    "callbacks.data.label_noise": ("LabelNoiseMonitor",),
     "callbacks.data.monitor": ("DataMonitor",),
     "callbacks.factors.monitor": ("FactorErrorMonitor",),
     "callbacks.factors.perturbation_monitor": ("PerturbationMonitor",),
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor
     from lightning_failures.callbacks.columns import standard_rules as standard_rules
+    from lightning_failures.callbacks.data.label_noise import LabelNoiseMonitor as LabelNoiseMonitor
     from lightning_failures.callbacks.data.monitor import DataMonitor as DataMonitor
     from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor as FactorErrorMonitor
     from lightning_failures.callbacks.factors.perturbation_monitor import PerturbationMonitor as PerturbationMonitor

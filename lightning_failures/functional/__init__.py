@@ -27,6 +27,7 @@ from lightning_failures.functional.label_matching import *
 from lightning_failures.functional.labels import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
+from lightning_failures.functional.margins import *
 from lightning_failures.functional.mean_errors import *
 from lightning_failures.functional.mending import *
 from lightning_failures.functional.moments import *

@@ -2,6 +2,8 @@
 
 from lightning_failures.callbacks.data.column import *
 from lightning_failures.callbacks.data.image_record import *
+from lightning_failures.callbacks.data.label_noise import *
+from lightning_failures.callbacks.data.label_record import *
 from lightning_failures.callbacks.data.monitor import *
 from lightning_failures.callbacks.data.rules import *
 from lightning_failures.callbacks.data.terms import *

@@ -2,8 +2,8 @@
 
 import math
 
-from lightning_failures.callbacks.data.rules import RULES
-from lightning_failures.callbacks.data.terms import TERMS
+from lightning_failures.callbacks.data.rules import LABEL_RULES, RULES
+from lightning_failures.callbacks.data.terms import LABEL_TERMS, TERMS
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
 
@@ -15,4 +15,6 @@ def _leakage(record: RunRecord) -> str:
     return "" if math.isnan(value) else f"{value:.1%}"
 
 
-DATA = Column("data", TERMS, RULES, rows=(("Validation images trained on", _leakage),))
+DATA = Column(
+    "data", (*TERMS, *LABEL_TERMS), (*RULES, *LABEL_RULES), rows=(("Validation images trained on", _leakage),)
+)

@@ -3,7 +3,7 @@
 from lightning_failures.records.kind import DATA_FAULT
 from lightning_failures.records.rule import Rule
 
-__all__ = ["RULES"]
+__all__ = ["LABEL_RULES", "RULES"]
 
 #: Exact counts need neither a warm-up nor a second evaluation: what is equal stays equal.
 RULES = (
@@ -88,5 +88,35 @@ RULES = (
         warmup=0,
         persistence=1,
         source="as for validation labels",
+    ),
+)
+
+#: What :class:`.LabelNoiseMonitor` finds.
+LABEL_RULES = (
+    Rule(
+        kind=DATA_FAULT,
+        name="label_noise",
+        when=["failures/data/mislabelled_low >= 0.05"],
+        evidence={
+            "share": "failures/data/mislabelled",
+            "low": "failures/data/mislabelled_low",
+            "high": "failures/data/mislabelled_high",
+            "labels": "failures/data/labels",
+        },
+        message=(
+            "About {share:.0%} of the training labels look wrong (between {low:.0%} and {high:.0%}): the network is "
+            "sure of another class, as early as in its first epochs."
+        ),
+        advice=(
+            "Look at the images at the top of the table failures/data/label_noise, or of the monitor's ranked, and "
+            "correct or drop their labels; where they cannot be mended, use fewer epochs or a loss that bears noise."
+        ),
+        severity="warning",
+        warmup=0,
+        persistence=1,
+        source=(
+            "of 60 planted runs each: raised in 60 with 40% wrong labels, 47 with 20%, 3 with 10%, 0 with none, a "
+            "quarter of them with classes that overlap"
+        ),
     ),
 )

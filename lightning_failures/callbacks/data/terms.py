@@ -2,7 +2,7 @@
 
 from lightning_failures.records.term import Term
 
-__all__ = ["NOTHING_HELD", "NO_LABELS", "NO_TRAINING", "TERMS"]
+__all__ = ["LABEL_TERMS", "NOTHING_HELD", "NO_LABELS", "NO_TRAINING", "TERMS"]
 
 NO_TRAINING = "no training image was seen before"
 NOTHING_HELD = "no image of the evaluation is more than one value a channel"
@@ -107,6 +107,59 @@ TERMS = (
         "One image in",
         "Of so many images one is compared, where there are more than 200,000 of them.",
         "1, 2, 4, 8 and so on",
+        "describes",
+        "images",
+    ),
+)
+
+_SHARE_WHEN = (
+    "fewer than three epochs were watched, the run went on from a checkpoint, images cannot be told apart, or the "
+    "network does not tell the labels"
+)
+
+LABEL_TERMS = (
+    Term(
+        "mislabelled",
+        "Training labels that look wrong",
+        "Share of the labels that are another than what is predicted, among the 30% of the images of which the network "
+        "is surest, over the first three epochs in which it no longer learns fast.",
+        "0 to 1",
+        "lower is better",
+        when_nan=_SHARE_WHEN,
+        headline=True,
+    ),
+    Term(
+        "mislabelled_low",
+        "Training labels that look wrong, low",
+        "Lower end of the interval of that share: Wilson's 95% interval, and .07 below it, by which the method was off "
+        "in trials with classes that overlap.",
+        "0 to 1",
+        "lower is better",
+        when_nan=_SHARE_WHEN,
+    ),
+    Term(
+        "mislabelled_high",
+        "Training labels that look wrong, high",
+        "Upper end of that interval, .16 above Wilson's, by which the method was off in trials with networks that "
+        "quickly learn by heart.",
+        "0 to 1",
+        "lower is better",
+        when_nan=_SHARE_WHEN,
+    ),
+    Term(
+        "negative_margins",
+        "Labels with a negative margin",
+        "Share of the training images whose area under the margin is below 0: on average over the epochs that were "
+        "watched, another class had the larger logit.",
+        "0 to 1",
+        "lower is better; hard images and wrong labels together",
+        when_nan="no training image was seen, or images cannot be told apart",
+    ),
+    Term(
+        "labels",
+        "Training labels watched",
+        "Training images with a label whose margins were added up; of many a sample.",
+        "0 upwards",
         "describes",
         "images",
     ),
