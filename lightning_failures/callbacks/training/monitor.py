@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
+from lightning_failures.callbacks.training.gradients import LeftOver, UnitGradients
 from lightning_failures.callbacks.training.losses import LossCourse, LossStream
 from lightning_failures.callbacks.training.origin import Origin, inputs_finite, locate, locate_gradient
 from lightning_failures.callbacks.training.parameters import Membership, WatchedParameters, common_name, sample
@@ -20,6 +21,7 @@ from lightning_failures.callbacks.training.rules import RULES
 from lightning_failures.callbacks.training.terms import TERMS
 from lightning_failures.callbacks.training.updates import UpdateSums, distances, update_ratios, update_sums
 from lightning_failures.errors import DiscoveryError, FailuresError, InputError
+from lightning_failures.functional.duplicate_units import duplicate_units
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.sharded_weights import refuse_sharded
 from lightning_failures.observe.task import Kind
@@ -32,6 +34,12 @@ ANEW = 64
 
 #: Losses after which they are read, so that a long epoch keeps few tensors.
 READ_AFTER = 512
+
+#: Share of dead or duplicate units from which a layer has a figure of its own.
+STANDS_OUT = 0.1
+
+#: Units and inputs by which duplicates are looked for, and inputs from which on they are.
+MOST_UNITS, MOST_INPUTS, FEWEST_INPUTS = 128, 64, 32
 
 #: Whose inputs are not finite.
 TRAINING, VALIDATION = "training", "validation"
@@ -53,7 +61,12 @@ class TrainingMonitor(Monitor):
 
     *Parameters*: those that never moved though they were to, ``never_moved``; that never got a gradient,
     ``without_gradient``; that no optimizer holds, ``not_in_optimizer``; what an optimizer holds though the module has
-    it no more, ``stale_parameters``.
+    it no more, ``stale_parameters``. ``gradient_survives`` says how often a backward pass began with the gradient of
+    the step before, as where ``zero_grad`` is forgotten.
+
+    *Units*: ``dead_units/<layer>`` is the share of a layer's units whose bias got a gradient of exactly 0 at every
+    step that was looked at, ``duplicate_units/<layer>`` that of the pairs of units whose weights point the same way;
+    without a name it is the largest, and layers with a tenth or more have a figure of their own.
 
     *Loss*: its mean, its course over the last third of the run and its scatter, from what the step returned.
 
@@ -95,6 +108,10 @@ class TrainingMonitor(Monitor):
         self._updates: UpdateSums | None = None
         self._matrices: list[int] = []  # parameters whose updates are looked at
         self._with_gradient: set[int] = set()
+        self.left_over = LeftOver()
+        self.units: UnitGradients | None = None
+        self._named: set[str] = set()  # figures of layers that stood out once
+        self._told = False  # whether an optimizer's step was told of in the look
         self._strangers: set[int] = set()  # what got a gradient though only an optimizer holds it
         self._due: frozenset[int] = frozenset()
         self._before: tuple[int, Tensor] | None = None  # the step at which a look began, and the weights then
@@ -133,6 +150,7 @@ class TrainingMonitor(Monitor):
         weights = self.parameters.weights
         self._matrices = [place for place, weight in enumerate(weights) if weight.ndim > 1] or [*range(len(weights))]
         self._updates, self._with_gradient = None, set()
+        self.units = UnitGradients(self.parameters.names, weights)
 
     # -- a training step
 
@@ -144,7 +162,7 @@ class TrainingMonitor(Monitor):
             self._due = due(trainer.num_training_batches, self.looks) | ({0} if trainer.global_step == 0 else set())
         if self._before is None and self._is_due(batch_idx) and not self.idle and self.parameters:
             with self.guard():
-                self._before = trainer.global_step, self._read()
+                self._before, self._told = (trainer.global_step, self._read()), False
 
     def _is_due(self, batch_idx: int) -> bool:
         return batch_idx in self._due if self._due else batch_idx % ANEW == 0
@@ -156,14 +174,30 @@ class TrainingMonitor(Monitor):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Find out at once, on a CPU, why a loss is not finite: the weights are still those that gave it."""
         super().on_before_backward(trainer, pl_module, loss)
-        if not _finite_now(loss) and self._seeks and not self.idle:
+        if self.idle:
+            return
+        if not _finite_now(loss) and self._seeks:
             with self.guard():
                 self._locate(trainer, pl_module, self._batch, TRAINING)
+        if self.left_over.watching or not self.left_over.heard:
+            with self.guard():
+                self.left_over.backward_begins()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """See whether the gradient is finite, and in a step that is looked at who has one."""
-        if self.idle or not self._seeks:
+        if self.idle:
             return
+        if self._seeks:
+            self._check_gradient(trainer, pl_module, optimizer)
+        looked_at = self._before is not None
+        if looked_at or self.left_over.watching:
+            with self.guard():
+                self.left_over.step_begins(optimizer, looked_at=looked_at)
+                if looked_at:
+                    self._note_gradients(optimizer)
+
+    def _check_gradient(self, trainer: Trainer, module: LightningModule, optimizer: Optimizer) -> None:
+        """See whether the gradient of the first layer is finite."""
         first = _first_gradient(optimizer)
         if first is None or _scales(trainer):  # a scaler leaves out the steps whose gradients overflow
             return
@@ -172,13 +206,13 @@ class TrainingMonitor(Monitor):
             self._gradients.add(total, trainer.global_step)
         elif not _finite_now(total):
             with self.guard():
-                self.origin = locate_gradient(pl_module, trainer.global_step)
-        if self._before is not None:
-            with self.guard():
-                self._note_gradients(optimizer)
+                self.origin = locate_gradient(module, trainer.global_step)
 
     def _note_gradients(self, optimizer: Optimizer | None) -> None:
-        """Note which parameters have a gradient at all."""
+        """Note which parameters have a gradient at all, and which units."""
+        self._told = True
+        if self.units is not None:
+            self.units.look()
         if self.parameters is not None:
             for place, weight in enumerate(self.parameters.weights):
                 if weight.grad is not None:
@@ -208,18 +242,24 @@ class TrainingMonitor(Monitor):
         if len(self._stream) >= READ_AFTER:
             with self.guard():
                 self._drain(trainer)
-        if self._before is not None and trainer.global_step > self._before[0]:
+        ended = self._before is not None and trainer.global_step > self._before[0]
+        if ended or self.left_over.watching:
             with self.guard():
-                self._look()
+                self._look(ended)
 
-    def _look(self) -> None:
-        """Add what the steps since the look began did."""
-        assert self._before is not None
+    def _look(self, ended: bool) -> None:
+        """Where a look has ended, add what the steps since it began did."""
         assert self.parameters is not None
-        self._note_gradients(None)
-        sums = update_sums(self._before[1], self._read())
-        self._updates = sums if self._updates is None else self._updates.plus(sums)
-        self._before = None
+        moved = False
+        if ended and self._before is not None:
+            if not self._told:
+                self._note_gradients(None)
+            after = self._read()
+            sums = update_sums(self._before[1], after)
+            self._updates = sums if self._updates is None else self._updates.plus(sums)
+            moved = not self.left_over.heard and not torch.equal(self._before[1], after)
+            self._before = None
+        self.left_over.step_ends(self.parameters.weights, looked_at=moved)
 
     def _learn(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
         """Look at the first training batch as others do; what is not found there is not needed here."""
@@ -342,13 +382,14 @@ class TrainingMonitor(Monitor):
         membership = parameters.membership(optimizers)
         moved = parameters.moved(now)
         values = self._membership_figures(parameters, membership, moved)
-        home = now[self._matrices]
-        far = distances(parameters.start[self._matrices], home)
+        trained = [place for place in self._matrices if place in membership.trained]
+        far = distances(parameters.start[trained], now[trained])
         known = far[far.isfinite()]
         values["distance/median"] = float(known.median()) if len(known) else math.nan
         rates = [float(group["lr"]) for each in optimizers or () for group in each.param_groups if "lr" in group]
         values["learning_rate"] = max(rates, default=math.nan)
-        values |= self._update_figures(parameters, moved)
+        values |= self._update_figures(parameters, moved) | self._unit_figures(parameters)
+        values["gradient_survives"] = self.left_over.share()
         if self._seeks and not bool(now.isfinite().all()):
             place = int((~now.isfinite()).any(1).nonzero()[0])
             self.origin = Origin(step, "weight", parameters.names[place])
@@ -398,6 +439,27 @@ class TrainingMonitor(Monitor):
             values = dict(zip(values, map(float, (sizes.median(), sizes.min(), sizes.max())), strict=True))
         return values
 
+    def _unit_figures(self, parameters: WatchedParameters) -> dict[str, float]:
+        """Units without a gradient and units that are alike, in the worst layer and in those that stand out."""
+        found = {
+            "dead_units": {} if self.units is None else dict(self.units.dead()),
+            "duplicate_units": {
+                _layer(parameters.names[place]): float(duplicate_units(_some(parameters.weights[place])))
+                for place in self._matrices
+                if _compares(parameters.weights[place])
+            },
+        }
+        values: dict[str, float] = {}
+        for statistic, shares in found.items():
+            known = {layer: share for layer, share in shares.items() if math.isfinite(share)}
+            values[statistic] = max(known.values(), default=math.nan)
+            for layer, share in known.items():
+                key = f"{statistic}/{layer}"
+                if share >= STANDS_OUT or key in self._named:  # one that stood out is followed from then on
+                    self._named.add(key)
+                    values[key] = share
+        return values
+
     def describe(self) -> Any:
         """There is always something to be told."""
         return True
@@ -421,6 +483,8 @@ class TrainingMonitor(Monitor):
         if evaluation.fitting:
             values["loss"] = total / finite if finite else math.nan
             values |= {key: sum(each[3][key] for each in told) / len(told) for key in told[0][3]}
+            first = values["loss_initial"]
+            values["loss_ratio"] = values["loss"] / first if first > 0 else math.nan
             self._losses = [0.0, 0.0, 0.0]
         if self.origin is not None:
             values[self.origin.statistic] = float(self.origin.step)
@@ -459,13 +523,33 @@ def why_nan(key: str) -> str:
     """Why a figure is nan."""
     if key.startswith(("loss_slope", "loss_straightness", "loss_noise")):
         return "the last third of the run is of fewer than eight finite losses"
+    if key == "loss_ratio":
+        return "the first losses are not above 0, or there is no finite one since"
     if key.startswith("loss") or key == "not_finite":
         return "the training step returned no finite loss of one number"
     if key.startswith(("logits", "inputs")):
         return "no batch of the evaluation could be read"
     if key in ("learning_rate", "not_in_optimizer"):
         return "no optimizer is known"
+    if key == "duplicate_units":
+        return "no layer has two units with 32 inputs or more"
     return NO_LOOK
+
+
+def _layer(name: str) -> str:
+    """The layer that a parameter is of."""
+    return name.rpartition(".")[0] or name
+
+
+def _compares(weight: Tensor) -> bool:
+    """Whether units of a weight can be compared: the few weights of small units are alike by chance."""
+    return weight.ndim > 1 and len(weight) > 1 and weight[0].numel() >= FEWEST_INPUTS
+
+
+def _some(weight: Tensor) -> Tensor:
+    """Some inputs of some units; (d q)."""
+    rows = weight.detach()[:MOST_UNITS].flatten(1)
+    return rows[:, :: max(1, rows.shape[1] // MOST_INPUTS)][:, :MOST_INPUTS]
 
 
 def _finite_now(value: Tensor) -> bool:
