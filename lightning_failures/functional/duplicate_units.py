@@ -28,4 +28,5 @@ def duplicate_units(weight: Tensor, cosine: float = 0.99) -> Tensor:
     pairs = len(rows) * (len(rows) - 1) / 2
     if not pairs:
         return torch.tensor(torch.nan)
-    return ((rows @ rows.T).triu(1) > cosine).sum() / pairs
+    alike: Tensor = ((rows @ rows.T).triu(1) > cosine).sum()
+    return alike / pairs

@@ -110,7 +110,7 @@ class TrainingMonitor(Monitor):
         self._with_gradient: set[int] = set()
         self.left_over = LeftOver()
         self.units: UnitGradients | None = None
-        self._named: set[str] = set()  # figures of layers that stood out once
+        self._stood_out: set[str] = set()  # figures of layers that stood out once
         self._told = False  # whether an optimizer's step was told of in the look
         self._strangers: set[int] = set()  # what got a gradient though only an optimizer holds it
         self._due: frozenset[int] = frozenset()
@@ -455,8 +455,8 @@ class TrainingMonitor(Monitor):
             values[statistic] = max(known.values(), default=math.nan)
             for layer, share in known.items():
                 key = f"{statistic}/{layer}"
-                if share >= STANDS_OUT or key in self._named:  # one that stood out is followed from then on
-                    self._named.add(key)
+                if share >= STANDS_OUT or key in self._stood_out:  # one that stood out is followed from then on
+                    self._stood_out.add(key)
                     values[key] = share
         return values
 
