@@ -61,7 +61,7 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
         "generalisation_gap",
         {"causes/channels_differ": 2.0, "causes/input_channel": 3.0, "causes/input_ratio": 10.0}
         | experiment("input_scale"),
-        "Validation inputs are on another scale in 2 channels: in channel 3",
+        "Channels of validation on another scale: 2; in channel 3",
     ),
     "label_mismatch": (
         "generalisation_gap",
@@ -107,6 +107,11 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
         "no_learning",
         {"causes/validation_accuracy": 0.1, "causes/validation_low": 0.08, "simplicity/best_reach": 0.12},
         "On validation images the network is right on 10.0%",
+    ),
+    "label_noise": (
+        "generalisation_gap",
+        {"data/mislabelled": 0.3, "data/mislabelled_low": 0.25, "data/mislabelled_high": 0.36},
+        "By how training images are learnt, 30% of their labels are wrong (95% interval 25% to 36%).",
     ),
     "overfitting": (
         "generalisation_gap",
@@ -192,6 +197,15 @@ def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None
     assert (told.cause, told.advice) == ("shortcut", "Divide by the total.")
     assert "total_absorbance alone turns the decision" in told.why
     assert told.experiment == {"follows": 0.91}
+
+
+def test_leaked_images_are_the_cause_of_the_finding_on_them_and_of_nothing_else() -> None:
+    leaked = Finding(
+        kind="data_fault", subject="", epoch=0, step=9, evidence={"x": 1.0}, message="Leaked.", rule="leakage"
+    )
+    told = diagnose(leaked, record(SOUND | {"data/leakage": 0.2}))
+    assert (told.cause, told.experiment) == ("leakage", {"leaked": 0.2})
+    assert diagnose(found("class_collapse"), record(SOUND | {"data/leakage": 0.2})).cause is None
 
 
 def test_an_accuracy_that_still_rises_is_a_training_that_ended_too_early() -> None:
