@@ -61,8 +61,8 @@ class At(Callback):
 
 def test_a_sound_run_has_figures_and_no_finding():
     values, _ = watch(epochs=3)
-    assert values["not_finite"] == values["loss_not_finite"] == values["logits_not_finite"] == 0
-    assert values["inputs_not_finite"] == values["never_moved"] == values["without_gradient"] == values["frozen"] == 0
+    assert not {"loss_not_finite", "logits_not_finite", "inputs_not_finite"} & values.keys()  # not worth a figure
+    assert values["not_finite"] == values["never_moved"] == values["without_gradient"] == values["frozen"] == 0
     assert values["not_in_optimizer"] == values["stale_parameters"] == 0
     assert 1e-4 < values["update_ratio/smallest"] <= values["update_ratio/median"] <= values["update_ratio/largest"] < 1
     assert 0 < values["distance/median"] < 1

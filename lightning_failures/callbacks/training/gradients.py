@@ -33,7 +33,8 @@ class LeftOver:
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[list[Tensor], list[Tensor]]] = {}  # of an optimizer: parameters, what was left
+        self._open: dict[int, tuple[list[Tensor], list[Tensor | None]]] = {}  # of an optimizer: what was left of whom
+        self._witnesses: dict[int, list[Tensor]] = {}  # of an optimizer
         self._found: list[Tensor] = []
         self.heard = False  #: whether anybody told of a backward pass
         self._kept: tuple[Tensor, Tensor, int] | None = None  # a parameter with its gradient and that one's version
@@ -49,7 +50,7 @@ class LeftOver:
         for witnesses, left in self._open.values():
             gradients = [weight.grad for weight in witnesses if weight.grad is not None]
             sizes = [gradient.detach().abs().sum().float() for gradient in gradients]
-            left.append(torch.stack(sizes).sum() if sizes else torch.zeros((), device=witnesses[0].device))
+            left.append(torch.stack(sizes).sum() if sizes else None)
 
     def step_begins(self, optimizer: Optimizer, *, looked_at: bool) -> None:
         """Before an optimizer's step: the gradients of its step before were left, or were not.
@@ -60,10 +61,14 @@ class LeftOver:
         """
         _, left = self._open.pop(id(optimizer), ([], []))
         if left:
-            self._found.append((torch.stack(left).min() > 0).float())
+            sizes = [each for each in left if each is not None]
+            gone = len(sizes) < len(left)
+            self._found.append(torch.zeros(()) if gone else (torch.stack(sizes).min() > 0).float())
         if looked_at:
-            witnesses = _smallest(tensor for group in optimizer.param_groups for tensor in group["params"])
-            if witnesses:
+            if not self._witnesses.get(id(optimizer)):
+                tensors = (tensor for group in optimizer.param_groups for tensor in group["params"])
+                self._witnesses[id(optimizer)] = _smallest(tensors)
+            if witnesses := self._witnesses[id(optimizer)]:
                 self._open[id(optimizer)] = witnesses, []
 
     def step_ends(self, weights: Sequence[Tensor], *, looked_at: bool) -> None:
@@ -128,14 +133,14 @@ class UnitGradients:
         parts = []
         for name, bias in self._biases.items():
             if bias.grad is None or bias.grad.layout != torch.strided:
-                parts.append(torch.zeros(len(bias), dtype=torch.bool))
+                parts.append(torch.zeros(len(bias), device=bias.device))
             else:
                 self._known.add(name)
-                parts.append(bias.grad.detach() != 0)
+                parts.append(bias.grad.detach())
         if self._known:
             home = parts[0].device
-            alive = torch.cat([part.to(home) for part in parts])
-            self._alive = alive if self._alive is None else self._alive | alive.to(self._alive.device)
+            alive = torch.cat([part.to(home) for part in parts]) != 0
+            self._alive = alive if self._alive is None else self._alive | alive
 
     def dead(self) -> Mapping[str, float]:
         """Share of units without any gradient by layer, over the steps since the last time."""

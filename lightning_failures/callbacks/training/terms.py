@@ -29,7 +29,8 @@ _FINITE = (
     Term(
         "loss_not_finite",
         "Share of losses that are not finite",
-        "Share of the losses that the training step returned since the evaluation before that are NaN or infinite.",
+        "Share of the losses that the training step returned since the evaluation before that are NaN or infinite. "
+        "Logged where this or the next two are above 0.",
         "0 to 1",
         "0; everything above is a failure",
         when_nan="the training step returned no loss of one number",
@@ -37,7 +38,8 @@ _FINITE = (
     Term(
         "logits_not_finite",
         "Share of images whose logits are not finite",
-        "Share of the evaluated images of whose logits, or errors, one at least is NaN or infinite.",
+        "Share of the evaluated images of whose logits, or errors, one at least is NaN or infinite. "
+        "Logged where one of the three is above 0.",
         "0 to 1",
         "0; everything above is a failure",
         when_nan="no batch of the evaluation could be read",
@@ -45,7 +47,7 @@ _FINITE = (
     Term(
         "inputs_not_finite",
         "Share of images whose inputs are not finite",
-        "Share of the evaluated images that hold a NaN or infinite number.",
+        "Share of the evaluated images that hold a NaN or infinite number. Logged where one of the three is above 0.",
         "0 to 1",
         "0, unless the network itself fills in what is missing",
         when_nan="no batch of the evaluation could be read",
