@@ -81,7 +81,7 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
     ),
     "dead_units": (
         "representation_collapse",
-        {"training/dead_units/most": 0.9, "training/dead_units/net.2": 0.9, "training/dead_units/net.0": 0.1},
+        {"training/dead_units": 0.9, "training/dead_units/net.2": 0.9, "training/dead_units/net.0": 0.1},
         "90% of the units of net.2 gave no gradient",
     ),
     "frozen_parameters": (

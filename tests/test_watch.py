@@ -68,6 +68,10 @@ def train(callbacks=None, epochs=2, fabric=None, **options):
     return watch, module
 
 
+#: What a loop by hand tells nobody: its optimizers; nor does it tell of its losses.
+UNTOLD = {f"failures/training/{key}" for key in ("learning_rate", "not_in_optimizer", "stale_parameters")}
+
+
 def states(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
@@ -86,7 +90,8 @@ def test_a_plain_loop_logs_what_a_trainer_logs_and_finds_what_it_finds(tmp_path)
         assert trainers.values.keys() == plain.values.keys()
         assert len(plain.values) > 100
         for key, value in trainers.values.items():
-            assert plain.values[key] == pytest.approx(value, rel=1e-5, nan_ok=True), key
+            known = key not in UNTOLD and not key.startswith("failures/training/loss")
+            assert plain.values[key] == pytest.approx(value if known else math.nan, rel=1e-5, nan_ok=True), key
     assert watch.values == pytest.approx(other[-1].values, nan_ok=True)
     assert [finding.kind for finding in watch.findings] == [finding.kind for finding in there[-1].findings]
     for name in ("findings.json", "records.json", "report.html"):

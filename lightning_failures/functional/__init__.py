@@ -12,6 +12,7 @@ from lightning_failures.functional.concentration import *
 from lightning_failures.functional.cues import *
 from lightning_failures.functional.discriminant import *
 from lightning_failures.functional.dormant_units import *
+from lightning_failures.functional.duplicate_units import *
 from lightning_failures.functional.empty_batches import *
 from lightning_failures.functional.factors import *
 from lightning_failures.functional.frequencies import *

@@ -38,7 +38,7 @@ def straight_line(x: Tensor, y: Tensor, weight: Tensor | None = None, confidence
     Example:
         >>> line = straight_line(torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([4.0, 3.1, 1.9, 1.0]))
         >>> [round(float(each), 2) for each in line]
-        [-1.02, -1.17, -0.87, 2.5, 3.0]
+        [-1.02, -1.18, -0.86, 2.5, 3.0]
     """
     x, y = x.double(), y.double()
     w = torch.ones_like(x) if weight is None else weight.double()

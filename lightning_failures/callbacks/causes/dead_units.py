@@ -13,12 +13,12 @@ DEAD = 0.75
 
 
 def _test(case: Case) -> Tested | None:
-    layers = {name: share for name, share in case.named("training/dead_units/*").items() if name != "most"}
-    if math.isnan(case.value("training/dead_units/most")) or not layers:
+    most, layers = case.value("training/dead_units"), case.named("training/dead_units/*")
+    if math.isnan(most):
         return None
-    worst = max(layers, key=lambda name: layers[name])
-    if layers[worst] < DEAD:
+    if most < DEAD or not layers:  # layers with few dead units have no figure of their own
         return EXCLUDED
+    worst = max(layers, key=lambda name: layers[name])
     return Tested(
         True,
         f"{layers[worst]:.0%} of the units of {worst} gave no gradient at any step that was looked at: they answer to "

@@ -1,6 +1,7 @@
 """Training: faults of the training step."""
 
 from lightning_failures.callbacks.training.column import *
+from lightning_failures.callbacks.training.gradients import *
 from lightning_failures.callbacks.training.losses import *
 from lightning_failures.callbacks.training.monitor import *
 from lightning_failures.callbacks.training.origin import *

@@ -36,7 +36,7 @@ class WatchedParameters:
         >>> watched = WatchedParameters(net)
         >>> with torch.no_grad():
         ...     _ = net.bias.add_(1)
-        >>> watched.names, watched.moved(watched.read())
+        >>> watched.names, watched.moved()
         (('weight', 'bias'), [False, True])
     """
 
@@ -45,42 +45,36 @@ class WatchedParameters:
         self.names = tuple(name for name, _ in named)
         self.weights = tuple(weight for _, weight in named)
         self.sizes = tuple(weight.numel() for weight in self.weights)
-        self.start = self.read()
+        self.start = sample(self.weights)  #: numbers of each; (t s), float32
         self._norms = norms(self.weights)
         self._moved = [False] * len(named)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the first of them is."""
-        return self.weights[0].device
-
-    def read(self) -> Tensor:
-        """Numbers of each parameter; (t s), float32."""
-        return sample(self.weights)
-
     def is_of(self, module: nn.Module) -> bool:
         """Whether these are the parameters that a module has now."""
         now = [weight for weight in module.parameters() if _is_plain(weight)]
         return len(now) == len(self) and all(one is other for one, other in zip(now, self.weights, strict=True))
 
-    def moved(self, now: Tensor) -> list[bool]:
-        """Whether each has moved since the beginning: by what was read of it, and by all of it where that is the same.
-
-        Args:
-            now: what :meth:`read` gives now; (t s).
-        """
-        differ = (now != self.start).any(1).tolist()
-        self._moved = [one or other for one, other in zip(self._moved, differ, strict=True)]
-        still = [place for place, moved in enumerate(self._moved) if not moved]
-        if still:
-            before = self._norms[:, still]
-            changed = (norms([self.weights[place] for place in still]) != before).any(0).tolist()
-            for place, moved in zip(still, changed, strict=True):
-                self._moved[place] = moved
+    def moved(self) -> list[bool]:
+        """Whether each has moved since the beginning: by what is read of it, and by all of it where that is alike."""
+        if still := self._still:
+            now = sample([self.weights[place] for place in still])
+            self._note(still, (now != self.start[still]).any(1))
+        if still := self._still:
+            now = norms([self.weights[place] for place in still])
+            self._note(still, (now != self._norms[:, still]).any(0))
         return list(self._moved)
+
+    @property
+    def _still(self) -> list[int]:
+        """Those that have not moved as far as is known."""
+        return [place for place, moved in enumerate(self._moved) if not moved]
+
+    def _note(self, places: Sequence[int], moved: Tensor) -> None:
+        for place, each in zip(places, moved.tolist(), strict=True):
+            self._moved[place] = each
 
     def membership(self, optimizers: Iterable[Optimizer] | None) -> Membership:
         """Which are trained, and which of them an optimizer holds.

@@ -1,7 +1,7 @@
 """What counts as a fault of the training step; each threshold has its reason beside it."""
 
-from lightning_failures.records.kind import NOT_FINITE
-from lightning_failures.records.rule import Rule
+from lightning_failures.records.kind import NOT_FINITE, TRAINING_FAULT
+from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
 __all__ = ["RULES"]
 
@@ -74,5 +74,178 @@ RULES = (
         "evaluated images are not finite.",
         "Look after that parameter for the root, the norm or the standard deviation of something that is 0, whose "
         "derivative is infinite: add a small number inside of it. Begin again from a checkpoint before that step.",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="gradient_survives",
+        when=[f"{KEY}gradient_survives > 0.5"],
+        clear=[f"{KEY}gradient_survives <= 0"],
+        evidence={"share": f"{KEY}gradient_survives", "loss": f"{KEY}loss", "loss_initial": f"{KEY}loss_initial"},
+        message=(
+            "Gradients are never set back to zero: in {share:.0%} of the steps looked at the backward pass began with "
+            "the gradient of the step before, so that each step adds up all gradients of the run."
+        ),
+        advice=(
+            "Call optimizer.zero_grad() before the backward pass of each step, or after each optimizer.step(); in "
+            "automatic optimization do not override optimizer_zero_grad with a method that does nothing."
+        ),
+        warmup=0,
+        persistence=1,
+        source=(
+            "a step that begins without the old gradient is none of these, be it one of several optimizers or one that "
+            "accumulates: the share is 0 in all runs that set gradients back, 1 in all that do not"
+        ),
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="stale_optimizer",
+        when=[f"{KEY}not_in_optimizer/* >= 1", f"{KEY}stale_parameters >= 1"],
+        evidence={
+            "outside": f"{KEY}not_in_optimizer/*",
+            "stale": f"{KEY}stale_parameters",
+            "share": f"{KEY}not_in_optimizer",
+        },
+        message=(
+            "The optimizer holds parameters that the module no longer has: {stale:.0f} tensors of it never get a "
+            "gradient, while {outside:.0f} that do, in {subject}, are in no optimizer and stay as they are "
+            "({share:.0%} of the numbers to be trained)."
+        ),
+        advice=(
+            "Build the optimizer after the last layer is made or replaced: in configure_optimizers, from "
+            "self.parameters(). Replace heads in __init__ or in configure_model, which come before it."
+        ),
+        warmup=0,
+        persistence=1,
+        source="counted both ways, over gradients that were seen; neither happens by choice together with the other",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="not_in_optimizer",
+        when=[f"{KEY}not_in_optimizer/* >= 1", f"{KEY}stale_parameters <= 0"],
+        evidence={"tensors": f"{KEY}not_in_optimizer/*", "share": f"{KEY}not_in_optimizer"},
+        message=(
+            "{tensors:.0f} parameters in {subject} require a gradient and get one, and no optimizer holds them: "
+            "{share:.0%} of the numbers that require a gradient stay as they are."
+        ),
+        advice=(
+            "If they are meant to learn, build the optimizer from self.parameters(). If they are meant to stay, say so "
+            "with requires_grad_(False), which also saves their backward pass."
+        ),
+        severity="watch",
+        warmup=0,
+        persistence=2,
+        source="it may be meant, as where a backbone is kept by giving the optimizer the head alone",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="never_moved",
+        when=[f"{KEY}never_moved/* >= 1"],
+        evidence={
+            "tensors": f"{KEY}never_moved/*",
+            "share": f"{KEY}never_moved",
+            "learning_rate": f"{KEY}learning_rate",
+        },
+        message=(
+            "{tensors:.0f} parameters in {subject} get gradients, and an optimizer holds them, yet they are to the "
+            "last digit what they were when the run began; {share:.0%} of the numbers that require a gradient never "
+            "moved. The largest learning rate is {learning_rate:.2g}."
+        ),
+        advice=(
+            "Look at the learning rate of their group and at the scheduler that sets it (0?), and whether "
+            "optimizer.step() is called. Weights in bfloat16 cannot move by less than a 256th of themselves: keep them "
+            "in float32 (precision='bf16-mixed')."
+        ),
+        warmup=0,
+        persistence=3,  # a learning rate that rises from 0 may take the first epoch
+        source="exact: the sums over all numbers of each are the same in float64; a step of any size changes them",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="without_gradient",
+        when=[f"{KEY}without_gradient/* >= 1"],
+        evidence={"tensors": f"{KEY}without_gradient/*", "share": f"{KEY}without_gradient"},
+        message=(
+            "{tensors:.0f} parameters in {subject} require a gradient and never got one at any step looked at: they "
+            "have no part in the loss ({share:.0%} of the numbers that require a gradient)."
+        ),
+        advice=(
+            "If they are meant to learn, look for a detach(), a torch.no_grad() or a layer that forward never calls. "
+            "If not, leave them out, or say so with requires_grad_(False)."
+        ),
+        severity="watch",
+        warmup=0,
+        persistence=2,
+        source="it may be meant, as with a head of a pretrained network that is not used",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="dead_units",
+        when=[f"{KEY}dead_units/* > 0.75"],
+        clear=[f"{KEY}dead_units/* < 0.5"],
+        evidence={
+            "share": f"{KEY}dead_units/*",
+            "most": f"{KEY}dead_units",
+            "loss": f"{KEY}loss",
+            "loss_initial": f"{KEY}loss_initial",
+        },
+        message=(
+            "{share:.0%} of the units of {subject} are dead: at no step looked at did any image send a gradient back "
+            "to them. The training loss is {loss:.3g}, and was {loss_initial:.3g} in the first steps."
+        ),
+        advice=(
+            "A step too large has pushed them below the rectifier for every image: lower the learning rate or warm it "
+            "up, clip the gradients, and begin again from a checkpoint before it. Normalisation before the rectifier, "
+            "or LeakyReLU, keeps them alive."
+        ),
+        severity="warning",
+        warmup=1,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=2,
+        source=(
+            "measured on the 8 x 8 digits: .84 and more in a layer where a large step killed the rectifiers, .31 at "
+            "most before it, 0 in networks with batch norm"
+        ),
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="duplicate_units",
+        when=[f"{KEY}duplicate_units/* > 0.5"],
+        evidence={"share": f"{KEY}duplicate_units/*"},
+        message=(
+            "The units of {subject} compute the same: the weights of {share:.0%} of their pairs point the same way "
+            "(cosine above 0.99), so that the layer is as good as one of few units."
+        ),
+        advice=(
+            "Look at how the layer is initialised: units that begin alike get the same gradient and stay alike "
+            "(torch.nn.init.constant_, zeros_). Draw the weights at random, as torch does by default."
+        ),
+        severity="warning",
+        warmup=0,
+        persistence=2,
+        source="0 at random and in all healthy networks on the 8 x 8 digits, 1 where all units begin alike",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="training_diverges",
+        when=[f"{KEY}loss_ratio > 10"],
+        clear=[f"{KEY}loss_ratio < 2"],
+        evidence={
+            "ratio": f"{KEY}loss_ratio",
+            "loss": f"{KEY}loss",
+            "loss_initial": f"{KEY}loss_initial",
+            "update_ratio": f"{KEY}update_ratio/median",
+            "distance": f"{KEY}distance/median",
+        },
+        message=(
+            "The training loss is {loss:.3g}, {ratio:.0f} times what it was in the first steps ({loss_initial:.3g}): "
+            "the training has gone astray. A weight has come {distance:.2g} times its own size from where it began."
+        ),
+        advice=(
+            "Lower the learning rate, warm it up, or clip the gradients (Trainer(gradient_clip_val=1.0)), and begin "
+            "again from a checkpoint before the loss rose. Look for a batch with targets or inputs out of their range."
+        ),
+        warmup=0,
+        persistence=2,
+        source="a loss above 10 times that of an untrained network says nothing that guessing would not say better",
     ),
 )

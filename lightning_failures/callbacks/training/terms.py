@@ -29,7 +29,8 @@ _FINITE = (
     Term(
         "loss_not_finite",
         "Share of losses that are not finite",
-        "Share of the losses that the training step returned since the evaluation before that are NaN or infinite.",
+        "Share of the losses that the training step returned since the evaluation before that are NaN or infinite. "
+        "Logged where this or the next two are above 0.",
         "0 to 1",
         "0; everything above is a failure",
         when_nan="the training step returned no loss of one number",
@@ -37,7 +38,8 @@ _FINITE = (
     Term(
         "logits_not_finite",
         "Share of images whose logits are not finite",
-        "Share of the evaluated images of whose logits, or errors, one at least is NaN or infinite.",
+        "Share of the evaluated images of whose logits, or errors, one at least is NaN or infinite. "
+        "Logged where one of the three is above 0.",
         "0 to 1",
         "0; everything above is a failure",
         when_nan="no batch of the evaluation could be read",
@@ -45,7 +47,7 @@ _FINITE = (
     Term(
         "inputs_not_finite",
         "Share of images whose inputs are not finite",
-        "Share of the evaluated images that hold a NaN or infinite number.",
+        "Share of the evaluated images that hold a NaN or infinite number. Logged where one of the three is above 0.",
         "0 to 1",
         "0, unless the network itself fills in what is missing",
         when_nan="no batch of the evaluation could be read",
@@ -109,7 +111,7 @@ _UPDATES = (
         "distance/median",
         "Distance from the start",
         "Root mean square of the difference between a weight now and at the start of the run, over that of the weight "
-        "at the start; median over the weights with two axes or more.",
+        "at the start; median over the weights with two axes or more that require a gradient.",
         "0 upwards",
         "0.1 and less after a whole run from random weights: the learning rate was too small",
         when_nan=_NO_LOOK,
@@ -195,6 +197,51 @@ _PARAMETERS = (
     ),
 )
 
+_GRADIENTS = (
+    Term(
+        "gradient_survives",
+        "Steps with the gradient of the step before",
+        "Share of the steps looked at since the evaluation before whose every backward pass began with the gradient "
+        "that the optimizer's step before had used.",
+        "0 to 1",
+        "0; above it zero_grad is forgotten",
+        when_nan="no two steps in a row were looked at of whose backward passes anybody told",
+    ),
+    Term(
+        "dead_units",
+        "Dead units in the worst layer",
+        "Share of the units of a layer whose bias got a gradient of exactly 0 at all steps that were looked at since "
+        "the evaluation before: nothing comes back to them from any image. That of the layer with most.",
+        "0 to 1",
+        "0 is good; near 1 the layer learns nothing any more",
+        when_nan="no bias had a gradient at a step that was looked at",
+        headline=True,
+    ),
+    Term(
+        "dead_units/*",
+        "Dead units of a layer",
+        "The same share of one layer. Logged from the first evaluation on at which it is 0.1 or more.",
+        "0 to 1",
+        "0 is good; near 1 the layer learns nothing any more",
+    ),
+    Term(
+        "duplicate_units",
+        "Duplicate units in the worst layer",
+        "Share of the pairs of units of a layer whose weights have a cosine above 0.99, from 128 units and 64 of their "
+        "inputs at most; layers whose units have fewer than 32 inputs are left out. That of the layer with most.",
+        "0 to 1",
+        "0 is good; 1: all units compute the same",
+        when_nan="no layer has two units with 32 inputs or more",
+    ),
+    Term(
+        "duplicate_units/*",
+        "Duplicate units of a layer",
+        "The same share of one layer. Logged from the first evaluation on at which it is 0.1 or more.",
+        "0 to 1",
+        "0 is good; 1: all units compute the same",
+    ),
+)
+
 _LOSS = (
     Term(
         "loss",
@@ -213,6 +260,14 @@ _LOSS = (
         "describes",
         "",
         _NO_LOSS,
+    ),
+    Term(
+        "loss_ratio",
+        "Loss over the first loss",
+        "Training loss since the evaluation before over the mean of the first three losses of the run.",
+        "any number",
+        "falls; well above 1 the training has gone astray",
+        when_nan="the first losses are not above 0, or there is no finite one since the evaluation before",
     ),
     Term(
         "loss_slope",
@@ -257,4 +312,4 @@ _LOSS = (
     ),
 )
 
-TERMS: tuple[Term, ...] = (*_FINITE, *_UPDATES, *_PARAMETERS, *_LOSS)
+TERMS: tuple[Term, ...] = (*_FINITE, *_UPDATES, *_PARAMETERS, *_GRADIENTS, *_LOSS)

@@ -48,7 +48,8 @@ def distances(before: Tensor, after: Tensor) -> Tensor:
         tensor([0.1000,    nan])
     """
     moved: Tensor = torch.linalg.vector_norm(after - before, dim=1)
-    return moved / torch.linalg.vector_norm(before, dim=1)
+    size: Tensor = torch.linalg.vector_norm(before, dim=1)
+    return moved / size
 
 
 def update_ratios(sums: UpdateSums) -> Tensor:
