@@ -47,33 +47,31 @@ RULES = (
     ),
     Rule(
         kind=FACTOR_SPILLOVER,
-        when=[
-            "failures/factors/spillover/* >= 1",
-            "failures/factors/spillover_risk/* > 1",
-            "failures/factors/spillover_mcnemar_p/* < 0.05",
-        ],
-        clear=["failures/factors/spillover_risk/* <= 1"],
+        when=["failures/factors/spillover/* >= 1", "failures/factors/spillover_risk_low/* > 1.25"],
+        clear=["failures/factors/spillover_risk/* <= 1.25"],
         evidence={
             "risk": "failures/factors/spillover_risk/*",
+            "risk_low": "failures/factors/spillover_risk_low/*",
             "mcnemar_p": "failures/factors/spillover_mcnemar_p/*",
-            "ratio": "failures/factors/spillover_ratio/*",
-            "low": "failures/factors/spillover_low/*",
-            "high": "failures/factors/spillover_high/*",
-            "error_ratio": "failures/factors/error_ratio/*",
+            "others": "failures/factors/spillover_others/*",
+            "best": "failures/factors/spillover_best/*",
+            "error": "failures/factors/error/*",
         },
         message=(
-            "Images with {subject} got worse while the network got better: they have {risk:.2f} times the errors "
-            "of the best epoch before, image by image (McNemar's exact p {mcnemar_p:.2g}), and their error ratio "
-            "is {ratio:.2f} times what it was (95% interval {low:.2f} to {high:.2f})."
+            "Images with {subject} got worse while the network got better on the others: they have {risk:.2f} times "
+            "the errors of epoch {best:.0f}, when they had fewest, image by image (McNemar's exact p {mcnemar_p:.2g}), "
+            "and the others have {others:.2f} times theirs."
         ),
-        advice="Keep an earlier checkpoint at hand; look at what changed: augmentation, sampling, learning rate.",
+        advice="Keep the checkpoint of then at hand; look at what changed: augmentation, sampling, learning rate.",
         severity="warning",
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "paired tests at 5%, Holm-adjusted over the factors, twice in a row; a ratio that rises while the "
-            "factor's own errors fall is not called, since ratios move with accuracy in healthy runs"
+            "a paired test at 5%, Holm-adjusted over the factors, and a quarter more errors beyond chance, since the "
+            "best of many epochs is better than it would be again, twice in a row. Replayed on the 16 x 16 digits: "
+            "dark images lost when an augmentation ends 5 of 5; ten random factors, and images turned in validation "
+            "alone, 0 of 15"
         ),
     ),
 )
