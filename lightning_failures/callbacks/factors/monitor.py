@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
+import torch
 from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
@@ -43,8 +44,8 @@ class Counted(NamedTuple):
 class FactorErrorMonitor(Monitor):
     """Logs ``failures/factors/error_ratio/<factor>`` with its interval, p-value and counts, and the worst factor.
 
-    Beside it ``spillover_ratio/<factor>``: the error ratio over that of the best epoch so far, on the same images;
-    ``spillover/<factor>`` is 1 where the factor fell behind while the network got better. The table
+    Beside it ``spillover_risk/<factor>``: its errors over those of the epoch at which it had fewest, on these images;
+    ``spillover/<factor>`` is 1 where it has more, beyond chance, while the other images have fewer. The table
     ``failures/factors/classes`` holds the classes with the highest error rates, worst first.
 
     *Where no single class of an image is right or wrong*: ``mean_error_ratio/<factor>`` with its interval instead. The
@@ -169,7 +170,8 @@ class FactorErrorMonitor(Monitor):
         metric, classes, spillover = self.counted
         classes.compute()
         ratios: dict[str, Tensor] = metric.compute()
-        values = ratios | spillover.compute(ratios["error/all"], evaluation.epoch)
+        errors = torch.stack([ratios[f"errors/{name}"] for name in metric.factors])
+        values = ratios | spillover.compute(errors, evaluation.epoch)
         undefined = metric.undefined | spillover.undefined
         self.undefined = {key: why for key, why in undefined.items() if not key.startswith(LEFT_OUT)}
         return {key: value for key, value in values.items() if not key.startswith(LEFT_OUT)}

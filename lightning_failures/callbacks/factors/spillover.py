@@ -1,4 +1,4 @@
-"""Whether a factor falls behind the best epoch so far, image by image, while the network as a whole gets better."""
+"""Whether a factor lost what it had at its own best epoch, image by image, while the other images got better."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,20 +6,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+<<<<<<< HEAD
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.metrics.paired import PairedErrorRatio
+=======
+from lightning_failures.metrics.paired import FactorSetback
+>>>>>>> rules
 
 __all__ = ["Spillover"]
 
-#: Statistics of :class:`.PairedErrorRatio` that are logged, and their names here.
-STATISTICS = {
-    "ratio": "spillover_ratio",
-    "low": "spillover_low",
-    "high": "spillover_high",
-    "risk_ratio": "spillover_risk",
-    "mcnemar_p": "spillover_mcnemar_p",
-    "spillover": "spillover",
-}
+BEST = "spillover_best"
 
 
 class Best(NamedTuple):
@@ -33,21 +29,37 @@ class Best(NamedTuple):
 
 
 class Spillover:
+<<<<<<< HEAD
     """Compares each evaluation with the best one so far on the same images.
 
     A better evaluation takes its place only when no factor got worse against it, so that a finding can persist, and
     ends when the factor has caught up. Images are paired by their row in the dataset, or by their place in the
     evaluation where the loader has an order of its own; where the targets show that another order came, nothing is
     compared. All ranks keep the best evaluation of all ranks, so that a run goes on with it on another number of them.
+=======
+    """Compares each factor with the evaluation at which it had fewest errors, on the same images of this rank.
+
+    Each factor has a best evaluation of its own: the best one over all images may be late, when the factor has long
+    lost what it had. Images are paired by their place in the evaluation; where the targets show that another order
+    came, nothing is compared, and the evaluation becomes the best of every factor.
+>>>>>>> rules
 
     Args:
         factors: names, in the order of the columns.
     """
 
     def __init__(self, factors: Sequence[str]) -> None:
+<<<<<<< HEAD
         self.metric = PairedErrorRatio(list(factors))
         self.best: Best | None = None
         self.why_not: str | None = None
+=======
+        self.metric = FactorSetback(list(factors))
+        self.best_epoch: list[int] = []  # of each factor
+        self.why_not: str | None = None
+        self._fewest: Tensor | None = None  # (f) errors of each factor at its best epoch, of all ranks
+        self._best: tuple[Tensor, Tensor] | None = None  # wrong at the best epoch of each factor (n f), and target (n)
+>>>>>>> rules
         self._now: list[tuple[Tensor, Tensor, Tensor]] = []  # wrong (n), target (n), factors (n f)
         self._rows: list[Tensor | None] = []  # of the dataset, of the same images
         self._rank, self._ranks = 0, 1
@@ -87,16 +99,24 @@ class Spillover:
         if not inside or not torch.equal(target.cpu().int(), self.best.target[entries]):
             self.why_not = "the validation images came in another order than before"
             return
+<<<<<<< HEAD
         before, right = self.best.wrong[entries], torch.zeros_like(target)
         self.metric.update(wrong.long(), before.to(wrong.device).long(), right, factors)
 
     def compute(self, error: Tensor, epoch: int) -> dict[str, Tensor]:
         """Statistics of all ranks, and what the next evaluation is compared with; every rank must call it.
+=======
+        self.metric.update(wrong, before.to(wrong.device), factors)
+
+    def compute(self, errors: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Statistics of all ranks, and what the next evaluation is compared with.
+>>>>>>> rules
 
         Args:
-            error: error rate of this evaluation over all images and ranks; (), float64.
+            errors: of this evaluation on the images of each factor, of all ranks; (f), int64.
             epoch: of this evaluation.
         """
+<<<<<<< HEAD
         paired = self.metric.compute()
         values = {key: paired[source] for key, source in self._sources.items()}
         behind = any(
@@ -105,6 +125,24 @@ class Spillover:
         )
         if self.best is None or (float(error) < self.best.error and not behind):
             self.best = self._kept(float(error), epoch) or self.best
+=======
+        values = self.metric.compute()
+        compared = self.why_not is None and self._fewest is not None
+        for name, best in zip(self.metric.factors, self.best_epoch or [0] * len(errors), strict=True):
+            values[f"{BEST}/{name}"] = torch.tensor(float(best) if compared else torch.nan, dtype=torch.float64)
+        errors = errors.cpu()
+        anew = torch.ones(len(errors), dtype=torch.bool) if self._fewest is None else errors <= self._fewest
+        if self.why_not is not None and self._now:
+            anew = torch.ones_like(anew)
+        self._fewest = errors if self._fewest is None else torch.where(anew, errors, self._fewest)
+        was = self.best_epoch or [epoch] * len(errors)
+        self.best_epoch = [epoch if new else old for new, old in zip(anew.tolist(), was, strict=True)]
+        if self._now:
+            wrong, target, _ = (torch.cat(parts).cpu() for parts in zip(*self._now, strict=True))
+            each = wrong[:, None].expand(len(wrong), len(errors))
+            kept = each if self._best is None or self.why_not is not None else torch.where(anew, each, self._best[0])
+            self._best = (kept.clone(), target)
+>>>>>>> rules
         return values
 
     def _entries(self) -> tuple[Tensor, int]:
@@ -143,11 +181,6 @@ class Spillover:
     def undefined(self) -> dict[str, str]:
         """Why each nan of the last :meth:`compute` is nan."""
         reasons = self.metric.undefined
-        return {key: self.why_not or reasons[source] for key, source in self._sources.items() if source in reasons}
-
-    @property
-    def _sources(self) -> dict[str, str]:
-        """Logged key -> key of the metric."""
-        return {
-            f"{ours}/{name}": f"{theirs}/{name}" for theirs, ours in STATISTICS.items() for name in self.metric.factors
-        }
+        if self.why_not is not None:
+            reasons |= {f"{BEST}/{name}": self.why_not for name in self.metric.factors}
+        return {key: self.why_not or why for key, why in reasons.items()}
