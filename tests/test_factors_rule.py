@@ -82,3 +82,21 @@ def test_a_factor_that_gets_worse_has_one_finding_whose_severity_rises_and_that_
     diagnosis = found(watch, watch, watch, failure, failure, failure, nothing, nothing, nothing)
     (finding,) = diagnosis.history
     assert finding.cleared == 11
+
+
+def test_a_plain_case_is_raised_at_once_with_the_severity_of_its_figures() -> None:
+    (finding,) = found((150, 200, 100, 800)).findings
+    assert finding.severity == "failure"
+    assert "at 1 evaluation, which is enough where" in finding.criterion
+    (finding,) = found((20, 200, 5, 2000)).findings
+    assert finding.severity == "warning"
+
+
+def test_a_small_difference_is_no_plain_case_however_large_its_odds() -> None:
+    table = (15, 500, 10, 10000)  # 3% of the images wrong, and .1% of the others
+    values = figures(*table)
+    assert values["failures/factors/odds_low/dark"] > 5
+    assert values["failures/factors/p_value/dark"] < 0.0001
+    assert not found(table, table).findings
+    (finding,) = found(table, table, table).findings
+    assert finding.severity == "watch"

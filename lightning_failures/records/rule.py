@@ -62,8 +62,8 @@ class Rule:
         severity: ``"watch"``, ``"warning"`` or ``"failure"``; see :class:`.Finding`.
         severe_when: a worse severity -> the conditions that give it to the finding, such as
             ``{"failure": "val_loss > 9"}``; a star stands for the same name as in ``when``. It has the worst severity
-            whose conditions have held at ``persistence`` evaluations in a row, and loses it when they have failed as
-            often.
+            whose conditions have held at ``persistence`` evaluations in a row, or hold at one that is plain, and loses
+            it when they have failed at ``persistence`` in a row.
         warmup: first epoch, counted from 0, whose evaluations count.
         warmup_steps: optimizer steps, as the Trainer's ``global_step`` counts them, before which no evaluation counts
             either; for a rule on figures that an untrained network has too, where an epoch may be three steps long.

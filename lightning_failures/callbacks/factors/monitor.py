@@ -139,7 +139,7 @@ class FactorErrorMonitor(Monitor):
         self.errors.to(errors.device).update(errors, factors.to(errors.device, non_blocking=True))
 
     def conclude(self, evaluation: EvaluationContext) -> None:
-        """Pair the images with those of the best epoch so far."""
+        """Pair the images with those of the best epoch of each factor."""
         if self.counted is not None:
             self.counted.spillover.conclude(evaluation.trainer.global_rank, evaluation.world_size)
 
@@ -171,8 +171,10 @@ class FactorErrorMonitor(Monitor):
         classes.compute()
         ratios: dict[str, Tensor] = metric.compute()
         errors = torch.stack([ratios[f"errors/{name}"] for name in metric.factors])
-        values = ratios | spillover.compute(errors, evaluation.epoch)
+        values = ratios | spillover.compute()
         undefined = metric.undefined | spillover.undefined
+        if evaluation.fitting:  # no test or validation beside a fit is an epoch that the run could go back to
+            spillover.remember(errors, evaluation.epoch)
         self.undefined = {key: why for key, why in undefined.items() if not key.startswith(LEFT_OUT)}
         return {key: value for key, value in values.items() if not key.startswith(LEFT_OUT)}
 
@@ -202,7 +204,7 @@ class FactorErrorMonitor(Monitor):
     # -- resume
 
     def state_dict(self) -> dict[str, Any]:
-        """The best evaluation so far, image by image; plain containers, empty before it."""
+        """The best evaluation of each factor so far, image by image; plain containers, empty before it."""
         return self._resumed if self.counted is None else self.counted.spillover.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
