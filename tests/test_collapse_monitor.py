@@ -150,6 +150,7 @@ def test_two_views_without_labels_are_watched_and_what_needs_labels_is_left_out(
     values = run.callback_metrics
     assert values[f"{KEY}images/encoder"] == 2 * 48
     assert math.isfinite(values[f"{KEY}lidar/projector"])
+    assert values[f"{KEY}kept/projector"] <= values[f"{KEY}filled/projector"] <= 1
     assert not [key for key in values if "accuracy" in key or "label" in key or "nc1" in key]
     assert monitor.window.values["images/encoder"] == 2 * 3 * 8
 
@@ -266,14 +267,16 @@ def test_constant_features_keep_nothing_and_nothing_to_compare_with_is_nan():
     best.remember("a", now)
     assert best.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": math.nan})["kept/a"] == 0
     assert best.compare(["a"], {"effective_rank/a": 0.0, "mean_cosine/a": 1.0})["kept/a"] == 0
-    assert best.compare(["a"], {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})["kept/a"] == pytest.approx(0.1)
+    narrow = best.compare(["a"], {"effective_rank/a": 2.0, "mean_cosine/a": 0.95})
+    assert narrow["spread_kept/a"] == pytest.approx(0.1)
+    assert narrow["kept/a"] == pytest.approx(0.1**0.5)  # all dimensions are there
 
 
 def test_a_classifier_may_give_up_what_its_labels_do_not_need():
     best = RunBest()
-    best.remember("a", {"effective_rank/a": 60.0, "mean_cosine/a": 0.5})
+    best.remember("a", {"effective_rank/a": 81.0, "mean_cosine/a": 0.5})
     collapsed = {"effective_rank/a": 9.0, "mean_cosine/a": 0.1}
-    assert best.compare(["a"], collapsed)["kept/a"] == pytest.approx(0.15)
+    assert best.compare(["a"], collapsed)["dimensions_kept/a"] == pytest.approx(0.1)
     assert best.compare(["a"], collapsed, label_rank=9.0)["kept/a"] == 1
 
 
@@ -282,11 +285,11 @@ def test_with_labels_a_layer_has_lost_nothing_that_a_later_one_still_has():
     start = {"effective_rank/a": 8.0, "mean_cosine/a": 0.2, "effective_rank/b": 8.0, "mean_cosine/b": 0.2}
     best.start(start)
     narrow = start | {"mean_cosine/a": 0.95}
-    assert best.compare(["a", "b"], narrow)["kept/a"] == pytest.approx(0.0625)  # unlabelled: nothing vouches for it
+    assert best.compare(["a", "b"], narrow)["kept/a"] == pytest.approx(0.25)  # unlabelled: nothing vouches for it
     assert best.compare(["a", "b"], narrow, label_rank=3.0)["kept/a"] == 1
     assert best.compare(["a", "b"], narrow, label_rank=3.0)["spread_kept/a"] == pytest.approx(0.0625)
     dead = narrow | {"effective_rank/b": 0.0}
-    assert best.compare(["a", "b"], dead, label_rank=3.0)["kept/a"] == pytest.approx(0.0625)
+    assert best.compare(["a", "b"], dead, label_rank=3.0)["kept/a"] == pytest.approx(0.25)
     assert best.compare(["a", "b"], dead, label_rank=3.0)["kept/b"] == 0
 
 

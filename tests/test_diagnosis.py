@@ -161,14 +161,21 @@ def test_a_finding_names_its_subject_as_people_do():
 def test_a_standard_rule_and_a_gate_see_a_factor_whatever_its_name_holds(name):
     key = {statistic: f"failures/factors/{statistic}/{escape(name)}" for statistic in ("odds_low", "p_value", "high")}
     values = {key["odds_low"]: 3.0, key["p_value"]: 0.001, key["high"]: 4.72, "failures/factors/high/other": 1.0}
-    others = ("error_ratio", "low", "odds_ratio", "images", "errors")
-    values |= {f"failures/factors/{statistic}/{escape(name)}": 3.0 for statistic in others}
+    others = {
+        "error": 1.0,
+        "error_without": 0.2,
+        "error_difference": 0.8,
+        "difference_low": 0.1,
+        "difference_high": 1.0,
+        "images": 3,
+    }
+    values |= {f"failures/factors/{statistic}/{escape(name)}": value for statistic, value in others.items()}
     callback = FailureDiagnosis()
     for epoch in range(6):
         callback.evaluate(Evaluation(epoch, 100 * epoch, values))
     (finding,) = callback.findings
     assert (finding.kind, finding.subject) == ("factor_failure", name)
-    assert finding.message.startswith(f"Images with {name} are misclassified 3.00 times")
+    assert finding.message.startswith(f"Wrong on all 3 images with {name}, and on 20% of the others")
 
 
 def test_two_rules_of_one_kind_do_not_clear_each_others_findings():

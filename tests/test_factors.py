@@ -11,7 +11,11 @@ from torchmetrics import MetricCollection
 from lightning_failures import FactorErrorRatio
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
+    FactorCounts,
     count_factor_errors,
+    error_difference,
+    error_difference_interval,
+    error_rates,
     error_ratio,
     error_ratio_interval,
     factor_p_value,
@@ -24,6 +28,7 @@ from lightning_failures.functional import (
 )
 
 NAMES = ("blurred", "dark", "rare")
+RATIO = ("error_ratio", "low", "high", "p_value")
 
 
 def random_batch(images: int, seed: int = 0, classes: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,6 +106,23 @@ def test_counts_of_different_images_are_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("table", [(81, 130, 120, 1000), (490, 490, 600, 1000), (0, 30, 5, 40), (1, 10, 0, 500)])
+def test_the_interval_of_the_error_difference_is_that_of_statsmodels(table: tuple[int, int, int, int]) -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    wrong, seen, others_wrong, others = table
+    counts = FactorCounts(*(torch.tensor(n) for n in ([wrong], [seen], wrong + others_wrong, seen + others)))
+    low, high = error_difference_interval(counts)
+    expected = proportion.confint_proportions_2indep(wrong, seen, others_wrong, others, method="newcomb")
+    assert (float(low), float(high)) == pytest.approx(expected, abs=1e-12)
+    assert float(error_difference(counts)) == pytest.approx(wrong / seen - others_wrong / others)
+
+
+def test_a_factor_of_no_image_or_of_every_image_has_no_error_difference() -> None:
+    for seen in (0, 40):
+        counts = FactorCounts(torch.tensor([seen // 4]), torch.tensor([seen]), torch.tensor(10), torch.tensor(40))
+        assert all(bool(end.isnan()) for end in (error_difference(counts), *error_difference_interval(counts)))
+
+
 # floor 2
 
 
@@ -111,6 +133,8 @@ def test_the_metric_reports_what_its_functions_say() -> None:
     counts = count_factor_errors(misclassified(scores, target), factors)
     low, high = error_ratio_interval(counts)
     odds_low, odds_high = odds_ratio_interval(counts)
+    difference_low, difference_high = error_difference_interval(counts)
+    error, error_without = error_rates(counts)
     expected: dict[str, Tensor] = {"images/all": torch.tensor(300), "images/non_finite": torch.tensor(0)}
     for column, name in enumerate(NAMES):
         expected |= {
@@ -123,6 +147,11 @@ def test_the_metric_reports_what_its_functions_say() -> None:
             f"odds_ratio/{name}": odds_ratio(counts)[column],
             f"odds_low/{name}": odds_low[column],
             f"odds_high/{name}": odds_high[column],
+            f"error/{name}": error[column],
+            f"error_without/{name}": error_without[column],
+            f"error_difference/{name}": error_difference(counts)[column],
+            f"difference_low/{name}": difference_low[column],
+            f"difference_high/{name}": difference_high[column],
         }
     expected["error_ratio/worst"] = error_ratio(counts).max()
     expected["error_ratio/worst_shrunk"] = shrunk_error_ratio(counts).max()
@@ -141,10 +170,14 @@ def test_an_absent_factor_is_nan_and_says_why() -> None:
     assert math.isnan(values["error_ratio/never"])
     assert values["images/never"] == 0
     reason = "no image carries the factor, or nothing is misclassified"
-    of_ratio = {key: why for key, why in metric.undefined.items() if not key.startswith("odds")}
+    of_ratio = {key: why for key, why in metric.undefined.items() if key.split("/")[0] in RATIO}
     assert of_ratio == dict.fromkeys(("error_ratio/never", "low/never", "high/never", "p_value/never"), reason)
     reason = "no image or every image carries the factor, or the images with and without it are all right or all wrong"
     assert metric.undefined["odds_ratio/never"] == metric.undefined["odds_low/dark"] == reason
+    assert metric.undefined["difference_low/never"] == "no image or every image carries the factor"
+    assert metric.undefined["error/never"] == "no image carries the factor"
+    assert metric.undefined["error_without/dark"] == "every image carries the factor, or no image was seen"
+    assert values["error_without/never"] == values["error/dark"] == 0.5
 
 
 def test_a_network_without_errors_has_no_worst_factor() -> None:

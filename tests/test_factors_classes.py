@@ -142,3 +142,19 @@ def test_the_rows_of_the_worst_classes_are_their_errors_with_wilsons_interval() 
     assert (first.label, first.errors, first.images, first.error, first.high) == (2, 2, 2, 1.0, 1.0)
     assert (second.label, second.errors, second.images, second.error) == (1, 1, 2, 0.5)
     assert first.low == pytest.approx(2 / (2 + 1.959964**2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "given", "kept"), [(10, None, 1), (4, None, 1), (1000, None, 100), (10, 100, 10)])
+def test_the_worst_classes_are_a_tenth_of_them_unless_told_and_never_more_than_there_are(
+    classes: int, given: int | None, kept: int
+) -> None:
+    assert WorstClasses(classes, given).k == kept
+
+
+def test_the_worst_of_ten_classes_is_one_and_not_all() -> None:
+    target = torch.arange(10).repeat(10)
+    preds = torch.where((target == 3) & (torch.arange(100) < 50), 4, target)
+    metric = WorstClasses(10)
+    metric.update(preds, target)
+    values = metric.compute()
+    assert (metric.worst, float(values["accuracy/worst_classes"]), float(values["accuracy/all"])) == ([3], 0.5, 0.95)

@@ -52,7 +52,7 @@ def test_a_process_that_saw_no_batch_counts_with_what_the_others_describe():
     fit([seen], epochs=1)
     assert seen.describe() == (("bright", "dark"), CLASSES)
     unseen.build(seen.describe())
-    values = unseen.compute(SimpleNamespace(epoch=0))
+    values = unseen.compute(SimpleNamespace(epoch=0, fitting=True))
     assert values.keys() == seen.values.keys()
     assert values["error/all"].isnan()
     assert values["images/all"] == 0

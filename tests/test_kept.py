@@ -4,7 +4,7 @@ import random
 import torch
 
 from lightning_failures import FeaturesKept
-from lightning_failures.functional import Best, angular_spread, better, kept, kept_onwards
+from lightning_failures.functional import Best, angular_spread, better, filled, kept, kept_onwards
 
 
 def row(*values: float) -> torch.Tensor:
@@ -16,13 +16,19 @@ def literal(rank: float, cosine: float, best_rank: float, best_spread: float, la
     spread = 1 - cosine
     spread = 0.0 if rank == 0 and math.isnan(spread) else spread if math.isnan(spread) else max(spread, 0.0)
     most = min(best_rank, label_rank) if label_rank > 0 and not math.isnan(best_rank) else best_rank
-    shares = [
-        min(a / b, 1.0) if b > 0 and not math.isnan(a) else math.nan for a, b in ((rank, most), (spread, best_spread))
-    ]
-    return [*shares, min((share for share in shares if not math.isnan(share)), default=math.nan)]
+    if math.isnan(rank) or not most > 0:
+        dimensions = math.nan
+    elif most <= 1:
+        dimensions = float(rank > 0)
+    else:
+        dimensions = min(max(rank - 1, 0.0) / (most - 1), 1.0)
+    spread = min(spread / best_spread, 1.0) if best_spread > 0 and not math.isnan(spread) else math.nan
+    known = [share for share in (dimensions, spread) if not math.isnan(share)]
+    both = math.sqrt(dimensions * spread) if len(known) == 2 else known[0] if known else math.nan
+    return [dimensions, spread, both]
 
 
-def test_what_is_kept_is_the_plain_rule_bit_by_bit() -> None:
+def test_what_is_kept_is_the_plain_rule() -> None:
     draw = random.Random(0)
 
     def some(low: float, high: float) -> float:
@@ -32,21 +38,46 @@ def test_what_is_kept_is_the_plain_rule_bit_by_bit() -> None:
     rank, cosine, best_rank, best_spread = (row(*column) for column in zip(*layers, strict=True))
     for label_rank in (math.nan, 0.0, 2.5, 20.0):
         found = torch.stack(kept(rank, cosine, Best(best_rank, best_spread), label_rank), 1)
-        expected = [literal(*layer, label_rank) for layer in layers]
-        assert repr(found.tolist()) == repr(expected)
+        expected = torch.tensor([literal(*layer, label_rank) for layer in layers], dtype=torch.float64)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
-def test_the_smaller_share_counts_and_a_missing_one_does_not() -> None:
-    best = Best(row(8, 8, 8), row(1, 1, math.nan))
-    found = kept(row(4, 8, 2), row(0.9, 0.25, 0.5), best)
-    assert found.kept.tolist() == [1 - 0.9, 0.75, 0.25]
+def test_the_geometric_mean_counts_and_a_missing_share_does_not() -> None:
+    best = Best(row(9, 9, 9), row(1, 1, math.nan))
+    found = kept(row(5, 9, 3), row(0.5, 0.75, 0.5), best)
+    assert found.kept.tolist() == [0.5, 0.5, 0.25]
     assert found.dimensions.tolist() == [0.5, 1.0, 0.25]
 
 
+def test_one_quantity_alone_is_no_collapse_unless_nearly_nothing_is_left_of_it() -> None:
+    best = Best(row(14, 32, 14, 32), row(0.4, 1, 0.4, 1))
+    narrow_cone, line, one_direction, fewer = kept(row(14.1, 1.16, 14, 6), row(0.96, 0.1, 0.9999, 0.2), best).kept
+    assert narrow_cone > 0.3  # all dimensions, a tenth of the angles
+    assert line < 0.1  # all angles, which two opposite directions have too
+    assert one_direction < 0.1
+    assert fewer > 0.3
+
+
+def test_a_layer_that_needs_one_dimension_keeps_it_all_until_it_does_not_vary() -> None:
+    best = Best(row(8, 8), row(0.5, 0.5))
+    assert kept(row(1, 0), row(0.5, math.nan), best, label_rank=1.0).dimensions.tolist() == [1, 0]
+    assert kept(row(1, 0), row(0.5, math.nan), best, label_rank=1.0).kept.tolist() == [1, 0]
+
+
+def test_features_of_two_views_that_begin_on_a_line_or_in_one_direction_fill_next_to_nothing() -> None:
+    rank, cosine = row(1.06, 1.63, 8.7, 7.0, 0.0), row(0.0, 0.1, 0.996, 0.93, math.nan)
+    assert [share < 0.125 for share in filled(rank, cosine, row(64, 64, 64, 64, 64)).tolist()] == [
+        *(True, True, True),
+        False,
+        True,
+    ]
+    assert filled(row(1.5, 1.5), row(0, 0), row(2, 64)).tolist() == [0.5, 0.0625]
+
+
 def test_more_than_the_best_is_all_of_it_and_labels_ask_for_no_more_than_they_need() -> None:
-    best = Best(row(10, 10, 1), row(0.5, 0.5, 0.5))
-    assert kept(row(20, 3, 1), row(0.5, 0.5, 0.5), best, label_rank=4.0).dimensions.tolist() == [1.0, 0.75, 1.0]
-    assert kept(row(20, 3, 1), row(0.5, 0.5, 0.5), best).dimensions.tolist() == [1.0, 0.3, 1.0]
+    best = Best(row(11, 11, 1), row(0.5, 0.5, 0.5))
+    assert kept(row(20, 4, 1), row(0.5, 0.5, 0.5), best, label_rank=5.0).dimensions.tolist() == [1.0, 0.75, 1.0]
+    assert kept(row(20, 4, 1), row(0.5, 0.5, 0.5), best).dimensions.tolist() == [1.0, 0.3, 1.0]
 
 
 def test_features_that_are_zero_have_no_spread_and_others_without_a_direction_are_unknown() -> None:
@@ -83,8 +114,8 @@ def test_the_metric_compares_an_evaluation_with_the_best_before_it() -> None:
             assert metric.undefined["kept"].startswith("no earlier evaluation to compare with")
         else:
             best = max(ranks[before] for before in range(epoch))
-            assert float(values["dimensions_kept"]) == min(ranks[epoch] / best, 1.0)
-            assert float(values["kept"]) == min(float(values["dimensions_kept"]), float(values["spread_kept"]))
+            assert float(values["dimensions_kept"]) == min((ranks[epoch] - 1) / (best - 1), 1.0)
+            assert float(values["kept"]) == float((values["dimensions_kept"] * values["spread_kept"]).sqrt())
     metric.label_rank = 4.0
     assert metric.compute()["dimensions_kept"] == 1
 

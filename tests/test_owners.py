@@ -155,8 +155,9 @@ def test_a_monitor_without_a_name_keeps_the_state_key_that_it_had():
 
 
 def bad(prefix, subject="old", odds=4.0):
-    statistics = {"odds_low": odds, "odds_ratio": 6.0, "p_value": 0.001, "error_ratio": 3.0, "low": 2.0, "high": 4.0}
-    return {f"{prefix}{key}/{subject}": value for key, value in (statistics | {"images": 40, "errors": 30}).items()}
+    statistics = {"odds_low": odds, "p_value": 0.001, "error": 0.75, "error_without": 0.1, "images": 40}
+    statistics |= {"error_difference": 0.65, "difference_low": 0.5, "difference_high": 0.8}
+    return {f"{prefix}{key}/{subject}": value for key, value in statistics.items()}
 
 
 def diagnosed(rules, *monitors):
@@ -245,11 +246,12 @@ def test_a_finding_of_a_named_monitor_says_its_keys_and_is_cleared_apart():
     (finding,) = diagnosis.history
     assert (finding.kind, finding.subject, finding.rule) == ("factor_failure", "old", "factor_failure (scanner)")
     assert finding.message == (
-        "Images with old are misclassified 3.00 times as often as all images (95% interval 2.00 to 4.00; 30 errors on "
-        "40 images). Logged under failures/scanner/."
+        "Wrong on 75% of 40 images with old, and on 10% of the others: a difference of 65% (95% interval 50% to 80%). "
+        "Logged under failures/scanner/."
     )
     assert finding.criterion == (
-        "failures/scanner/odds_low/old = 4 > 2, failures/scanner/p_value/old = 0.001 < 0.01, at 3 evaluations in a row"
+        "failures/scanner/odds_low/old = 4 > 1.2, failures/scanner/p_value/old = 0.001 < 0.01, failures/scanner/odds_lo"
+        "w/old = 4 > 2, failures/scanner/difference_low/old = 0.5 > 0.2, at 3 evaluations in a row"
     )
     for epoch in range(5, 8):
         diagnosis.evaluate(Evaluation(epoch, 100 * epoch, bad(SCANNER, odds=1.0) | bad(FACTORS)))

@@ -55,6 +55,7 @@ def literal(z, y):
         "dominant_excess": max(a - b for a, b in zip(share, prior, strict=True)),
         "marginal_perplexity": math.exp(-sum(q * math.log(q) for q in marginal)),
         "conditional_perplexity": math.exp(-sum(q * math.log(q) for row in probabilities.tolist() for q in row) / n),
+        "sharpness": 1 + sum(q * math.log(q) for row in probabilities.tolist() for q in row) / n / math.log(c),
         "accuracy": sum(a == b for a, b in zip(predicted, y.tolist(), strict=True)) / n,
         "chance": max(prior),
         "images": n,

@@ -12,6 +12,8 @@ __all__ = [
     "FactorCounts",
     "check_factor_names",
     "count_factor_errors",
+    "error_difference",
+    "error_rates",
     "error_ratio",
     "misclassified",
     "misclassified_real",
@@ -144,3 +146,42 @@ def error_ratio(counts: FactorCounts) -> Tensor:
     error = counts.wrong.double() / counts.seen.double()
     ratio = error / (counts.all_wrong.double() / counts.all_seen.double())
     return torch.where(counts.all_wrong > 0, ratio, torch.nan)
+
+
+def error_rates(counts: FactorCounts) -> tuple[Tensor, Tensor]:
+    """Error rate on the images that carry each factor, and on those that do not.
+
+    Convention:
+        Both in [0, 1]. ``nan``: no image carries the factor; or every image does.
+
+    Returns:
+        Two rates per factor; (f) each, float64.
+
+    Example:
+        >>> wrong = torch.tensor([True, True, True, False])
+        >>> error_rates(count_factor_errors(wrong, torch.tensor([[1], [1], [0], [0]])))
+        (tensor([1.], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
+    """
+    others_wrong, others = counts.all_wrong - counts.wrong, counts.all_seen - counts.seen
+    return counts.wrong.double() / counts.seen.double(), others_wrong.double() / others.double()
+
+
+def error_difference(counts: FactorCounts) -> Tensor:
+    """Error rate on the images that carry each factor, minus that on the images without it.
+
+    How many images more are wrong: unlike a ratio, it does not shrink where the network is wrong on many others too.
+
+    Convention:
+        In [-1, 1]: 0 is no harder than the rest, 1 wrong on all of them and on no other. ``nan``: no image or every
+        image carries the factor.
+
+    Returns:
+        One difference per factor; (f), float64.
+
+    Example:
+        >>> wrong = torch.tensor([True, True, True, False])
+        >>> error_difference(count_factor_errors(wrong, torch.tensor([[1], [1], [0], [0]])))
+        tensor([0.5000], dtype=torch.float64)
+    """
+    with_factor, without = error_rates(counts)
+    return with_factor - without

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.factors import FactorCounts, error_ratio
+from lightning_failures.functional.factors import FactorCounts, error_difference, error_rates, error_ratio
 
 __all__ = [
     "Interval",
+    "error_difference_interval",
     "error_ratio_interval",
     "factor_p_value",
     "holm",
@@ -95,6 +96,36 @@ def error_ratio_interval(counts: FactorCounts, confidence: float = 0.95) -> Inte
     undefined = error_ratio(counts).isnan()
     low, high = torch.where(whole, 1.0, low), torch.where(whole, 1.0, high)
     return Interval(torch.where(undefined, torch.nan, low), torch.where(undefined, torch.nan, high))
+
+
+def error_difference_interval(counts: FactorCounts, confidence: float = 0.95) -> Interval:
+    """Confidence interval of each :func:`.error_difference`: the hybrid score interval of Newcombe.
+
+    Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
+    (1998), method 10: Wilson's limits of both rates, put together as for independent ones.
+
+    Convention:
+        Both ends in [-1, 1]; holds the difference, also where all or none of the images are wrong. ``nan`` where the
+        difference is.
+
+    Args:
+        counts: the counts.
+        confidence: probability that the interval covers.
+
+    Returns:
+        Both ends per factor; (f), float64.
+
+    Example:
+        >>> counts = FactorCounts(torch.tensor([56]), torch.tensor([70]), torch.tensor(104), torch.tensor(150))
+        >>> error_difference_interval(counts)  # 56 of 70 against 48 of 80, the example of the paper
+        Interval(low=tensor([0.0524], dtype=torch.float64), high=tensor([0.3339], dtype=torch.float64))
+    """
+    (one, other), difference = error_rates(counts), error_difference(counts)
+    low_one, high_one = wilson(counts.wrong, counts.seen, confidence)
+    low_other, high_other = wilson(counts.all_wrong - counts.wrong, counts.all_seen - counts.seen, confidence)
+    below = ((one - low_one).square() + (high_other - other).square()).sqrt()
+    above = ((high_one - one).square() + (other - low_other).square()).sqrt()
+    return Interval(difference - below, difference + above)
 
 
 def log_ratio_error(counts: FactorCounts) -> Tensor:

@@ -16,13 +16,16 @@ from lightning_failures.functional.paired_accuracy import exact_mcnemar
 __all__ = [
     "PairedCounts",
     "count_paired_errors",
+    "count_setbacks",
     "mcnemar",
+    "others_ratio",
     "paired_interval",
     "paired_log_error",
     "paired_p_value",
     "paired_ratio",
     "risk_ratio",
     "risk_ratio_interval",
+    "setback",
     "spillover",
 ]
 
@@ -83,6 +86,72 @@ def count_paired_errors(own: Tensor, reference: Tensor, factors: Tensor) -> Pair
         both.sum(),
         torch.full((), len(own), device=own.device),
     )
+
+
+def count_setbacks(own: Tensor, references: Tensor, factors: Tensor) -> PairedCounts:
+    """Count a batch against a reference of each factor's own, such as the epoch at which it had fewest errors.
+
+    Args:
+        own: which images are misclassified; (n), bool.
+        references: which images the reference of each factor misclassifies, with the factor and without; (n f), bool.
+        factors: which factors each image carries; (n f), bool or int of 0 and 1.
+
+    Returns:
+        The counts, of which those over all images are one a factor too; (f) each.
+    """
+    carried, own, references = factors.bool(), own.bool()[:, None], references.bool()
+    both = own & references
+    return PairedCounts(
+        (carried & own).sum(0),
+        (carried & references).sum(0),
+        (carried & both).sum(0),
+        carried.sum(0),
+        own.sum(0).expand(factors.shape[1]),
+        references.sum(0),
+        both.sum(0),
+        torch.full((factors.shape[1],), len(own), device=own.device),
+    )
+
+
+def setback(counts: PairedCounts, level: float = 0.05) -> Tensor:
+    """Whether a factor lost what it had while the network got better on the other images.
+
+    Unlike :func:`spillover` it asks for more errors on the factor itself, and for fewer on the images without it, not
+    on all: where the factor loses much, all errors become more.
+
+    Convention:
+        1 where the factor has more errors than its reference, Holm's adjustment of :func:`mcnemar` is below ``level``,
+        and the images without it have fewer; else 0. ``nan``: no image carries the factor.
+
+    Args:
+        counts: of :func:`count_setbacks`, or of one reference.
+        level: chance of calling any factor though none lost anything.
+
+    Returns:
+        One flag per factor; (f), float64.
+
+    Example:
+        >>> dark, before = torch.arange(40) < 20, torch.arange(40) >= 20
+        >>> setback(count_setbacks(dark, before[:, None], dark[:, None]))
+        tensor([1.], dtype=torch.float64)
+    """
+    p = holm(mcnemar(counts))
+    others, others_before = counts.all_own - counts.own, counts.all_reference - counts.reference
+    lost = (p < level) & (counts.own > counts.reference) & (others < others_before)
+    return torch.where(p.isnan(), torch.nan, lost.double())
+
+
+def others_ratio(counts: PairedCounts) -> Tensor:
+    """Errors on the images without each factor over those of the reference.
+
+    Convention:
+        1: as many errors as the reference; dimensionless, at least 0. ``nan``: the reference has none.
+
+    Returns:
+        One ratio per factor; (f), float64.
+    """
+    now, before = (counts.all_own - counts.own).double(), (counts.all_reference - counts.reference).double()
+    return torch.where(before > 0, now / before, torch.nan)
 
 
 def paired_ratio(counts: PairedCounts) -> Tensor:

@@ -4,6 +4,7 @@ Ranks are those of logits centred over the classes, since a constant added to al
 counts and probabilities do not see a one-dimensional collapse: never infer the dimension of predictions from them.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ __all__ = [
     "perplexity",
     "prediction_statistics",
     "prediction_sums",
+    "sharpness",
 ]
 
 
@@ -153,6 +155,23 @@ def class_share(predicted: Tensor, labels: Tensor) -> Tensor:
     return torch.where(beyond > EPSILON, (perplexity(predicted) - 1) / beyond, torch.nan)
 
 
+def sharpness(entropy: Tensor, num_classes: int) -> Tensor:
+    """How sure the predictions are of themselves: 1 minus their mean entropy over that of a guess; ().
+
+    Convention:
+        In [0, 1]: 0 where every class is as probable as every other, 1 where each prediction is sure of its class.
+
+    Args:
+        entropy: mean entropy of the predicted probabilities, in nats; ().
+        num_classes: number of classes c, at least 2.
+
+    Example:
+        >>> sharpness(torch.tensor([0.0, 0.6931]), num_classes=4).round(decimals=3)
+        tensor([1.0000, 0.5000])
+    """
+    return (1 - entropy / math.log(num_classes)).clamp(0, 1)
+
+
 def accuracy(correct: Tensor, labels: Tensor) -> Tensor:
     """Share of labelled rows that are predicted right; (); in [0, 1]; nan without labels."""
     return correct.double() / labels.sum()
@@ -208,6 +227,7 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         "dominant_excess": dominant_excess(sums.predicted, sums.labels),
         "marginal_perplexity": perplexity(sums.probabilities),
         "conditional_perplexity": (sums.entropy / sums.count).exp(),
+        "sharpness": sharpness(sums.entropy / sums.count, len(values)),
         "accuracy": accuracy(sums.correct, sums.labels),
         "chance": chance(sums.labels),
         "images": sums.count,

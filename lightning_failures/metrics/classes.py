@@ -38,7 +38,7 @@ class WorstClasses(SumMetric[ClassCounts]):
 
     Args:
         num_classes: number of classes.
-        k: how many are the worst.
+        k: how many are the worst, of fewer classes all; None: a tenth of the classes, 100 of 1000, and at least one.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
     Raises:
@@ -83,12 +83,13 @@ class WorstClasses(SumMetric[ClassCounts]):
         ALL_IMAGES,
     )
 
-    def __init__(self, num_classes: int, k: int = 100, **kwargs: Any) -> None:
+    def __init__(self, num_classes: int, k: int | None = None, **kwargs: Any) -> None:
         check_positive(type(self).__name__, "num_classes", num_classes)
+        k = max(1, num_classes // 10) if k is None else k
         check_positive(type(self).__name__, "k", k)
         super().__init__(ClassCounts.zero(num_classes), STRAY, **kwargs)
         self.num_classes = num_classes
-        self.k = k
+        self.k = min(k, num_classes)
         self.worst: list[int] = []  # of the last `compute`, the worst first
         self.rows: list[ClassRow] = []  # of the same classes, with Wilson's interval of their error rates
 

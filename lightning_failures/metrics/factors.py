@@ -6,8 +6,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.factors import FactorCounts, count_factor_errors, error_ratio
-from lightning_failures.functional.intervals import error_ratio_interval, factor_p_value, holm, shrunk_error_ratio
+from lightning_failures.functional.factors import (
+    FactorCounts,
+    count_factor_errors,
+    error_difference,
+    error_rates,
+    error_ratio,
+)
+from lightning_failures.functional.intervals import (
+    error_difference_interval,
+    error_ratio_interval,
+    factor_p_value,
+    holm,
+    shrunk_error_ratio,
+)
 from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import (
@@ -25,6 +37,9 @@ __all__ = ["ALL_IMAGES", "FACTOR_ERRORS", "FACTOR_IMAGES", "NONE_SEEN", "FactorE
 
 NONE_SEEN = "no image was seen"
 _NO_ERRORS = "no image carries the factor, or nothing is misclassified"
+_NOT_CARRIED = "no image carries the factor"
+_NO_OTHERS = "every image carries the factor, or no image was seen"
+_ONE_GROUP = "no image or every image carries the factor"
 _NO_ODDS = "no image or every image carries the factor, or the images with and without it are all right or all wrong"
 
 #: What every metric of factors counts beside its statistics.
@@ -61,6 +76,9 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
     - ``images/F`` and ``errors/F``: how many images carry F, and how many of these are misclassified;
     - ``odds_ratio/F`` and its interval ``odds_low/F``, ``odds_high/F``, which do not drift with the accuracy:
       :func:`.odds_ratio`, :func:`.odds_ratio_interval`;
+    - ``error/F`` and ``error_without/F``: the error rates on the images with F and on the others, and
+      ``error_difference/F``, the first minus the second, with its interval ``difference_low/F``, ``difference_high/F``:
+      :func:`.error_difference`, :func:`.error_difference_interval`;
 
     and over all ``error_ratio/worst`` (the largest, which is too large by chance where factors are many or small),
     ``error_ratio/worst_shrunk`` (the largest of :func:`.shrunk_error_ratio`), ``error/all``, ``images/all``, and
@@ -171,6 +189,47 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
             when_nan=_NO_ODDS,
         ),
         Term(
+            "error/*",
+            "Error rate of a factor",
+            "Share of the images that carry the factor that are misclassified.",
+            "0 to 1",
+            "lower is better",
+            when_nan=_NOT_CARRIED,
+        ),
+        Term(
+            "error_without/*",
+            "Error rate without a factor",
+            "Share of the images that do not carry the factor that are misclassified.",
+            "0 to 1",
+            "the reference for the error rate of the factor",
+            when_nan=_NO_OTHERS,
+        ),
+        Term(
+            "error_difference/*",
+            "Difference of error rates of a factor",
+            "Error rate on the images that carry the factor, minus that on the images without it: how many images more "
+            "are wrong.",
+            "-1 to 1",
+            "0: no harder than the rest; 1: wrong on all of them and on no other",
+            when_nan=_ONE_GROUP,
+        ),
+        Term(
+            "difference_low/*",
+            "Difference of error rates of a factor, lower end",
+            "Lower end of the interval of that difference, of 95% unless set otherwise.",
+            "-1 to 1",
+            "above 0: the factor is harder beyond chance",
+            when_nan=_ONE_GROUP,
+        ),
+        Term(
+            "difference_high/*",
+            "Difference of error rates of a factor, upper end",
+            "Upper end of the interval of that difference, of 95% unless set otherwise.",
+            "-1 to 1",
+            "below 0: the factor is easier beyond chance",
+            when_nan=_ONE_GROUP,
+        ),
+        Term(
             "error/all",
             "Error rate",
             "Share of all images that are misclassified.",
@@ -224,6 +283,8 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
         ratio, shrunk = error_ratio(counts), shrunk_error_ratio(counts)
         low, high = error_ratio_interval(counts, self.confidence)
         odds_low, odds_high = odds_ratio_interval(counts, self.confidence)
+        difference_low, difference_high = error_difference_interval(counts, self.confidence)
+        error, error_without = error_rates(counts)
         values = by_factor(
             self.factors,
             error_ratio=ratio,
@@ -235,6 +296,11 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
             odds_ratio=odds_ratio(counts),
             odds_low=odds_low,
             odds_high=odds_high,
+            error=error,
+            error_without=error_without,
+            error_difference=error_difference(counts),
+            difference_low=difference_low,
+            difference_high=difference_high,
         )
         for key, ratios in {"error_ratio/worst": ratio, "error_ratio/worst_shrunk": shrunk}.items():
             values[key], self._worst[key] = self._largest(ratios)

@@ -35,7 +35,7 @@ class FeaturesKept(FeatureSpectrum):
         ...     metric.update(rows)
         ...     values = metric.compute()
         >>> values["dimensions_kept"].round(decimals=9)
-        tensor(0.5000, dtype=torch.float64)
+        tensor(0., dtype=torch.float64)
     """
 
     terms: ClassVar[tuple[Term, ...]] = (
@@ -43,8 +43,8 @@ class FeaturesKept(FeatureSpectrum):
         Term(
             "dimensions_kept",
             "Dimensions that a layer kept",
-            "Effective rank of the features over the most that they had at an earlier evaluation, and not more than "
-            "the labels need.",
+            "Effective rank of the features above 1, over the most that it was at an earlier evaluation, and not more "
+            "than the labels need. Features on a line keep none.",
             "0 to 1",
             "near 0: the representation collapsed",
             when_nan=_NOTHING.format("variance"),
@@ -60,8 +60,8 @@ class FeaturesKept(FeatureSpectrum):
         Term(
             "kept",
             "What a layer kept",
-            "The smaller of two shares: the layer's effective rank over the most that it had at an earlier evaluation, "
-            "and not more than the labels need; and its features' angular spread over the most that it had.",
+            "Geometric mean of two shares: of the dimensions above the first that the layer had at an earlier "
+            "evaluation, and not more than the labels need; and of the most angular spread that its features had.",
             "0 to 1",
             "near 0: the representation collapsed",
             when_nan=_NOTHING.format("variance"),

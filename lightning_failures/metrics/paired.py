@@ -11,12 +11,15 @@ from lightning_failures.functional.intervals import holm
 from lightning_failures.functional.paired import (
     PairedCounts,
     count_paired_errors,
+    count_setbacks,
     mcnemar,
+    others_ratio,
     paired_interval,
     paired_p_value,
     paired_ratio,
     risk_ratio,
     risk_ratio_interval,
+    setback,
     spillover,
 )
 from lightning_failures.metrics.base import SumMetric
@@ -32,11 +35,13 @@ from lightning_failures.metrics.checks import (
 from lightning_failures.metrics.factors import ALL_IMAGES, FACTOR_ERRORS, FACTOR_IMAGES, NONE_SEEN, by_factor
 from lightning_failures.records.term import Term
 
-__all__ = ["PairedErrorRatio"]
+__all__ = ["FactorSetback", "PairedErrorRatio"]
 
 _NO_RATIO = "one of the two has no errors on the factor"
 _NO_REFERENCE = "the reference has no errors there"
 _NO_RISK = "one of the two has no errors there"
+_NOT_COMPARED = "no earlier evaluation of the same images in the same order, or no image carries the factor"
+_NO_RATIO_THEN = f"{_NOT_COMPARED}, or it has no errors at one of the two"
 
 
 class PairedErrorRatio(SumMetric[PairedCounts]):
@@ -247,3 +252,139 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         values["error/all"] = counts.all_own.double() / counts.all_seen.double()
         values["reference_error/all"] = counts.all_reference.double() / counts.all_seen.double()
         return values
+
+
+class FactorSetback(SumMetric[PairedCounts]):
+    """What each factor lost against a reference of its own: the evaluation at which it had fewest errors.
+
+    ``compute()`` gives for each factor F
+
+    - ``spillover/F``: 1 where F has more errors than then, beyond chance, while the images without it have fewer:
+      :func:`.setback`;
+    - ``spillover_risk/F``: its errors over those of then, :func:`.risk_ratio`, with the lower end of the interval,
+      ``spillover_risk_low/F``, and ``spillover_mcnemar_p/F``:
+      :func:`.mcnemar`, Holm-adjusted for the number of factors;
+    - ``spillover_others/F``: the same ratio of errors on the images without F, :func:`.others_ratio`;
+    - ``spillover_ratio/F`` and its interval ``spillover_low/F``, ``spillover_high/F``: its error ratio over that of
+      then, :func:`.paired_ratio`.
+
+    Args:
+        factors: names, in the order of the columns.
+        level: chance of calling any factor though none lost anything; see :func:`.setback`.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: names as for :class:`.FactorErrorRatio`.
+
+    Example:
+        >>> import torch
+        >>> metric, dark = FactorSetback(["dark"]), torch.arange(40) < 20
+        >>> metric.update(dark, ~dark[:, None], dark[:, None])  # it had no error, and the others had all
+        >>> metric.compute()["spillover/dark"]
+        tensor(1., dtype=torch.float64)
+    """
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "spillover/*",
+            "Spill-over",
+            "1 where the images that carry the factor have more errors than at the best epoch of the factor, beyond "
+            "chance, while the images without it have fewer; else 0.",
+            "0 or 1",
+            "1: training may have paid for other images with these",
+            when_nan=_NOT_COMPARED,
+        ),
+        Term(
+            "spillover_risk/*",
+            "Errors over those of the factor's best epoch",
+            "Errors on the images that carry the factor, over those of the epoch at which they had fewest, on the same "
+            "images.",
+            "1 upwards, or below it at a new best epoch",
+            "above 1: more errors than there were",
+            when_nan=f"{_NOT_COMPARED}, or it had no errors then",
+        ),
+        Term(
+            "spillover_risk_low/*",
+            "Errors over those of the factor's best epoch, lower end",
+            "Lower end of its 95% interval.",
+            "0 upwards",
+            "above 1: more errors beyond chance; the best of many epochs is better than it would be again, so ask for "
+            "more than 1",
+            when_nan=_NO_RATIO_THEN,
+        ),
+        Term(
+            "spillover_mcnemar_p/*",
+            "p-value of errors over those of the factor's best epoch",
+            "How often this epoch and that one would be wrong alone so unequally often if they were equally good: "
+            "McNemar's exact test, image by image, adjusted for the number of factors.",
+            "0 to 1",
+            "small: one of the two is better on these images",
+            when_nan=_NOT_COMPARED,
+        ),
+        Term(
+            "spillover_others/*",
+            "Errors of the others over those of the factor's best epoch",
+            "Errors on the images without the factor, over those of the epoch at which the factor had fewest.",
+            "0 upwards",
+            "below 1: the network got better on the other images",
+            when_nan=f"{_NOT_COMPARED}, or the others had no errors then",
+        ),
+        Term(
+            "spillover_ratio/*",
+            "Error ratio over that of the factor's best epoch",
+            "The factor's error ratio over its error ratio at the epoch at which it had fewest errors, on the same "
+            "images.",
+            "0 upwards",
+            "above 1: it became harder relative to all images",
+            when_nan=_NO_RATIO_THEN,
+        ),
+        Term(
+            "spillover_low/*",
+            "Error ratio over that of the factor's best epoch, lower end",
+            "Lower end of its 95% interval.",
+            "0 upwards",
+            "above 1: it became harder beyond chance",
+            when_nan=_NO_RATIO_THEN,
+        ),
+        Term(
+            "spillover_high/*",
+            "Error ratio over that of the factor's best epoch, upper end",
+            "Upper end of its 95% interval.",
+            "0 upwards",
+            "below 1: it became easier beyond chance",
+            when_nan=_NO_RATIO_THEN,
+        ),
+    )
+
+    def __init__(self, factors: Sequence[str], level: float = 0.05, **kwargs: Any) -> None:
+        names = check_factor_names(type(self).__name__, factors)
+        none = torch.zeros(len(names), dtype=torch.int64)
+        super().__init__(PairedCounts(none, none, none, none, none, none, none, none), **kwargs)
+        self.factors = names
+        self.level = level
+
+    def update(self, wrong: Tensor, references: Tensor, factors: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            wrong: which images are misclassified; (n), bool.
+            references: which of them the reference of each factor misclassifies; (n f), bool.
+            factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        """
+        self.add(count_setbacks(wrong, references, factors))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far, divided once, in float64 on the CPU."""
+        counts = self.sums_on_cpu
+        low, high = paired_interval(counts)
+        return by_factor(
+            self.factors,
+            spillover=setback(counts, self.level),
+            spillover_risk=risk_ratio(counts),
+            spillover_risk_low=risk_ratio_interval(counts).low,
+            spillover_mcnemar_p=holm(mcnemar(counts)),
+            spillover_others=others_ratio(counts),
+            spillover_ratio=paired_ratio(counts),
+            spillover_low=low,
+            spillover_high=high,
+        )

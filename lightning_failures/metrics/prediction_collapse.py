@@ -128,6 +128,15 @@ class PredictionCollapse(SumMetric[PredictionSums]):
             "no finite rows",
         ),
         Term(
+            "sharpness",
+            "Sharpness of the predictions",
+            "1 minus the mean entropy of the predicted probabilities, over the entropy of a guess among all classes. "
+            "Predictions that fall on one class mean little while it is near 0: then hardly anything was learned yet.",
+            "0 to 1",
+            "0: every class is as probable as every other; 1: every prediction is sure",
+            when_nan="no finite rows",
+        ),
+        Term(
             "accuracy",
             "Accuracy",
             "Share of the images with a label that are predicted right.",

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["number", "p_value"]
+__all__ = ["number", "p_value", "share"]
 
 
 def number(value: float | int | str | None) -> str:
@@ -29,3 +29,16 @@ def p_value(value: float) -> str:
         ('< 0.001', '0.042')
     """
     return "undefined" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def share(value: float) -> str:
+    """A share for people, as it stands before what it is a share of; never rounded to all or to none.
+
+    Example:
+        >>> f"{share(1.0)} 490 images", f"{share(0.62)} 130 images", f"{share(0.999)} them", f"{share(0.0)} them"
+        ('all 490 images', '62% of 130 images', 'over 99% of them', 'none of them')
+    """
+    if value >= 1 or value <= 0:
+        return "all" if value >= 1 else "none of"
+    percent = f"{value:.0%}"
+    return {"0%": "under 1%", "100%": "over 99%"}.get(percent, percent) + " of"

@@ -12,6 +12,7 @@ from lightning_failures.records.condition import Condition
 from lightning_failures.records.finding import SEVERITIES
 from lightning_failures.records.keys import fill_key, parse_key, subject_in_words, unescape, write_key
 from lightning_failures.records.kind import FINDING_KINDS
+from lightning_failures.records.numbers import share
 
 __all__ = ["STEPS_TO_LEARN", "Rule"]
 
@@ -51,7 +52,8 @@ class Rule:
         kind: one of :data:`.FINDING_KINDS`; ``"own_rule"`` for yours.
         when: conditions, such as ``"failures/factors/low/* > 1.5"``; a star is the finding's subject, several stars are
             it together.
-        message: what is wrong, in plain words with the figures.
+        message: what is wrong, in plain words with the figures; ``{figure:share}`` says a share as "all", "62% of" or
+            "none of".
         name: what the rule is called, so that it can be changed or silenced; empty: as its kind.
         clear: conditions that end it; empty: as soon as ``when`` no longer holds.
         evidence: name -> logged key; the names stand in ``message`` as in :meth:`str.format`, beside ``{subject}``;
@@ -59,9 +61,9 @@ class Rule:
         advice: what to try next.
         severity: ``"watch"``, ``"warning"`` or ``"failure"``; see :class:`.Finding`.
         severe_when: a worse severity -> the conditions that give it to the finding, such as
-            ``{"failure": "failures/factors/risk_low/* > 0.2"}``; their stars are those of ``when``. It has the worst
-            severity whose conditions have held at ``persistence`` evaluations in a row, and loses it when they have
-            failed as often.
+            ``{"failure": "val_loss > 9"}``; a star stands for the same name as in ``when``. It has the worst severity
+            whose conditions have held at ``persistence`` evaluations in a row, or hold at one that is plain, and loses
+            it when they have failed at ``persistence`` in a row.
         warmup: first epoch, counted from 0, whose evaluations count.
         warmup_steps: optimizer steps, as the Trainer's ``global_step`` counts them, before which no evaluation counts
             either; for a rule on figures that an untrained network has too, where an epoch may be three steps long.
@@ -214,7 +216,7 @@ class Rule:
         try:
             unknown = self._named - {*self.evidence, "subject"}
             if not unknown:
-                self.message.format(subject="", **dict.fromkeys(self.evidence, 1.0))
+                self.message.format(subject="", **dict.fromkeys(self.evidence, _Figure(1.0)))
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             given = f"{self.message!r}: {error}"
             raise InputError(where, "the message cannot be formatted", given, "Write it as for str.format.") from error
@@ -301,7 +303,7 @@ class Rule:
 
     def sentence(self, figures: Mapping[str, float], subject: str) -> str:
         """The message with its figures, which :attr:`lacking` lacks none of; one that is nan is "not known"."""
-        known = {name: _NotKnown(value) if math.isnan(value) else value for name, value in figures.items()}
+        known = {name: _Figure(value) for name, value in figures.items()}
         return self.message.format(subject=subject_in_words(subject), **known)
 
     def criterion(self, values: Mapping[str, float], subject: str, severity: str = "") -> str:
@@ -331,11 +333,13 @@ def _compared(condition: Condition, values: Mapping[str, float], subject: str) -
     return f"{write_key(filled.key)} = {condition.value(values, subject):.4g} {filled.bound_text}{now}"
 
 
-class _NotKnown(float):
-    """A nan, as a message says it."""
+class _Figure(float):
+    """A figure as a message says it: also as a share in words, and a nan as not known."""
 
     def __format__(self, form: str) -> str:
-        return "not known"
+        if math.isnan(self):
+            return "not known"
+        return share(self) if form == "share" else format(float(self), form)
 
 
 def _named(message: str) -> Iterator[str]:

@@ -13,11 +13,12 @@ from lightning_failures.callbacks.collapse.figures import LayerCourse, layer_fig
 from lightning_failures.callbacks.collapse.layers import TrainingWindow, WatchedLayers
 from lightning_failures.callbacks.collapse.parts import CollapseParts, Description
 from lightning_failures.callbacks.collapse.rules import RULES
-from lightning_failures.callbacks.collapse.run_best import RunBest
+from lightning_failures.callbacks.collapse.run_best import RunBest, measures
 from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.errors import FailuresWarning
+from lightning_failures.functional.kept import filled
 from lightning_failures.metrics.labels import LabelRow
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
@@ -47,7 +48,8 @@ class CollapseMonitor(Monitor):
     check. Without one, it is from the first training batch and compared with nothing, since dropout and batch norm work
     differently there; a run that goes on from a checkpoint of other callbacks has none. ``kept/<layer>`` is what a
     layer still has of the most that it had, then or at any evaluation; see :class:`.RunBest`. It is what the rule
-    ``representation_collapse`` looks at.
+    ``representation_collapse`` looks at. A network that sees two views may begin collapsed, so that of its layers at
+    most ``filled/<layer>`` counts as kept; see :func:`.filled`.
 
     *Labels*: with them, neural collapse of the penultimate layer, and ``probe_accuracy/<layer>`` of closed-form linear
     models of the layers: that of the penultimate layer well above ``accuracy`` says that the head wastes what its
@@ -260,12 +262,23 @@ class CollapseMonitor(Monitor):
         if self.probe.task.kind == "regression":  # of one number all features may lie on one line, in one direction
             plain, needed = {key: each for key, each in plain.items() if not key.startswith("mean_cosine/")}, 1.0
         compared = self.best.compare(layers, plain, needed)
+        compared = self._with_filled(compared, plain)
         undefined = {key: key.split("/", 1)[1] for key, value in compared.items() if math.isnan(value)}
         self.undefined |= {key: self.best.why(layer) for key, layer in undefined.items()}
         for layer in layers if remember else ():
             self.best.remember(layer, plain)
         compared |= {f"initial/{key}": value for key, value in self.best.initial.items()}
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in compared.items()}
+
+    def _with_filled(self, compared: dict[str, float], plain: Mapping[str, float]) -> dict[str, float]:
+        """What is compared, with what layers of two views fill, which is the most that they kept."""
+        shapes = self.parts.layers.shapes
+        twice = [layer for layer, shape in shapes.items() if shape.views == 2 and not shape.pixels]
+        shares = filled(*measures(twice, plain), torch.tensor([shapes[layer].width for layer in twice]))
+        for layer, share in zip(twice, shares.tolist(), strict=True):
+            kept = compared[f"kept/{layer}"]
+            compared |= {f"filled/{layer}": share, f"kept/{layer}": share if math.isnan(kept) else min(kept, share)}
+        return compared
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hold logits that were found by shapes alone against the accuracy that the module logs itself."""

@@ -27,13 +27,14 @@ __all__ = ["CollapseParts", "Description"]
 NEED_LABELS = ("label_effective_rank", "label_classes", "class_share", "dominant_excess", "accuracy", "chance")
 
 #: Statistics of predictions that are logged. Left out are the participation ratio of the logits, which have their
-#: effective rank, and the conditional perplexity, which says how sure the predictions are, not whether they collapse.
+#: effective rank, and the conditional perplexity, which is the sharpness in classes.
 PREDICTION_STATISTICS = (
     *NEED_LABELS,
     "effective_classes",
     "logit_effective_rank",
     "logit_top1_share",
     "marginal_perplexity",
+    "sharpness",
     "images",
     "unlabelled",
     "non_finite",

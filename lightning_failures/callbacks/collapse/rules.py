@@ -15,15 +15,16 @@ RULES = (
             "kept": "failures/collapse/kept/*",
             "dimensions_kept": "failures/collapse/dimensions_kept/*",
             "spread_kept": "failures/collapse/spread_kept/*",
+            "filled": "failures/collapse/filled/*",
             "effective_rank": "failures/collapse/effective_rank/*",
             "initial_effective_rank": "failures/collapse/initial/effective_rank/*",
             "mean_cosine": "failures/collapse/mean_cosine/*",
             "label_effective_rank": "failures/collapse/label_effective_rank",
         },
         message=(
-            "The features of {subject} collapse: their effective rank, now {effective_rank:.1f}, is "
-            "{dimensions_kept:.0%} of what the layer had and the task needs, and their angular spread is "
-            "{spread_kept:.0%} of what it was (mean cosine {mean_cosine:.3f})."
+            "The features of {subject} collapse: {kept:.0%} is left of the dimensions and the angles that they had or "
+            "need. Their effective rank is {effective_rank:.2f} (1: all on a line) and their mean cosine "
+            "{mean_cosine:.3f} (1: all in one direction)."
         ),
         advice=(
             "Self-supervised: check the stop-gradient, the predictor and the normalisation; add a variance term. "
@@ -40,7 +41,11 @@ RULES = (
     ),
     Rule(
         kind=CLASS_COLLAPSE,
-        when=["failures/collapse/class_share < 0.2"],
+        when=[
+            "failures/collapse/class_share < 0.2",
+            "failures/collapse/sharpness > 0.25",
+            "failures/collapse/non_finite < 1",
+        ],
         clear=["failures/collapse/class_share > 0.4"],
         plain_when=["failures/collapse/class_share < 0.05"],
         evidence={
@@ -48,13 +53,15 @@ RULES = (
             "effective_classes": "failures/collapse/effective_classes",
             "label_classes": "failures/collapse/label_classes",
             "dominant_excess": "failures/collapse/dominant_excess",
+            "sharpness": "failures/collapse/sharpness",
             "accuracy": "failures/collapse/accuracy",
             "chance": "failures/collapse/chance",
         },
         message=(
             "Predictions fall on {effective_classes:.1f} effective classes where the labels have "
             "{label_classes:.1f}; one class is predicted {dominant_excess:.0%} of the images more often than it "
-            "occurs, and the accuracy is {accuracy:.3f} where naming the most frequent class gives {chance:.3f}."
+            "occurs, and the network is sure of it (sharpness {sharpness:.2f}). The accuracy is {accuracy:.3f} where "
+            "naming the most frequent class gives {chance:.3f}."
         ),
         advice="Lower the learning rate or warm it up; balance the classes in the batches or in the loss.",
         warmup=2,

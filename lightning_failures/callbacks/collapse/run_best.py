@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_failures.functional.kept import Best, better, kept, kept_onwards
 
-__all__ = ["RunBest"]
+__all__ = ["RunBest", "measures"]
 
 #: Statistics of the untrained network that are logged beside those of each evaluation: what layers are measured by.
 INITIAL = ("effective_rank", "mean_cosine")
@@ -25,9 +25,9 @@ class RunBest:
 
     Example:
         >>> best = RunBest()
-        >>> best.start({"effective_rank/a": 8.0, "mean_cosine/a": 0.2})
+        >>> best.start({"effective_rank/a": 9.0, "mean_cosine/a": 0.2})
         >>> now = {"effective_rank/a": 2.0, "mean_cosine/a": 0.6}
-        >>> best.compare(["a"], now)["kept/a"]
+        >>> round(best.compare(["a"], now)["kept/a"], 3)
         0.25
         >>> round(best.compare(["a"], now, label_rank=3.0)["kept/a"], 3)
         0.5
@@ -58,7 +58,7 @@ class RunBest:
             values: the statistics of an evaluation.
             label_rank: effective rank of the labels; nan without labels.
         """
-        shares = kept(*_measures(layers, values), self._most_of(layers), label_rank)
+        shares = kept(*measures(layers, values), self._most_of(layers), label_rank)
         if label_rank > 0:
             shares = shares._replace(kept=kept_onwards(shares.kept))
         columns = {"dimensions_kept": shares.dimensions, "spread_kept": shares.spread, "kept": shares.kept}
@@ -74,7 +74,7 @@ class RunBest:
 
     def remember(self, layer: str, values: Mapping[str, float]) -> None:
         """Let an evaluation count among those that later ones are compared with."""
-        best = better(self._most_of([layer]), *_measures([layer], values))
+        best = better(self._most_of([layer]), *measures([layer], values))
         found = {f"{name}/{layer}": float(value) for name, value in best._asdict().items()}
         self.most |= {key: value for key, value in found.items() if not math.isnan(value)}
 
@@ -90,7 +90,7 @@ class RunBest:
         return Best(*(_column(f"{name}/{{}}", layers, self.most) for name in Best._fields))
 
 
-def _measures(layers: Sequence[str], values: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+def measures(layers: Sequence[str], values: Mapping[str, float]) -> tuple[Tensor, Tensor]:
     """Effective rank and mean cosine of each layer; nan where they are undefined."""
     return _column("effective_rank/{}", layers, values), _column("mean_cosine/{}", layers, values)
 

@@ -26,9 +26,10 @@ HEADLINES = ("kept", "effective_rank", "accuracy")
 #: What differs from the metrics' own words, where a monitor knows more or has a longer name to make of it.
 _IN_A_RUN = {
     "kept": {
-        "meaning": "The smaller of two shares: the layer's effective rank over the most that it had, untrained or at "
-        "an earlier evaluation, and not more than the labels need; and its features' angular spread over the most that "
-        "it had. With labels, at least what a later layer kept.",
+        "meaning": "Geometric mean of two shares: of the dimensions above the first that the layer had, untrained or "
+        "at an earlier evaluation, and not more than the labels need; and of the most angular spread that its features "
+        "had. With labels, at least what a later layer kept; where a step shows two views of each image, at most what "
+        "its features fill.",
     },
     "participation_ratio_unbiased": {"name": "Unbiased participation ratio"},
     "feature_spread": {"name": "Feature spread"},
@@ -62,6 +63,15 @@ _KEPT = _declared(FeaturesKept.terms, ("kept", "dimensions_kept", "spread_kept")
 
 TERMS: tuple[Term, ...] = (
     *(term.of("{}/*") for term in _KEPT),
+    Term(
+        "filled/*",
+        "What the features of two views fill",
+        "The smaller of two shares, whatever the layer had before: of 8 dimensions above the first, and of an angular "
+        "spread of 0.08. Of a layer that a step calls twice, on two views of each image.",
+        "0 to 1",
+        "near 0: features on a line, or all in one direction",
+        when_nan="fewer than two finite rows, or features without a direction",
+    ),
     *(term.of("{}/*", "{} of a layer") for term in _LAYER),
     *(
         _detail(term, "initial/{}/*", "{} of a layer before training", "Of the untrained network, on a few images.")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
+import torch
 from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
@@ -43,8 +44,8 @@ class Counted(NamedTuple):
 class FactorErrorMonitor(Monitor):
     """Logs ``failures/factors/error_ratio/<factor>`` with its interval, p-value and counts, and the worst factor.
 
-    Beside it ``spillover_ratio/<factor>``: the error ratio over that of the best epoch so far, on the same images;
-    ``spillover/<factor>`` is 1 where the factor fell behind while the network got better. The table
+    Beside it ``spillover_risk/<factor>``: its errors over those of the epoch at which it had fewest, on these images;
+    ``spillover/<factor>`` is 1 where it has more, beyond chance, while the other images have fewer. The table
     ``failures/factors/classes`` holds the classes with the highest error rates, worst first.
 
     *Where no single class of an image is right or wrong*: ``mean_error_ratio/<factor>`` with its interval instead. The
@@ -138,7 +139,7 @@ class FactorErrorMonitor(Monitor):
         self.errors.to(errors.device).update(errors, factors.to(errors.device, non_blocking=True))
 
     def conclude(self, evaluation: EvaluationContext) -> None:
-        """Pair the images with those of the best epoch so far."""
+        """Pair the images with those of the best epoch of each factor."""
         if self.counted is not None:
             self.counted.spillover.conclude(evaluation.trainer.global_rank, evaluation.world_size)
 
@@ -169,8 +170,11 @@ class FactorErrorMonitor(Monitor):
         metric, classes, spillover = self.counted
         classes.compute()
         ratios: dict[str, Tensor] = metric.compute()
-        values = ratios | spillover.compute(ratios["error/all"], evaluation.epoch)
+        errors = torch.stack([ratios[f"errors/{name}"] for name in metric.factors])
+        values = ratios | spillover.compute()
         undefined = metric.undefined | spillover.undefined
+        if evaluation.fitting:  # no test or validation beside a fit is an epoch that the run could go back to
+            spillover.remember(errors, evaluation.epoch)
         self.undefined = {key: why for key, why in undefined.items() if not key.startswith(LEFT_OUT)}
         return {key: value for key, value in values.items() if not key.startswith(LEFT_OUT)}
 
@@ -200,7 +204,7 @@ class FactorErrorMonitor(Monitor):
     # -- resume
 
     def state_dict(self) -> dict[str, Any]:
-        """The best evaluation so far, image by image; plain containers, empty before it."""
+        """The best evaluation of each factor so far, image by image; plain containers, empty before it."""
         return self._resumed if self.counted is None else self.counted.spillover.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -8,10 +8,24 @@ __all__ = ["RULES"]
 RULES = (
     Rule(
         kind=FACTOR_FAILURE,
-        when=["failures/factors/odds_low/* > 2", "failures/factors/p_value/* < 0.01"],
-        clear=["failures/factors/odds_low/* <= 1.5"],
-        plain_when=["failures/factors/odds_low/* > 5", "failures/factors/p_value/* < 0.0001"],
+        when=["failures/factors/odds_low/* > 1.2", "failures/factors/p_value/* < 0.01"],
+        clear=["failures/factors/odds_low/* <= 1"],
+        plain_when=[
+            "failures/factors/odds_low/* > 5",
+            "failures/factors/p_value/* < 0.0001",
+            "failures/factors/difference_low/* > 0.02",
+        ],
+        severity="watch",
+        severe_when={
+            "warning": ["failures/factors/odds_low/* > 2", "failures/factors/difference_low/* > 0.02"],
+            "failure": ["failures/factors/odds_low/* > 2", "failures/factors/difference_low/* > 0.2"],
+        },
         evidence={
+            "error": "failures/factors/error/*",
+            "error_without": "failures/factors/error_without/*",
+            "error_difference": "failures/factors/error_difference/*",
+            "difference_low": "failures/factors/difference_low/*",
+            "difference_high": "failures/factors/difference_high/*",
             "error_ratio": "failures/factors/error_ratio/*",
             "low": "failures/factors/low/*",
             "high": "failures/factors/high/*",
@@ -22,48 +36,47 @@ RULES = (
             "errors": "failures/factors/errors/*",
         },
         message=(
-            "Images with {subject} are misclassified {error_ratio:.2f} times as often as all images (95% interval "
-            "{low:.2f} to {high:.2f}; {errors:.0f} errors on {images:.0f} images)."
+            "Wrong on {error:share} {images:.0f} images with {subject}, and on {error_without:share} the others: a "
+            "difference of {error_difference:.0%} (95% interval {difference_low:.0%} to {difference_high:.0%})."
         ),
         advice="Look at these images; add more of them, augment for them, or report accuracy on them apart.",
-        severity="warning",
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
-            "the odds ratio, since the error ratio moves with accuracy; among 214 published ImageNet models above "
-            ".5 accuracy its median is 3.7 on texture, 3.0 on subcategory, .6 to 1.7 on the easier eight factors"
+            "the odds ratio, since the error ratio moves with accuracy and cannot exceed 1 over the error rate; among "
+            "214 published ImageNet models above .5 accuracy its median is 3.7 on texture, 3.0 on subcategory, .6 to "
+            "1.7 on the easier eight factors. A difference beyond chance is worth watching; twice the odds are a "
+            "warning, and a failure where they are one image in five more"
         ),
     ),
     Rule(
         kind=FACTOR_SPILLOVER,
-        when=[
-            "failures/factors/spillover/* >= 1",
-            "failures/factors/spillover_risk/* > 1",
-            "failures/factors/spillover_mcnemar_p/* < 0.05",
-        ],
-        clear=["failures/factors/spillover_risk/* <= 1"],
+        when=["failures/factors/spillover/* >= 1", "failures/factors/spillover_risk_low/* > 1.25"],
+        clear=["failures/factors/spillover_risk/* <= 1.25"],
         evidence={
             "risk": "failures/factors/spillover_risk/*",
+            "risk_low": "failures/factors/spillover_risk_low/*",
             "mcnemar_p": "failures/factors/spillover_mcnemar_p/*",
-            "ratio": "failures/factors/spillover_ratio/*",
-            "low": "failures/factors/spillover_low/*",
-            "high": "failures/factors/spillover_high/*",
-            "error_ratio": "failures/factors/error_ratio/*",
+            "others": "failures/factors/spillover_others/*",
+            "best": "failures/factors/spillover_best/*",
+            "error": "failures/factors/error/*",
         },
         message=(
-            "Images with {subject} got worse while the network got better: they have {risk:.2f} times the errors "
-            "of the best epoch before, image by image (McNemar's exact p {mcnemar_p:.2g}), and their error ratio "
-            "is {ratio:.2f} times what it was (95% interval {low:.2f} to {high:.2f})."
+            "Images with {subject} got worse while the network got better on the others: they have {risk:.2f} times "
+            "the errors of epoch {best:.0f}, when they had fewest, image by image (McNemar's exact p {mcnemar_p:.2g}), "
+            "and the others have {others:.2f} times theirs."
         ),
-        advice="Keep an earlier checkpoint at hand; look at what changed: augmentation, sampling, learning rate.",
+        advice="Keep the checkpoint of then at hand; look at what changed: augmentation, sampling, learning rate.",
         severity="warning",
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "paired tests at 5%, Holm-adjusted over the factors, twice in a row; a ratio that rises while the "
-            "factor's own errors fall is not called, since ratios move with accuracy in healthy runs"
+            "a paired test at 5%, Holm-adjusted over the factors, and a quarter more errors beyond chance, since the "
+            "best of many epochs is better than it would be again, twice in a row. Replayed on the 16 x 16 digits: "
+            "dark images lost when an augmentation ends 5 of 5; ten random factors, and images turned in validation "
+            "alone, 0 of 15"
         ),
     ),
 )

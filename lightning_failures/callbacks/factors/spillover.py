@@ -1,4 +1,4 @@
-"""Whether a factor falls behind the best epoch so far, image by image, while the network as a whole gets better."""
+"""Whether a factor lost what it had at its own best epoch, image by image, while the other images got better."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,47 +7,44 @@ import torch
 from torch import Tensor
 
 from lightning_failures.callbacks.ranks import gather
-from lightning_failures.metrics.paired import PairedErrorRatio
+from lightning_failures.metrics.paired import FactorSetback
 
 __all__ = ["Spillover"]
 
-#: Statistics of :class:`.PairedErrorRatio` that are logged, and their names here.
-STATISTICS = {
-    "ratio": "spillover_ratio",
-    "low": "spillover_low",
-    "high": "spillover_high",
-    "risk_ratio": "spillover_risk",
-    "mcnemar_p": "spillover_mcnemar_p",
-    "spillover": "spillover",
-}
+BEST = "spillover_best"
+NOTHING_BEFORE = "no earlier evaluation to compare with"
+OTHER_ORDER = "the validation images came in another order than before"
 
 
 class Best(NamedTuple):
-    """The best evaluation so far, with an entry for each of its images on all ranks."""
+    """The best evaluation of each factor so far, with an entry for each of its images on all ranks."""
 
-    error: float  # rate over all images
-    epoch: int
+    epochs: list[int]  # of each factor
+    errors: Tensor  # (f) int64, on the images of each factor
+    images: int  # of all ranks
     turns: int  # 0: an entry is a row of the dataset; else ranks of an order of their own, whose images take turns
-    wrong: Tensor  # (m) bool
+    wrong: Tensor  # (m f) bool, at the best epoch of each factor
     target: Tensor  # (m) int32, -1 where there is no image
 
 
 class Spillover:
-    """Compares each evaluation with the best one so far on the same images.
+    """Compares each factor with the evaluation at which it had fewest errors, on the same images.
 
-    A better evaluation takes its place only when no factor got worse against it, so that a finding can persist, and
-    ends when the factor has caught up. Images are paired by their row in the dataset, or by their place in the
-    evaluation where the loader has an order of its own; where the targets show that another order came, nothing is
-    compared. All ranks keep the best evaluation of all ranks, so that a run goes on with it on another number of them.
+    Each factor has a best evaluation of its own: the best one over all images may be late, when the factor has long
+    lost what it had. Images are paired by their row in the dataset, or by their place in the evaluation where the
+    loader has an order of its own. Where the targets show that another order came, nothing is compared; such an
+    evaluation, and one of fewer images, becomes the best of every factor. All ranks keep the best evaluations of all
+    ranks, so that a run goes on with them on another number of them.
 
     Args:
         factors: names, in the order of the columns.
     """
 
     def __init__(self, factors: Sequence[str]) -> None:
-        self.metric = PairedErrorRatio(list(factors))
+        self.metric = FactorSetback(list(factors))
         self.best: Best | None = None
         self.why_not: str | None = None
+        self._images = 0  # of all ranks at the last compute
         self._now: list[tuple[Tensor, Tensor, Tensor]] = []  # wrong (n), target (n), factors (n f)
         self._rows: list[Tensor | None] = []  # of the dataset, of the same images
         self._rank, self._ranks = 0, 1
@@ -79,75 +76,98 @@ class Spillover:
         self.why_not = None
         self._rank, self._ranks = rank, ranks
         if self.best is None or not self._now:
-            self.why_not = "no earlier evaluation to compare with"
+            self.why_not = NOTHING_BEFORE
             return
         wrong, target, factors = (torch.cat(parts) for parts in zip(*self._now, strict=True))
         entries, turns = self._entries()
         inside = turns == self.best.turns and not bool((entries >= len(self.best.target)).any())
         if not inside or not torch.equal(target.cpu().int(), self.best.target[entries]):
-            self.why_not = "the validation images came in another order than before"
+            self.why_not = OTHER_ORDER
             return
-        before, right = self.best.wrong[entries], torch.zeros_like(target)
-        self.metric.update(wrong.long(), before.to(wrong.device).long(), right, factors)
+        self.metric.update(wrong, self.best.wrong[entries].to(wrong.device), factors)
 
-    def compute(self, error: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Statistics of all ranks, and what the next evaluation is compared with; every rank must call it.
+    def compute(self) -> dict[str, Tensor]:
+        """Statistics of all ranks; every rank must call it."""
+        said = [(images, why) for images, why in gather((self._seen, self.why_not)) if images]
+        self._images = sum(images for images, _ in said)
+        self.why_not = next((why for _, why in said if why), None) if said else NOTHING_BEFORE
+        if self.why_not is not None:
+            self.metric.reset()  # another rank may have found its images where this one did not
+        values: dict[str, Tensor] = self.metric.compute()
+        known = self.best is not None and self.why_not is None
+        epochs = self.best_epoch if known else [torch.nan] * len(self.metric.factors)
+        for name, epoch in zip(self.metric.factors, epochs, strict=True):
+            values[f"{BEST}/{name}"] = torch.tensor(float(epoch), dtype=torch.float64)
+        return values
+
+    def remember(self, errors: Tensor, epoch: int) -> None:
+        """Keep this evaluation for the factors that have no more errors than ever; every rank calls it after compute.
 
         Args:
-            error: error rate of this evaluation over all images and ranks; (), float64.
+            errors: of this evaluation on the images of each factor, of all ranks; (f), int64.
             epoch: of this evaluation.
         """
-        paired = self.metric.compute()
-        values = {key: paired[source] for key, source in self._sources.items()}
-        behind = any(
-            bool((values[f"spillover/{name}"] > 0) & (values[f"spillover_risk/{name}"] > 1))
-            for name in self.metric.factors
-        )
-        if self.best is None or (float(error) < self.best.error and not behind):
-            self.best = self._kept(float(error), epoch) or self.best
-        return values
+        if not self._images:
+            return
+        errors, before = errors.cpu(), self.best
+        if before is None or self.why_not is not None or self._images != before.images:
+            wrong, target, turns = self._of_all_ranks(0)
+            each = wrong[:, None].repeat(1, len(errors))
+            self.best = Best([epoch] * len(errors), errors, self._images, turns, each, target)
+            return
+        better = errors <= before.errors
+        if bool(better.any()):
+            wrong, _, _ = self._of_all_ranks(len(before.target))
+            self.best = before._replace(
+                epochs=[epoch if new else old for new, old in zip(better.tolist(), before.epochs, strict=True)],
+                errors=torch.where(better, errors, before.errors),
+                wrong=torch.where(better, wrong[:, None], before.wrong),
+            )
+
+    @property
+    def best_epoch(self) -> list[int]:
+        """The epoch at which each factor had fewest errors; empty before any evaluation."""
+        return [] if self.best is None else self.best.epochs
+
+    @property
+    def _seen(self) -> int:
+        """Images of this rank."""
+        return sum(len(wrong) for wrong, _, _ in self._now)
 
     def _entries(self) -> tuple[Tensor, int]:
         """Where the images of this rank stand in :class:`Best` (n), and its ``turns``."""
         if all(rows is not None for rows in self._rows):
             return torch.cat([rows for rows in self._rows if rows is not None]), 0
-        images = sum(len(wrong) for wrong, _, _ in self._now)
-        return torch.arange(images) * self._ranks + self._rank, self._ranks
+        return torch.arange(self._seen) * self._ranks + self._rank, self._ranks
 
-    def _kept(self, error: float, epoch: int) -> Best | None:
-        """This evaluation on all ranks; None where it saw no image."""
+    def _of_all_ranks(self, least: int) -> tuple[Tensor, Tensor, int]:
+        """Errors (m) and targets (m) of this evaluation, with ``least`` entries or more, and their ``turns``."""
         mine = None
         if self._now:
             wrong, target, _ = (torch.cat(parts) for parts in zip(*self._now, strict=True))
             mine = (wrong.cpu(), target.cpu().int(), *self._entries())
         parts = [part for part in gather(mine) if part is not None]
-        if not parts:
-            return None
-        images = 1 + max(int(entries.max()) for _, _, entries, _ in parts)
-        best = Best(error, epoch, parts[0][3], torch.zeros(images).bool(), torch.full((images,), -1).int())
+        length = max(least, *(1 + int(entries.max()) for _, _, entries, _ in parts))
+        every_wrong, every_target = torch.zeros(length).bool(), torch.full((length,), -1).int()
         for wrong, target, entries, _ in parts:
-            best.wrong[entries], best.target[entries] = wrong, target
-        return best
+            every_wrong[entries], every_target[entries] = wrong, target
+        return every_wrong, every_target, parts[0][3]
 
     # -- resume
 
     def state_dict(self) -> dict[str, Any]:
-        """The best evaluation so far; plain containers, empty where there is none."""
-        return {} if self.best is None else self.best._asdict()
+        """The best evaluations so far; plain containers, empty where there is none."""
+        return {} if self.best is None else {"factors": list(self.metric.factors), **self.best._asdict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where the checkpoint stood."""
-        self.best = Best(**state) if state else None
+        """Go on where the checkpoint stood; from the start where it was of other factors."""
+        mine = bool(state) and list(state["factors"]) == list(self.metric.factors)
+        self.best = Best(**{key: state[key] for key in Best._fields}) if mine else None
 
     @property
     def undefined(self) -> dict[str, str]:
         """Why each nan of the last :meth:`compute` is nan."""
         reasons = self.metric.undefined
-        return {key: self.why_not or reasons[source] for key, source in self._sources.items() if source in reasons}
-
-    @property
-    def _sources(self) -> dict[str, str]:
-        """Logged key -> key of the metric."""
-        return {
-            f"{ours}/{name}": f"{theirs}/{name}" for theirs, ours in STATISTICS.items() for name in self.metric.factors
-        }
+        if self.why_not is not None:
+            reasons |= {f"{BEST}/{name}": self.why_not for name in self.metric.factors}
+        return {key: self.why_not or why for key, why in reasons.items()}

@@ -2,6 +2,7 @@
 
 from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.metrics.mean_errors import FactorMeanError
+from lightning_failures.metrics.paired import FactorSetback
 from lightning_failures.records.term import Term
 
 __all__ = ["PERTURBED", "TERMS"]
@@ -9,9 +10,7 @@ __all__ = ["PERTURBED", "TERMS"]
 #: Of the metric, not logged: no rule, figure or table reads it, and an interval that starts above 1 says enough.
 LEFT_OUT = "odds_high/"
 
-_NOT_PAIRED = (
-    "there is no earlier evaluation of the same images in the same order, or one of the two has no errors on the factor"
-)
+_NOT_PAIRED = "there is no earlier evaluation of the same images in the same order"
 _NOT_CHANGED = "the images were not changed, such as for want of time, or the clean ones have no errors"
 
 #: Of the mean error; how many images there are is said by the error ratio's own terms.
@@ -22,55 +21,16 @@ _OF_THE_METRIC = (term for term in FactorErrorRatio.terms if not term.key.starts
 TERMS: tuple[Term, ...] = (
     *(term._replace(headline=True) if term.key == "error_ratio/*" else term for term in _OF_THE_METRIC),
     *(term._replace(headline=True) if term.key == "mean_error_ratio/*" else term for term in _OF_MEAN_ERRORS),
+    *FactorSetback.terms,
     Term(
-        "spillover/*",
-        "Spill-over",
-        "1 where the factor's error ratio rose beyond chance while all errors became fewer than at the best epoch so "
-        "far, else 0.",
-        "0 or 1",
-        "1: training may have paid for other images with these; see the errors over those of the best epoch",
-        when_nan=_NOT_PAIRED,
-    ),
-    Term(
-        "spillover_ratio/*",
-        "Error ratio over that of the best epoch",
-        "The factor's error ratio over its error ratio at the best epoch so far, on the same images.",
+        "spillover_best/*",
+        "Best epoch of a factor",
+        "The epoch so far at which the images that carry the factor had fewest errors, which spill-over is counted "
+        "against.",
         "0 upwards",
-        "above 1: it became harder relative to all images",
-        when_nan=_NOT_PAIRED,
-    ),
-    Term(
-        "spillover_low/*",
-        "Error ratio over that of the best epoch, lower end",
-        "Lower end of its 95% interval.",
-        "0 upwards",
-        "above 1: it became harder beyond chance",
-        when_nan=_NOT_PAIRED,
-    ),
-    Term(
-        "spillover_high/*",
-        "Error ratio over that of the best epoch, upper end",
-        "Upper end of its 95% interval.",
-        "0 upwards",
-        "below 1: it became easier beyond chance",
-        when_nan=_NOT_PAIRED,
-    ),
-    Term(
-        "spillover_risk/*",
-        "Errors over those of the best epoch",
-        "Errors on the images that carry the factor, over those of the best epoch so far on the same images.",
-        "0 upwards",
-        "above 1: more errors than there were; a ratio that rises while this is below 1 is no failure",
-        when_nan=_NOT_PAIRED,
-    ),
-    Term(
-        "spillover_mcnemar_p/*",
-        "p-value of errors over those of the best epoch",
-        "How often this epoch and the best one would be wrong alone so unequally often if they were equally good: "
-        "McNemar's exact test, image by image.",
-        "0 to 1",
-        "small: one of the two is better on these images",
-        when_nan=_NOT_PAIRED,
+        "describes",
+        "epochs",
+        _NOT_PAIRED,
     ),
 )
 

@@ -89,7 +89,7 @@ class RuleStreaks:
 
     def _severity(self, rule: Rule, subject: str, values: Mapping[str, float], now: str, counted: bool) -> str:
         """The worst severity whose conditions held long enough, or that a finding has and they failed less long."""
-        found = rule.severity
+        found, needed = rule.severity, rule.needs(values, subject)
         for severity in rule.worse:
             name = f"{severity}:{rule.name}:{subject}"
             length = self.lengths.get(name, 0)
@@ -97,7 +97,7 @@ class RuleStreaks:
             length = max(length, 0) + 1 if holds else min(length, 0) - 1
             self.lengths[name] = length = length if counted else 0
             has = bool(now) and SEVERITIES.index(now) >= SEVERITIES.index(severity)
-            if length >= rule.persistence or (has and length > -rule.persistence):
+            if length >= needed or (has and length > -rule.persistence):
                 found = severity
         return found
 
