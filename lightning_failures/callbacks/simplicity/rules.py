@@ -56,11 +56,26 @@ RULES = (
             "on the data's first principal direction, {own:.0%} of {pairs:.0f} pairs predict as this image "
             "(95% interval {own_low:.0%} to {own_high:.0%}) and {donor:.0%} as the other."
         ),
-        advice="Remove that direction from the inputs (spectra: divide by the total absorbance) and train again.",
+        advice=(
+            "If that scalar is what the label is made of, such as a dose, this is right. Else remove that direction "
+            "from the inputs (spectra: divide by the total absorbance) and train again."
+        ),
+        severity="warning",
+        severe_when={
+            "failure": [
+                "failures/simplicity/low > 0.05",
+                "failures/simplicity/reach/first_component < failures/simplicity/reference_accuracy - 0.1",
+            ]
+        },
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
-        source="measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05",
+        source=(
+            "measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05. Whether the scalar is "
+            "the task or stands in its place this does not tell (brightness, a threshold or a dose may be the label), "
+            "so it is a failure only where more was to be had: a linear model of all channels is better than the "
+            "network beyond chance, and than one of this direction alone"
+        ),
     ),
     Rule(
         kind=SIMPLE_CUE_RELIANCE,
@@ -87,9 +102,17 @@ RULES = (
             "model of nothing but this cue reaches an accuracy of {reach:.3f} and the best simple model "
             "{best_reach:.3f} on the images where the network reaches {model_accuracy:.3f}."
         ),
+        severity="warning",
+        severe_when={
+            "failure": [
+                "failures/simplicity/low > 0.05",
+                "failures/simplicity/reach/* < failures/simplicity/best_reach - 0.1",
+            ]
+        },
         advice=(
-            "Take the cue out of the inputs (total absorbance: divide each pixel's spectrum by its total), or add "
-            "images in which it does not go with the label, and train again."
+            "If the cue is what the label is made of, this is right. Else take it out of the inputs (total absorbance: "
+            "divide each pixel's spectrum by its total), or add images in which it does not go with the label, and "
+            "train again."
         ),
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
