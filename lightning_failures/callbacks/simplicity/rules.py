@@ -126,4 +126,40 @@ RULES = (
             "cue and label agree, and decide nothing"
         ),
     ),
+    Rule(
+        kind=SIMPLE_CUE_RELIANCE,
+        name="simple_cue_reliance_of_a_class",
+        when=[
+            "failures/simplicity/class_reliance/* >= 0.8",
+            "failures/simplicity/class_reliance_low/* >= 0.4",
+            "failures/simplicity/reliance/* < 0.4",
+            "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
+        ],
+        clear=["failures/simplicity/class_reliance/* < 0.6"],
+        evidence={
+            "label": "failures/simplicity/reliant_class/*",
+            "class_reliance": "failures/simplicity/class_reliance/*",
+            "class_reliance_low": "failures/simplicity/class_reliance_low/*",
+            "reliance": "failures/simplicity/reliance/*",
+            "model_accuracy": "failures/simplicity/model_accuracy",
+            "chance": "failures/simplicity/chance",
+        },
+        message=(
+            "One class rests on one simple cue: of images that are given the {subject} of an image of class "
+            "{label:.0f}, {class_reliance:.0%} are put into class {label:.0f} (at least {class_reliance_low:.0%} "
+            "beyond chance), while over all classes {reliance:.0%} of the predictions follow it."
+        ),
+        advice=(
+            "If the cue is what this class is, this is right. Else look at its training images: add some in which the "
+            "cue is as in other classes."
+        ),
+        severity="warning",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=3,
+        source=(
+            "the share over all classes is an average: a class of ten that follows a cue altogether gives it .1. Four "
+            "fifths of a class, and two fifths at the lower end of an interval that holds for all classes together"
+        ),
+    ),
 )
