@@ -36,6 +36,38 @@ def test_a_finding_needs_persistence_after_the_warmup():
     assert spans(run(RULE, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0)) == []
 
 
+PLAIN = dataclasses.replace(RULE, persistence=3, plain_when=["low/* > 4"])
+
+
+def test_one_evaluation_is_enough_where_the_case_is_plain():
+    assert spans(run(PLAIN, 1.0, 4.1)) == [("dark", 1, None)]
+    assert spans(run(PLAIN, 1.0, 3.9, 3.9)) == []
+    assert spans(run(PLAIN, 1.0, 1.6, 4.1)) == [("dark", 2, None)]  # at one that is plain, after one that is not
+    assert spans(run(PLAIN, 1.0, 1.6, 1.6, 1.6)) == [("dark", 3, None)]
+    assert spans(run(PLAIN, 9.0)) == []  # the warm-up is not cut short
+
+
+def test_a_plain_case_is_one_in_which_the_rule_holds_and_it_is_cleared_with_patience():
+    below = dataclasses.replace(PLAIN, plain_when=["low/* < 9"])
+    assert spans(run(below, 1.0, 1.4)) == []
+    assert spans(run(below, 1.0, 1.6, 1.0, 1.0)) == [("dark", 1, None)]
+    assert spans(run(below, 1.0, 1.6, 1.0, 1.0, 1.0)) == [("dark", 1, 4)]
+    assert spans(run(dataclasses.replace(PLAIN, plain_when=["sure/* > 1"]), 1.0, 9.0, 9.0)) == []  # a missing value
+
+
+def test_a_plain_case_says_what_makes_it_plain():
+    assert run(PLAIN, 1.0, 4.5).findings[0].criterion == (
+        "low/dark = 4.5 > 1.5, at 1 evaluation, which is enough where low/dark = 4.5 > 4"
+    )
+    assert run(PLAIN, 1.0, 1.6, 1.6, 1.6).findings[0].criterion == "low/dark = 1.6 > 1.5, at 3 evaluations in a row"
+
+
+def test_a_star_in_plain_when_stands_for_a_subject():
+    with pytest.raises(InputError) as error:
+        Rule(kind="own_rule", when="a > 1", plain_when="b/* > 1", message="")
+    assert str(error.value).startswith("Rule(own_rule).plain_when: more stars than in when; given 'b/* > 1'. Put the ")
+
+
 def test_a_warmup_is_over_when_its_epochs_and_its_steps_are_both_passed():
     short = dataclasses.replace(RULE, warmup_steps=30)  # ten steps an epoch: epoch 3 is the first that counts
     assert spans(run(short, *[2.0] * 4)) == []
@@ -111,16 +143,18 @@ def test_a_message_that_names_no_evidence_is_an_error():
 def test_every_standard_rule_says_where_its_thresholds_come_from_and_what_to_try(rule):
     assert rule.source
     assert rule.advice
+    if rule.kind in ("generalisation_gap", "not_finite", "training_fault", "data_fault") and not rule.warmup:
+        return  # what is proven on the spot, or is wrong whatever the epoch, need not wait
     assert rule.warmup >= 1
     assert rule.warmup_steps == (0 if rule.kind == "representation_collapse" else STEPS_TO_LEARN)
     assert rule.persistence >= 2
 
 
-def found_at(steps_an_epoch, epochs=20):
+def found_at(steps_an_epoch, epochs=20, low=0.1):
     """Epoch at which the standard rules find what is there from the first evaluation on; None where they do not."""
     diagnosis = FailureDiagnosis()
     for epoch in range(epochs):
-        now = Evaluation(epoch, steps_an_epoch * (epoch + 1), {"failures/simplicity/low": 0.5, **UNTAPPED})
+        now = Evaluation(epoch, steps_an_epoch * (epoch + 1), {"failures/simplicity/low": low, **UNTAPPED})
         diagnosis.evaluate(now)
     return next((finding.epoch for finding in diagnosis.history), None)
 
@@ -134,6 +168,11 @@ UNTAPPED = {
 def test_an_early_epoch_is_not_called_a_failure():
     assert found_at(1000, epochs=2) is None
     assert found_at(1000) == 3
+
+
+def test_a_plain_failure_is_called_at_the_first_evaluation_that_counts():
+    assert found_at(1000, low=0.5) == 2
+    assert found_at(8, low=0.5) == 7  # step 64
 
 
 def test_an_epoch_of_few_steps_is_still_an_early_one():

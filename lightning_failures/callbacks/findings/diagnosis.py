@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.both_names import TheirCallback
+from lightning_failures.callbacks.causes.diagnose import diagnose
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.announcer import Announced, Announcer
@@ -221,7 +222,8 @@ class FailureDiagnosis(Callback, TheirCallback):
         before = [SEVERITIES.index(finding.severity) for finding in self.history]
         self.streaks.apply(self.rules, evaluation, self.history)
         metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
-        self.record.findings = [with_lead(finding, self.record, metric) for finding in self.history]
+        found = [diagnose(finding, self.record) if finding.standing else finding for finding in self.history]
+        self.record.findings = [with_lead(finding, self.record, metric) for finding in found]
         risen = [f for f, was in zip(self.history, before, strict=False) if SEVERITIES.index(f.severity) > was]
         return [*risen, *self.history[len(before) :]]
 

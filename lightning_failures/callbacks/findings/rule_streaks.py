@@ -1,4 +1,4 @@
-"""How often in a row each rule has held, and the findings that it raises and clears by it."""
+"""How much evidence each rule has, evaluation by evaluation, and the findings that it raises and clears by it."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,13 +38,14 @@ class RuleStreaks:
         Args:
             rules: in the order in which they raise findings.
             evaluation: epoch, step and the values logged at it.
-            history: all findings so far; new ones are added; those that end are cleared, and those whose severity is
-                another one now get it, in their place.
+            history: all findings so far; new ones are added; those that end are cleared, those that stand get their
+                latest message, and their severity where that is another one now, in their place.
         """
         for rule in rules:
             for subject in rule.subjects(evaluation.values):
                 if rule.speaks(evaluation.values, subject):
                     self._apply(rule, subject, evaluation, history)
+                    _renew(rule, subject, evaluation, history)
 
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
         values = evaluation.values
@@ -56,9 +57,11 @@ class RuleStreaks:
         severity = self._severity(rule, subject, values, history[at].severity if at is not None else "", counted)
         counts = counts and counted
         self.lengths[name] = self.lengths.get(name, 0) + 1 if counts else 0
-        if self.lengths[name] < rule.persistence:
+        needed = rule.persistence if at is not None else rule.needs(values, subject)
+        if self.lengths[name] < needed:
             if at is not None and severity != history[at].severity:
-                history[at] = _of_severity(history[at], severity, rule, values, subject)
+                criterion = rule.criterion(values, subject, severity)
+                history[at] = replace(history[at], severity=severity, criterion=criterion)
             return
         if at is not None:
             self.lengths[name] = 0
@@ -125,8 +128,10 @@ class RuleStreaks:
             )
 
 
-def _of_severity(finding: Finding, severity: str, rule: Rule, values: Mapping[str, float], subject: str) -> Finding:
-    """The finding with another severity, and with the figures that gave it that."""
-    figures = rule.figures(values, subject)
-    latest = finding.latest if rule.lacking(values, subject) else rule.sentence(figures, subject)
-    return replace(finding, severity=severity, criterion=rule.criterion(values, subject, severity), latest=latest)
+def _renew(rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
+    """Give the finding of a rule that stands its message with the figures of this evaluation."""
+    values, said = evaluation.values, (rule.name, subject_in_words(subject))
+    for place, finding in enumerate(history):
+        if finding.standing and (finding.rule, finding.subject) == said and not rule.lacking(values, subject):
+            latest = rule.sentence(rule.figures(values, subject), subject)
+            history[place] = replace(finding, latest="" if latest == finding.message else latest)
