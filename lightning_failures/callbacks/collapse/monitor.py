@@ -18,11 +18,8 @@ from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.errors import FailuresWarning
-<<<<<<< HEAD
 from lightning_failures.functional.kept import filled
-=======
 from lightning_failures.metrics.labels import LabelRow
->>>>>>> next
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of

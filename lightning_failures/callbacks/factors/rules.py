@@ -8,19 +8,14 @@ __all__ = ["RULES"]
 RULES = (
     Rule(
         kind=FACTOR_FAILURE,
-<<<<<<< HEAD
         when=["failures/factors/odds_low/* > 1.2", "failures/factors/p_value/* < 0.01"],
         clear=["failures/factors/odds_low/* <= 1"],
+        plain_when=["failures/factors/odds_low/* > 5", "failures/factors/p_value/* < 0.0001"],
         severity="watch",
         severe_when={
             "warning": ["failures/factors/odds_low/* > 2", "failures/factors/difference_low/* > 0.02"],
             "failure": ["failures/factors/odds_low/* > 2", "failures/factors/difference_low/* > 0.2"],
         },
-=======
-        when=["failures/factors/odds_low/* > 2", "failures/factors/p_value/* < 0.01"],
-        clear=["failures/factors/odds_low/* <= 1.5"],
-        plain_when=["failures/factors/odds_low/* > 5", "failures/factors/p_value/* < 0.0001"],
->>>>>>> next
         evidence={
             "error": "failures/factors/error/*",
             "error_without": "failures/factors/error_without/*",

@@ -6,12 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
-from lightning_failures.metrics.paired import FactorSetback
-=======
 from lightning_failures.callbacks.ranks import gather
-from lightning_failures.metrics.paired import PairedErrorRatio
->>>>>>> next
+from lightning_failures.metrics.paired import FactorSetback
 
 __all__ = ["Spillover"]
 
@@ -19,47 +15,32 @@ BEST = "spillover_best"
 
 
 class Best(NamedTuple):
-    """The best evaluation so far, with an entry for each of its images on all ranks."""
+    """The best evaluation of each factor so far, with an entry for each of its images on all ranks."""
 
-    error: float  # rate over all images
-    epoch: int
+    fewest: Tensor  # (f) int64, errors on the images of each factor, of all ranks
+    epochs: list[int]  # of each factor
     turns: int  # 0: an entry is a row of the dataset; else ranks of an order of their own, whose images take turns
-    wrong: Tensor  # (m) bool
+    wrong: Tensor  # (m f) bool, at the best epoch of each factor
     target: Tensor  # (m) int32, -1 where there is no image
 
 
 class Spillover:
-<<<<<<< HEAD
-    """Compares each factor with the evaluation at which it had fewest errors, on the same images of this rank.
+    """Compares each factor with the evaluation at which it had fewest errors, on the same images.
 
     Each factor has a best evaluation of its own: the best one over all images may be late, when the factor has long
-    lost what it had. Images are paired by their place in the evaluation; where the targets show that another order
-    came, nothing is compared, and the evaluation becomes the best of every factor.
-=======
-    """Compares each evaluation with the best one so far on the same images.
-
-    A better evaluation takes its place only when no factor got worse against it, so that a finding can persist, and
-    ends when the factor has caught up. Images are paired by their row in the dataset, or by their place in the
-    evaluation where the loader has an order of its own; where the targets show that another order came, nothing is
-    compared. All ranks keep the best evaluation of all ranks, so that a run goes on with it on another number of them.
->>>>>>> next
+    lost what it had. Images are paired by their row in the dataset, or by their place in the evaluation where the
+    loader has an order of its own; where the targets show that another order came, nothing is compared, and the
+    evaluation becomes the best of every factor. All ranks keep the images of all ranks, so that a run goes on with
+    them on another number of ranks.
 
     Args:
         factors: names, in the order of the columns.
     """
 
     def __init__(self, factors: Sequence[str]) -> None:
-<<<<<<< HEAD
         self.metric = FactorSetback(list(factors))
-        self.best_epoch: list[int] = []  # of each factor
-        self.why_not: str | None = None
-        self._fewest: Tensor | None = None  # (f) errors of each factor at its best epoch, of all ranks
-        self._best: tuple[Tensor, Tensor] | None = None  # wrong at the best epoch of each factor (n f), and target (n)
-=======
-        self.metric = PairedErrorRatio(list(factors))
         self.best: Best | None = None
         self.why_not: str | None = None
->>>>>>> next
         self._now: list[tuple[Tensor, Tensor, Tensor]] = []  # wrong (n), target (n), factors (n f)
         self._rows: list[Tensor | None] = []  # of the dataset, of the same images
         self._rank, self._ranks = 0, 1
@@ -90,8 +71,10 @@ class Spillover:
         """
         self.why_not = None
         self._rank, self._ranks = rank, ranks
-        if self.best is None or not self._now:
+        if self.best is None:
             self.why_not = "no earlier evaluation to compare with"
+            return
+        if not self._now:
             return
         wrong, target, factors = (torch.cat(parts) for parts in zip(*self._now, strict=True))
         entries, turns = self._entries()
@@ -99,51 +82,41 @@ class Spillover:
         if not inside or not torch.equal(target.cpu().int(), self.best.target[entries]):
             self.why_not = "the validation images came in another order than before"
             return
-<<<<<<< HEAD
-        self.metric.update(wrong, before.to(wrong.device), factors)
+        self.metric.update(wrong, self.best.wrong[entries].to(wrong.device), factors)
 
     def compute(self, errors: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Statistics of all ranks, and what the next evaluation is compared with.
-=======
-        before, right = self.best.wrong[entries], torch.zeros_like(target)
-        self.metric.update(wrong.long(), before.to(wrong.device).long(), right, factors)
-
-    def compute(self, error: Tensor, epoch: int) -> dict[str, Tensor]:
         """Statistics of all ranks, and what the next evaluation is compared with; every rank must call it.
->>>>>>> next
 
         Args:
             errors: of this evaluation on the images of each factor, of all ranks; (f), int64.
             epoch: of this evaluation.
         """
-<<<<<<< HEAD
         values = self.metric.compute()
-        compared = self.why_not is None and self._fewest is not None
-        for name, best in zip(self.metric.factors, self.best_epoch or [0] * len(errors), strict=True):
-            values[f"{BEST}/{name}"] = torch.tensor(float(best) if compared else torch.nan, dtype=torch.float64)
-        errors = errors.cpu()
-        anew = torch.ones(len(errors), dtype=torch.bool) if self._fewest is None else errors <= self._fewest
-        if self.why_not is not None and self._now:
-            anew = torch.ones_like(anew)
-        self._fewest = errors if self._fewest is None else torch.where(anew, errors, self._fewest)
-        was = self.best_epoch or [epoch] * len(errors)
-        self.best_epoch = [epoch if new else old for new, old in zip(anew.tolist(), was, strict=True)]
-        if self._now:
-            wrong, target, _ = (torch.cat(parts).cpu() for parts in zip(*self._now, strict=True))
-            each = wrong[:, None].expand(len(wrong), len(errors))
-            kept = each if self._best is None or self.why_not is not None else torch.where(anew, each, self._best[0])
-            self._best = (kept.clone(), target)
-=======
-        paired = self.metric.compute()
-        values = {key: paired[source] for key, source in self._sources.items()}
-        behind = any(
-            bool((values[f"spillover/{name}"] > 0) & (values[f"spillover_risk/{name}"] > 1))
-            for name in self.metric.factors
-        )
-        if self.best is None or (float(error) < self.best.error and not behind):
-            self.best = self._kept(float(error), epoch) or self.best
->>>>>>> next
+        reasons = [why for why in gather(self.why_not) if why is not None]
+        self.why_not = reasons[0] if reasons else None
+        known = [float(best) for best in self.best.epochs] if self.best and not reasons else [torch.nan] * len(errors)
+        for name, best in zip(self.metric.factors, known, strict=True):
+            values[f"{BEST}/{name}"] = torch.tensor(best, dtype=torch.float64)
+        self._remember(errors.cpu(), epoch)
         return values
+
+    def _remember(self, errors: Tensor, epoch: int) -> None:
+        """Let this evaluation be the best of each factor that has no more errors than ever; of all where none is."""
+        fresh = self.best is None or self.why_not is not None
+        anew = torch.ones_like(errors, dtype=torch.bool) if fresh else errors <= self.best.fewest
+        if not bool(anew.any()):
+            return
+        now = self._gathered()
+        if now is None:
+            return
+        wrong, target, turns = now
+        each = wrong[:, None].expand(len(wrong), len(errors)).clone()
+        if self.best is None or fresh or len(target) != len(self.best.target):
+            self.best = Best(errors, [epoch] * len(errors), turns, each, target)
+            return
+        epochs = [epoch if new else old for new, old in zip(anew.tolist(), self.best.epochs, strict=True)]
+        fewest = torch.where(anew, errors, self.best.fewest)
+        self.best = Best(fewest, epochs, turns, torch.where(anew, each, self.best.wrong), target)
 
     def _entries(self) -> tuple[Tensor, int]:
         """Where the images of this rank stand in :class:`Best` (n), and its ``turns``."""
@@ -152,8 +125,8 @@ class Spillover:
         images = sum(len(wrong) for wrong, _, _ in self._now)
         return torch.arange(images) * self._ranks + self._rank, self._ranks
 
-    def _kept(self, error: float, epoch: int) -> Best | None:
-        """This evaluation on all ranks; None where it saw no image."""
+    def _gathered(self) -> tuple[Tensor, Tensor, int] | None:
+        """Which images of all ranks are wrong (m), their targets (m), and the turns; None where there is no image."""
         mine = None
         if self._now:
             wrong, target, _ = (torch.cat(parts) for parts in zip(*self._now, strict=True))
@@ -162,15 +135,15 @@ class Spillover:
         if not parts:
             return None
         images = 1 + max(int(entries.max()) for _, _, entries, _ in parts)
-        best = Best(error, epoch, parts[0][3], torch.zeros(images).bool(), torch.full((images,), -1).int())
+        all_wrong, all_target = torch.zeros(images).bool(), torch.full((images,), -1).int()
         for wrong, target, entries, _ in parts:
-            best.wrong[entries], best.target[entries] = wrong, target
-        return best
+            all_wrong[entries], all_target[entries] = wrong, target
+        return all_wrong, all_target, parts[0][3]
 
     # -- resume
 
     def state_dict(self) -> dict[str, Any]:
-        """The best evaluation so far; plain containers, empty where there is none."""
+        """The best evaluation of each factor so far; plain containers, empty where there is none."""
         return {} if self.best is None else self.best._asdict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

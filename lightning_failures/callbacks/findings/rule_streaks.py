@@ -97,7 +97,7 @@ class RuleStreaks:
             length = max(length, 0) + 1 if holds else min(length, 0) - 1
             self.lengths[name] = length = length if counted else 0
             has = bool(now) and SEVERITIES.index(now) >= SEVERITIES.index(severity)
-            if length >= rule.persistence or (has and length > -rule.persistence):
+            if length >= rule.needs(values, subject) or (has and length > -rule.persistence):
                 found = severity
         return found
 
