@@ -19,6 +19,7 @@ from lightning_failures.functional import (
     rescale_to,
     total_absorbance,
 )
+from lightning_failures.metrics import CueSwapByClass
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -294,3 +295,24 @@ def test_the_monitor_takes_each_cue_by_the_witness_that_it_has() -> None:
         key: round(float(value), 3) for key, value in cue_reliance(values, ["total", "scanner", "size", "no"]).items()
     }
     assert found == {"reliance/total": 0.7, "reliance/scanner": 0.3, "reliance/size": 0.2}
+
+
+def test_the_class_that_hangs_on_a_cue_is_found_though_the_share_over_all_is_small():
+    own, donor = torch.arange(10).repeat_interleave(13), torch.arange(10).repeat_interleave(13).roll(13)
+    swapped = torch.where(own == 7, own, donor)[:, None]  # class 7 follows the cue, the others do not
+    over_all, by_class = CueSwap(["grey_level"]), CueSwapByClass(["grey_level"], 10)
+    for rows in torch.arange(130).split(50):
+        over_all.update(own[rows], donor[rows], swapped[rows])
+        by_class.update(own[rows], donor[rows], swapped[rows])
+    assert over_all.compute()["swap_own/grey_level"] == pytest.approx(0.1)
+    found = by_class.compute()
+    assert (found["class_reliance/grey_level"], found["reliant_class/grey_level"]) == (1, 7)
+    assert 0.5 < found["class_reliance_low/grey_level"] < 0.7
+
+
+def test_a_class_of_few_pairs_says_nothing_by_itself():
+    own, donor = torch.tensor([0] * 7 + [1] * 9), torch.tensor([1] * 7 + [0] * 9)
+    metric = CueSwapByClass(["grey_level"], 3)
+    metric.update(own, donor, torch.where(own == 0, own, donor)[:, None])
+    found = metric.compute()
+    assert (found["class_reliance/grey_level"], found["reliant_class/grey_level"]) == (0, 1)

@@ -58,3 +58,53 @@ def test_untapped_information_needs_a_difference_that_is_sure():
     evidence = {"reference_accuracy": 0.9, "difference": 0.3, "high": 0.4, "p_value": 1e-9, "images": 500.0}
     assert findings([0.0] * 6, low=0.04, **evidence) == []
     assert findings([0.0] * 6, low=0.2, **evidence) == [("untapped_information", "", 3, None)]
+
+
+def severities(**changes):
+    """Kind and severity of what stands after enough evaluations of a network that hangs on one scalar."""
+    diagnosis = FailureDiagnosis(["one_dimensional_predictions", "simple_cue_reliance"], announce="nothing")
+    course = {"own/1": 1.0, "own_low/1": 0.9, "own_high/1": 1.0, "donor/1": 0.0, "pairs": 128.0}
+    course |= {f"{name}/total_absorbance": value for name, value in (CUE | {"reliance": 0.95}).items()}
+    for epoch in range(9):
+        values = {f"{KEY}{name}": value for name, value in (SCALARS | course | changes).items()}
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
+    return {finding.kind: finding.severity for finding in diagnosis.findings}
+
+
+def test_a_scalar_that_may_be_the_task_is_a_warning():
+    beside = {"reach/first_component": 0.93, "reference_accuracy": 0.95}
+    of_the_task = {"one_dimensional_predictions": "warning", "simple_cue_reliance": "warning"}
+    assert severities(**beside) == of_the_task
+    # not trained to its end, it is below a linear model, which needs no more than the scalar either
+    assert severities(**beside, low=0.2, model_accuracy=0.6) == of_the_task
+    assert severities(low=0.2) == of_the_task  # nothing is known of the rungs
+
+
+def test_a_scalar_beside_which_more_was_to_be_had_is_a_failure():
+    more = {"reach/first_component": 0.41, "reference_accuracy": 0.66, "best_reach": 0.7, "reach/total_absorbance": 0.4}
+    found = severities(**more, low=0.2, model_accuracy=0.42)
+    assert found == {"one_dimensional_predictions": "failure", "simple_cue_reliance": "failure"}
+
+
+def of_a_class(**changes):
+    """What stands after enough evaluations of a network of which one class follows the cue."""
+    course = {"class_reliance": 0.97, "class_reliance_low": 0.55, "reliant_class": 7.0, "reliance": 0.09} | changes
+    diagnosis = FailureDiagnosis(announce="nothing")
+    for epoch in range(9):
+        values = {f"{KEY}{name}": value for name, value in SCALARS.items()}
+        values |= {f"{KEY}{name}/grey_level": value for name, value in (CUE | course).items()}
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
+    return diagnosis.findings
+
+
+def test_a_class_that_hangs_on_a_cue_is_a_warning_that_names_it():
+    (finding,) = of_a_class()
+    assert (finding.kind, finding.subject, finding.severity) == ("simple_cue_reliance", "grey_level", "warning")
+    assert "97% are put into class 7" in finding.message
+
+
+def test_a_cue_that_all_classes_follow_is_one_finding_and_a_class_by_chance_none():
+    (finding,) = of_a_class(reliance=0.9)
+    assert finding.rule == "simple_cue_reliance"
+    assert of_a_class(class_reliance_low=0.3) == []
+    assert of_a_class(class_reliance=0.7) == []

@@ -26,6 +26,7 @@ EMPTY = {
     "ExplainedBySimple": lambda: metrics.ExplainedBySimple(num_classes=3),
     "FactorCalibration": lambda: metrics.FactorCalibration(NAMES),
     "FactorErrorRatio": lambda: metrics.FactorErrorRatio(NAMES),
+    "CueSwapByClass": lambda: metrics.CueSwapByClass(["total"], num_classes=3),
     "FactorSetback": lambda: metrics.FactorSetback(NAMES),
     "FactorMeanError": lambda: metrics.FactorMeanError(NAMES),
     "FactorInteraction": lambda: metrics.FactorInteraction(NAMES),

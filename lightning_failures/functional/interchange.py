@@ -17,13 +17,17 @@ from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.intervals import wilson
 
 __all__ = [
+    "ClassInterchangeCounts",
     "Interchange",
     "InterchangeCounts",
     "Level",
+    "WorstClass",
     "count_interchange",
+    "count_interchange_by_class",
     "decision_dimension",
     "interchange_inputs",
     "interchange_shares",
+    "worst_class_of_interchange",
 ]
 
 #: Where coordinates are swapped: in an image's mean spectrum, or in every pixel's spectrum.
@@ -167,3 +171,75 @@ def _check(receivers: Tensor, donors: Tensor, directions: Tensor, level: str) ->
         raise InputError(where, "pixels have no partners", shapes, 'Pass images of one size, or level="image".')
     if directions.ndim != 2 or len(directions) != donors.shape[1]:
         raise InputError(where, "directions do not fit the channels", shapes, "Pass one row a channel: (b r).")
+
+
+#: Pairs below which a class says nothing by itself.
+FEWEST_PAIRS = 8
+
+
+class ClassInterchangeCounts(NamedTuple):
+    """What came out of swaps by the class that the receiver was put into; adds up across batches and ranks."""
+
+    class_own: Tensor  # (k c) int64, swaps of each cue that predict as the receiver
+    class_pairs: Tensor  # (c) int64, pairs whose own predictions differ
+
+    @classmethod
+    def zero(cls, num_cues: int, num_classes: int) -> "ClassInterchangeCounts":
+        """The counts of no pairs."""
+        return cls(torch.zeros(num_cues, num_classes, dtype=torch.int64), torch.zeros(num_classes, dtype=torch.int64))
+
+
+class WorstClass(NamedTuple):
+    """The class whose predictions follow each cue most; each (k), float64."""
+
+    share: Tensor
+    low: Tensor
+    label: Tensor
+
+
+def count_interchange_by_class(
+    own_preds: Tensor, donor_preds: Tensor, swapped_preds: Tensor, num_classes: int
+) -> ClassInterchangeCounts:
+    """As :func:`count_interchange`, by the class that the receiver was put into.
+
+    Args:
+        own_preds: classes predicted for the receivers; (n ...), int64. A pair of a class outside [0, c) is left out.
+        donor_preds: classes predicted for the donors; (n ...), int64.
+        swapped_preds: classes predicted for donors with what the receivers have, one cue a column; (n ... k), int64.
+        num_classes: number of classes c.
+    """
+    own, donor = (rearrange(preds, "n ... -> (n ...)") for preds in (own_preds, donor_preds))
+    swapped = rearrange(swapped_preds, "n ... k -> k (n ...)")
+    differ = (own != donor) & (own >= 0) & (own < num_classes)
+    place = torch.where(differ, own, 0)
+    follows = (differ & (swapped == own)).long()
+    none = follows.new_zeros(len(swapped), num_classes)
+    return ClassInterchangeCounts(
+        none.index_add(1, place, follows), follows.new_zeros(num_classes).index_add(0, place, differ.long())
+    )
+
+
+def worst_class_of_interchange(counts: ClassInterchangeCounts) -> WorstClass:
+    """The class of which the largest share of predictions follows each cue: one class is diluted among many.
+
+    Convention:
+        Shares in [0, 1], near 1: the cue decides this class. The lower end is Wilson's, of 95% for all classes together
+        (Bonferroni), since the largest of several shares reads too high. Classes with fewer than 8 pairs are left out;
+        ``nan`` where that leaves none.
+
+    Returns:
+        Share, lower end and class of each cue; (k), float64.
+
+    Example:
+        >>> counts = ClassInterchangeCounts(torch.tensor([[1, 20]]), torch.tensor([20, 20]))
+        >>> worst = worst_class_of_interchange(counts)
+        >>> worst.share, worst.label
+        (tensor([1.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
+    enough = counts.class_pairs >= FEWEST_PAIRS
+    shares = torch.where(enough, counts.class_own.double() / counts.class_pairs.double(), -1.0)
+    low = wilson(counts.class_own, counts.class_pairs.expand_as(counts.class_own), 1 - 0.05 / max(1, int(enough.sum())))
+    share, label = shares.max(1)
+    known = share >= 0
+    at_label = low.low.gather(1, label[:, None])[:, 0]
+    return WorstClass(*(torch.where(known, value, torch.nan) for value in (share, at_label, label.double())))

@@ -13,7 +13,7 @@ __all__ = ["Best", "Kept", "angular_spread", "better", "filled", "kept", "kept_o
 #: Dimensions above the first, and angular spread, that features of two views fill at least in a network that learns.
 #: Measured on the 16 x 16 digits: a backbone that learned has a spread of .05 to .12 at every evaluation, one that
 #: collapsed of .004 to .009. Projectors behind batch norm that collapsed had an effective rank of 1.06 to 1.63 of 64.
-FILLED_DIMENSIONS, FILLED_SPREAD = 8.0, 0.08
+FILLED_DIMENSIONS, FILLED_SPREAD = 5.0, 0.05
 
 
 class Best(NamedTuple):
@@ -113,8 +113,8 @@ def filled(effective_rank: Tensor, mean_cosine: Tensor, width: Tensor) -> Tensor
     needs one dimension, and a regression one direction.
 
     Convention:
-        In [0, 1]: the smaller of the dimensions above the first over 8, or over the features less one where these are
-        fewer, and of the angular spread over 0.08. Near 0: features on a line, or all in one direction. ``nan`` where
+        In [0, 1]: the smaller of the dimensions above the first over 5, or over the features less one where these are
+        fewer, and of the angular spread over 0.05. Near 0: features on a line, or all in one direction. ``nan`` where
         the rank is, or where the cosine is and the features vary.
 
     Args:
@@ -123,8 +123,8 @@ def filled(effective_rank: Tensor, mean_cosine: Tensor, width: Tensor) -> Tensor
         width: features of each layer; (l), any number.
 
     Example:
-        >>> filled(torch.tensor([1.5, 9.0, 9.0]), torch.tensor([0.0, 0.5, 0.996]), torch.tensor([64, 64, 64]))
-        tensor([0.0625, 1.0000, 0.0500])
+        >>> filled(torch.tensor([1.5, 9.0, 9.0]), torch.tensor([0.0, 0.5, 0.995]), torch.tensor([64, 64, 64]))
+        tensor([0.1000, 1.0000, 0.1000])
     """
     dimensions = (effective_rank - 1).clamp(min=0) / (width.to(effective_rank) - 1).clamp(1, FILLED_DIMENSIONS)
     return torch.minimum(dimensions, angular_spread(effective_rank, mean_cosine) / FILLED_SPREAD).clamp(max=1)

@@ -7,14 +7,22 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.cues import CueSums, cue_explained_variance, cue_sums
-from lightning_failures.functional.interchange import InterchangeCounts, count_interchange, interchange_shares
+from lightning_failures.functional.interchange import (
+    ClassInterchangeCounts,
+    InterchangeCounts,
+    count_interchange,
+    count_interchange_by_class,
+    interchange_shares,
+    worst_class_of_interchange,
+)
 from lightning_failures.functional.reliance import reliance
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.simplicity import NO_PAIRS
 from lightning_failures.records.term import Term
 
-__all__ = ["CueExplainedVariance", "CueSwap"]
+__all__ = ["CueExplainedVariance", "CueSwap", "CueSwapByClass"]
 
+_FEW_PAIRS = "no class with 8 pairs of images with different predictions"
 _ONE_BIN = "fewer than two rows, all of them in one bin of the cue, or constant logits"
 _ONE_BIN_WITHIN = "no label with two rows in different bins of the cue, or constant logits within the labels"
 
@@ -222,3 +230,68 @@ class CueSwap(SumMetric[InterchangeCounts]):
         named = {"swap_own": own, "swap_low": low, "swap_high": high, "swap_donor": donor}
         values = {f"{name}/{cue}": value[k] for name, value in named.items() for k, cue in enumerate(self.cues)}
         return {**values, "swap_pairs": self.sums.pairs.double()}
+
+
+class CueSwapByClass(SumMetric[ClassInterchangeCounts]):
+    """Which class hangs most on a named cue, where a donor image is given the receiver's value of it.
+
+    ``compute`` returns, for each cue, ``class_reliance/<cue>``, the largest share over the classes of pairs that
+    predict as the receiver, by the class that the receiver was put into; its lower end ``class_reliance_low/<cue>``;
+    and ``reliant_class/<cue>``, that class. See :func:`.worst_class_of_interchange`.
+
+    Args:
+        cues: names, one a column of the swapped predictions.
+        num_classes: number of classes c.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = CueSwapByClass(["grey_level"], num_classes=2)
+        >>> own = torch.tensor([0, 1]).repeat(20)
+        >>> metric.update(own, 1 - own, torch.ones(40, 1, dtype=torch.int64))
+        >>> metric.compute()["reliant_class/grey_level"]
+        tensor(1., dtype=torch.float64)
+    """
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "class_reliance/*",
+            "Reliance of a class on a cue",
+            "The exchange of a cue, by the class that an image was put into: of the class that follows the cue most, "
+            "the share of pairs whose prediction becomes the receiver's. One class of many hardly shows in the share "
+            "over all.",
+            "0 to 1",
+            "near 1: the cue decides this class",
+            when_nan=_FEW_PAIRS,
+        ),
+        Term(
+            "class_reliance_low/*",
+            "Reliance of a class on a cue, lower end",
+            "Lower end of its interval, of 95% for all classes together.",
+            "0 to 1",
+            "near 1: the cue decides this class beyond chance",
+            when_nan=_FEW_PAIRS,
+        ),
+        Term(
+            "reliant_class/*",
+            "Class that relies on a cue",
+            "The class, counted from 0, whose predictions follow the cue most.",
+            "0 to the number of classes minus 1",
+            "describes",
+            when_nan=_FEW_PAIRS,
+        ),
+    )
+
+    def __init__(self, cues: Sequence[str], num_classes: int, **kwargs: Any) -> None:
+        self.cues, self.num_classes = tuple(cues), num_classes
+        super().__init__(ClassInterchangeCounts.zero(len(self.cues), num_classes), **kwargs)
+
+    def update(self, own_preds: Tensor, donor_preds: Tensor, swapped_preds: Tensor) -> None:
+        """Add the predictions of pairs; (n), (n) and (n k), or (n h w), (n h w) and (n h w k) for pixels; int64."""
+        self.add(count_interchange_by_class(own_preds, donor_preds, swapped_preds, self.num_classes))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The class of each cue that follows it most."""
+        share, low, label = worst_class_of_interchange(self.sums)
+        named = {"class_reliance": share, "class_reliance_low": low, "reliant_class": label}
+        return {f"{name}/{cue}": value[k] for name, value in named.items() for k, cue in enumerate(self.cues)}

@@ -66,8 +66,8 @@ TERMS: tuple[Term, ...] = (
     Term(
         "filled/*",
         "What the features of two views fill",
-        "The smaller of two shares, whatever the layer had before: of 8 dimensions above the first, and of an angular "
-        "spread of 0.08. Of a layer that a step calls twice, on two views of each image.",
+        "The smaller of two shares, whatever the layer had before: of 5 dimensions above the first, and of an angular "
+        "spread of 0.05. Of a layer that a step calls twice, on two views of each image.",
         "0 to 1",
         "near 0: features on a line, or all in one direction",
         when_nan="fewer than two finite rows, or features without a direction",

@@ -28,7 +28,7 @@ from lightning_failures.interventions.interventions import (
     predict_transplants,
 )
 from lightning_failures.metrics.base import SumMetric
-from lightning_failures.metrics.cues import CueSwap
+from lightning_failures.metrics.cues import CueSwap, CueSwapByClass
 from lightning_failures.metrics.retention import PatchSensitivity, Retention
 from lightning_failures.metrics.simplicity import DecisionDimension
 from lightning_failures.observe.reference_batch import donor_rows
@@ -88,7 +88,7 @@ class Examination:
         self.changes = _changes(models) if spatial else {}
         self.rings = {} if models.rings is None else ring_changes(models.rings)
         self.ranks = tuple(sorted({*(rank for rank in RANKS if rank <= channels), min(max(RANKS), channels)}))
-        self.swap = CueSwap(list(self.swaps))
+        self.swap, self.by_class = CueSwap(list(self.swaps)), CueSwapByClass(list(self.swaps), classes)
         dimension, by_rank = "decision_dimension", len(self.ranks)
         one, several = DecisionDimension((1,)), DecisionDimension(self.ranks)
         parts = {
@@ -118,7 +118,7 @@ class Examination:
     def begin(self, device: torch.device) -> None:
         """Forget all images, and plan nothing."""
         self.plan = ()
-        for metric in (*(part.metric for part in self.parts.values()), self.swap):
+        for metric in (*(part.metric for part in self.parts.values()), self.swap, self.by_class):
             metric.to(device).reset()
 
     def fits(self, left: float) -> tuple[str, ...]:
@@ -162,6 +162,7 @@ class Examination:
         if self.swaps:
             swapped = predict_transplants(base.model, base.inputs, base.inputs[base.donors], self.swaps)
             self.swap.update(base.preds, base.preds[base.donors], swapped)
+            self.by_class.update(base.preds, base.preds[base.donors], swapped)
 
     def _image_ranks(self, base: BaseRun) -> None:
         self._interchange("image_ranks", self.models.image_directions, base, self.ranks)
@@ -206,6 +207,8 @@ class Examination:
         found = [(name, part.metric, part.logged) for name, part in self.parts.items()]
         if self.swaps:
             found.append(("headline", self.swap, _as_they_are("swap_own", "swap_low", "swap_high", "swap_donor")))
+            by_class = _as_they_are("class_reliance", "class_reliance_low", "reliant_class")
+            found.append(("headline", self.by_class, by_class))
         for part, metric, logged in found:
             computed, why = metric.compute(), metric.undefined
             for key, value in computed.items():

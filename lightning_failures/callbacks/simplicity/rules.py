@@ -56,11 +56,26 @@ RULES = (
             "on the data's first principal direction, {own:.0%} of {pairs:.0f} pairs predict as this image "
             "(95% interval {own_low:.0%} to {own_high:.0%}) and {donor:.0%} as the other."
         ),
-        advice="Remove that direction from the inputs (spectra: divide by the total absorbance) and train again.",
+        advice=(
+            "If that scalar is what the label is made of, such as a dose, this is right. Else remove that direction "
+            "from the inputs (spectra: divide by the total absorbance) and train again."
+        ),
+        severity="warning",
+        severe_when={
+            "failure": [
+                "failures/simplicity/low > 0.05",
+                "failures/simplicity/reach/first_component < failures/simplicity/reference_accuracy - 0.1",
+            ]
+        },
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
-        source="measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05",
+        source=(
+            "measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05. Whether the scalar is "
+            "the task or stands in its place this does not tell (brightness, a threshold or a dose may be the label), "
+            "so it is a failure only where more was to be had: a linear model of all channels is better than the "
+            "network beyond chance, and than one of this direction alone"
+        ),
     ),
     Rule(
         kind=SIMPLE_CUE_RELIANCE,
@@ -88,9 +103,17 @@ RULES = (
             "model of nothing but this cue reaches an accuracy of {reach:.3f} and the best simple model "
             "{best_reach:.3f} on the images where the network reaches {model_accuracy:.3f}."
         ),
+        severity="warning",
+        severe_when={
+            "failure": [
+                "failures/simplicity/low > 0.05",
+                "failures/simplicity/reach/* < failures/simplicity/best_reach - 0.1",
+            ]
+        },
         advice=(
-            "Take the cue out of the inputs (total absorbance: divide each pixel's spectrum by its total), or add "
-            "images in which it does not go with the label, and train again."
+            "If the cue is what the label is made of, this is right. Else take it out of the inputs (total absorbance: "
+            "divide each pixel's spectrum by its total), or add images in which it does not go with the label, and "
+            "train again."
         ),
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
@@ -102,6 +125,42 @@ RULES = (
             "cannot be exchanged is named only where it is plain; the variance explained over all labels (.93 in a "
             "network that never sees the cue) and the information shared with a simple model are large wherever "
             "cue and label agree, and decide nothing"
+        ),
+    ),
+    Rule(
+        kind=SIMPLE_CUE_RELIANCE,
+        name="simple_cue_reliance_of_a_class",
+        when=[
+            "failures/simplicity/class_reliance/* >= 0.8",
+            "failures/simplicity/class_reliance_low/* >= 0.4",
+            "failures/simplicity/reliance/* < 0.4",
+            "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
+        ],
+        clear=["failures/simplicity/class_reliance/* < 0.6"],
+        evidence={
+            "label": "failures/simplicity/reliant_class/*",
+            "class_reliance": "failures/simplicity/class_reliance/*",
+            "class_reliance_low": "failures/simplicity/class_reliance_low/*",
+            "reliance": "failures/simplicity/reliance/*",
+            "model_accuracy": "failures/simplicity/model_accuracy",
+            "chance": "failures/simplicity/chance",
+        },
+        message=(
+            "One class rests on one simple cue: of images that are given the {subject} of an image of class "
+            "{label:.0f}, {class_reliance:.0%} are put into class {label:.0f} (at least {class_reliance_low:.0%} "
+            "beyond chance), while over all classes {reliance:.0%} of the predictions follow it."
+        ),
+        advice=(
+            "If the cue is what this class is, this is right. Else look at its training images: add some in which the "
+            "cue is as in other classes."
+        ),
+        severity="warning",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=3,
+        source=(
+            "the share over all classes is an average: a class of ten that follows a cue altogether gives it .1. Four "
+            "fifths of a class, and two fifths at the lower end of an interval that holds for all classes together"
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap
+from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap, CueSwapByClass
 from lightning_failures.metrics.retention import PatchSensitivity, Retention
 from lightning_failures.metrics.simplicity import (
     DecisionDimension,
@@ -97,6 +97,7 @@ _CUES = [
                     "swap_donor/*": {},
                 },
             ),
+            *_declared(CueSwapByClass.terms, {term.key: {} for term in CueSwapByClass.terms}),
         ]
     ),
     *_declared(CueExplainedVariance.terms, {"eta2": {}, "eta2_within": {}}, "{}/*"),
