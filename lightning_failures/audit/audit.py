@@ -18,7 +18,7 @@ from lightning_failures.audit.accuracies import (
     small_networks_right,
 )
 from lightning_failures.audit.data_audit import DataAudit, linear_rung
-from lightning_failures.audit.data_sums import BatchLayout, DataSums
+from lightning_failures.audit.data_sums import BatchLayout, DataSums, holds_loaders
 from lightning_failures.audit.risks import find_risks
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import (
@@ -66,7 +66,7 @@ def audit_data(
     and the same data in other batches give the same figures.
 
     Args:
-        loader: training batches in any form that a step takes: tuples, mappings, dataclasses.
+        loader: training batches in any form that a step takes: tuples, mappings, dataclasses. No list of loaders.
         validation: held-out batches; or the share of the loader's images to hold out, drawn at random. Images that
             belong together (of one patient, or patches that overlap) must be on one side: pass batches then.
         wavelengths: place of each channel; (b), any sequence of numbers.
@@ -167,6 +167,11 @@ def audit_data(
 
 def _read(data: DataSums, loader: Iterable[Any], validation: Iterable[Any] | float) -> None:
     where = data.layout.where
+    for argument, given in (("loader", loader), ("validation", validation)):
+        if holds_loaders(given):
+            said = f"a {type(given).__name__} of {len(given)} for {argument}"  # type: ignore[arg-type]
+            fix = "Write audit_data(train, validation); of several loaders audit one after the other."
+            raise InputError(where, "loaders stand in a list", said, fix)
     if isinstance(validation, float | int):
         if not 0 < validation < 1:
             fix = "Pass 0.3, say, or batches of images to hold out."

@@ -7,6 +7,7 @@ import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import add_sums, widen_classes
@@ -15,7 +16,7 @@ from lightning_failures.functional.moments import ClassMoments, Moments, class_m
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.input_view import InputView
 
-__all__ = ["BatchLayout", "DataSums", "Sample"]
+__all__ = ["BatchLayout", "DataSums", "Sample", "holds_loaders"]
 
 GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
@@ -24,6 +25,16 @@ SIDE = 16
 SPECTRA = 16  # pixels of an image whose spectra are summed
 PIXELS = 64  # of an image that are looked at where each pixel has a label
 MOST_CLASSES = 10_000
+
+
+def holds_loaders(given: Any) -> bool:
+    """Whether a list or tuple holds loaders or datasets, which are no batches.
+
+    Example:
+        >>> holds_loaders([DataLoader([1, 2]), DataLoader([3])]), holds_loaders([(torch.ones(2, 3), torch.ones(2))])
+        (True, False)
+    """
+    return isinstance(given, list | tuple) and any(isinstance(item, DataLoader | Dataset) for item in given)
 
 
 class BatchLayout(NamedTuple):
