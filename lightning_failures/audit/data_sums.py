@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_failures.audit.inputs import SeenInputs
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
@@ -125,6 +126,7 @@ class DataSums:
         self.images = 0  # all that were read
         self.left_out = {"not finite": 0, "unlabelled": 0}
         self.positive = True  # whether every total over the channels is
+        self._seen: SeenInputs | None = None  # takes the images of the loader that is read
         self._generator = torch.Generator().manual_seed(layout.seed)
 
     @property
@@ -132,13 +134,15 @@ class DataSums:
         """Number of classes, those without training images included."""
         return len(self.feature_sums[0].counts)
 
-    def read(self, loader: Iterable[Any], held: float) -> None:
+    def read(self, loader: Iterable[Any], held: float, seen: SeenInputs | None = None) -> None:
         """Read every batch of a loader.
 
         Args:
             loader: of batches in any form that a step takes.
             held: share of the images that are held out, drawn at random.
+            seen: takes the sums of the images by channel.
         """
+        self._seen = seen
         with torch.random.fork_rng(devices=[]), torch.no_grad():  # a loader draws a seed even where it does not shuffle
             for batch in loader:
                 self._add(batch, held)
@@ -189,6 +193,8 @@ class DataSums:
             given, fix = f"a batch that is a {type(batch).__name__}", "Name the field that holds them: inputs='image'."
             raise InputError(layout.where, "no images were found", given, fix)
         images = self._images(read_field(batch, path, layout.where))
+        if self._seen is not None:
+            self._seen.add(images)
         n = len(images)
         at = layout.targets if layout.targets is not None else discover_targets(batch, n, str(path))
         if at is None:
