@@ -35,11 +35,11 @@ def rotation(channels: int) -> Tensor:
 @pytest.mark.slow
 def test_an_offset_is_a_risk_and_its_centred_twin_is_not() -> None:
     rows, target = spectra()
-    sick, healthy = audit_rows(rows + 50, target), audit_rows(rows, target)
+    sick, healthy = audit_rows(rows + 500, target), audit_rows(rows, target)
     (risk,) = sick.risks
     assert (risk.kind, risk.severity) == ("offset_inputs", "high")
     # what it says follows from figures that differ between the two, while what can be read does not
-    assert sick.figures["offset_ratio"].low > 20 > 1 > healthy.figures["offset_ratio"].high
+    assert sick.figures["offset_ratio"].low > 200 > 1 > healthy.figures["offset_ratio"].high
     assert sick.trials["as_given"].high + 0.05 < healthy.trials["as_given"].low
     assert sick.differences["standardised - as given"].low > 0.05
     assert sick.rungs["mean_spectrum"].value == pytest.approx(healthy.rungs["mean_spectrum"].value, abs=0.002)
@@ -88,7 +88,9 @@ def test_the_planted_thickness_is_named_and_its_twin_without_it_is_clean(
     else:
         assert offset is None
         assert audit.rungs["mean_spectrum"].low < audit.chance.high
-        assert audit.trials["without_mean_spectrum"].low > 0.9
+        without = audit.trials["without_mean_spectrum"]
+        assert without.value > 0.9
+        assert without.low > 0.5 > audit.chance.high
         assert audit.notes["half_slowdown"] == "the mean spectra say no more of the labels than of shuffled ones"
 
 
@@ -162,8 +164,8 @@ def test_validation_images_that_hold_something_else_are_a_risk_with_what_mends_i
 
 
 def test_the_interval_of_a_trial_holds_the_spread_between_trainings() -> None:
-    rights = [torch.arange(200) < right for right in (130, 150, 170)]
-    spread = training_spread([[0.65, 0.75, 0.85], [0.9, 0.9, 0.9]])
+    rights = [torch.arange(200) < right for right in (140, 150, 160)]
+    spread = training_spread([0.70, 0.75, 0.80])
     own, alone = trial_accuracy(rights, spread), accuracy(rights[1])
     assert own.value == alone.value == 0.75
     reach = spread.reach(0.75, 3)

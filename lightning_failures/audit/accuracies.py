@@ -156,10 +156,18 @@ def longer_trial(data: DataSums, steps: int, seed: int) -> Estimate:
     return accuracy(run.right)
 
 
-def spread_of(trials: Mapping[str, tuple[SmallNetworkRun, ...]]) -> TrainingSpread:
-    """How far the accuracies of a small network lie apart by its seed alone."""
-    several = [runs for runs in trials.values() if len(runs) > 1]
-    return training_spread([[float(run.right.double().mean()) for run in runs] for runs in several])
+def spread_of(rights: Mapping[str, Sequence[Tensor]]) -> dict[str, TrainingSpread]:
+    """How far the accuracies on each view lie apart by the seed alone; of one training, as on standardised images.
+
+    Args:
+        rights: view -> which images each training gets right; (m), bool.
+    """
+    known = {
+        view: training_spread([float(right.double().mean()) for right in runs])
+        for view, runs in rights.items()
+        if len(runs) > 1
+    }
+    return {view: known.get(view, known["standardised"]) for view in rights}
 
 
 def trial_accuracy(rights: Sequence[Tensor], spread: TrainingSpread) -> Estimate:

@@ -28,7 +28,6 @@ from lightning_failures.audit.inputs import InputDifference, SeenInputs, input_d
 from lightning_failures.audit.risks import find_risks
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import (
-    TrainingSpread,
     add_sums,
     directions_for_variance,
     half_slowdown,
@@ -93,9 +92,10 @@ def audit_data(
 
     Convention:
         Accuracies are of held-out images, with Wilson's interval; differences are paired. Those of the small network
-        are means over three trainings, or of one for views that are not compared, and their intervals hold the spread
-        between trainings too. Intervals of the other figures are jackknifed over 8 random groups of images. All take
-        images (or pixels) as independent. Images that hold NaN or infinity are left out, and ``notes`` counts them.
+        are means over three trainings on images as given and standardised, and of one on each other view; their
+        intervals hold the spread between trainings too, on other views that on standardised images. Intervals of the
+        other figures are jackknifed over 8 random groups of images. All take images (or pixels) as independent. Images
+        that hold NaN or infinity are left out, and ``notes`` counts them.
 
     Raises:
         InputError: inputs or labels that cannot be used, one class only, constant images, or too few.
@@ -130,12 +130,14 @@ def audit_data(
     trials = small_networks_right(data, info.directions[:, 0] if main else None, steps, seed, notes)
     linear = rungs[linear_rung(data.shape[0])]
     differences = {"linear - main directions": difference(linear, first[main])} if main else {}
-    spread = spread_of(trials) if trials else TrainingSpread(0.0, 1)
     right = {view: [run.right for run in runs] for view, runs in trials.items()}
-    reached = {view: trial_accuracy(rights, spread) for view, rights in right.items()}
+    in_batches = {view: [run.batch_right for run in runs] for view, runs in trials.items()}
+    spreads = spread_of(right) if right else {}
+    reached = {view: trial_accuracy(rights, spreads[view]) for view, rights in right.items()}
+    batch_spreads = spread_of(in_batches) if in_batches else {}
     if trials:
         given, standard = right["as_given"], right["standardised"]
-        reaches = [spread.reach(reached[view].value, len(right[view])) for view in ("as_given", "standardised")]
+        reaches = [spreads[view].reach(reached[view].value, len(right[view])) for view in ("as_given", "standardised")]
         differences["standardised - as given"] = trial_difference(standard, given, hypot(*reaches))
         # both samples of held-out images stand in the order of their priorities
         some = linear[: len(standard[0])]
@@ -164,7 +166,7 @@ def audit_data(
         figures=figures,
         rungs={rung: accuracy(right) for rung, right in rungs.items()},
         trials=reached,
-        batch_trials={view: trial_accuracy([run.batch_right for run in runs], spread) for view, runs in trials.items()},
+        batch_trials={view: trial_accuracy(rights, batch_spreads[view]) for view, rights in in_batches.items()},
         differences=differences,
         directions=info,
         main=main,

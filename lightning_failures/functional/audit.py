@@ -65,34 +65,32 @@ class TrainingSpread(NamedTuple):
     def reach(self, accuracy: float, runs: int = 1) -> float:
         """Half the width of the 95% interval that this spread gives the mean accuracy of some runs."""
         deviation = self.deviation * (accuracy * (1 - accuracy) / runs) ** 0.5
-        return _STUDENT[min(self.freedom, len(_STUDENT)) - 1] * deviation
+        return float(_STUDENT[min(self.freedom, len(_STUDENT)) - 1] * deviation)
 
 
-def training_spread(runs: Sequence[Sequence[float]]) -> TrainingSpread:
-    """Spread of the accuracy between trainings that differ in their seed alone, pooled over several tasks.
+def training_spread(accuracies: Sequence[float]) -> TrainingSpread:
+    """Spread of the accuracy between trainings that differ in their seed alone.
 
     Args:
-        runs: accuracies of two runs or more of each task.
+        accuracies: of two runs or more.
 
     Example:
-        >>> spread = training_spread([[0.5, 0.6], [0.8, 0.8]])
-        >>> round(spread.deviation, 3), spread.freedom, round(spread.reach(0.5, runs=2), 2)
-        (0.101, 2, 0.15)
+        >>> spread = training_spread([0.5, 0.6])
+        >>> round(spread.deviation, 3), spread.freedom
+        (0.142, 1)
     """
-    squares, freedom = 0.0, 0
-    for accuracies in runs:
-        angles = 2 * torch.tensor(accuracies, dtype=torch.float64).sqrt().asin()
-        squares += float((angles - angles.mean()).square().sum())
-        freedom += len(accuracies) - 1
-    return TrainingSpread((squares / freedom) ** 0.5, freedom)
+    angles = 2 * torch.tensor(accuracies, dtype=torch.float64).sqrt().asin()
+    return TrainingSpread(float(angles.std()), len(accuracies) - 1)
 
 
 def widen(estimate: Estimate, reach: float) -> Estimate:
     """An estimate whose interval also holds an independent error that reaches so far.
 
     Example:
-        >>> widen(Estimate(0.5, 0.47, 0.54), 0.04)
-        Estimate(value=0.5, low=0.45, high=0.556568542494924)
+        >>> widen(Estimate(0.5, 0.25, 0.75), 0.0)
+        Estimate(value=0.5, low=0.25, high=0.75)
+        >>> round(widen(Estimate(0.5, 0.47, 0.53), 0.04).high, 2)
+        0.55
     """
     value, low, high = estimate
     return Estimate(value, value - math.hypot(value - low, reach), value + math.hypot(high - value, reach))
