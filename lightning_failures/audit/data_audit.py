@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from lightning_failures.audit.copies import DataCopies
 from lightning_failures.audit.inputs import InputDifference
 from lightning_failures.functional.audit import Estimate, LabelDirections
 from lightning_failures.records.strict_json import strict
@@ -56,6 +57,7 @@ class DataAudit:
     deviation: Tensor  # (b)
     axis: Axis | None
     best_channel: str
+    copies: DataCopies
     notes: dict[str, str]  # what is left out or undefined -> why
     seconds: float
     inputs: InputDifference | None = None  # between training and held-out batches, where these were given
@@ -103,6 +105,7 @@ class DataAudit:
             },
             "best_channel": self.best_channel,
             "longer": None if self.longer is None else _plain(self.longer) | {"steps": self.longer_steps},
+            "copies": self.copies.to_dict(),
             "notes": self.notes,
             "risks": [risk.to_dict() for risk in self.risks],
         }
