@@ -245,7 +245,7 @@ def test_held_out_batches_are_held_out() -> None:
 def test_a_class_that_training_lacks_is_always_wrong() -> None:
     images, target = draw()
     others, labels = draw(100, seed=9)
-    audit = audit_data(batches(images, target), batches(others, labels * 0 + 5), steps=3)
+    audit = audit_data(batches(images, target), batches(others, labels * 0 + 5), steps=60)
     assert audit.best.value == 0
     assert audit.classes == 3
 
@@ -295,6 +295,12 @@ def test_what_cannot_be_audited_is_refused_with_a_way_out() -> None:
     assert message([(images, target + 123456)]) == (
         "audit_data: labels are no class indices; given a label of 123458. Number the classes from 0, up to 9999."
     )
+    loader = DataLoader(TensorDataset(images, target), 30)
+    assert message([loader, loader]) == (
+        "audit_data: loaders stand in a list; given a list of 2 for loader. "
+        "Write audit_data(train, validation); of several loaders audit one after the other."
+    )
+    assert "a tuple of 1 for validation" in message([(images, target)], validation=(loader,))
     assert message([(images, target)], validation=1.5) == (
         "audit_data: the share to hold out is no share; given validation=1.5. "
         "Pass 0.3, say, or batches of images to hold out."

@@ -1,6 +1,7 @@
 """What the audit warns of, on planted data and on their healthy twins, where it must stay silent."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_failures import audit_data, planted_scene
-from lightning_failures.audit import DataAudit
+from lightning_failures.audit import DataAudit, accuracy, compare, trial_accuracy, trial_difference
 from lightning_failures.data import PlantedCase
+from lightning_failures.functional import training_spread
 
 
 def audit_rows(rows: Tensor, target: Tensor, steps: int = 150) -> DataAudit:
@@ -33,11 +35,11 @@ def rotation(channels: int) -> Tensor:
 @pytest.mark.slow
 def test_an_offset_is_a_risk_and_its_centred_twin_is_not() -> None:
     rows, target = spectra()
-    sick, healthy = audit_rows(rows + 50, target), audit_rows(rows, target)
+    sick, healthy = audit_rows(rows + 500, target), audit_rows(rows, target)
     (risk,) = sick.risks
     assert (risk.kind, risk.severity) == ("offset_inputs", "high")
     # what it says follows from figures that differ between the two, while what can be read does not
-    assert sick.figures["offset_ratio"].low > 20 > 1 > healthy.figures["offset_ratio"].high
+    assert sick.figures["offset_ratio"].low > 200 > 1 > healthy.figures["offset_ratio"].high
     assert sick.trials["as_given"].high + 0.05 < healthy.trials["as_given"].low
     assert sick.differences["standardised - as given"].low > 0.05
     assert sick.rungs["mean_spectrum"].value == pytest.approx(healthy.rungs["mean_spectrum"].value, abs=0.002)
@@ -86,7 +88,9 @@ def test_the_planted_thickness_is_named_and_its_twin_without_it_is_clean(
     else:
         assert offset is None
         assert audit.rungs["mean_spectrum"].low < audit.chance.high
-        assert audit.trials["without_mean_spectrum"].low > 0.9
+        without = audit.trials["without_mean_spectrum"]
+        assert without.value > 0.9
+        assert without.low > 0.5 > audit.chance.high
         assert audit.notes["half_slowdown"] == "the mean spectra say no more of the labels than of shuffled ones"
 
 
@@ -96,6 +100,88 @@ def test_shuffled_labels_are_said_not_to_be_read() -> None:
     (risk,) = audit.risks
     assert (risk.kind, risk.severity) == ("nothing_reads_labels", "high")
     assert risk.message.startswith("Nothing that was tried reads the labels: the best has 0.")
+    assert " After 420 steps a small network has 0." in risk.message
+
+
+def test_too_few_steps_are_said_to_tell_nothing_and_no_steps_to_have_tried_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(2, (800,), generator=generator)
+    signs = torch.randint(2, (800, 1, 1, 1), generator=generator) * 2 - 1
+    rows, columns = (torch.tensor([1.0, -1.0]).repeat(4).view(shape) for shape in ((1, 1, 8, 1), (1, 1, 1, 8)))
+    stripes = torch.where(target[:, None, None, None] > 0, rows, columns) * signs  # no mean says which way they run
+    images = stripes + 0.3 * torch.randn(800, 1, 8, 8, generator=generator)
+    (risk,) = audit_rows(images, target, steps=2).risks
+    assert (risk.kind, risk.severity) == ("too_few_steps", "moderate")
+    assert "that were not enough steps to tell: after 402 a small network has " in risk.message
+    assert risk.advice == "Pass steps=402 or more."
+    (risk,) = audit_rows(images, target, steps=0).risks
+    assert (risk.kind, risk.severity) == ("nothing_reads_labels", "moderate")
+    assert risk.message.endswith("No network was tried.")
+    assert audit_rows(images, target, steps=150).risks == ()
+
+
+def held_apart(change: Callable[[Tensor], Tensor]) -> DataAudit:
+    """The audit of spectra whose validation part was changed."""
+    rows, target = spectra(n=900, channels=6)
+    rows = rows + torch.arange(6)
+    train, validation = ((part[start:stop] for part in (rows, target)) for start, stop in ((0, 500), (500, 900)))
+    images, labels = validation
+    return audit_data([tuple(train)], [(change(images), labels)], steps=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "advice"),
+    [
+        (
+            lambda images: images[:, [2, 0, 1, 3, 4, 5]],
+            "The channels of validation images stand in another order than those of training images: put into the "
+            "order 1, 2, 0, 3, 4, 5, they hold the same, but for ",
+            "Read both alike; validation images in the order of training are images[:, [1, 2, 0, 3, 4, 5]].",
+        ),
+        (
+            lambda images: images * torch.tensor([1, 1, 1, 1, 1, 0.0]),
+            "Validation images have nothing but 0 in channel 5; training images do not.",
+            "Look at how validation images are read.",
+        ),
+        (
+            lambda images: images * 10 + 3,
+            "Validation images differ from training images in 6 of 6 channels, most: in channel ",
+            "Prepare validation images as training images are prepared, with the same mean and deviation: here, "
+            "multiply channel ",
+        ),
+    ],
+    ids=["another order", "an empty channel", "another scale"],
+)
+def test_validation_images_that_hold_something_else_are_a_risk_with_what_mends_it(
+    change: Callable[[Tensor], Tensor], message: str, advice: str
+) -> None:
+    (risk,) = [risk for risk in held_apart(change).risks if risk.kind == "input_mismatch"]
+    assert risk.severity == "high"
+    assert risk.message.startswith(message)
+    assert risk.advice.startswith(advice)
+    json.dumps(risk.to_dict(), allow_nan=False)
+    assert [risk for risk in held_apart(lambda images: images).risks if risk.kind == "input_mismatch"] == []
+
+
+def test_the_interval_of_a_trial_holds_the_spread_between_trainings() -> None:
+    rights = [torch.arange(200) < right for right in (140, 150, 160)]
+    spread = training_spread([0.70, 0.75, 0.80])
+    own, alone = trial_accuracy(rights, spread), accuracy(rights[1])
+    assert own.value == alone.value == 0.75
+    reach = spread.reach(0.75, 3)
+    assert own.low == pytest.approx(0.75 - ((0.75 - alone.low) ** 2 + reach**2) ** 0.5)
+    assert own.high == pytest.approx(0.75 + ((alone.high - 0.75) ** 2 + reach**2) ** 0.5)
+    assert reach > 0.08
+    apart = trial_difference(rights, [rights[1]], reach)
+    assert apart.value == pytest.approx(0.0)
+    assert apart.high > reach
+
+
+def test_the_same_images_but_for_rounding_are_not_told_apart() -> None:
+    rows, target = spectra(n=700, channels=12, classes=8)
+    nudged = rows * (1 + 1e-6 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(1)))
+    audits = [audit_rows(images, target, steps=40) for images in (rows, nudged)]
+    assert not any(line.startswith("Different") for line in compare(audits))
 
 
 def test_without_a_trial_what_the_figures_alone_say_is_moderate() -> None:

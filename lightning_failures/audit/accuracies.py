@@ -1,18 +1,43 @@
 """What simple models, and a small network, reach on the images that were held out."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 from lightning_failures.audit.data_sums import DataSums
 from lightning_failures.audit.small_network import BATCH, SmallNetworkRun, image_views, run_small_network
-from lightning_failures.functional.audit import Estimate, LabelDirections, add_sums
+from lightning_failures.functional.audit import (
+    Estimate,
+    LabelDirections,
+    TrainingSpread,
+    add_sums,
+    training_spread,
+    widen,
+)
 from lightning_failures.functional.discriminant import linear_discriminant
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.ladder import fit_ladder, project
 from lightning_failures.functional.moments import ClassMoments
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 
-__all__ = ["accuracy", "difference", "directions_right", "mean_spectrum_sums", "rungs_right", "small_networks_right"]
+__all__ = [
+    "accuracy",
+    "difference",
+    "directions_right",
+    "longer_trial",
+    "mean_spectrum_sums",
+    "rungs_right",
+    "small_networks_right",
+    "spread_of",
+    "trial_accuracy",
+    "trial_difference",
+]
+
+#: Views on which the small network is trained so often, to know how far its accuracy depends on chance.
+RUNS = {"as_given": 3, "standardised": 3}
+#: Steps more, after which a small network that reads nothing is looked at again.
+MORE_STEPS = 400
 
 NO_TOTAL = "some images have a total of 0 or below, so these are no raw units; pass denormalize"
 
@@ -86,8 +111,8 @@ def directions_right(
 
 def small_networks_right(
     data: DataSums, first: Tensor | None, steps: int, seed: int, notes: dict[str, str]
-) -> dict[str, SmallNetworkRun]:
-    """A small network on each view of the images; see :func:`.image_views`.
+) -> dict[str, tuple[SmallNetworkRun, ...]]:
+    """A small network on each view of the images, see :func:`.image_views`; several, by seed, of those compared.
 
     Args:
         data: their sums and samples.
@@ -109,9 +134,59 @@ def small_networks_right(
         notes["without_total"] = "some pixels have a total of 0 or below"
     views = image_views(train["images"], held["images"], (raw[0], raw[1]) if positive else None, first)
     return {
-        name: run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
+        name: tuple(
+            run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed + run)
+            for run in range(RUNS.get(name, 1))
+        )
         for name, (images, others) in views.items()
     }
+
+
+def longer_trial(data: DataSums, steps: int, seed: int) -> Estimate:
+    """What a small network has on standardised images after more steps.
+
+    Args:
+        data: their samples.
+        steps: of its training.
+        seed: of weights and order.
+    """
+    train, held = data.train.rows, data.held_images.rows
+    images, others = image_views(train["images"], held["images"], None, None)["standardised"]
+    run = run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
+    return accuracy(run.right)
+
+
+def spread_of(rights: Mapping[str, Sequence[Tensor]]) -> dict[str, TrainingSpread]:
+    """How far the accuracies on each view lie apart by the seed alone; of one training, as on standardised images.
+
+    Args:
+        rights: view -> which images each training gets right; (m), bool.
+    """
+    known = {
+        view: training_spread([float(right.double().mean()) for right in runs])
+        for view, runs in rights.items()
+        if len(runs) > 1
+    }
+    return {view: known.get(view, known["standardised"]) for view in rights}
+
+
+def trial_accuracy(rights: Sequence[Tensor], spread: TrainingSpread) -> Estimate:
+    """Mean accuracy of some runs, with an interval for the choice of images and for the chance of the training."""
+    own = accuracy(torch.stack(list(rights)).double().mean(0))
+    wide = widen(own, spread.reach(own.value, len(rights)))
+    return Estimate(own.value, max(0.0, wide.low), min(1.0, wide.high))
+
+
+def trial_difference(runs: Sequence[Tensor], others: Sequence[Tensor], reach: float) -> Estimate:
+    """Mean accuracy of some runs minus that of others on the same images; its interval holds a further error.
+
+    Args:
+        runs: which images each gets right; (m), bool.
+        others: the same.
+        reach: of the chance of the trainings; see :meth:`.TrainingSpread.reach`.
+    """
+    pairs = [difference(runs[k % len(runs)], others[k % len(others)]) for k in range(max(len(runs), len(others)))]
+    return widen(Estimate(*(sum(values) / len(pairs) for values in zip(*pairs, strict=True))), reach)
 
 
 def accuracy(right: Tensor) -> Estimate:

@@ -3,23 +3,29 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import isfinite
+from math import hypot, isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_failures.audit.accuracies import (
+    MORE_STEPS,
     accuracy,
     difference,
     directions_right,
+    longer_trial,
     mean_spectrum_sums,
     rungs_right,
     small_networks_right,
+    spread_of,
+    trial_accuracy,
+    trial_difference,
 )
 from lightning_failures.audit.copies import NO_NEAR_COPIES
 from lightning_failures.audit.data_audit import DataAudit, linear_rung
-from lightning_failures.audit.data_sums import BatchLayout, DataSums
+from lightning_failures.audit.data_sums import BatchLayout, DataSums, holds_loaders
+from lightning_failures.audit.inputs import InputDifference, SeenInputs, input_difference
 from lightning_failures.audit.risks import find_risks
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import (
@@ -64,12 +70,13 @@ def audit_data(
     split, more than once on one, or under several labels; near copies in a sample of both sides. Then: how much all
     images share against how they differ; variance and label information along each principal direction of the mean
     spectra; the accuracy of each rung; and that of a small network with batch norm, trained for some seconds on the
-    images as given, standardised, and with a part of their information alone or taken away. What may go wrong in
-    training is named only where such a trial shows it. Torch's random state stays as it is, and the same data in
-    other batches give the same figures.
+    images as given, standardised, and with a part of their information alone or taken away; where it reads nothing, it
+    is trained for 400 steps more before that is said. Held-out batches are compared with training batches channel by
+    channel. What may go wrong in training is named only where a figure shows it. Torch's random state stays as it is,
+    and the same data in other batches give the same figures.
 
     Args:
-        loader: training batches in any form that a step takes: tuples, mappings, dataclasses.
+        loader: training batches in any form that a step takes: tuples, mappings, dataclasses. No list of loaders.
         validation: held-out batches; or the share of the loader's images to hold out, drawn at random. Images that
             belong together (of one patient, or patches that overlap) must be on one side: pass batches then.
         wavelengths: place of each channel; (b), any sequence of numbers.
@@ -87,8 +94,11 @@ def audit_data(
         name: of the data.
 
     Convention:
-        Accuracies are of held-out images, with Wilson's interval; differences are paired; intervals of the other
-        figures are jackknifed over 8 random groups of images. All take images (or pixels) as independent.
+        Accuracies are of held-out images, with Wilson's interval; differences are paired. Those of the small network
+        are means over three trainings on images as given and standardised, and of one on each other view; their
+        intervals hold the spread between trainings too, on other views that on standardised images. Intervals of the
+        other figures are jackknifed over 8 random groups of images. All take images (or pixels) as independent. Images
+        that hold NaN or infinity are left out, and ``notes`` counts them.
 
     Raises:
         InputError: inputs or labels that cannot be used, one class only, constant images, or too few.
@@ -105,7 +115,7 @@ def audit_data(
     data = DataSums(
         BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed, channel_axis=channel_axis)
     )
-    _read(data, loader, validation)
+    inputs_differ = _read(data, loader, validation)
     axis = _axis(wavelengths, unit, data.shape[0])
     names = channel_names(data.shape[0], axis)
     groups = mean_spectrum_sums(data)
@@ -123,11 +133,18 @@ def audit_data(
     trials = small_networks_right(data, info.directions[:, 0] if main else None, steps, seed, notes)
     linear = rungs[linear_rung(data.shape[0])]
     differences = {"linear - main directions": difference(linear, first[main])} if main else {}
+    right = {view: [run.right for run in runs] for view, runs in trials.items()}
+    in_batches = {view: [run.batch_right for run in runs] for view, runs in trials.items()}
+    spreads = spread_of(right) if right else {}
+    reached = {view: trial_accuracy(rights, spreads[view]) for view, rights in right.items()}
+    batch_spreads = spread_of(in_batches) if in_batches else {}
     if trials:
-        given, standard = trials["as_given"].right, trials["standardised"].right
-        differences["standardised - as given"] = difference(standard, given)
+        given, standard = right["as_given"], right["standardised"]
+        reaches = [spreads[view].reach(reached[view].value, len(right[view])) for view in ("as_given", "standardised")]
+        differences["standardised - as given"] = trial_difference(standard, given, hypot(*reaches))
         # both samples of held-out images stand in the order of their priorities
-        differences["linear - standardised"] = difference(linear[: len(standard)], standard)
+        some = linear[: len(standard[0])]
+        differences["linear - standardised"] = trial_difference([some], standard, reaches[1])
     figures = {
         "offset_ratio": jackknife(offset_ratio, data.pixel_sums),
         "effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part))), data.pixel_sums),
@@ -153,8 +170,8 @@ def audit_data(
         chance=accuracy(known == known.bincount().argmax()),
         figures=figures,
         rungs={rung: accuracy(right) for rung, right in rungs.items()},
-        trials={view: accuracy(trial.right) for view, trial in trials.items()},
-        batch_trials={view: accuracy(trial.batch_right) for view, trial in trials.items()},
+        trials=reached,
+        batch_trials={view: trial_accuracy(rights, batch_spreads[view]) for view, rights in in_batches.items()},
         differences=differences,
         directions=info,
         main=main,
@@ -166,25 +183,36 @@ def audit_data(
         best_channel=names[int(best_channel(sums))],
         copies=copies,
         notes=notes,
-        seconds=time.perf_counter() - started,
+        seconds=0.0,
+        inputs=inputs_differ,
     )
-    return replace(audit, risks=find_risks(audit))
+    if trials and not audit.reads:
+        audit = replace(audit, longer=longer_trial(data, steps + MORE_STEPS, seed), longer_steps=steps + MORE_STEPS)
+    return replace(audit, risks=find_risks(audit), seconds=time.perf_counter() - started)
 
 
-def _read(data: DataSums, loader: Iterable[Any], validation: Iterable[Any] | float) -> None:
+def _read(data: DataSums, loader: Iterable[Any], validation: Iterable[Any] | float) -> InputDifference | None:
+    """Read all batches; how the inputs of two loaders differ, where there are two."""
     where = data.layout.where
+    for argument, given in (("loader", loader), ("validation", validation)):
+        if holds_loaders(given):
+            said = f"a {type(given).__name__} of {len(given)} for {argument}"  # type: ignore[arg-type]
+            fix = "Write audit_data(train, validation); of several loaders audit one after the other."
+            raise InputError(where, "loaders stand in a list", said, fix)
+    seen = SeenInputs(), SeenInputs()
     if isinstance(validation, float | int):
         if not 0 < validation < 1:
             fix = "Pass 0.3, say, or batches of images to hold out."
             raise InputError(where, "the share to hold out is no share", f"validation={validation}", fix)
         data.read(loader, validation)
     else:
-        data.read(loader, 0.0)
-        data.read(validation, 1.0)
+        data.read(loader, 0.0, seen[0])
+        data.read(validation, 1.0, seen[1])
     if not data.images:
         raise InputError(
             where, "there is no data", "a loader without batches", "Pass one that gives images and labels."
         )
+    return input_difference(*seen)
 
 
 def _check(data: DataSums, sums: ClassMoments, pixels: Moments) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from lightning_failures.audit.copies import DataCopies
+from lightning_failures.audit.inputs import InputDifference
 from lightning_failures.functional.audit import Estimate, LabelDirections
 from lightning_failures.records.strict_json import strict
 from lightning_failures.spectrum.axes import Axis
@@ -59,6 +60,9 @@ class DataAudit:
     copies: DataCopies
     notes: dict[str, str]  # what is left out or undefined -> why
     seconds: float
+    inputs: InputDifference | None = None  # between training and held-out batches, where these were given
+    longer: Estimate | None = None  # accuracy of the small network after more steps, where nothing read the labels
+    longer_steps: int = 0  # of that training
     risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first
 
     @property
@@ -71,6 +75,11 @@ class DataAudit:
         """The highest accuracy that anything reached on images as they are: a rung, or the small network."""
         tried = [*self.rungs.values(), *(self.trials[name] for name in ("as_given", "standardised") if self.trials)]
         return max(tried, key=lambda estimate: estimate.value)
+
+    @property
+    def reads(self) -> bool:
+        """Whether anything that was tried reads the labels better than naming the most frequent class always."""
+        return self.best.low > self.chance.high
 
     def to_dict(self) -> dict[str, Any]:
         """All figures as strict JSON has them: nan is null."""
@@ -95,6 +104,7 @@ class DataAudit:
                 "hold_95_percent": self.main,
             },
             "best_channel": self.best_channel,
+            "longer": None if self.longer is None else _plain(self.longer) | {"steps": self.longer_steps},
             "copies": self.copies.to_dict(),
             "notes": self.notes,
             "risks": [risk.to_dict() for risk in self.risks],

@@ -7,8 +7,10 @@ import torch
 from einops import rearrange, reduce, repeat
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_failures.audit.copies import CopyRecords
+from lightning_failures.audit.inputs import SeenInputs
 from lightning_failures.audit.sample import Sample
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import add_sums, widen_classes
@@ -17,7 +19,7 @@ from lightning_failures.functional.moments import ClassMoments, Moments, class_m
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.input_view import InputView
 
-__all__ = ["BatchLayout", "DataSums"]
+__all__ = ["BatchLayout", "DataSums", "holds_loaders"]
 
 GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
@@ -26,6 +28,16 @@ SIDE = 16
 SPECTRA = 16  # pixels of an image whose spectra are summed
 PIXELS = 64  # of an image that are looked at where each pixel has a label
 MOST_CLASSES = 10_000
+
+
+def holds_loaders(given: Any) -> bool:
+    """Whether a list or tuple holds loaders or datasets, which are no batches.
+
+    Example:
+        >>> holds_loaders([DataLoader([1, 2]), DataLoader([3])]), holds_loaders([(torch.ones(2, 3), torch.ones(2))])
+        (True, False)
+    """
+    return isinstance(given, list | tuple) and any(isinstance(item, DataLoader | Dataset) for item in given)
 
 
 class BatchLayout(NamedTuple):
@@ -72,6 +84,7 @@ class DataSums:
         self.images = 0  # all that were read
         self.left_out = {"not finite": 0, "unlabelled": 0}
         self.positive = True  # whether every total over the channels is
+        self._seen: SeenInputs | None = None  # takes the images of the loader that is read
         self._generator = torch.Generator().manual_seed(layout.seed)
 
     @property
@@ -79,13 +92,15 @@ class DataSums:
         """Number of classes, those without training images included."""
         return len(self.feature_sums[0].counts)
 
-    def read(self, loader: Iterable[Any], held: float) -> None:
+    def read(self, loader: Iterable[Any], held: float, seen: SeenInputs | None = None) -> None:
         """Read every batch of a loader.
 
         Args:
             loader: of batches in any form that a step takes.
             held: share of the images that are held out, drawn at random.
+            seen: takes the sums of the images by channel.
         """
+        self._seen = seen
         with torch.random.fork_rng(devices=[]), torch.no_grad():  # a loader draws a seed even where it does not shuffle
             for batch in loader:
                 self._add(batch, held)
@@ -138,6 +153,8 @@ class DataSums:
             raise InputError(layout.where, "no images were found", said, fix)
         given = self._images(read_field(batch, path, layout.where))
         images, n = given.float(), len(given)
+        if self._seen is not None:
+            self._seen.add(images)
         at = layout.targets if layout.targets is not None else discover_targets(batch, n, str(path))
         if at is None:
             said, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."

@@ -5,8 +5,10 @@ from math import isfinite
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from lightning_failures.audit.data_audit import DataAudit, Risk
+from lightning_failures.errors import few
 from lightning_failures.functional.audit import Estimate
 from lightning_failures.functional.intervals import wilson
 
@@ -15,6 +17,9 @@ __all__ = ["ONE_NUMBER", "find_risks"]
 OFFSET, NAMED = 3.0, 1.5  # mean over deviation, from which it is a risk untried, and the cause of one that was seen
 MEASURED = 0.05  # of accuracy, that a trial must show beyond its interval
 GAP = 0.1  # of accuracy, that directions of small variance must add beyond their interval
+EMPTY = 0.5  # share of images whose channel is 0 everywhere, from which it counts as not filled
+SAME = 0.9  # of the difference between two sets of channels, that another order must take away
+SHIFT, RATIO = 0.5, 0.6  # deviations between two means, and powers of two between two deviations; twice is grave
 MOST, HALF = 0.75, 0.5  # of what can be reached above chance
 #: Share of the held-out images that is not what it seems. 1% moves an accuracy by up to a point, about what runs differ
 #: by from seed to seed; 10% by more than what architectures are chosen for.
@@ -32,7 +37,17 @@ def find_risks(audit: DataAudit) -> tuple[Risk, ...]:
     Args:
         audit: its figures.
     """
-    rules = (_leakage, _near_copies, _contradictions, _repeats, _unread, _offset, _small_directions, _one_number)
+    rules = (
+        _inputs,
+        _leakage,
+        _near_copies,
+        _contradictions,
+        _repeats,
+        _unread,
+        _offset,
+        _small_directions,
+        _one_number,
+    )
     found = [rule(audit) for rule in rules]
     return tuple(sorted((risk for risk in found if risk), key=lambda risk: risk.severity))
 
@@ -230,14 +245,78 @@ def _one_number(audit: DataAudit) -> Risk | None:
 
 def _unread(audit: DataAudit) -> Risk | None:
     """Nothing that was tried reads the labels."""
-    if audit.best.low > audit.chance.high:
+    if audit.reads:
         return None
     message = (
         f"Nothing that was tried reads the labels: the best has {_said(audit.best)}, and always naming the most "
         f"frequent class {_said(audit.chance)}."
     )
+    evidence = {"best": audit.best, "chance": audit.chance}
+    longer, steps = audit.longer, audit.longer_steps
+    if longer is None:
+        advice = "Let a small network be trained on them, steps=200, before you conclude anything of the labels."
+        return Risk("nothing_reads_labels", "moderate", f"{message} No network was tried.", advice, evidence)
+    evidence["longer"] = longer
+    if longer.low > audit.chance.high:
+        message += f" But that were not enough steps to tell: after {steps} a small network has {_said(longer)}."
+        return Risk("too_few_steps", "moderate", message, f"Pass steps={steps} or more.", evidence)
+    message += f" After {steps} steps a small network has {_said(longer)}, and no more."
     advice = "Check that labels and images belong together; then train longer, or on larger images."
-    return Risk("nothing_reads_labels", "high", message, advice, {"best": audit.best, "chance": audit.chance})
+    return Risk("nothing_reads_labels", "high", message, advice, evidence)
+
+
+def _inputs(audit: DataAudit) -> Risk | None:
+    """Validation images that hold something else in a channel than training images."""
+    found = audit.inputs
+    if found is None:
+        return None
+    names, match, told = audit.channels, found.match, found.comparison
+    lost = (found.validation.empty > EMPTY) & (found.train.empty < 1 - EMPTY)
+    if bool(lost.any()):
+        channels = few(names[place] for place in lost.nonzero().flatten().tolist())
+        message = f"Validation images have nothing but 0 in {channels}; training images do not."
+        return Risk("input_mismatch", "high", message, "Look at how validation images are read.", {})
+    moved = match.order != torch.arange(len(names))
+    if float(match.gain) > SAME and float(match.matched) < float(match.distance) / 10 and bool(moved.any()):
+        message = (
+            "The channels of validation images stand in another order than those of training images: put into the "
+            f"order {_listed(match.order.tolist())}, they hold the same, but for "
+            f"{1 - float(match.gain):.0%} of the difference."
+        )
+        advice = f"Read both alike; validation images in the order of training are images[:, {match.order.tolist()[:8]}"
+        advice += "]." if len(names) <= 8 else " ...]."
+        return Risk("input_mismatch", "high", message, advice, {})
+    shift, ratio = told.shift, told.ratio.log2().abs()
+    sure = torch.maximum(told.ratio_low.log2(), -told.ratio_high.log2())
+    apart = torch.maximum(told.shift_low, -told.shift_high)
+    differs = (apart > SHIFT) | (sure > RATIO)
+    if not bool(differs.any()):
+        return None
+    worst = (shift.abs() + ratio).nan_to_num(0.0).where(differs, torch.zeros_like(shift)).argsort(descending=True)
+    place = int(worst[0])
+    own, other, number = found.train, found.validation, int(differs.sum())
+    message = (
+        f"Validation images differ from training images in {number} of {len(names)} channels"
+        f"{', most' if number > 1 else ''}: in {names[place]} they have mean {other.mean[place]:.3g} and deviation "
+        f"{other.deviation[place]:.3g}, training images {own.mean[place]:.3g} and {own.deviation[place]:.3g}."
+    )
+    advice = "Prepare validation images as training images are prepared, with the same mean and deviation"
+    if bool(told.scale[place].isfinite()):
+        advice += f": here, multiply {names[place]} by {told.scale[place]:.3g} and add {told.offset[place]:.3g}"
+    evidence = {
+        f"shift of {names[place]}": _estimate(told.shift, told.shift_low, told.shift_high, place),
+        f"ratio of {names[place]}": _estimate(told.ratio, told.ratio_low, told.ratio_high, place),
+    }
+    grave = bool((apart > 2 * SHIFT).any() | (sure > 2 * RATIO).any())
+    return Risk("input_mismatch", "high" if grave else "moderate", message, f"{advice}.", evidence)
+
+
+def _listed(order: list[int]) -> str:
+    return ", ".join(map(str, order[:8])) + ", ..." * (len(order) > 8)
+
+
+def _estimate(value: Tensor, low: Tensor, high: Tensor, place: int) -> Estimate:
+    return Estimate(float(value[place]), float(low[place]), float(high[place]))
 
 
 def _said(estimate: Estimate) -> str:

@@ -24,6 +24,7 @@ def audit(
     preprocessing: Sequence[_Preprocessing] | None = None,
     wavelengths: Path | None = None,
     unit: Literal["nm", "um", "cm-1"] | None = None,
+    channel_axis: int | None = None,
     steps: int = 200,
     seed: int = 0,
     json: Path | None = None,
@@ -43,6 +44,8 @@ def audit(
         preprocessing: the images as they are, which is the default, or each channel to mean 0 and deviation 1, or both.
         wavelengths: text file of one number a channel.
         unit: of the wavelengths.
+        channel_axis: axis of the channels in the images of a file or a function, counted from 0 for the images; without
+            it axis 1, or the next where axis 1 has a length of one.
         steps: of training of the small network; 0 trains none.
         seed: of splits, samples and the network.
         json: file for a summary that programs can read.
@@ -73,7 +76,7 @@ def audit(
     for name in data:
         for scaling in dict.fromkeys(preprocessing or ("raw",)):
             with console.status(f"Auditing {name}, {scaling}"):
-                source = read_source(WHERE, name, scaling, seed)
+                source = read_source(WHERE, name, scaling, seed, channel_axis)
                 audits.append(_audit(source, places, unit, steps, seed))
     _rename(audits)
     print_audits(console, audits)
@@ -96,6 +99,7 @@ def _audit(source: "Source", places: list[float] | None, unit: str | None, steps
         wavelengths=source.wavelengths if places is None else places,
         unit=unit or source.unit,
         inputs=source.inputs,
+        channel_axis=source.channel_axis,
         steps=steps,
         seed=seed,
         name=source.name,

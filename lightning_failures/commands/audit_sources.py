@@ -11,6 +11,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_failures.audit.data_sums import holds_loaders
 from lightning_failures.data.indian_pines import load_indian_pines
 from lightning_failures.data.planted import PlantedCase, planted_scene
 from lightning_failures.errors import InputError, UnknownNameError
@@ -31,9 +32,12 @@ class Source(NamedTuple):
     wavelengths: Tensor | None
     unit: str | None
     inputs: Callable[[Any], Tensor] | None = None  # None: found in the batch
+    channel_axis: int | None = None  # None: found
 
 
-def read_source(where: str, name: str, preprocessing: Preprocessing, seed: int) -> Source:
+def read_source(
+    where: str, name: str, preprocessing: Preprocessing, seed: int, channel_axis: int | None = None
+) -> Source:
     """Data by their name.
 
     Args:
@@ -41,6 +45,7 @@ def read_source(where: str, name: str, preprocessing: Preprocessing, seed: int) 
         name: ``indian-pines``; ``planted-`` and a case; a file ``.npz``; or ``module:function``.
         preprocessing: ``"standardised"``: each channel to mean 0 and deviation 1 over the training images.
         seed: of the split of a scene.
+        channel_axis: axis of the channels in a file's arrays, or in what a function's loader gives; None: found.
 
     Raises:
         UnknownNameError: there are no such data.
@@ -59,17 +64,19 @@ def read_source(where: str, name: str, preprocessing: Preprocessing, seed: int) 
         loaders = DataLoader(planted.train, BATCH), DataLoader(planted.validation, BATCH)
         source = Source(name, *loaders, planted.wavenumbers, "cm-1")
     elif name.endswith(".npz"):
-        source = _read_arrays(where, Path(name))
+        source = _read_arrays(where, Path(name), channel_axis)
     elif ":" in name:
-        source = _call(where, name)
+        source = _call(where, name)._replace(channel_axis=channel_axis)
     else:
         raise UnknownNameError(where, "no such data", name, KNOWN)
     if preprocessing == "raw":
         return source
-    return source._replace(name=f"{source.name} standardised", inputs=_standardiser(where, source.train))
+    inputs = _standardiser(where, source.train, source.channel_axis)
+    first = None if source.channel_axis is None else 1  # where what is standardised has its channels
+    return source._replace(name=f"{source.name} standardised", inputs=inputs, channel_axis=first)
 
 
-def _read_arrays(where: str, path: Path) -> Source:
+def _read_arrays(where: str, path: Path, channel_axis: int | None) -> Source:
     import numpy as np
 
     try:
@@ -83,21 +90,23 @@ def _read_arrays(where: str, path: Path) -> Source:
         given = f"{path} with {', '.join(found) or 'nothing'}"
         fix = "Name the arrays images (n b h w) and labels (n); validation_images and validation_labels may follow."
         raise UnknownNameError(where, f"arrays are missing: {', '.join(sorted(lacking))}", given, fix)
-    train = _loader(where, path, found["images"], found["labels"])
+    train = _loader(where, path, found["images"], found["labels"], channel_axis)
     validation = None
     if {"validation_images", "validation_labels"} <= found.keys():
-        validation = _loader(where, path, found["validation_images"], found["validation_labels"])
+        validation = _loader(where, path, found["validation_images"], found["validation_labels"], channel_axis)
     wavelengths = torch.as_tensor(found["wavelengths"]) if "wavelengths" in found else None
-    return Source(path.stem, train, validation, wavelengths, None)
+    return Source(path.stem, train, validation, wavelengths, None, channel_axis=channel_axis)
 
 
-def _loader(where: str, path: Path, images: Any, labels: Any) -> "DataLoader[tuple[Tensor, ...]]":
+def _loader(
+    where: str, path: Path, images: Any, labels: Any, channel_axis: int | None
+) -> "DataLoader[tuple[Tensor, ...]]":
     if images.dtype.kind not in "fiu" or labels.dtype.kind not in "iu" or len(images) != len(labels):
         given = f"{path}: images {images.shape} {images.dtype}, labels {labels.shape} {labels.dtype}"
         fix = "Write numbers (n b h w) and whole numbers (n)."
         raise InputError(where, "images and labels cannot be used", given, fix)
     tensor = torch.from_numpy(images)
-    if tensor.ndim == 3:  # grey images
+    if tensor.ndim == 3 and channel_axis is None and min(tensor.shape[1:]) > 1:  # grey images, and no spectra
         tensor = rearrange(tensor, "n h w -> n 1 h w")
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
@@ -114,7 +123,8 @@ def _call(where: str, name: str) -> Source:
     except (ImportError, AttributeError) as error:
         raise UnknownNameError(where, "no such function", f"{name}: {error}", KNOWN) from error
     given = give()
-    train, validation = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    pair = isinstance(given, tuple | list) and len(given) == 2 and (isinstance(given, tuple) or holds_loaders(given))
+    train, validation = given if pair else (given, None)
     for loader in (train, validation):
         if loader is not None and not isinstance(loader, Iterable):
             fix = "Return a DataLoader, or a pair of them for training and validation."
@@ -122,18 +132,19 @@ def _call(where: str, name: str) -> Source:
     return Source(function, train, validation, None, None)
 
 
-def _standardiser(where: str, loader: Iterable[Any]) -> Callable[[Any], Tensor]:
+def _standardiser(where: str, loader: Iterable[Any], channel_axis: int | None) -> Callable[[Any], Tensor]:
     """A callable that reads the images of a batch, each channel with mean 0 and deviation 1 over the loader's."""
     from lightning_failures.functional.audit import add_sums
     from lightning_failures.functional.moments import Moments, covariance, mean, moments
     from lightning_failures.observe.batch_fields import discover_inputs, read_field
+    from lightning_failures.observe.input_view import InputView
 
     def images_of(batch: Any) -> Tensor:
         path = discover_inputs(batch)
         if path is None:
             raise InputError(where, "no images were found", type(batch).__name__, "Give batches of (images, labels).")
         images: Tensor = read_field(batch, path, where)
-        return images.float()
+        return InputView.of(tuple(images.shape), channel_axis, f"{where}(channel_axis=...)").read(images).float()
 
     sums: Moments | None = None
     with torch.random.fork_rng(devices=[]):

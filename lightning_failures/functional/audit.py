@@ -6,6 +6,7 @@ that each direction has a share of it. Directions of small variance are learned 
 "Exact solutions to the nonlinear dynamics of learning in deep linear networks" (arXiv 1312.6120).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,12 +19,15 @@ from lightning_failures.functional.moments import ClassMoments, Moments, covaria
 __all__ = [
     "Estimate",
     "LabelDirections",
+    "TrainingSpread",
     "add_sums",
     "directions_for_variance",
     "half_slowdown",
     "jackknife",
     "label_directions",
     "offset_ratio",
+    "training_spread",
+    "widen",
     "widen_classes",
 ]
 
@@ -50,6 +54,46 @@ class LabelDirections(NamedTuple):
     collected: Tensor  # (d) share of all label information in the first 1, 2, ... directions
     null: Tensor  # () mean of that share where labels are shuffled
     null_high: Tensor  # () its 95% quantile, for one direction
+
+
+class TrainingSpread(NamedTuple):
+    """How far accuracies of networks lie apart that differ in their seed alone; see :func:`training_spread`."""
+
+    deviation: float  # on the scale of 2 arcsin sqrt(accuracy), where it does not depend on the accuracy
+    freedom: int  # degrees of freedom that it rests on
+
+    def reach(self, accuracy: float, runs: int = 1) -> float:
+        """Half the width of the 95% interval that this spread gives the mean accuracy of some runs."""
+        deviation = self.deviation * (accuracy * (1 - accuracy) / runs) ** 0.5
+        return float(_STUDENT[min(self.freedom, len(_STUDENT)) - 1] * deviation)
+
+
+def training_spread(accuracies: Sequence[float]) -> TrainingSpread:
+    """Spread of the accuracy between trainings that differ in their seed alone.
+
+    Args:
+        accuracies: of two runs or more.
+
+    Example:
+        >>> spread = training_spread([0.5, 0.6])
+        >>> round(spread.deviation, 3), spread.freedom
+        (0.142, 1)
+    """
+    angles = 2 * torch.tensor(accuracies, dtype=torch.float64).sqrt().asin()
+    return TrainingSpread(float(angles.std()), len(accuracies) - 1)
+
+
+def widen(estimate: Estimate, reach: float) -> Estimate:
+    """An estimate whose interval also holds an independent error that reaches so far.
+
+    Example:
+        >>> widen(Estimate(0.5, 0.25, 0.75), 0.0)
+        Estimate(value=0.5, low=0.25, high=0.75)
+        >>> round(widen(Estimate(0.5, 0.47, 0.53), 0.04).high, 2)
+        0.55
+    """
+    value, low, high = estimate
+    return Estimate(value, value - math.hypot(value - low, reach), value + math.hypot(high - value, reach))
 
 
 def add_sums(sums: Sequence[S]) -> S:

@@ -158,7 +158,7 @@ def target_scores(
 def channel_sums(
     changes: Tensor, sampling: Tensor | None = None, together: Tensor | None = None, floor: Tensor | None = None
 ) -> ChannelSums:
-    """Sums of the changes of one batch; images whose change is nan do not count.
+    """Sums of the changes of one batch; images whose change is not finite do not count.
 
     Args:
         changes: change of the score on replacing each band; (n g), any float.
@@ -167,7 +167,7 @@ def channel_sums(
         floor: size of change that a null gives; (), any float; None: 0.
     """
     rows = changes.detach().double()
-    valid = ~rows.isnan().any(1)
+    valid = finite_rows(rows)
     rows = torch.where(valid[:, None], rows, 0.0)
     images = valid.sum()
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
+from lightning_failures.functional.moments import finite_images
 
 __all__ = ["RingEnergy", "radial_energy", "remove_ring", "ring_edges"]
 
@@ -31,6 +32,8 @@ class RingEnergy(NamedTuple):
 def radial_energy(images: Tensor) -> RingEnergy:
     """Energy of one batch by radius, summed over images and channels; the mean of each channel is left out.
 
+    Images that hold NaN or infinity are left out.
+
     Args:
         images: (n b h w), any float.
 
@@ -39,7 +42,8 @@ def radial_energy(images: Tensor) -> RingEnergy:
         >>> radial_energy(stripes).energy.nonzero()  # half a cycle a pixel
         tensor([[181]])
     """
-    spectrum = never_empty(torch.fft.fft2)(images.detach().float(), norm="ortho")
+    usable = torch.where(finite_images(images)[:, None, None, None], images.detach().float(), 0.0)
+    spectrum = never_empty(torch.fft.fft2)(usable, norm="ortho")
     power = spectrum.abs().double().square().sum((0, 1))
     radius = _radius(images)
     place = (radius / _LARGEST * _BINS).long().clamp(max=_BINS - 1)

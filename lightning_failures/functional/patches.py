@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.functional.empty_batches import never_empty
+from lightning_failures.functional.moments import finite_images
 
 __all__ = ["Sensitivity", "SensitivitySums", "noisy_patch", "patch_sensitivity", "sensitivity_sums"]
 
@@ -39,7 +40,7 @@ def noisy_patch(images: Tensor, patch: int, grid: int = 4, generator: torch.Gene
     """Images with one cell of a grid replaced by noise of each channel's own mean and deviation.
 
     Args:
-        images: (n b h w), float; mean and deviation are those of this batch.
+        images: (n b h w), float; mean and deviation are those of this batch, without images that hold NaN or infinity.
         patch: which cell, row by row, in [0, grid * grid).
         grid: cells along each side.
         generator: on the CPU; None: torch's own.
@@ -51,7 +52,9 @@ def noisy_patch(images: Tensor, patch: int, grid: int = 4, generator: torch.Gene
     row, column = divmod(patch, grid)
     rows = slice(row * h // grid, (row + 1) * h // grid)
     columns = slice(column * w // grid, (column + 1) * w // grid)
-    mean, deviation = images.mean((0, 2, 3), keepdim=True), images.std((0, 2, 3), keepdim=True)
+    finite = finite_images(images)
+    usable = images if bool(finite.all()) or not bool(finite.any()) else images[finite]
+    mean, deviation = usable.mean((0, 2, 3), keepdim=True), usable.std((0, 2, 3), keepdim=True)
     shape = images[..., rows, columns].shape
     changed = images.clone()
     changed[..., rows, columns] = mean + deviation * torch.randn(shape, generator=generator).to(images)
@@ -59,7 +62,7 @@ def noisy_patch(images: Tensor, patch: int, grid: int = 4, generator: torch.Gene
 
 
 def sensitivity_sums(logits: Tensor, changed_logits: Tensor) -> SensitivitySums:
-    """Compare the outputs of one batch before and after.
+    """Compare the outputs of one batch before and after; images whose logits hold NaN or infinity are left out.
 
     Args:
         logits: (n c) or (n c h w); one logit, c = 1, is a binary one.
@@ -68,7 +71,8 @@ def sensitivity_sums(logits: Tensor, changed_logits: Tensor) -> SensitivitySums:
     before, after = _probabilities(logits).unsqueeze(-1), _probabilities(changed_logits)
     moved = (after - before).abs().sum(1) / 2
     flipped = after.argmax(1) != before.argmax(1)
-    return SensitivitySums(moved.sum(), flipped.sum(), torch.tensor(moved.numel(), device=moved.device))
+    known = moved.isfinite()
+    return SensitivitySums(torch.where(known, moved, 0.0).sum(), (flipped & known).sum(), known.sum())
 
 
 def patch_sensitivity(sums: SensitivitySums) -> Sensitivity:

@@ -173,7 +173,7 @@ class ChannelDependence(SumMetric[ChannelSums]):
 
         Args:
             profile: of a batch, of the same bands; or the change of the score of each image on replacing each band; (n
-                g), any float; images with a nan do not count.
+                g), any float; images whose changes are not finite do not count.
         """
         changes = profile.changes if isinstance(profile, ChannelProfile) else profile
         if changes.ndim != 2 or changes.shape[1] != len(self.names):

@@ -20,9 +20,15 @@ from lightning_failures.functional.interchange import (
     decision_dimension,
     interchange_shares,
 )
-from lightning_failures.functional.moments import ClassMoments, class_moments, covariance, principal_directions
+from lightning_failures.functional.moments import (
+    ClassMoments,
+    class_moments,
+    covariance,
+    finite_rows,
+    principal_directions,
+)
 from lightning_failures.functional.simplicity import ExplainedCounts, count_explained, explained_by_simple
-from lightning_failures.metrics.base import IMAGES, SumMetric, check_rows, check_target
+from lightning_failures.metrics.base import IMAGES, NON_FINITE, SumMetric, check_rows, check_target
 from lightning_failures.records.term import Term
 
 __all__ = ["DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"]
@@ -333,7 +339,8 @@ class UntappedInformation(SumMetric[UntappedCounts]):
 class LinearReference(SumMetric[ClassMoments]):
     """Streams the moments of training features, and fits a linear model on them in closed form.
 
-    ``compute`` returns ``rows``, ``classes`` (those with rows) and ``chance`` (share of the largest class). Inside a
+    ``compute`` returns ``rows``, ``classes`` (those with rows), ``chance`` (share of the largest class) and
+    ``non_finite``: rows that hold NaN or infinity are left out, and counted. Inside a
     distributed run :meth:`fit`, :meth:`directions` and :meth:`chance` reduce the moments over all ranks, so every rank
     must call them.
 
@@ -367,10 +374,13 @@ class LinearReference(SumMetric[ClassMoments]):
             "the reference for the accuracy",
             when_nan="no rows",
         ),
+        NON_FINITE,
     )
 
+    non_finite: Tensor
+
     def __init__(self, num_classes: int, num_features: int, **kwargs: Any) -> None:
-        super().__init__(ClassMoments.zero(num_classes, num_features), **kwargs)
+        super().__init__(ClassMoments.zero(num_classes, num_features), {"non_finite": 0}, **kwargs)
         self.num_classes, self.num_features = num_classes, num_features
 
     def update(self, features: Tensor, target: Tensor) -> None:
@@ -382,9 +392,11 @@ class LinearReference(SumMetric[ClassMoments]):
             given = f"a label {int(target.max())} for {self.num_classes} classes"
             raise InputError(where, "a label is no class", given, "Pass labels below num_classes; -1 leaves a row out.")
         # a label out of range would stop a GPU for good
-        keep = (target >= 0) & (target < self.num_classes)
+        keep = ((target >= 0) & (target < self.num_classes)).to(self.where)
         rows = features.to(self.where)
-        self.add(class_moments(rows, target.to(self.where), self.num_classes, keep.to(self.where), self.numerics))
+        finite = finite_rows(rows)
+        sums = class_moments(rows, target.to(self.where), self.num_classes, keep & finite, self.numerics)
+        self.add(sums, non_finite=(keep & ~finite).sum())
 
     def compute(self) -> dict[str, Tensor]:
         """How much the reference rests on."""
@@ -393,6 +405,7 @@ class LinearReference(SumMetric[ClassMoments]):
             "rows": counts.sum().double(),
             "classes": (counts > 0).sum().double(),
             "chance": counts.max() / counts.sum().double(),
+            "non_finite": self.non_finite.double(),
         }
 
     def fit(self, shrinkage: float | None = None) -> Discriminant:
