@@ -1,6 +1,7 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,8 +126,11 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.announcer.notes.attach(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the progress bar as it was."""
+        """Leave the progress bar as it was, and apply the rules to what the monitors examined at the end."""
         self.announcer.notes.detach()
+        if self.guard.failure is None:
+            with self.guard():
+                self._complete(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what this evaluation logged."""
@@ -164,17 +168,25 @@ class FailureDiagnosis(Callback, TheirCallback):
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
         if values and trainer.is_global_zero:
             self.streaks.say_unknown(list(self._freshness.values(trainer)))
-        for monitor in monitors_of(trainer):
-            self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
-            if monitor.failure is not None:
-                self._report_failure(monitor, trainer)
-        self._keep_not_watched(trainer)
-        self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
+        self._keep_what_is_said(trainer)
         if trainer.is_global_zero:
             self.announcer.tell(trainer, self.record)
         self.announcer.notes.update(self.record)
         stopping = {rule.name for rule in self.rules if rule.action == "stop"}
         return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
+
+    def _complete(self, trainer: Trainer) -> None:
+        """Add to the last evaluation what the monitors examined after it."""
+        brought = {key: value for monitor in monitors_of(trainer) for key, value in monitor.completed.items()}
+        if not brought or not self.record.evaluations:
+            return
+        before = self.record.evaluations[-1]
+        self.record.evaluations[-1] = after = replace(before, values=before.values | brought)
+        self.streaks.complete(self.rules, before, after, self.history)
+        self._explain()
+        self._keep_what_is_said(trainer)
+        if trainer.is_global_zero:
+            self.announcer.tell(trainer, self.record)
 
     def _stop(self, trainer: Trainer, hopeless: bool) -> None:
         """End the run on all processes where one of them found it hopeless; every process must call it."""
@@ -221,10 +233,23 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.record.evaluations.append(evaluation)
         before = len(self.history)
         self.streaks.apply(self.rules, evaluation, self.history)
+        self._explain()
+        return self.history[before:]
+
+    def _explain(self) -> None:
+        """Say of each finding its cause and its lead, as far as they are known by now."""
         metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
         found = [diagnose(finding, self.record) if finding.standing else finding for finding in self.history]
         self.record.findings = [with_lead(finding, self.record, metric) for finding in found]
-        return self.history[before:]
+
+    def _keep_what_is_said(self, trainer: Trainer) -> None:
+        """Why figures are undefined, what cannot be watched, which monitors failed, and how long all of them took."""
+        for monitor in monitors_of(trainer):
+            self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
+            if monitor.failure is not None:
+                self._report_failure(monitor, trainer)
+        self._keep_not_watched(trainer)
+        self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
 
     def _keep_not_watched(self, trainer: Trainer) -> None:
         """What the monitors say by now that they cannot watch."""

@@ -44,6 +44,21 @@ class RuleStreaks:
                     self._apply(rule, subject, evaluation, history)
                     _renew(rule, subject, evaluation, history)
 
+    def complete(self, rules: Iterable[Rule], before: Evaluation, after: Evaluation, history: list[Finding]) -> None:
+        """Apply the rules that could not speak at an evaluation to the same one with figures that were added to it.
+
+        Args:
+            rules: in the order in which they raise findings.
+            before: the evaluation as the rules were applied to it.
+            after: the same, completed.
+            history: see :meth:`apply`.
+        """
+        for rule in rules:
+            for subject in rule.subjects(after.values):
+                if rule.speaks(after.values, subject) and not rule.speaks(before.values, subject):
+                    self._apply(rule, subject, after, history)
+                    _renew(rule, subject, after, history)
+
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
         values = evaluation.values
         said = rule.name, subject_in_words(subject)
