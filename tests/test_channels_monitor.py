@@ -225,7 +225,7 @@ def test_epochs_and_steps_set_the_cadence(tmp_path):
 def test_a_budget_of_nothing_examines_once_and_at_the_end(monkeypatch):
     monkeypatch.setattr("lightning_failures.callbacks.ration.AHEAD", math.inf)  # though the run is short
     watch = monitor(budget=0.0, every_n_steps=1)
-    run, _ = fit([watch], epochs=3)
+    fit([watch], epochs=3)
     assert [profile.epoch for profile in watch.course.profiles] == [0, 2]
     assert watch.completed[KEY + "largest_change"] == watch.values["largest_change"]
 
