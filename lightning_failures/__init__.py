@@ -17,6 +17,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
     "callbacks.columns": ("standard_rules",),
+    "callbacks.data.monitor": ("DataMonitor",),
     "callbacks.factors.monitor": ("FactorErrorMonitor",),
     "callbacks.factors.perturbation_monitor": ("PerturbationMonitor",),
     "callbacks.findings.diagnosis": ("FailureDiagnosis",),
@@ -25,6 +26,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.gate.early_stopping": ("GatedEarlyStopping",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
     "callbacks.suite": ("failure_monitors",),
+    "callbacks.training.monitor": ("TrainingMonitor",),
     "callbacks.watch.hugging_face": ("HuggingFaceWatch",),
     "callbacks.watch.watch": ("Watch",),
     "data.factor_dataset": ("FactorDataset",),
@@ -47,6 +49,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.interaction": ("FactorInteraction",),
     "metrics.kept": ("FeaturesKept",),
     "metrics.label_matching": ("LabelMatching",),
+    "metrics.labels": ("LabelErrors",),
     "metrics.layer_probes": ("LayerProbes",),
     "metrics.mending": ("MendedAccuracy",),
     "metrics.neural_collapse": ("NeuralCollapse",),
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor
     from lightning_failures.callbacks.columns import standard_rules as standard_rules
+    from lightning_failures.callbacks.data.monitor import DataMonitor as DataMonitor
     from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor as FactorErrorMonitor
     from lightning_failures.callbacks.factors.perturbation_monitor import PerturbationMonitor as PerturbationMonitor
     from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis as FailureDiagnosis
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping as GatedEarlyStopping
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors
+    from lightning_failures.callbacks.training.monitor import TrainingMonitor as TrainingMonitor
     from lightning_failures.callbacks.watch.hugging_face import HuggingFaceWatch as HuggingFaceWatch
     from lightning_failures.callbacks.watch.watch import Watch as Watch
     from lightning_failures.data.factor_dataset import FactorDataset as FactorDataset
@@ -102,6 +107,7 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
     from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
     from lightning_failures.metrics.label_matching import LabelMatching as LabelMatching
+    from lightning_failures.metrics.labels import LabelErrors as LabelErrors
     from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
     from lightning_failures.metrics.mean_errors import FactorMeanError as FactorMeanError
     from lightning_failures.metrics.mending import MendedAccuracy as MendedAccuracy

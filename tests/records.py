@@ -120,13 +120,15 @@ EXPLAINED = Finding(
     message="Predictions fall on 1.8 effective classes where the labels have 10.0.",
     advice="Divide by the training set's deviation in the validation transform too.",
     cause="input_mismatch",
+    why="With training's mean and deviation, the accuracy on the same validation images goes from 0.17 to 0.97 (95% "
+    "interval 0.94 to 0.98), 99% of the gap.",
     excluded=("not_finite", "label_mismatch"),
     experiment={"before": 0.17, "before_low": 0.14, "before_high": 0.21,
                 "after": 0.97, "after_low": 0.94, "after_high": 0.98, "share": 0.99},
 )  # fmt: skip
 
 UNEXPLAINED = dataclasses.replace(
-    EXPLAINED, cause=None, experiment={}, advice="Look at the images that are always wrong."
+    EXPLAINED, cause=None, why="", experiment={}, advice="Look at the images that are always wrong."
 )
 
 

@@ -50,6 +50,7 @@ from lightning_failures.metrics import (
     ChannelDependence,
     ChannelSignal,
     CueSwap,
+    InputStatistics,
     Ladder,
     PatchSensitivity,
     Retention,
@@ -111,6 +112,8 @@ def cases() -> dict[str, Case]:
         Case(lf.FeaturesKept(D), (ROWS,)),
         Case(lf.GeneralisationGap(), (LOGITS, LABELS, True)),
         Case(lf.GroupedDimension(["a", "b", "c"], D), (ROWS, LABELS)),
+        Case(InputStatistics(D), (IMAGES,)),
+        Case(lf.LabelErrors(C), (LOGITS, LOGITS.roll(1, 0) > 0)),
         Case(Ladder(C, WIDTHS), (LADDER, LABELS)),
         Case(lf.LabelMatching(C), (LOGITS, LABELS)),
         Case(lf.LiDAR(D), (ROWS, ROWS.roll(1, 1))),
@@ -462,7 +465,7 @@ def alike(one, other, left_out=()):
     assert one["logged"].keys() == other["logged"].keys()
     kept = [key for key in one["logged"] if not key.startswith(tuple(left_out))]
     nouns = {key.split("/")[1] for key in kept}
-    assert nouns == {"factors", "collapse", "simplicity", "channels"}
+    assert nouns == {"factors", "collapse", "simplicity", "channels", "training", "data"}
     for key in kept:
         assert other["logged"][key] == pytest.approx(one["logged"][key], rel=1e-5, abs=1e-6, nan_ok=True), key
 

@@ -19,10 +19,7 @@ from lightning_failures.reporting.report import write_report
 from lightning_failures.reporting.sentences import alert
 from tests.records import CLEARED, EXPLAINED, UNEXPLAINED, UNTAPPED
 
-WHY = (
-    "Validation inputs are not prepared as those of training. With the validation inputs prepared as those of "
-    "training, the accuracy goes from 0.17 to 0.97 (95% interval 0.94 to 0.98), 99% of the gap."
-)
+WHY = f"Validation inputs are not prepared as those of training. {EXPLAINED.why}"
 EXCLUDED = "numbers that are not finite; labels that stand for other classes than in training."
 
 
@@ -58,30 +55,9 @@ def test_nothing_is_said_of_causes_where_none_was_tested() -> None:
     assert passages(dataclasses.replace(UNTAPPED, advice="")) == []
 
 
-@pytest.mark.parametrize(
-    ("experiment", "sentence"),
-    [
-        ({}, ""),
-        ({"before": 0.17}, ""),
-        ({"update_ratio": 1.2e-6, "steps": 900, "layer": "fc"}, "Measured: update ratio 1.2e-06, steps 900, layer fc."),
-        ({"said": "In training's order it is 1.00.", "after": 1.0}, "In training's order it is 1.00."),
-        ({"before": 0.1, "after": float("nan")}, ""),
-        (
-            {"before": 0.3, "after": 1.0, "share": 1.04},
-            "With the validation labels renamed to fit, the accuracy goes from 0.30 to 1.00, all of the gap.",
-        ),
-    ],
-)  # fmt: skip
-def test_an_experiment_is_said_as_far_as_its_figures_are_known(experiment: dict[str, object], sentence: str) -> None:
-    title = "Validation labels stand for other classes than those of training."
-    assert why(of(cause="label_mismatch", experiment=experiment)) == f"{title} {sentence}".strip()
-
-
-def test_a_gap_is_told_as_two_accuracies_and_not_as_something_undone() -> None:
-    said = why(of(cause="overfitting"))
-    assert said == (
-        "The training images were learnt by heart. The accuracy is 0.97 on training images and 0.17 (95% interval 0.14 "
-        "to 0.21) on validation images, both in evaluation mode."
+def test_a_cause_without_words_of_its_own_is_said_by_its_title() -> None:
+    assert why(of(cause="label_mismatch", why="")) == (
+        "Validation labels stand for other classes than those of training."
     )
 
 
@@ -100,14 +76,14 @@ def test_a_message_tells_of_now_and_of_then_where_its_figures_have_moved() -> No
 @pytest.mark.parametrize(
     ("then", "now", "moved"),
     [
-        ("41% of 2,104 images", "43% of 2,104 images", False),
-        ("41% of 2,104 images", "49% of 2,104 images", True),
+        ("41% of 2,104 images", "49% of 2,104 images", False),
+        ("41% of 2,104 images", "59% of 2,104 images", True),
         ("3 errors on 40 images", "9 errors on 40 images", True),
         ("rank 1.2", "rank not known", True),
         ("band 3, loss 0.002", "band 3, loss 0.004", False),
     ],
 )
-def test_a_figure_has_moved_when_it_differs_by_a_tenth(then: str, now: str, moved: bool) -> None:
+def test_a_figure_has_moved_when_it_differs_by_a_quarter(then: str, now: str, moved: bool) -> None:
     said = passages(dataclasses.replace(UNTAPPED, message=then, latest=now, advice=""))
     assert said == ([("When raised", then)] if moved else [])
 
@@ -144,16 +120,11 @@ def test_the_page_tells_of_a_cleared_finding_in_the_past(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_every_cause_has_words_that_take_its_figures(name: str) -> None:
+def test_every_cause_has_words_for_where_it_holds_and_where_not(name: str) -> None:
     cause = CAUSES[name]
-    said = why(of(cause=name, excluded=[]))
-    assert said.startswith(f"{cause.title}. ")
-    assert "0.17" in said
-    assert "0.97" in said
-    assert "{" not in said
     assert cause.title[0].isupper()
-    assert not cause.excluded[0].isupper()
-    assert not cause.title.endswith(".")
+    assert cause.excluded[0].islower()
+    assert not f"{cause.title}{cause.excluded}".count(".")
 
 
 def test_the_verdict_says_the_symptom_then_why_then_what_was_excluded_then_what_to_try() -> None:
@@ -185,18 +156,20 @@ def test_the_page_and_the_json_say_why(tmp_path: Path) -> None:
     record = RunRecord("run", [Evaluation(0, 1, {})], [EXPLAINED, UNEXPLAINED])
     page = write_report(tmp_path, [record], COLUMNS).read_text(encoding="utf-8")
     text = page.replace("&#39;", "'")
-    assert f"<em>Why:</em> {WHY}" in text
-    assert f"<em>Tested and excluded:</em> {EXCLUDED}" in text
+    assert f"<span><em>Why:</em> {WHY}</span>" in text
+    assert f'<span class="soft"><em>Tested and excluded:</em> {EXCLUDED}</span>' in text
+    assert '<li><span class="tag failure">failure</span> <strong>Class collapse</strong>, since epoch 3' in text
     assert "<dt>after low</dt><dd>0.94</dd>" in text
     findings = json.loads((tmp_path / "findings.json").read_text())["findings"]
-    assert [each["why"] for each in findings] == [WHY, "None of the tested causes explains it."]
+    assert [each["why"] for each in findings] == [EXPLAINED.why, ""]
+    assert [each["excluded"] for each in findings] == [["not_finite", "label_mismatch"]] * 2
     assert findings[0]["cause"] == "input_mismatch"
     assert findings[0]["experiment"]["after"] == 0.97
 
 
 def test_a_cause_that_is_found_later_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     announcer, trainer = Announcer("findings"), Trainer(logger=False, enable_checkpointing=False, barebones=False)
-    record = RunRecord("run", [Evaluation(3, 132, {})], [of(cause=None, excluded=[], experiment={})])
+    record = RunRecord("run", [Evaluation(3, 132, {})], [of(cause=None, why="", excluded=[], experiment={})])
     announcer.tell(trainer, record)
     assert "Class collapse. Predictions" in capsys.readouterr().out
     record.findings[0] = EXPLAINED

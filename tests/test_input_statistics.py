@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     InputSums,
     best_assignment,
@@ -21,6 +22,8 @@ from lightning_failures.functional import (
     merge_inputs,
     relative_deviation_error,
 )
+from lightning_failures.metrics import InputStatistics
+from tests.processes import run_on_processes
 
 
 def images(n: int = 200, channels: int = 4, size: int = 5, seed: int = 0) -> Tensor:
@@ -220,3 +223,50 @@ def test_a_channel_that_is_empty_on_one_side_is_far_from_all_and_disturbs_no_oth
     found = match_channels(input_sums(train), input_sums(validation))
     assert found.order.tolist() == [0, 1, 2, 3, 4]
     assert float(channel_statistics(input_sums(validation)).empty[2]) == 1.0
+
+
+def of_rank(rank: int, world: int) -> dict[str, float]:
+    """The figures of two processes, of which the first holds the extremes and the second spoilt images."""
+    metric = InputStatistics(4)
+    metric.update(hurt(images())[rank * 120 : 120 + rank * 80])
+    return {key: float(value) for key, value in metric.compute().items()}
+
+
+@pytest.mark.slow
+def test_two_processes_know_the_figures_of_one() -> None:
+    metric = InputStatistics(4)
+    metric.update(hurt(images()))
+    expected = {key: pytest.approx(float(value), nan_ok=True) for key, value in metric.compute().items()}
+    for found in run_on_processes(2, of_rank):
+        assert found == expected
+
+
+def test_a_forward_and_a_merge_join_as_updates_do() -> None:
+    batch = hurt(images())
+    whole, parts, other = (InputStatistics(["a", "b", "c", "d"]) for _ in range(3))
+    whole.update(batch)
+    alone = parts(batch[:70])
+    assert float(alone["images"]) == 70
+    parts(batch[70:90])
+    other.update(batch[90:])
+    parts.merge_state(other)
+    for key, value in whole.compute().items():
+        torch.testing.assert_close(parts.compute()[key], value, equal_nan=True, msg=key)
+
+
+def test_images_that_are_not_finite_are_left_out_and_counted() -> None:
+    values = InputStatistics(4)(hurt(images()))
+    assert (float(values["left_out/channel 0"]), float(values["left_out/channel 1"])) == (2, 0)
+    assert float(values["non_finite/channel 0"]) == pytest.approx(3 / (200 * 25))
+    assert all(bool(value.isfinite()) for value in values.values())
+
+
+def test_images_of_other_channels_say_what_to_pass() -> None:
+    with pytest.raises(InputError) as error:
+        InputStatistics(3).update(torch.zeros(2, 4, 5, 5))
+    assert str(error.value) == (
+        "InputStatistics.update: the inputs are not images of these channels; given shape (2, 4, 5, 5), "
+        "torch.float32, for 3 channels. Pass images (n b ...) of real numbers, channels on axis 1."
+    )
+    with pytest.raises(InputError, match="channels are not named once each"):
+        InputStatistics(["a", "a"])

@@ -8,6 +8,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.sentences import lead, when
 
+RUN = RunRecord("run")
 RULE = Rule(kind="own_rule", name="low", when="a > 1", message="a is {a}", warmup=0, persistence=1)
 
 
@@ -58,7 +59,7 @@ def test_a_finding_says_how_long_it_came_before_the_validation_metric_turned():
     assert (early.metric, early.lead, lead(early)) == ("val_loss", 3, "3 epochs before val_loss turned")
     assert (late.lead, lead(late)) == (-1, "1 epoch after val_loss turned")
     assert lead(after(falling_then_rising, 4)) == "at the epoch at which val_loss turned"
-    assert when(early) == "since epoch 1 (step 10), 3 epochs before val_loss turned"
+    assert when(early, RUN) == "since epoch 1 (step 10), 3 epochs before val_loss turned"
     still = after([5, 4, 3, 2], 1)
     assert (still.lead, lead(still)) == (None, "val_loss has not turned")
 

@@ -60,7 +60,8 @@ def test_every_key_that_a_run_with_all_monitors_logs_has_one_owner_and_in_it_one
     run, _ = fit(monitors)
     watching = monitors_of(run)
     logged = [key.split("/", 2)[1:] for key in run.callback_metrics if key.startswith("failures/")]
-    assert {name for name, _ in logged} == {"factors", "scanner", "collapse", "simplicity", "channels"}
+    nouns = {"factors", "scanner", "collapse", "simplicity", "channels", "training", "data"}
+    assert {name for name, _ in logged} == nouns
     for name, statistic in logged:
         terms = [find_term(monitor.terms, statistic) for monitor in watching if monitor.name == name]
         assert len([term for term in terms if term is not None]) == 1, (name, statistic)

@@ -19,7 +19,8 @@ def test_every_standard_rule_is_printed_with_its_thresholds_and_their_source(cap
     for rule in standard_rules():
         assert f"{rule.name}, {rule.severity}" in text
         assert " ".join(rule.source.split()) in text
-        for condition in (*rule.when, *rule.clear, *rule.plain_when):
+        severe = [condition for each in rule.severe_when.values() for condition in each]
+        for condition in (*rule.when, *rule.clear, *rule.plain_when, *severe):
             assert condition in text
     assert text.count("plain one evaluation is enough where these hold too") == sum(
         bool(rule.plain_when) for rule in standard_rules()

@@ -9,11 +9,13 @@ from lightning.pytorch import Callback
 from lightning_failures.callbacks.causes.monitor import CauseMonitor
 from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
+from lightning_failures.callbacks.data.monitor import DataMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
+from lightning_failures.callbacks.training.monitor import TrainingMonitor
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.interventions.changes import Change
 from lightning_failures.observe.batch_fields import Field
@@ -24,7 +26,7 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "collapse", "simplicity", "channels", "causes"}
+_NOUNS = {"factors", "collapse", "simplicity", "channels", "training", "causes", "data"}
 
 
 def failure_monitors(
@@ -48,7 +50,7 @@ def failure_monitors(
     budget: float = 0.05,
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
-    """The monitors of factors, collapse, simplicity, channels and causes, with a :class:`.FailureDiagnosis` at the end.
+    """All monitors that fit: a monitor a noun, of the factors where there are any, with a :class:`.FailureDiagnosis`.
 
     Works without arguments on an image classifier. They share one probe, so that the model is looked into once. A
     second monitor of a kind stands before them in the Trainer's list and has a name of its own, which becomes part of
@@ -68,7 +70,8 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
-        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``, ``"causes"``.
+        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``,
+            ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         budget: extra forward passes over those of the run itself, at least 0, where a training step counts as three; a
@@ -87,8 +90,15 @@ def failure_monitors(
         UnknownNameError: no such unit, set of bands, band, task, monitor or standard rule.
 
     Example:
-        >>> [type(callback).__name__ for callback in failure_monitors()]
-        ['CollapseMonitor', 'SimplicityBiasMonitor', 'ChannelAttributionMonitor', 'CauseMonitor', 'FailureDiagnosis']
+        >>> for callback in failure_monitors():
+        ...     print(type(callback).__name__)
+        CollapseMonitor
+        SimplicityBiasMonitor
+        ChannelAttributionMonitor
+        TrainingMonitor
+        CauseMonitor
+        DataMonitor
+        FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
 
@@ -118,6 +128,8 @@ def failure_monitors(
             cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 3, **options
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
+        TrainingMonitor(**options),
         CauseMonitor(budget=budget / 3, **options),
+        DataMonitor(**options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

@@ -19,7 +19,7 @@ __all__ = ["ChannelMatch", "match_channels"]
 FAR = 1e6  # squared distance of what is known on one side only, or differs without any spread
 NOISE = 3.0  # squared distance of a channel from itself in other images: one for its mean, deviation and correlations
 CHANCE = 14.0  # a squared normal exceeds it once in 5,000 times: what channels reach by chance that all move as one
-ROUNDS = 5  # of putting the correlations in the order found; two or three suffice
+ROUNDS = 3  # of putting the correlations in the order found; orders that exist are found in one or two
 ALMOST_ONE = 1 - 1e-12
 
 
@@ -80,6 +80,8 @@ def match_channels(train: InputSums, validation: InputSums) -> ChannelMatch:
         if distances(order).sum() >= distances(best).sum():
             break
         best = order
+        if distances(best).sum() > as_it_is / 2:
+            break  # nothing like a mere change of order, which more rounds would not find either
     matched = distances(best).sum()
     gain = 1 - (matched - NOISE).clamp(min=0) / (as_it_is - NOISE)
     if gain <= 0:

@@ -12,9 +12,11 @@ from lightning_failures.metrics.dormant_units import *
 from lightning_failures.metrics.factors import *
 from lightning_failures.metrics.generalisation import *
 from lightning_failures.metrics.grouped_dimension import *
+from lightning_failures.metrics.input_statistics import *
 from lightning_failures.metrics.interaction import *
 from lightning_failures.metrics.kept import *
 from lightning_failures.metrics.label_matching import *
+from lightning_failures.metrics.labels import *
 from lightning_failures.metrics.ladder import *
 from lightning_failures.metrics.layer_probes import *
 from lightning_failures.metrics.mean_errors import *

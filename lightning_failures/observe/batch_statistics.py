@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -25,16 +26,25 @@ def trained_norms(module: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def batch_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside, these norms use the statistics of their batch; run it within :func:`.undisturbed`, for they update too.
+    """Inside, these norms use the statistics of their batch and learn none; run it within :func:`.undisturbed`.
 
     Args:
         norms: as :func:`trained_norms` gives them.
+
+    Example:
+        >>> import torch
+        >>> norm = nn.BatchNorm1d(1).eval()
+        >>> with torch.no_grad(), batch_statistics([norm]):
+        ...     float(norm(torch.tensor([[1.0], [3.0]]))[0].round())
+        -1.0
+        >>> float(norm.running_mean), norm.training, norm.momentum
+        (0.0, False, 0.1)
     """
-    modes = [(norm, norm.training) for norm in norms]
+    kept: list[tuple[Any, bool, Any]] = [(norm, norm.training, norm.momentum) for norm in norms]
     try:
-        for norm, _ in modes:
-            norm.training = True
+        for norm, _, _ in kept:
+            norm.training, norm.momentum = True, 0.0
         yield
     finally:
-        for norm, training in modes:
-            norm.training = training
+        for norm, training, momentum in kept:
+            norm.training, norm.momentum = training, momentum

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 __all__ = ["CAUSES", "Cause"]
 
-_UNDONE = "With this undone, the accuracy goes from {before} to {after_within}{share}."
-
 
 class Cause(NamedTuple):
     """What may explain a finding.
@@ -14,19 +12,11 @@ class Cause(NamedTuple):
         name: by which a finding names it.
         title: what is said where it holds; a sentence without its full stop.
         excluded: what is said where it was tested and does not hold; in a list of such.
-        experiment: what its experiment gave; ``{before}`` and ``{after}`` stand for an accuracy before and after,
-            ``{before_within}`` and ``{after_within}`` for the same with their intervals, ``{share}`` for the share of
-            the gap that was closed.
-
-    Example:
-        >>> CAUSES["leakage"].experiment.format(before="0.98", after_within="0.71", share="")
-        'Without the images that are in both, the accuracy goes from 0.98 to 0.71.'
     """
 
     name: str
     title: str
     excluded: str
-    experiment: str = _UNDONE
 
 
 #: All causes by name. The order matters: an earlier cause explains what a later one would be blamed for.
@@ -35,43 +25,37 @@ CAUSES = {
     for cause in (
         Cause(
             "not_finite",
-            "Some numbers are infinite or not a number (nan)",
+            "Some numbers are infinite or not a number (NaN)",
             "numbers that are not finite",
         ),
         Cause(
             "input_mismatch",
             "Validation inputs are not prepared as those of training",
             "inputs prepared otherwise than in training",
-            "With the validation inputs prepared as those of training, the accuracy goes from {before} to "
-            "{after_within}{share}.",
         ),
         Cause(
             "label_mismatch",
             "Validation labels stand for other classes than those of training",
             "labels that stand for other classes than in training",
-            "With the validation labels renamed to fit, the accuracy goes from {before} to {after_within}{share}.",
         ),
         Cause(
             "evaluation_mode",
-            "The network computes something else in evaluation than in training (batch norm, dropout)",
+            "The network computes something else in evaluation than in training",
             "a network that computes something else in evaluation",
-            "With the network run on the same images as in training, the accuracy goes from {before} to "
-            "{after_within}{share}.",
         ),
         Cause(
             "leakage",
             "The same images are in training and in validation",
             "images that are in training and in validation",
-            "Without the images that are in both, the accuracy goes from {before} to {after_within}{share}.",
         ),
         Cause(
             "dead_units",
-            "Many units give the same output for every image",
-            "units that give the same output for every image",
+            "Many units no longer answer to any image",
+            "units that no longer answer to any image",
         ),
         Cause(
             "frozen_parameters",
-            "Some parameters that should learn never change",
+            "Parameters that should learn never change",
             "parameters that never change",
         ),
         Cause(
@@ -88,7 +72,6 @@ CAUSES = {
             "no_signal",
             "Nothing in the images was found that tells their labels",
             "images that do not tell their labels",
-            "No model does better than chance, {before}: the best of those that were tried reaches {after_within}.",
         ),
         Cause(
             "unfinished_training",
@@ -99,20 +82,16 @@ CAUSES = {
             "label_noise",
             "Some of the training labels are wrong",
             "wrong labels in training",
-            "Without the images whose labels look wrong, the accuracy goes from {before} to {after_within}{share}.",
         ),
         Cause(
             "shortcut",
-            "The network leans on a shortcut that training images have and others need not have",
+            "The network leans on a shortcut",
             "a shortcut",
-            "With the shortcut exchanged between images, the accuracy goes from {before} to {after_within}.",
         ),
         Cause(
             "overfitting",
             "The training images were learnt by heart",
             "training images learnt by heart",
-            "The accuracy is {after} on training images and {before_within} on validation images, both in evaluation "
-            "mode.",
         ),
     )
 }

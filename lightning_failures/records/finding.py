@@ -42,8 +42,7 @@ class Finding:
         excluded: causes that were tested and do not explain it.
         experiment: what undoing the cause gave: the accuracies ``before`` and ``after`` with their 95% intervals
             (``before_low``, ``before_high``, ``after_low``, ``after_high``) and ``share``, the share of the gap that it
-            closes, as far as each is known; other figures by their names; and ``said``, the sentence that tells of it,
-            where none of :data:`.CAUSES` does. Empty without a cause.
+            closes, as far as each is known; other figures by their names. Empty without a cause.
         latest: the message with the figures of the last evaluation at which it stood; empty: as ``message``.
 
     Raises:

@@ -1,22 +1,15 @@
 """A finding in plain words: what held then and now, its cause with what undoing it gave, and what was excluded."""
 
-import math
 import re
-from collections.abc import Mapping
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple
 
 from lightning_failures.records.cause import CAUSES
-from lightning_failures.records.finding import Evidence, Finding
-from lightning_failures.records.numbers import number
+from lightning_failures.records.finding import Finding
 
 __all__ = ["Passage", "because", "excluded", "message", "passages", "why"]
 
-#: What the sentence on an experiment says; all else that it measured is listed.
-_TOLD = ("before", "before_low", "before_high", "after", "after_low", "after_high", "share", "said")
-
-
 #: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
-NOTABLE, LEAST = 0.1, 0.005
+NOTABLE, LEAST = 0.25, 0.005
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
 
@@ -26,6 +19,11 @@ class Passage(NamedTuple):
 
     label: str
     text: str
+
+    @property
+    def aside(self) -> bool:
+        """Whether somebody in a hurry may skip it."""
+        return self.label in ("When raised", "Tested and excluded")
 
 
 def passages(finding: Finding) -> list[Passage]:
@@ -76,40 +74,16 @@ def because(finding: Finding) -> str:
 
 
 def why(finding: Finding) -> str:
-    """The cause and what undoing it gave; that no tested cause explains it; empty where none was tested."""
+    """The cause and what its test gave; that no tested cause explains it; empty where none was tested."""
     if finding.cause is None:
         return "None of the tested causes explains it." if finding.excluded else ""
-    cause = CAUSES[finding.cause]
-    return f"{cause.title}. {_experiment(cause.experiment, finding.experiment)}".strip()
+    return f"{CAUSES[finding.cause].title}. {finding.why}".strip()
 
 
 def excluded(finding: Finding) -> str:
     """The causes that were tested and do not explain it; empty where there are none."""
     named = "; ".join(CAUSES[name].excluded for name in finding.excluded)
     return named and f"{named}."
-
-
-def _experiment(sentence: str, figures: Mapping[str, Evidence]) -> str:
-    """What an experiment gave: in the words of the cause's own test where it has any; else its figures."""
-    if figures.get("said"):
-        return str(figures["said"])
-    before, after = figures.get("before"), figures.get("after")
-    if _known(before) and _known(after):
-        return sentence.format(
-            before=f"{before:.2f}",
-            before_within=_within(before, figures.get("before_low"), figures.get("before_high")),
-            after=f"{after:.2f}",
-            after_within=_within(after, figures.get("after_low"), figures.get("after_high")),
-            share=_share(figures.get("share")),
-        )
-    figures = {name: value for name, value in figures.items() if name not in _TOLD and value is not None}
-    named = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in figures.items())
-    return named and f"Measured: {named}."
-
-
-def _within(value: float, low: Evidence, high: Evidence) -> str:
-    """An accuracy with its 95% interval, where that is known."""
-    return f"{value:.2f} (95% interval {low:.2f} to {high:.2f})" if _known(low) and _known(high) else f"{value:.2f}"
 
 
 def _moved(then: str, now: str) -> bool:
@@ -130,14 +104,3 @@ def _moved(then: str, now: str) -> bool:
 def _figure(text: str) -> float:
     value = float(text.rstrip("%").replace(",", ""))
     return value / 100 if text.endswith("%") else value
-
-
-def _share(share: Evidence) -> str:
-    """The share of the gap that was closed, where it is known; more than all is all."""
-    if not _known(share):
-        return ""
-    return ", all of the gap" if share >= 0.995 else f", {share:.0%} of the gap"
-
-
-def _known(value: Evidence) -> TypeGuard[float]:
-    return isinstance(value, float | int) and math.isfinite(value)

@@ -74,11 +74,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
         given = ", ".join(map(repr, names)) or "none"
         raise InputError(where, "the runs cannot be told apart", given, "Pass runs with different names.")
     data = {
-        "findings": [
-            finding.to_dict() | {"why": explanation.why(finding), "run": record.name}
-            for record in records
-            for finding in record.findings
-        ],
+        "findings": [finding.to_dict() | {"run": record.name} for record in records for finding in record.findings],
         "runs": {
             record.name: {
                 "epochs": record.epochs,
@@ -89,6 +85,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
                 "undefined": record.undefined,
                 "not_watched": record.not_watched,
                 "no_validation": record.no_validation,
+                "evaluated": record.evaluated,
             }
             for record in records
         },

@@ -34,6 +34,8 @@ def print_rules(rules: Iterable[Mapping[str, Any]], console: Console | None = No
         rows.add_column(width=7, style="dim")
         rows.add_column(overflow="fold")
         rows.add_row("raised", _all(rule["when"]))
+        for worse, conditions in rule["severe_when"].items():
+            rows.add_row(worse, _all(conditions))
         if rule["clear"]:
             rows.add_row("cleared", _all(rule["clear"]))
         rows.add_row("counts", _counts(rule["persistence"], rule["warmup"], rule["warmup_steps"]))

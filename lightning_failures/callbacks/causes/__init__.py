@@ -10,6 +10,8 @@ from lightning_failures.callbacks.causes.frozen_parameters import *
 from lightning_failures.callbacks.causes.input_mismatch import *
 from lightning_failures.callbacks.causes.kinds import *
 from lightning_failures.callbacks.causes.label_mismatch import *
+from lightning_failures.callbacks.causes.label_noise import *
+from lightning_failures.callbacks.causes.leakage import *
 from lightning_failures.callbacks.causes.learning_rate import *
 from lightning_failures.callbacks.causes.monitor import *
 from lightning_failures.callbacks.causes.no_signal import *

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.run_record import RunRecord
 
-__all__ = ["ENOUGH", "EXCLUDED", "Case", "CauseTest", "Tested", "experiment_of", "mends"]
+__all__ = ["ENOUGH", "EXCLUDED", "Case", "CauseTest", "Tested", "experiment_of", "gained", "mends"]
 
 #: Evaluations that are looked back for a figure, since not every evaluation examines everything.
 BACK = 4
@@ -99,3 +99,20 @@ def mends(experiment: Mapping[str, Evidence]) -> bool:
     """Whether undoing the cause closes enough of the gap, beyond chance."""
     gain, share = experiment.get("gain_low"), experiment.get("share")
     return gain is not None and share is not None and float(gain) > LEAST_GAIN and float(share) >= ENOUGH
+
+
+def gained(experiment: Mapping[str, Evidence]) -> str:
+    """What undoing a cause gave, in words to be said behind "the accuracy".
+
+    Example:
+        >>> made = {"before": 0.17, "after": 0.966, "after_low": 0.944, "after_high": 0.979, "share": 0.994}
+        >>> gained(made)
+        'goes from 0.17 to 0.97 (95% interval 0.94 to 0.98), 99% of the gap'
+    """
+    figures = {name: float(value) for name, value in experiment.items() if isinstance(value, float | int)}
+    said = f"goes from {figures['before']:.2f} to {figures['after']:.2f}"
+    if "after_low" in figures and "after_high" in figures:
+        said += f" (95% interval {figures['after_low']:.2f} to {figures['after_high']:.2f})"
+    if "share" in figures:
+        said += ", all of the gap" if figures["share"] >= 0.995 else f", {figures['share']:.0%} of the gap"
+    return said

@@ -9,6 +9,8 @@ from lightning_failures.callbacks.causes.evaluation_mode import EVALUATION_MODE
 from lightning_failures.callbacks.causes.frozen_parameters import FROZEN_PARAMETERS
 from lightning_failures.callbacks.causes.input_mismatch import INPUT_MISMATCH
 from lightning_failures.callbacks.causes.label_mismatch import LABEL_MISMATCH
+from lightning_failures.callbacks.causes.label_noise import LABEL_NOISE
+from lightning_failures.callbacks.causes.leakage import LEAKAGE
 from lightning_failures.callbacks.causes.learning_rate import LEARNING_RATE_HIGH, LEARNING_RATE_LOW
 from lightning_failures.callbacks.causes.no_signal import NO_SIGNAL
 from lightning_failures.callbacks.causes.not_finite import NOT_FINITE
@@ -26,12 +28,14 @@ CAUSE_TESTS: tuple[CauseTest, ...] = (
     INPUT_MISMATCH,
     LABEL_MISMATCH,
     EVALUATION_MODE,
+    LEAKAGE,
     DEAD_UNITS,
     FROZEN_PARAMETERS,
     LEARNING_RATE_HIGH,
     LEARNING_RATE_LOW,
     NO_SIGNAL,
     UNFINISHED_TRAINING,
+    LABEL_NOISE,
     SHORTCUT,
     OVERFITTING,
 )

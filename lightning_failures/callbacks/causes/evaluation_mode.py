@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, mends
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
 from lightning_failures.callbacks.causes.kinds import EVALUATED
 
 __all__ = ["EVALUATION_MODE"]
@@ -15,7 +15,7 @@ def _test(case: Case) -> Tested | None:
         return None if math.isnan(case.value("causes/training_accuracy")) else EXCLUDED
     if not mends(made):
         return EXCLUDED
-    told = f"the accuracy on the same validation images goes from {made['before']:.3f} to {made['after']:.3f}"
+    told = f"the accuracy on the same validation images {gained(made)}"
     if case.value("causes/in_training_mode") >= 1:
         return Tested(
             True,

@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, mends
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
 from lightning_failures.callbacks.causes.kinds import EVALUATED
 
 __all__ = ["INPUT_MISMATCH"]
@@ -18,7 +18,7 @@ def _test(case: Case) -> Tested | None:
     best = max((scale, order), key=lambda made: float(made.get("after") or 0))
     if not mends(best):
         return EXCLUDED
-    told = f"the accuracy on the same validation images goes from {best['before']:.3f} to {best['after']:.3f}"
+    told = f"the accuracy on the same validation images {gained(best)}"
     if best is order:
         return Tested(
             True,
@@ -30,11 +30,12 @@ def _test(case: Case) -> Tested | None:
     by, plus = case.value("causes/input_scale"), case.value("causes/input_offset")
     return Tested(
         True,
-        f"Validation inputs are on another scale in {differ:.0f} channels: in channel {channel:.0f} their mean is "
-        f"{shift:.2f} standard deviations of training higher, their deviation {ratio:.2f} times that of training. With "
-        f"training's mean and deviation, {told}.",
-        "Use one transform with one set of statistics, those of the training images, for both loaders; what the "
-        f"validation loader gives in channel {channel:.0f} lacks a factor of {by:.4g} and an offset of {plus:.4g}.",
+        f"Channels of validation on another scale: {differ:.0f}; in channel {channel:.0f} the mean lies {shift:+.2f} "
+        f"standard deviations of training beside that of training, and the deviation is {ratio:.2f} times as large. "
+        f"With training's mean and deviation, {told}.",
+        "Use one transform with one set of statistics, those of the training images, for both loaders. What the "
+        f"validation loader gives in channel {channel:.0f} is on the scale of training when it is multiplied by "
+        f"{by:.4g} and {plus:.4g} is added.",
         scale,
     )
 

@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, mends
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
 from lightning_failures.callbacks.causes.experiments import LABELS
 from lightning_failures.callbacks.causes.kinds import EVALUATED
 
@@ -20,8 +20,7 @@ def _test(case: Case) -> Tested | None:
     return Tested(
         True,
         f"Predictions know the classes, but under other names ({how}): with each predicted class as the label that it "
-        f"fits best, found on one half of the images, the accuracy on the other half goes from {made['before']:.3f} to "
-        f"{made['after']:.3f}.",
+        f"fits best, found on one half of the images, the accuracy on the other half {gained(made)}.",
         "Give both data sets one list of classes in one order: compare class_to_idx, a label that is counted from 1, "
         "and folders that one of them lacks.",
         made,

@@ -61,6 +61,7 @@ class CauseMonitor(Monitor):
     watches = "why it fails"
     terms = TERMS
     rules = RULES
+    examining: ReferenceExamination
     held_out = ("*",)
 
     def __init__(
@@ -206,8 +207,6 @@ class CauseMonitor(Monitor):
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
         why = self.examining.refusal or self.examining.why_not
-        reasons = {
-            key: why or find_term(self.terms, key).when_nan for key, value in values.items() if bool(value.isnan())
-        }
-        self.undefined = reasons
+        terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
+        self.undefined = {key: why or ("" if term is None else term.when_nan) for key, term in terms.items()}
         return values

@@ -107,9 +107,10 @@ RULES = (
             "offset": "failures/causes/input_offset",
         },
         message=(
-            "Validation images are not on the scale of training images in {channels:.0f} channels; most of all in "
-            "channel {channel:.0f}: its mean is {shift:.2f} deviations higher and its deviation {ratio:.2f} times that "
-            "of training. Times {scale:.3g} plus {offset:.3g}, it has both as in training."
+            "Channels in which validation images are on another scale than training images: {channels:.0f}. Most of "
+            "all channel {channel:.0f}: its mean lies {shift:+.2f} standard deviations of training beside that of "
+            "training, and its own deviation is {ratio:.2f} times as large. Multiplied by {scale:.3g}, plus "
+            "{offset:.3g}, it has both as in training."
         ),
         advice="Look whether both loaders use the same transform and the same statistics.",
         severity="watch",

@@ -89,6 +89,7 @@ class ChannelAttributionMonitor(Monitor):
     watches = "which bands the predictions depend on"
     terms = TERMS
     rules = RULES
+    examining: ReferenceExamination
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class PerturbationMonitor(Monitor):
     watches = "errors on changed images"
     tasks = ("multiclass", "binary")
     terms = PERTURBED
+    examining: ReferenceExamination
     held_out = ("*",)
 
     def __init__(

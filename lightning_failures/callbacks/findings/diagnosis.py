@@ -20,7 +20,7 @@ from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.run_record import Evaluation, RunRecord
@@ -225,16 +225,17 @@ class FailureDiagnosis(Callback, TheirCallback):
     # -- rules
 
     def evaluate(self, evaluation: Evaluation) -> list[Finding]:
-        """Apply every rule to one evaluation; returns the findings that it raised.
+        """Apply every rule to one evaluation; returns the findings that it raised or made more severe.
 
         Args:
             evaluation: epoch, step and the values logged at it.
         """
         self.record.evaluations.append(evaluation)
-        before = len(self.history)
+        before = [SEVERITIES.index(finding.severity) for finding in self.history]
         self.streaks.apply(self.rules, evaluation, self.history)
         self._explain()
-        return self.history[before:]
+        risen = [f for f, was in zip(self.history, before, strict=False) if SEVERITIES.index(f.severity) > was]
+        return [*risen, *self.history[len(before) :]]
 
     def _explain(self) -> None:
         """Say of each finding its cause and its lead, as far as they are known by now."""

@@ -87,6 +87,7 @@ class SimplicityBiasMonitor(Monitor):
     watches = "what decides the predictions"
     terms = TERMS
     rules = RULES
+    examining: ReferenceExamination
     held_out = (
         *("reference_accuracy", "difference", "low", "high", "p_value"),  # of two models that both saw these images
         *("changed_accuracy/*", "lost/*", "lost_low/*", "lost_high/*"),
