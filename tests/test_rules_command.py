@@ -17,7 +17,8 @@ def test_every_standard_rule_is_printed_with_its_thresholds_and_their_source(cap
     assert main(["rules"]) == 0
     text = shown(capsys)
     for rule in standard_rules():
-        assert f"{rule.name}, {rule.severity}" in text
+        kind = "" if rule.kind == rule.name else f" ({rule.kind})"
+        assert f"{rule.name}{kind}, {rule.severity}" in text
         assert " ".join(rule.source.split()) in text
         severe = [condition for each in rule.severe_when.values() for condition in each]
         for condition in (*rule.when, *rule.clear, *rule.plain_when, *severe):

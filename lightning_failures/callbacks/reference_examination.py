@@ -33,7 +33,9 @@ UNCHECKED = (
 
 
 class ReferenceExamination:
-    """Keeps a reference batch from the first evaluation, and runs the model on it at later ones.
+    """Keeps a reference batch from the first evaluation of a ``fit``, and runs the model on it at later ones.
+
+    An evaluation outside of a ``fit`` has a batch of its own.
 
     Whether an evaluation is examined is one decision of all ranks: every ``every_n_epochs``, and while the extra
     forward passes are fewer than ``budget`` of the run's own, see :class:`.Ration`: they are counted, so that a run on
@@ -82,6 +84,7 @@ class ReferenceExamination:
         self.refusal: str | None = None  #: why the module cannot be run again at all
         self._checked = False
         self._taken: Tensor | None = None  # rows of the batch that are examined
+        self._of_fit: ReferenceBatch | None = None  # while another evaluation has a batch of its own
         self._last = False
         self._logits_now = False  # whether its logits are those of this evaluation
         self._in_training_mode = False  # while it was evaluated
@@ -106,6 +109,10 @@ class ReferenceExamination:
         except DiscoveryError as error:
             self.refusal = str(error)
         self.due = turn and not refused and ready and self.refusal is None
+        if evaluation.fitting:
+            self.batch, self._of_fit = self._of_fit or self.batch, None
+        elif self.batch is not None:  # what is found of test images is of these, and not of those of validation
+            self._of_fit, self.batch = self._of_fit or self.batch, None
         if self.batch is None:
             self.batch = ReferenceBatch(self.share(evaluation))
         self._logits_now = not self.batch.complete
