@@ -31,12 +31,16 @@ def test_a_module_that_cannot_be_run_again_is_said_not_to_be_examined(tmp_path):
     callbacks = failure_monitors(report_dir=tmp_path, on_error="raise")
     fit(callbacks, Apart(), epochs=2)
     record = callbacks[-1].record
-    assert list(record.not_watched) == ["what decides the predictions", "which bands the predictions depend on"]
+    assert list(record.not_watched) == [
+        "what decides the predictions",
+        "which bands the predictions depend on",
+        "why it fails",
+    ]
     assert all(NOT_THE_LOGITS in why for why in record.not_watched.values())
     said = tally(record)
     assert said.startswith("No rule found a failure in 2 evaluations, but the accuracy is ")  # a network of two epochs
     _, _, rest = said.partition("; not examined: ")
-    assert rest.startswith("what decides the predictions, which bands the predictions depend on (")
+    assert rest.startswith("what decides the predictions, which bands the predictions depend on, why it fails (")
     assert NOT_THE_LOGITS in rest
     assert len(rest) < 200
     out = StringIO()

@@ -2,14 +2,24 @@
 
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lightning_failures import ChannelAttributionMonitor, SimplicityBiasMonitor, failure_monitors
-from lightning_failures.callbacks.budget import EXAMINED, Budget
+from lightning_failures import (
+    ChannelAttributionMonitor,
+    FailureDiagnosis,
+    SimplicityBiasMonitor,
+    failure_monitors,
+)
+from lightning_failures.callbacks.budget import last_limit
+from lightning_failures.callbacks.ration import ADVANCE, Ration, progress
+from lightning_failures.callbacks.reference_examination import BRAKED, NO_TIME, SPENT
+from lightning_failures.errors import InputError
 from tests.runs import Classifier, dataset, fit, hooks_on
 
 DATA = (
@@ -47,21 +57,28 @@ def run(seconds, epochs=1, **options):
     return monitors, module
 
 
-def test_a_slow_network_is_not_examined_before_there_is_time_for_it_and_the_reason_is_said():
+def test_a_slow_network_is_not_examined_before_its_own_passes_allow_it_and_the_reason_is_said():
     (simple, channels), module = run(0.005)
-    assert module.waits.passed == 64 + 128  # the sanity check and the evaluation: not one pass more
+    # a run of 448 passes allows 45 ahead and 18 by the share; at its end there is less than a second
+    # the sanity check, the evaluation, and for each monitor 32 images by which it sees that it can run them again
+    assert module.waits.passed == 64 + 128 + 2 * 32
     assert math.isnan(simple.values["own/1"])
-    assert simple.undefined["own/1"] == "the time budget was spent"
-    assert channels.not_watched == {"which bands the predictions depend on": "the time budget was spent"}
+    assert simple.undefined["own/1"] == NO_TIME
+    assert channels.not_watched == {"which bands the predictions depend on": NO_TIME}
+    assert simple.not_watched == {"what decides the predictions, at the end of the run": NO_TIME}
 
 
-def test_a_network_in_between_is_examined_on_as_many_images_as_there_is_time_for():
-    (simple, _), module = run(0.0005)
-    extra = module.waits.passed - 64 - 128
-    assert 0.0005 * extra <= 2 * EXAMINED
-    assert 32 <= len(simple.examining.inputs(torch.device("cpu"))) < 128
-    assert len(simple.examining.targets) == len(simple.examining.inputs(torch.device("cpu")))
-    assert simple.examining.why_not is None
+def test_a_network_in_between_is_examined_on_as_many_images_as_its_own_passes_allow():
+    monitor = SimplicityBiasMonitor(on_error="raise")
+    monitor.on_train_end = lambda *_: None
+    fit([monitor], Slow(0.0), data=DATA, epochs=12)
+    images = len(monitor.examining.inputs(torch.device("cpu")))
+    assert 32 <= images < 128
+    assert len(monitor.examining.targets) == images
+    budget, own = monitor.examining.budget, 64 + 11 * (3 * 64 + 128) + 3 * 64
+    assert budget.own == own  # the sanity check, and each epoch with forward and backward of an image
+    assert 0 < budget.spent <= 0.1 * own + 0.05 * own
+    assert monitor.examining.why_not in (None, SPENT)
 
 
 def test_with_time_enough_the_whole_reference_batch_is_examined_as_before():
@@ -79,25 +96,101 @@ def test_all_monitors_together_take_less_than_a_second_of_a_run_of_seconds():
     assert whole - (time.process_time() - began) < 1.0
 
 
-def begun(seconds, share, at_once=0.1):
-    """A budget of a run that began so many seconds ago."""
-    budget = Budget(share, at_once)
-    budget._began -= seconds
-    return budget
+class Clock:
+    """Runs so much faster or slower than the real one."""
+
+    def __init__(self, pace):
+        self.pace = pace
+
+    def perf_counter(self):
+        return self.pace * time.perf_counter()
 
 
-def test_in_the_first_minute_a_share_of_its_first_seconds_may_be_taken_and_after_it_of_all():
-    assert begun(4, 0.025).left == pytest.approx(0.1, abs=0.001)
-    assert begun(50, 0.025).left == pytest.approx(0.2, abs=0.001)
-    assert begun(61, 0.025).left == pytest.approx(1.525, abs=0.001)
-    assert begun(50, 0.025, at_once=None).left == pytest.approx(1.25, abs=0.001)
+@pytest.fixture
+def clock(monkeypatch):
+    def set_to(pace):
+        for module in ("budget", "monitor", "error_guard", "simplicity.examination"):
+            monkeypatch.setattr(f"lightning_failures.callbacks.{module}.time", Clock(pace))
+
+    return set_to
 
 
-def test_one_turn_goes_little_beyond_its_share_and_the_next_waits_for_it():
-    budget = begun(2, 0.025)
-    assert (budget.allows, budget.turn) == (True, 0.1)
-    budget.spent = 0.1
-    assert not budget.allows
-    assert begun(200, 0.025).turn == pytest.approx(5, abs=0.01)
-    assert begun(2, 0.0).turn == 0.1
-    assert math.isinf(begun(2, 0.025, at_once=None).turn)
+def test_the_same_run_on_a_slow_and_on_a_fast_machine_has_the_same_evaluations_examined(clock):
+    seen = []
+    for pace in (0.01, 3.0):
+        clock(pace)
+        diagnosis = FailureDiagnosis(announce="nothing")
+        monitors = [SimplicityBiasMonitor(on_error="raise"), ChannelAttributionMonitor(on_error="raise"), diagnosis]
+        fit(monitors, data=DATA, epochs=12)
+        evaluations = [each.values for each in diagnosis.record.evaluations[:-1]]
+        seen.append([{key: repr(value) for key, value in values.items()} for values in evaluations])
+        seen[-1].append([monitor.examining.budget.spent for monitor in monitors[:2]])
+        bands = ["failures/channels/largest_change" in values for values in evaluations]
+        assert 0 < sum(bands) < len(bands)
+    assert seen[0] == seen[1]
+
+
+def test_the_clock_is_an_emergency_brake_and_says_so():
+    simple = SimplicityBiasMonitor(on_error="raise", budget=1e9)
+    simple.on_train_end = lambda *_: None
+
+    class Stuck(Callback):
+        def on_validation_start(self, trainer, module):
+            simple.examining.budget.clock.spent = 11.0  # seconds of a run that takes less
+
+    fit([Stuck(), simple], Classifier(), data=DATA, epochs=2)
+    assert simple.examining.examined  # a share that is never passed
+
+    simple.examining.budget.clock.share = 0.05
+    fit([Stuck(), simple], Classifier(), data=DATA, epochs=1)
+    assert simple.undefined["own/1"] == BRAKED
+
+
+def ration(own, share, expected=math.inf):
+    """A ration of a run that has made so many passes."""
+    made = Ration(share)
+    made.own, made.expected = own, expected
+    return made
+
+
+def test_a_share_of_the_passes_of_the_run_is_allowed_and_an_advance_that_a_short_run_has_less_of():
+    assert ration(10_000, 0.025).left == ADVANCE + 250
+    assert ration(1_000, 0.025, expected=12_000).left == 1_200 + 25
+    assert ration(1_000, 0.025).turn == (ADVANCE + 25) / 2
+    spent = ration(10_000, 0.025)
+    spent.spent = ADVANCE + 250
+    assert not spent.allows
+
+
+def test_without_a_share_there_is_one_turn():
+    nothing = ration(10_000, 0.0)
+    assert (nothing.allows, nothing.turn) == (True, ADVANCE)
+    nothing.spent = 1
+    assert not nothing.allows
+
+
+def test_a_share_below_0_is_refused():
+    with pytest.raises(InputError, match="the share is negative"):
+        Ration(-0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"max_epochs": 4}, 0.25),
+        ({"max_steps": 12}, 0.5),
+        ({"max_epochs": -1}, math.nan),
+        ({"max_epochs": 4, "num_training_batches": math.inf}, math.nan),
+        ({"max_epochs": 4, "accumulate_grad_batches": 2}, 0.5),
+    ],
+)
+def test_how_far_a_run_is_goes_by_its_steps(options, expected):
+    usual = {"max_steps": -1, "max_epochs": None, "num_training_batches": 6, "accumulate_grad_batches": 1}
+    run = SimpleNamespace(global_step=6, **(usual | options))
+    assert progress(run) == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_last_examination_of_a_short_run_stays_within_a_second_and_of_a_long_one_within_a_tenth():
+    assert last_limit(5, 0.3) == pytest.approx(0.5)
+    assert last_limit(5, 2.0) == pytest.approx(0.25)
+    assert last_limit(600, 20.0) == 60

@@ -68,11 +68,11 @@ def test_a_stream_keeps_a_share_of_the_sample_of_cues_on_each_process_and_forget
     assert stream.state_dict() == {}
 
 
-def test_a_part_goes_ahead_of_the_first_one_after_five_evaluations():
-    turns, work = Turns(), {"headline": 10, "rings": 10, "clones": 10}
-    turns.seconds = dict.fromkeys(work, 1.0)
-    for evaluation in range(6):
-        plan = turns.choose(work, left=1.0)
-        assert plan == (("rings",) if evaluation == 5 else ("headline",)), evaluation
-        turns.follow(work, plan)
-    assert turns.waits == {"headline": 2, "rings": 1, "clones": 7}
+def test_the_first_part_has_its_turn_at_every_evaluation_and_the_others_one_after_the_other():
+    turns, work, plans = Turns(), {"headline": 10, "rings": 10, "clones": 10}, []
+    for _ in range(4):
+        plans.append(turns.choose(work, left=20))
+        turns.follow(work, plans[-1])
+    assert plans == [("headline", "rings"), ("headline", "clones")] * 2
+    assert turns.choose(work, left=19) == turns.choose(work, left=0) == ("headline",)
+    assert turns.waits == {"headline": 1, "rings": 2, "clones": 1}

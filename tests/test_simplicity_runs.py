@@ -39,22 +39,27 @@ def test_the_parts_are_dealt_out_within_the_budget_the_headline_first():
     examination = monitor.examination
     parts = {"headline", "image_ranks", "pixel_ranks", "retention", "rings", "patches", "clones"}
     assert set(examination.fits(1e9)) == parts
-    monitor.turns.seconds = dict.fromkeys(parts, 1.0)
     monitor.turns.waits = dict.fromkeys(parts, 1) | {"rings": 3, "clones": 2}
-    assert examination.fits(2.5) == ("headline", "rings")
+    both = examination.work["headline"] + examination.work["rings"]
+    assert examination.fits(both) == ("headline", "rings")
     assert examination.fits(0.0) == ("headline",)
-    monitor.turns.waits["rings"] = 6
-    assert examination.fits(1.5) == ("rings",)
-    examination.follow(("rings",))
+    examination.follow(("headline", "rings"))
     assert (monitor.turns.waits["rings"], monitor.turns.waits["clones"]) == (1, 3)
 
 
 def test_what_is_left_to_a_later_evaluation_is_nan_and_says_why():
     images, labels, _ = scene(80)
-    values, monitor, _ = watch(thick, images, labels, epochs=1)
-    assert math.isnan(values["retained/mean_spectrum"])
-    assert monitor.undefined["retained/mean_spectrum"] == "left to a later evaluation by the time budget"
+    values, monitor, _ = watch(thick, images, labels, epochs=2)
     assert values["own/1"] > 0.9
+    monitor.examination.begin(torch.device("cpu"))
+    monitor.examination.follow(("headline",))
+    monitor.examination.run(thick, images, labels)
+    found, why = monitor.examination.compute()
+    assert found["own/1"] > 0.9
+    assert math.isnan(found["retained/mean_spectrum"])
+    assert why["retained/mean_spectrum"] == (
+        "left to a later evaluation, or to the end of the run, by the budget of extra forward passes"
+    )
 
 
 def test_a_resumed_run_keeps_its_simple_models_its_cues_and_its_turns(tmp_path):
@@ -186,10 +191,14 @@ def test_many_classes_leave_out_what_would_fill_the_memory():
     assert monitor.lowest_rung is None
 
 
-def test_without_a_budget_the_first_examination_is_the_only_one_and_the_ladder_goes_on():
+def test_without_a_budget_the_first_evaluation_and_the_end_are_examined_and_the_ladder_goes_on(monkeypatch):
+    monkeypatch.setattr("lightning_failures.callbacks.ration.AHEAD", math.inf)  # though the run is short
     images, labels, _ = scene(80)
-    values, monitor, _ = watch(thick, images, labels, epochs=3, budget=0.0)
-    assert math.isnan(values["own/1"])
-    assert monitor.undefined["own/1"] == monitor.undefined["reliance/total_absorbance"] == "the time budget was spent"
+    values, monitor, diagnosis = watch(thick, images, labels, epochs=3, budget=0.0)
+    first, second, last = [each.values["failures/simplicity/own/1"] for each in diagnosis.record.evaluations]
+    assert first > 0.9
+    assert math.isnan(second)
+    assert math.isnan(values["own/1"])  # as it was logged at the last evaluation
+    assert last == float(monitor.values["own/1"]) > 0.9
     assert values["reach/total_absorbance"] > 0.9
     assert values["explained_adjusted/total_absorbance"] > 0.9

@@ -1,13 +1,12 @@
-"""How much of the training time the extra work of a monitor may take."""
+"""How much of the training time the extra work of a monitor may take, and what is done of it at the end of a run."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lightning_failures.errors import InputError
 
-__all__ = ["AT_ONCE", "DRAWING", "EXAMINED", "FIRST_MINUTE", "Budget"]
+__all__ = ["AT_ONCE", "DRAWING", "FIRST_MINUTE", "Budget", "last_limit"]
 
 #: Seconds from the beginning of a run in which all monitors together may take no more than :data:`AT_ONCE`: people who
 #: try something out in a run of seconds must not wait for the monitors.
@@ -17,11 +16,11 @@ FIRST_MINUTE = 60.0
 #: without any extra work is .1 to .4 of these on small networks, most of it for Lightning to log some hundred keys.
 AT_ONCE = 0.8
 
-#: Seconds of a run's first minute of which a share may be taken for extra work: of .025 that is a fifth of a second.
-COUNTED = 8.0
+#: Seconds, and share of the run, that the last examination of each monitor may take; the larger one.
+LAST, SHARE_OF_LAST = 5.0, 0.1
 
-#: Seconds by which one turn of examination may go beyond its share.
-EXAMINED = 0.1
+#: Share of a run that ends within its first minute that the last examination of each monitor may take at any rate.
+SHARE_OF_SHORT = 0.05
 
 #: Share of the run that one monitor may draw for, so that four of them stay within a hundredth.
 DRAWING = 0.0025
@@ -32,8 +31,9 @@ class Budget:
 
     Args:
         share: extra work over all other time, at least 0; 0.05 is five percent.
-        at_once: seconds that one turn may take beyond what the share allows, with which no more than the first seconds
-            of a run's first minute count; None: a turn takes what it takes.
+
+    Raises:
+        InputError: a share below 0.
 
     Example:
         >>> budget = Budget(0.05)
@@ -43,10 +43,10 @@ class Budget:
         True
     """
 
-    def __init__(self, share: float, at_once: float | None = None) -> None:
+    def __init__(self, share: float) -> None:
         if not share >= 0:
             raise InputError("Budget", "the share is negative", str(share), "Give a share of training time, as 0.05.")
-        self.share, self.at_once = share, at_once
+        self.share = share
         self.spent = 0.0
         self._began = time.perf_counter()
 
@@ -68,15 +68,7 @@ class Budget:
     @property
     def left(self) -> float:
         """Seconds of extra work that the run's time so far allows, less those spent; may be below 0."""
-        counted = self.elapsed
-        if self.at_once is not None and counted < FIRST_MINUTE:
-            counted = min(counted, COUNTED)
-        return self.share * (counted - self.spent) - self.spent
-
-    @property
-    def turn(self) -> float:
-        """Seconds that one turn may take, where there is one; infinite where nothing bounds it."""
-        return math.inf if self.at_once is None else max(self.left, self.at_once)
+        return self.share * (self.elapsed - self.spent) - self.spent
 
     @contextmanager
     def spend(self) -> Iterator[None]:
@@ -86,3 +78,19 @@ class Budget:
             yield
         finally:
             self.spent += time.perf_counter() - began
+
+
+def last_limit(elapsed: float, taken: float) -> float:
+    """Seconds that the last examination of one monitor may take, at the end of a run.
+
+    Args:
+        elapsed: seconds that the run took.
+        taken: seconds of them that all monitors took together.
+
+    Example:
+        >>> [round(last_limit(elapsed, 0.3), 2) for elapsed in (4.0, 59.0, 61.0, 600.0)]
+        [0.5, 2.95, 6.1, 60.0]
+    """
+    if elapsed < FIRST_MINUTE:
+        return max(AT_ONCE - taken, SHARE_OF_SHORT * elapsed)
+    return max(LAST, SHARE_OF_LAST * elapsed)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-__all__ = ["evaluated_weights"]
+__all__ = ["evaluated_weights", "final_weights"]
 
 
 @contextmanager
@@ -23,7 +23,31 @@ def evaluated_weights(trainer: Trainer, module: LightningModule, callback: Callb
     """
     callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
     before = callbacks[: callbacks.index(callback)] if callback in callbacks and not trainer.testing else []
-    back: list[Any] = [each for each in before if _averages(each) and each._average_model is not None]
+    with _swapped(module, before):
+        yield
+
+
+@contextmanager
+def final_weights(trainer: Trainer, module: LightningModule, callback: Callback) -> Iterator[None]:
+    """At the end of a ``fit``, the weights that it ends with inside, and what the next callbacks find outside.
+
+    ``WeightAveraging`` puts the averaged weights into the module for good in ``on_train_end``; where it stands after a
+    callback, that callback finds the others.
+
+    Args:
+        trainer: whose ``fit`` ends.
+        module: was trained.
+        callback: whose turn it is.
+    """
+    callbacks = list(trainer.callbacks)  # type: ignore[attr-defined]
+    with _swapped(module, callbacks[callbacks.index(callback) + 1 :] if callback in callbacks else []):
+        yield
+
+
+@contextmanager
+def _swapped(module: LightningModule, callbacks: list[Callback]) -> Iterator[None]:
+    """The averaged weights of some callbacks inside."""
+    back: list[Any] = [each for each in callbacks if _averages(each) and each._average_model is not None]  # type: ignore[attr-defined]
     for each in reversed(back):
         each._swap_models(module)
     try:

@@ -30,6 +30,7 @@ class EvaluationContext:
         loader: the first evaluation loader; None where none is known.
         batches: how many batches of it are to come; infinite if unknown.
         training: whether its batches are those of training, since nothing is validated.
+        own: forward passes of an image that the run itself has made before it, see :class:`.Ration`.
     """
 
     trainer: Trainer
@@ -40,6 +41,7 @@ class EvaluationContext:
     loader: Any = None
     batches: float = 0.0
     training: bool = False
+    own: float = 0.0
 
     @classmethod
     def of(cls, trainer: Trainer, module: LightningModule) -> "EvaluationContext":

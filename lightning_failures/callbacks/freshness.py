@@ -55,6 +55,15 @@ class Freshness:
         names = (key, key + FIRST_LOADER, key.removesuffix(FIRST_LOADER))
         return next((self._seen[name][1] for name in names if name in self._seen), None)
 
+    def new_values(self, trainer: Trainer) -> dict[str, float]:
+        """The scalars that were logged since the last look."""
+        new = {
+            key
+            for key, value in trainer.callback_metrics.items()
+            if key not in self._seen or not _same(value, self._seen[key][0])
+        }
+        return {key: value for key, value in self.values(trainer).items() if {key, key + FIRST_LOADER} & new}
+
     def fresh_values(self, trainer: Trainer) -> dict[str, float]:
         """The scalars that belong to the present step."""
         values = self.values(trainer)

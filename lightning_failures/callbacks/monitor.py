@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.error_guard import ErrorGuard, warn_of
-from lightning_failures.callbacks.evaluated_weights import evaluated_weights
+from lightning_failures.callbacks.evaluated_weights import evaluated_weights, final_weights
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
-from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.callbacks.picture import Pictures, taken
 from lightning_failures.callbacks.ranks import Agreement
+from lightning_failures.callbacks.ration import TRAINED, images_in
+from lightning_failures.callbacks.reference_examination import NO_TIME, ReferenceExamination
 from lightning_failures.callbacks.training_evaluation import HELD_OUT, TrainingEvaluation
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.observe.batch_fields import Field
@@ -94,6 +97,9 @@ class Monitor(Callback, TheirCallback):
     #: What counts as a failure; keys begin with ``failures/<noun>/``.
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    #: Its work beyond what passes by, where it has any.
+    examining: ReferenceExamination | None = None
+
     def __init__(
         self,
         *,
@@ -123,6 +129,9 @@ class Monitor(Callback, TheirCallback):
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
+        self.completed: dict[str, float] = {}  #: logged key -> value, that the last examination of a run brought
+        self.own_passes = 0.0  #: forward passes of an image that the run itself has made so far
+        self._last: tuple[int, bool] | None = None  # epoch of the last evaluation, and whether on training batches
         self._pace: float | None = None  # seconds an image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
         self._checked = False
@@ -144,7 +153,16 @@ class Monitor(Callback, TheirCallback):
     def not_watched(self) -> dict[str, str]:
         """What of :attr:`watches` could not be watched so far, and why; empty where all of it is."""
         why = self.failure or (HELD_OUT if self._needs_validation else self.unserved or self.refusal)
-        return {} if why is None else {self._named(self.watches): why}
+        if why is not None:
+            return {self._named(self.watches): why}
+        return {self._named(f"{self.watches}, {self.unfinished}"): NO_TIME} if self.unfinished else {}
+
+    @property
+    def unfinished(self) -> str:
+        """What the last examination of a run had no time for, in words; empty where it is complete."""
+        examining = self.examining
+        late = examining is not None and examining.seconds is not None and examining.left_over
+        return "at the end of the run" if late else ""
 
     @property
     def _needs_validation(self) -> bool:
@@ -203,6 +221,20 @@ class Monitor(Callback, TheirCallback):
     def glance(self, seen: Observation) -> None:
         """One batch of the sanity check, which the module saw before any training."""
 
+    def left_over(self, evaluation: EvaluationContext) -> tuple[str, ...]:
+        """Parts of its examination that the last evaluation of a run left, on this rank; none where it is complete."""
+        return ("all",) if self.examining is not None and self.examining.left_over else ()
+
+    def begin_last(self, evaluation: EvaluationContext, parts: tuple[str, ...]) -> None:
+        """Before the last examination of a run: plan what is left; the same on all ranks.
+
+        Args:
+            evaluation: the last one.
+            parts: of :attr:`left_over`, on the first rank that has some.
+        """
+        assert self.examining is not None
+        self.examining.begin_last(taken(evaluation.trainer))
+
     def conclude(self, evaluation: EvaluationContext) -> None:
         """End an evaluation on this rank: extra work that needs no other rank, with the weights that were evaluated."""
 
@@ -234,11 +266,45 @@ class Monitor(Callback, TheirCallback):
         """Begin a run."""
         self.pictures.restart()
         self.training = TrainingEvaluation()
+        self.completed, self.own_passes, self._last = {}, 0.0, None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out whether anything is validated, and say so where nothing is."""
         if self.training.begin(trainer):
             self._say_no_validation(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Examine what the last evaluation left, whatever the budget, so that every run ends with a verdict on it."""
+        if self.examining is None or self._last is None or self.ranks.retired:
+            return
+        epoch, training = self._last
+        make = partial(EvaluationContext.of_training, batches=0) if training else EvaluationContext.of
+        evaluation = replace(make(trainer, pl_module), epoch=epoch, own=self.own_passes)
+        mine = () if self.failure or self.unserved else self.left_over(evaluation)
+        left = self.ranks.first(mine or None)
+        if self.ranks.retired or not left:
+            return
+        before = {key: float(value) for key, value in self.values.items()}
+        self.begin_last(evaluation, left)
+        with self.guard(), final_weights(trainer, pl_module, self):
+            if mine and self.failure is None:
+                with self.probe.paused():
+                    self.conclude(evaluation)
+        description = self.ranks.first(None if self.failure else self.describe())
+        if self.ranks.retired or description is None:
+            return
+        with self.guard():
+            self.build(description)
+            self.values = self._told_by(evaluation, self.compute(evaluation))
+            new = {
+                key: value
+                for key, value in self.values.items()
+                if math.isnan(before.get(key, math.nan)) and not math.isnan(float(value))
+            }
+            self.completed = {self.key(key): float(value) for key, value in new.items()}
+            self.log_values(evaluation, new, now=True)
+            if trainer.is_global_zero:
+                self.show(evaluation, self.values)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw of the last evaluation what there was no time for before."""
@@ -271,6 +337,7 @@ class Monitor(Callback, TheirCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Learn from the first batch what the module is trained for; update, where training batches are watched."""
+        self.own_passes += TRAINED * images_in(batch)
         self._learn(trainer, pl_module, outputs, batch)
         if self.probe.settled and not self._checked and not self.idle:
             self._checked = True
@@ -438,7 +505,8 @@ class Monitor(Callback, TheirCallback):
         if self.ranks.retired:
             return
         with self.guard():
-            self._evaluation, self._concluded = evaluation, False
+            self._evaluation, self._concluded = replace(evaluation, own=self.own_passes), False
+            evaluation = self._evaluation
             if not evaluation.trainer.sanity_checking:
                 self.values, self.undefined = {}, {}
                 self.begin(evaluation)
@@ -464,6 +532,7 @@ class Monitor(Callback, TheirCallback):
             if seen.empty:  # as on a rank that saw no batch
                 return
             self._pace = min(self._pace or math.inf, took / seen.batch_images)
+            self.own_passes += 0 if evaluation.training else seen.batch_images  # those of training are counted there
             if trainer.sanity_checking:
                 self.glance(seen)
                 return
@@ -481,6 +550,8 @@ class Monitor(Callback, TheirCallback):
         if self.ranks.retired or trainer.sanity_checking:
             return
         evaluation = self._evaluation
+        if evaluation is not None and evaluation.fitting:
+            self._last = evaluation.epoch, evaluation.training
         served = self.failure is None and self.unserved is None
         if served and evaluation is not None and not self._concluded:
             with self.guard(), evaluated_weights(trainer, evaluation.module, self):

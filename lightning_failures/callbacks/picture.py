@@ -13,7 +13,7 @@ from lightning_failures.reporting.loggers import log_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "taken"]
 
 #: Seconds that a picture is expected to take until one was drawn; the first of a process finds its fonts.
 A_PICTURE = 0.3

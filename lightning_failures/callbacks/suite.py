@@ -74,10 +74,11 @@ def failure_monitors(
             ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
-        budget: share of the run's time that extra forward passes may take, at least 0; a third each is for channels,
-            for simplicity bias and for causes. The first examination of each takes a tenth of a second at most, on
-            fewer images where the network is slow. In its first minute a run draws no pictures; one that ends before
-            draws a few at its end.
+        budget: extra forward passes over those of the run itself, at least 0, where a training step counts as three; a
+            third each is for channels, for simplicity bias and for causes. Counted, and not timed, it examines the same
+            evaluations on a slow and on a fast machine. What the last evaluation left is examined at the end of the
+            run: for a tenth of its time at most, or five seconds; of a run shorter than a minute, within a second. In
+            its first minute a run draws no pictures; one that ends before draws a few at its end.
         on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run. The
             diagnosis always warns.
 

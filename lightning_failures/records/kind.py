@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 __all__ = [
     "CLASS_COLLAPSE",
+    "COURSES",
     "DATA_FAULT",
     "FACTOR_FAILURE",
     "FACTOR_SPILLOVER",
@@ -71,3 +72,6 @@ FINDING_KINDS = tuple(KINDS)
     OWN_RULE,
     MONITOR_ERROR,
 ) = FINDING_KINDS
+
+#: Kinds that compare an evaluation with earlier ones, so that one alone cannot show them.
+COURSES = frozenset({FACTOR_SPILLOVER})

@@ -49,7 +49,7 @@ class CauseMonitor(Monitor):
 
     Args:
         images: size of either batch, over all ranks.
-        budget: share of the run's time that the extra forward passes may take.
+        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
 
@@ -61,6 +61,7 @@ class CauseMonitor(Monitor):
     watches = "why it fails"
     terms = TERMS
     rules = RULES
+    examining: ReferenceExamination
     held_out = ("*",)
 
     def __init__(

@@ -69,7 +69,7 @@ class ChannelAttributionMonitor(Monitor):
         target: the class whose score counts: ``"true"``, which is the predicted one where there are no labels, or
             ``"predicted"``.
         images: most images of the reference batch, over all ranks.
-        budget: share of the run's time that extra passes may take.
+        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence at evaluations.
         every_n_steps: also every so many training steps, once the reference batch is there; None: not.
         options: see :class:`.Monitor`.
@@ -89,6 +89,7 @@ class ChannelAttributionMonitor(Monitor):
     watches = "which bands the predictions depend on"
     terms = TERMS
     rules = RULES
+    examining: ReferenceExamination
 
     def __init__(
         self,
@@ -168,6 +169,17 @@ class ChannelAttributionMonitor(Monitor):
 
     # -- an examination
 
+    def left_over(self, evaluation: EvaluationContext) -> tuple[str, ...]:
+        """The examination, where there was none at this evaluation, nor at its step."""
+        examined = self.course is not None and [each.step for each in self.course.profiles[-1:]] == [evaluation.step]
+        return () if examined else super().left_over(evaluation)
+
+    def begin_last(self, evaluation: EvaluationContext, parts: tuple[str, ...]) -> None:
+        """Reset the sums, and agree on the baseline."""
+        super().begin_last(evaluation, parts)
+        self._reset(evaluation)
+        self._agree(evaluation.trainer, evaluation.module)
+
     def _finish(self, trainer: Trainer) -> None:
         """Agree on the baseline, compute and log."""
         self._agree(trainer, trainer.lightning_module)
@@ -231,13 +243,16 @@ class ChannelAttributionMonitor(Monitor):
             return
         self._last_step = step
         budget, kept = self.examining.budget, self.examining.batch
-        allowed = self.ranks.first(self.failure is None and budget.allows)
+        now = EvaluationContext.of(trainer, pl_module)
+        budget.own = self.own_passes
+        passes = 0.0 if self.layout is None else self.how.passes(len(self.layout.names))
+        allowed = self.ranks.first(self.failure is None and budget.allows and not budget.braked)
         if self.ranks.retired or not allowed:
             return
-        now = EvaluationContext.of(trainer, pl_module)
-        with self.guard(), self.probe.paused(), budget.spend():
+        images = 0 if kept is None or kept.inputs is None else len(self.examining.inputs(torch.device("cpu")))
+        with self.guard(), self.probe.paused(), budget.spend(passes * images):
             self._reset(now)
-            if kept is not None and kept.inputs is not None and self.examining.refusal is None:
+            if images and self.examining.refusal is None:
                 with self.examining.alone(now):
                     self.examine(now, self.examining.inputs(pl_module.device))
         description = self.ranks.first(None if self.failure else self.describe())

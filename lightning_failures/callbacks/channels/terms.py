@@ -25,7 +25,7 @@ _IN_A_RUN: dict[str, dict[str, Any]] = {
         "when_nan": "no band's change passes the null floor",
     },
     "largest_change": {
-        "when_nan": "no image was examined: not the turn of this evaluation, the time budget was spent, or the module "
+        "when_nan": "no image was examined: not the turn of this evaluation, the budget was spent, or the module "
         "cannot be run again",
     },
     "total": {

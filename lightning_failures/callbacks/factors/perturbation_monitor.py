@@ -10,7 +10,7 @@ from torch import Tensor
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.factors.terms import PERTURBED
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.callbacks.reference_examination import TOO_LONG, ReferenceExamination
+from lightning_failures.callbacks.reference_examination import BRAKED, SPENT, ReferenceExamination
 from lightning_failures.interventions.changes import Change, raw_units
 from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
 from lightning_failures.metrics.paired import PairedErrorRatio
@@ -37,7 +37,7 @@ class PerturbationMonitor(Monitor):
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
         images: size of the reference batch that is changed; None: all images of the evaluation, which costs one more
             evaluation a name, whatever the budget.
-        budget: share of the run's time that extra forward passes may take.
+        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence.
         options: see :class:`.Monitor`.
     """
@@ -46,6 +46,7 @@ class PerturbationMonitor(Monitor):
     watches = "errors on changed images"
     tasks = ("multiclass", "binary")
     terms = PERTURBED
+    examining: ReferenceExamination
     held_out = ("*",)
 
     def __init__(
@@ -88,7 +89,7 @@ class PerturbationMonitor(Monitor):
         logits = self.probe.require_logits(seen, _WHERE)
         if not self.whole:
             self.examining.keep(seen, logits)
-        elif self.examining.refusal is None and self.examining.why_not in (None, TOO_LONG):
+        elif self.examining.refusal is None and self.examining.why_not in (None, SPENT, BRAKED):
             inputs = seen.require_inputs(_WHERE)
             with self.probe.paused():
                 model = rerun(evaluation.module, self.probe.runnable(evaluation.module), evaluation.precision)

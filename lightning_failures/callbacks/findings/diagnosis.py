@@ -1,6 +1,7 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,9 @@ WHERE = "FailureDiagnosis"
 
 class FailureDiagnosis(Callback, TheirCallback):
     """Raises and clears findings over the values that were logged afresh at each evaluation.
+
+    ``trainer.test()`` and ``trainer.validate()`` end with a verdict of their own, :attr:`alone`, on that one evaluation,
+    and with a report in the folder ``test`` or ``validation`` of ``report_dir``.
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
     alert where the logger has alerts, and reported at the end of the run; the worst factor and the newest finding stand
@@ -80,6 +84,9 @@ class FailureDiagnosis(Callback, TheirCallback):
         self._freshness = Freshness()
         self._began = time.perf_counter()
         self._resumed = False
+        self.alone: RunRecord | None = None  #: of the last evaluation by ``trainer.test()`` or ``trainer.validate()``
+        self._alone = Freshness()
+        self._alone_began = self._began
 
     @property
     def announce(self) -> Announced:
@@ -125,13 +132,54 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.announcer.notes.attach(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the progress bar as it was."""
+        """Leave the progress bar as it was, and apply the rules to what the monitors examined at the end."""
         self.announcer.notes.detach()
+        if self.guard.failure is None:
+            with self.guard():
+                self._complete(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Apply the rules to what this evaluation logged."""
-        if not trainer.sanity_checking and trainer.state.fn == "fit" and not self._no_validation(trainer):
+        """Apply the rules to what this evaluation logged; outside of a ``fit``, say the verdict on it."""
+        if trainer.state.fn != "fit":
+            self._judge(trainer, "validation")
+        elif not trainer.sanity_checking and not self._no_validation(trainer):
             self._evaluated(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note what was logged before, where this evaluation is judged alone."""
+        self._note(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note what was logged before."""
+        self._note(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say the verdict on the test images."""
+        self._judge(trainer, "test")
+
+    def _note(self, trainer: Trainer) -> None:
+        if trainer.state.fn != "fit":
+            self._alone = Freshness()
+            self._alone.look(trainer)
+            self._alone_began = time.perf_counter()
+
+    def _judge(self, trainer: Trainer, images: Literal["test", "validation"]) -> None:
+        """Say the verdict on one evaluation that belongs to no training, and write its report."""
+        if self.guard.failure is not None:
+            return
+        with self.guard():
+            values = self._alone.new_values(trainer)
+            now = Evaluation(trainer.current_epoch, trainer.global_step, values)
+            self.alone = alone = RunRecord(self.record.name, [now], evaluated=images)
+            alone.columns = {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
+            found = RuleStreaks().judge(self.rules, now)
+            alone.findings = [diagnose(finding, alone) for finding in found]
+            self._keep_what_is_said(trainer, alone)
+            alone.seconds = time.perf_counter() - self._alone_began
+            if trainer.is_global_zero and values:
+                folder = None if self.report_dir is None else Path(self.report_dir) / images
+                report = None if folder is None else write_report(folder, [alone], COLUMNS)
+                self.announcer.tell_verdict(alone, report)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what the monitors logged of training batches, where nothing is validated."""
@@ -164,17 +212,25 @@ class FailureDiagnosis(Callback, TheirCallback):
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
         if values and trainer.is_global_zero:
             self.streaks.say_unknown(list(self._freshness.values(trainer)))
-        for monitor in monitors_of(trainer):
-            self.record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
-            if monitor.failure is not None:
-                self._report_failure(monitor, trainer)
-        self._keep_not_watched(trainer)
-        self.record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
+        self._keep_what_is_said(trainer, self.record)
         if trainer.is_global_zero:
             self.announcer.tell(trainer, self.record)
         self.announcer.notes.update(self.record)
         stopping = {rule.name for rule in self.rules if rule.action == "stop"}
         return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
+
+    def _complete(self, trainer: Trainer) -> None:
+        """Add to the last evaluation what the monitors examined after it."""
+        brought = {key: value for monitor in monitors_of(trainer) for key, value in monitor.completed.items()}
+        if not brought or not self.record.evaluations:
+            return
+        before = self.record.evaluations[-1]
+        self.record.evaluations[-1] = after = replace(before, values=before.values | brought)
+        self.streaks.complete(self.rules, before, after, self.history)
+        self._explain()
+        self._keep_what_is_said(trainer, self.record)
+        if trainer.is_global_zero:
+            self.announcer.tell(trainer, self.record)
 
     def _stop(self, trainer: Trainer, hopeless: bool) -> None:
         """End the run on all processes where one of them found it hopeless; every process must call it."""
@@ -221,38 +277,53 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.record.evaluations.append(evaluation)
         before = [SEVERITIES.index(finding.severity) for finding in self.history]
         self.streaks.apply(self.rules, evaluation, self.history)
-        metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
-        found = [diagnose(finding, self.record) if finding.standing else finding for finding in self.history]
-        self.record.findings = [with_lead(finding, self.record, metric) for finding in found]
+        self._explain()
         risen = [f for f, was in zip(self.history, before, strict=False) if SEVERITIES.index(f.severity) > was]
         return [*risen, *self.history[len(before) :]]
 
-    def _keep_not_watched(self, trainer: Trainer) -> None:
-        """What the monitors say by now that they cannot watch."""
-        monitors = monitors_of(trainer)
-        self.record.not_watched = {what: why for each in monitors for what, why in each.not_watched.items()}
+    def _explain(self) -> None:
+        """Say of each finding its cause and its lead, as far as they are known by now."""
+        metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
+        found = [diagnose(finding, self.record) if finding.standing else finding for finding in self.history]
+        self.record.findings = [with_lead(finding, self.record, metric) for finding in found]
 
-    def _report_failure(self, monitor: Monitor, trainer: Trainer) -> None:
-        name = monitor.title
-        if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in self.history):
-            return
-        self.history.append(
-            Finding(
-                kind=MONITOR_ERROR,
-                subject=name,
-                epoch=trainer.current_epoch,
-                step=trainer.global_step,
-                evidence={"cause": monitor.failure},
-                message=str(monitor.failure),
-                advice="The training is not touched by it. Mend the cause, or leave this monitor out.",
-            )
-        )
+    def _keep_what_is_said(self, trainer: Trainer, record: RunRecord) -> None:
+        """Why figures are undefined, what cannot be watched, which monitors failed, and how long all of them took."""
+        for monitor in monitors_of(trainer):
+            record.undefined |= {monitor.key(key): why for key, why in monitor.undefined.items()}
+            if monitor.failure is not None:
+                _report_failure(monitor, trainer, record)
+        _keep_not_watched(trainer, record)
+        record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
-        self._keep_not_watched(trainer)
+        _keep_not_watched(trainer, self.record)
         if not trainer.is_global_zero or not self.record.evaluations:
             return
         self.announcer.draw_last(trainer, self.record)
         report = None if self.report_dir is None else write_report(self.report_dir, [self.record], COLUMNS)
         self.announcer.tell_verdict(self.record, report)
+
+
+def _keep_not_watched(trainer: Trainer, record: RunRecord) -> None:
+    """What the monitors say by now that they cannot watch."""
+    monitors = monitors_of(trainer)
+    record.not_watched = {what: why for each in monitors for what, why in each.not_watched.items()}
+
+
+def _report_failure(monitor: Monitor, trainer: Trainer, record: RunRecord) -> None:
+    name = monitor.title
+    if any(finding.kind == MONITOR_ERROR and finding.subject == name for finding in record.findings):
+        return
+    record.findings.append(
+        Finding(
+            kind=MONITOR_ERROR,
+            subject=name,
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            evidence={"cause": monitor.failure},
+            message=str(monitor.failure),
+            advice="The training is not touched by it. Mend the cause, or leave this monitor out.",
+        )
+    )

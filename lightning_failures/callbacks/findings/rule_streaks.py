@@ -7,6 +7,7 @@ from dataclasses import replace
 from lightning_failures.errors import FailuresWarning, few
 from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
+from lightning_failures.records.kind import COURSES
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import Evaluation
 
@@ -46,6 +47,42 @@ class RuleStreaks:
                 if rule.speaks(evaluation.values, subject):
                     self._apply(rule, subject, evaluation, history)
                     _renew(rule, subject, evaluation, history)
+
+    def complete(self, rules: Iterable[Rule], before: Evaluation, after: Evaluation, history: list[Finding]) -> None:
+        """Apply the rules that could not speak at an evaluation to the same one with figures that were added to it.
+
+        Args:
+            rules: in the order in which they raise findings.
+            before: the evaluation as the rules were applied to it.
+            after: the same, completed.
+            history: see :meth:`apply`.
+        """
+        for rule in rules:
+            for subject in rule.subjects(after.values):
+                if rule.speaks(after.values, subject) and not rule.speaks(before.values, subject):
+                    self._apply(rule, subject, after, history)
+                    _renew(rule, subject, after, history)
+
+    def judge(self, rules: Iterable[Rule], evaluation: Evaluation) -> list[Finding]:
+        """The findings of one evaluation alone, as of ``trainer.test()``, where no other one can confirm it.
+
+        What needs a course is left out, and so is every warm-up. A rule that would take several evaluations is worth
+        watching where it holds, and of its own severity where the case is plain.
+
+        Args:
+            rules: in the order in which they raise findings.
+            evaluation: epoch, step and the values logged at it.
+        """
+        found: list[Finding] = []
+        for rule in rules:
+            once = replace(rule, warmup=0, warmup_steps=0, persistence=1, plain_when=())
+            for subject in rule.subjects(evaluation.values) if rule.kind not in COURSES else ():
+                if rule.speaks(evaluation.values, subject):
+                    alone: list[Finding] = []
+                    self._apply(once, subject, evaluation, alone)
+                    sure = not rule.plain_conditions or rule.is_plain(evaluation.values, subject)
+                    found += alone if sure else [replace(finding, severity="watch") for finding in alone]
+        return found
 
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
         values = evaluation.values

@@ -1,4 +1,4 @@
-"""The examination of a model on the reference batch: interchange, cue swaps and what it retains, as time allows."""
+"""The examination of a model on the reference batch: interchange, cue swaps and what it retains, in turns."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -33,10 +33,21 @@ from lightning_failures.metrics.retention import PatchSensitivity, Retention
 from lightning_failures.metrics.simplicity import DecisionDimension
 from lightning_failures.observe.reference_batch import donor_rows
 
-__all__ = ["BaseRun", "Examination"]
+__all__ = ["PARTS_IN_WORDS", "BaseRun", "Examination"]
 
 GRID = 4  # patches along each side
-LATER = "left to a later evaluation by the time budget"
+LATER = "left to a later evaluation, or to the end of the run, by the budget of extra forward passes"
+
+#: What each part looks at, in the words of the verdict.
+PARTS_IN_WORDS = {
+    "headline": "exchanging the first direction and the cues",
+    "image_ranks": "exchanging several directions",
+    "pixel_ranks": "exchanging directions pixel by pixel",
+    "retention": "removing something from the images",
+    "rings": "removing rings of frequencies",
+    "patches": "replacing patches",
+    "clones": "Gaussian clones",
+}
 
 #: Statistics of an interchange, of images that are changed, and of images without a ring, that are logged.
 SHARES = ("own", "own_low", "own_high")
@@ -112,17 +123,18 @@ class Examination:
         self.parts = parts
         self.work = {name: part.passes * -(-images // part.every) for name, part in parts.items()}
         self.plan: tuple[str, ...] = ()
+        self.done: tuple[str, ...] = ()  #: parts that were examined at this evaluation
 
     # -- an evaluation
 
     def begin(self, device: torch.device) -> None:
         """Forget all images, and plan nothing."""
-        self.plan = ()
+        self.plan = self.done = ()
         for metric in (*(part.metric for part in self.parts.values()), self.swap, self.by_class):
             metric.to(device).reset()
 
     def fits(self, left: float) -> tuple[str, ...]:
-        """The parts that fit into some seconds; see :meth:`.Turns.choose`."""
+        """The parts that fit into some forward passes of an image; see :meth:`.Turns.choose`."""
         return self.turns.choose(self.work, left)
 
     def follow(self, plan: tuple[str, ...]) -> None:
@@ -135,25 +147,39 @@ class Examination:
         """How often what is planned runs each image, with the images as they are."""
         return 1 + sum(self.parts[name].passes / self.parts[name].every for name in self.plan)
 
-    def run(self, model: Model, inputs: Tensor, target: Tensor) -> None:
+    @property
+    def first_passes(self) -> float:
+        """How often the first part that is planned does, with the images as they are."""
+        return 1 + sum(self.parts[name].passes / self.parts[name].every for name in self.plan[:1])
+
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """The parts that were not examined at this evaluation."""
+        return tuple(name for name in self.parts if name not in self.done)
+
+    def run(self, model: Model, inputs: Tensor, target: Tensor, seconds: float | None = None) -> None:
         """Do what is planned.
 
         Args:
             model: from inputs to logits, without gradients.
             inputs: this rank's reference batch; (n b h w), (n b t) or (n b).
             target: (n) or (n h w), int64.
+            seconds: that it may take: a part that would go beyond, by how long those before took, is left out; None: it
+                takes what it takes.
         """
         began = time.perf_counter()
-        model = _of_size(model, target)
+        model, spent = _of_size(model, target), float(len(target))
         logits = model(inputs)
         preds = as_labels(logits)
         n = len(preds)
         donors = donor_rows(preds) if preds.ndim == 1 else torch.arange(n, device=preds.device).roll(n // 2)
         base = BaseRun(model, inputs, logits, preds, donors, target)
         for name in self.plan:
-            self.parts[name].run(base)
-            now = time.perf_counter()
-            self.turns.seconds[name], began = now - began, now
+            took = time.perf_counter() - began
+            if seconds is None or not self.done or took * (1 + self.work[name] / spent) <= seconds:
+                self.parts[name].run(base)
+                self.done = (*self.done, name)
+                spent += self.work[name]
 
     # -- the parts
 
@@ -217,7 +243,7 @@ class Examination:
                 if statistic in logged and name not in values:  # own/1 is the headline's, which runs first
                     values[name] = value
                     if key in why:
-                        undefined[name] = why[key] if part in self.plan else LATER
+                        undefined[name] = why[key] if part in self.done else LATER
         return values, undefined
 
 

@@ -17,7 +17,7 @@ from lightning_failures.callbacks.reference_examination import ReferenceExaminat
 from lightning_failures.callbacks.simplicity.comparison import TOO_FEW, Comparison
 from lightning_failures.callbacks.simplicity.course import SimplicityCourse
 from lightning_failures.callbacks.simplicity.cues import cue_reliance, why_no_reliance
-from lightning_failures.callbacks.simplicity.examination import Examination
+from lightning_failures.callbacks.simplicity.examination import PARTS_IN_WORDS, Examination
 from lightning_failures.callbacks.simplicity.figures import FIGURES
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.samples import SampleReader, home_of
@@ -66,7 +66,8 @@ class SimplicityBiasMonitor(Monitor):
     *Retention*: accuracy on images with pixels shuffled, spectra averaged, intensities alone or removed, without one
     ring of spatial frequencies, with one patch as noise, and on Gaussian clones.
 
-    The extra forward passes are dealt out over the evaluations within the budget; see
+    The extra forward passes are dealt out over the evaluations within the budget, interchange on the first direction
+    and the cue swaps first, and what the last evaluation left is examined at the end of the run; see
     :class:`.Examination`. Tasks that label pixels are read at 16 pixels of each image.
 
     Args:
@@ -77,7 +78,7 @@ class SimplicityBiasMonitor(Monitor):
         wavelengths: place of each channel on the axis of the pictures; (b). None: channels by number.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         images: size of the reference batch, over all ranks.
-        budget: share of the run's time that extra forward passes may take.
+        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
     """
@@ -86,6 +87,7 @@ class SimplicityBiasMonitor(Monitor):
     watches = "what decides the predictions"
     terms = TERMS
     rules = RULES
+    examining: ReferenceExamination
     held_out = (
         *("reference_accuracy", "difference", "low", "high", "p_value"),  # of two models that both saw these images
         *("changed_accuracy/*", "lost/*", "lost_low/*", "lost_high/*"),
@@ -185,7 +187,8 @@ class SimplicityBiasMonitor(Monitor):
         self.scatter.begin(evaluation)
         self._batches = 0
         if self.examining.due and self.examination is not None:
-            self.examination.follow(self.ranks.first(self.examination.fits(self.examining.budget.left)) or ())
+            left = self.examining.budget.turn if self.examining.seconds is None else math.inf
+            self.examination.follow(self.ranks.first(self.examination.fits(left)) or ())
         self._say(left_out)  # last: a warning that is an error on one rank must not keep the others waiting
 
     def _compare_with(self, models: SimpleModels, images: int) -> None:
@@ -218,16 +221,38 @@ class SimplicityBiasMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model on the reference batch."""
-        planned = 0.0 if self.examination is None else self.examination.passes
+        planned = 0.0
+        if self.examination is not None:
+            planned = self.examination.passes if self.examining.seconds is None else self.examination.first_passes
         self.examining.run(
             evaluation, self.probe.runnable(evaluation.module), self._examine, planned, self.pace(evaluation)
         )
+
+    def left_over(self, evaluation: EvaluationContext) -> tuple[str, ...]:
+        """The parts that the last evaluation of a run left."""
+        if self.examination is None or not self.ready:
+            return ()
+        return self.examination.left_over if self.examining.examined or self.examining.left_over else ()
+
+    def begin_last(self, evaluation: EvaluationContext, parts: tuple[str, ...]) -> None:
+        """Plan what is left."""
+        super().begin_last(evaluation, parts)
+        if self.examination is not None:
+            self.examination.plan = self.examination.left_over
+
+    @property
+    def unfinished(self) -> str:
+        """The parts that the last examination of a run, or one outside of a ``fit``, had no time for."""
+        if self.examination is None or self.examining.seconds is None or not self.examination.done:
+            return super().unfinished if self.ready else ""
+        parts = [PARTS_IN_WORDS[part] for part in self.examination.left_over]
+        return f"by {', by '.join(parts)}" if parts else ""
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
         """The parts that are planned."""
         targets = self.examining.targets
         if self.examination is not None and targets is not None:
-            self.examination.run(model, inputs, targets.to(inputs.device))
+            self.examination.run(model, inputs, targets.to(inputs.device), self.examining.seconds)
 
     def describe(self) -> Any:
         """That there was a batch; what the metrics need was agreed on when the simple models were fixed."""

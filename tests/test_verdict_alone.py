@@ -1,0 +1,90 @@
+"""The verdict on one evaluation alone, as of trainer.test() and trainer.validate()."""
+
+import json
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from lightning_failures import FailureDiagnosis, Rule, SimplicityBiasMonitor, failure_monitors
+from lightning_failures.callbacks.findings import RuleStreaks
+from lightning_failures.records import Evaluation
+from tests.runs import Classifier, dataset, fit, loaders, table, trainer
+
+RULE = Rule(
+    kind="factor_failure", when="low/* > 1.5", plain_when="low/* > 4", message="{subject} at {low:.1f}", warmup=9
+)
+
+
+def judged(*rules, **values):
+    """Severity by subject."""
+    found = RuleStreaks().judge(rules, Evaluation(0, 0, {f"low/{key}": value for key, value in values.items()}))
+    return {finding.subject: finding.severity for finding in found}
+
+
+def test_what_is_plain_is_a_failure_and_what_only_holds_is_worth_watching():
+    assert judged(RULE, a=1.0, b=2.0, c=5.0) == {"b": "watch", "c": "failure"}
+
+
+def test_a_rule_that_knows_no_plain_case_counts_where_it_holds():
+    own = Rule(kind="own_rule", when="low/* > 1.5", message="{low}", severity="warning", persistence=5)
+    assert judged(own, a=2.0) == {"a": "warning"}
+
+
+def test_what_needs_a_course_is_left_out():
+    assert judged(Rule(kind="factor_spillover", when="low/* > 1", message="{low}"), a=9.0) == {}
+
+
+class Constant(Classifier):
+    """Says the same class of every image."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(150, 3))
+        with torch.no_grad():
+            self.net[1].weight.zero_()
+            self.net[1].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+
+
+def test_a_test_of_a_collapsed_network_says_so_with_a_report_of_its_own(tmp_path, capsys):
+    callbacks = failure_monitors(factors=table(), report_dir=tmp_path, on_error="raise")
+    trainer(callbacks).test(Constant(), loaders()[1], verbose=False)
+    alone = callbacks[-1].alone
+    assert alone.evaluated == "test"
+    assert ("class_collapse", "failure") in {(finding.kind, finding.severity) for finding in alone.standing}
+    assert callbacks[-1].record.evaluations == []
+    assert "Verdict on the test images" in " ".join(capsys.readouterr().out.split())
+    written = json.loads((tmp_path / "test" / "findings.json").read_text())
+    assert "class_collapse" in {finding["kind"] for finding in written["findings"]}
+    assert (tmp_path / "test" / "report.html").exists()
+
+
+def test_a_test_after_a_fit_is_of_its_own_figures_and_leaves_the_record_of_the_fit_alone(capsys):
+    callbacks = failure_monitors(on_error="raise")
+    run, module = fit(callbacks, epochs=2)
+    before = callbacks[-1].record.to_dict()
+    run.test(module, loaders()[1], verbose=False)
+    run.validate(module, loaders()[1], verbose=False)
+    assert callbacks[-1].alone.evaluated == "validation"
+    assert len(callbacks[-1].alone.evaluations) == 1
+    assert callbacks[-1].record.to_dict() == before
+    out = " ".join(capsys.readouterr().out.split())
+    assert [out.count(f"Verdict on the {images} images") for images in ("test", "validation")] == [1, 1]
+
+
+def test_what_is_examined_in_a_test_are_its_images_and_a_later_fit_has_its_own_again():
+    simple = SimplicityBiasMonitor(budget=1e9, on_error="raise")
+    run, module = fit([simple, FailureDiagnosis(announce="nothing")], epochs=1)
+    of_fit = simple.examining.batch.inputs
+    run.test(module, DataLoader(dataset(24, seed=3), batch_size=8), verbose=False)
+    assert torch.equal(simple.examining.batch.inputs, dataset(24, seed=3).tensors[0])
+    run.fit_loop.max_epochs = 2
+    run.fit(module, *loaders())
+    assert torch.equal(simple.examining.batch.inputs, of_fit)
+
+
+def test_nothing_is_said_where_nothing_is_to_be_announced(capsys):
+    diagnosis = FailureDiagnosis(announce="nothing")
+    trainer([SimplicityBiasMonitor(on_error="raise"), diagnosis]).validate(Classifier(), loaders()[1], verbose=False)
+    assert "Verdict" not in capsys.readouterr().out
+    assert diagnosis.alone.evaluated == "validation"
