@@ -13,9 +13,11 @@ from lightning_failures.version import __version__ as __version__
 _HOMES: dict[str, tuple[str, ...]] = {
     "attribution.attribution": ("attribute_channels",),
     "audit.audit": ("audit_data",),
+    "callbacks.causes.monitor": ("CauseMonitor",),
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
     "callbacks.columns": ("standard_rules",),
+    "callbacks.data.monitor": ("DataMonitor",),
     "callbacks.factors.monitor": ("FactorErrorMonitor",),
     "callbacks.factors.perturbation_monitor": ("PerturbationMonitor",),
     "callbacks.findings.diagnosis": ("FailureDiagnosis",),
@@ -24,6 +26,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.gate.early_stopping": ("GatedEarlyStopping",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
     "callbacks.suite": ("failure_monitors",),
+    "callbacks.training.monitor": ("TrainingMonitor",),
     "callbacks.watch.hugging_face": ("HuggingFaceWatch",),
     "callbacks.watch.watch": ("Watch",),
     "data.factor_dataset": ("FactorDataset",),
@@ -41,10 +44,14 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.dormant_units": ("DormantUnits",),
     "metrics.factors": ("FactorErrorRatio",),
     "metrics.mean_errors": ("FactorMeanError",),
+    "metrics.generalisation": ("GeneralisationGap",),
     "metrics.grouped_dimension": ("GroupedDimension",),
     "metrics.interaction": ("FactorInteraction",),
     "metrics.kept": ("FeaturesKept",),
+    "metrics.label_matching": ("LabelMatching",),
+    "metrics.labels": ("LabelErrors",),
     "metrics.layer_probes": ("LayerProbes",),
+    "metrics.mending": ("MendedAccuracy",),
     "metrics.neural_collapse": ("NeuralCollapse",),
     "metrics.paired": ("PairedErrorRatio",),
     "metrics.prediction_collapse": ("PredictionCollapse",),
@@ -63,9 +70,11 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from lightning_failures.attribution.attribution import attribute_channels as attribute_channels
     from lightning_failures.audit.audit import audit_data as audit_data
+    from lightning_failures.callbacks.causes.monitor import CauseMonitor as CauseMonitor
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor
     from lightning_failures.callbacks.columns import standard_rules as standard_rules
+    from lightning_failures.callbacks.data.monitor import DataMonitor as DataMonitor
     from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor as FactorErrorMonitor
     from lightning_failures.callbacks.factors.perturbation_monitor import PerturbationMonitor as PerturbationMonitor
     from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis as FailureDiagnosis
@@ -74,6 +83,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping as GatedEarlyStopping
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors
+    from lightning_failures.callbacks.training.monitor import TrainingMonitor as TrainingMonitor
     from lightning_failures.callbacks.watch.hugging_face import HuggingFaceWatch as HuggingFaceWatch
     from lightning_failures.callbacks.watch.watch import Watch as Watch
     from lightning_failures.data.factor_dataset import FactorDataset as FactorDataset
@@ -92,11 +102,15 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.cues import CueSwap as CueSwap
     from lightning_failures.metrics.dormant_units import DormantUnits as DormantUnits
     from lightning_failures.metrics.factors import FactorErrorRatio as FactorErrorRatio
+    from lightning_failures.metrics.generalisation import GeneralisationGap as GeneralisationGap
     from lightning_failures.metrics.grouped_dimension import GroupedDimension as GroupedDimension
     from lightning_failures.metrics.interaction import FactorInteraction as FactorInteraction
     from lightning_failures.metrics.kept import FeaturesKept as FeaturesKept
+    from lightning_failures.metrics.label_matching import LabelMatching as LabelMatching
+    from lightning_failures.metrics.labels import LabelErrors as LabelErrors
     from lightning_failures.metrics.layer_probes import LayerProbes as LayerProbes
     from lightning_failures.metrics.mean_errors import FactorMeanError as FactorMeanError
+    from lightning_failures.metrics.mending import MendedAccuracy as MendedAccuracy
     from lightning_failures.metrics.neural_collapse import NeuralCollapse as NeuralCollapse
     from lightning_failures.metrics.paired import PairedErrorRatio as PairedErrorRatio
     from lightning_failures.metrics.prediction_collapse import PredictionCollapse as PredictionCollapse

@@ -432,9 +432,12 @@ def wrong_pixels(ignored: int) -> Compute:
     return error
 
 
+def wrong_labels(module: L.LightningModule, batch: Any) -> Tensor:
+    return (module.net(batch[0]).flatten(1) > 0) != batch[1].flatten(1).bool()
+
+
 def wrong_of_two(module: L.LightningModule, batch: Any) -> Tensor:
-    scores = module.net(batch[0]).flatten(1)
-    return ((scores > 0) != batch[1].flatten(1).bool()).float().mean(1)
+    return wrong_labels(module, batch).float().mean(1)
 
 
 def answers(index: int) -> Tensor:
@@ -791,6 +794,13 @@ def _figures(kind: Kind, trainer: L.Trainer, module: L.LightningModule) -> dict[
         if kind.error is not None:
             error = torch.cat([kind.error(module, batch) for batch in batches]).mean()
             found["failures/factors/mean_error/all"] = float(logged["failures/factors/mean_error/all"]), float(error)
+        if kind.task == "multilabel":
+            wrong = torch.cat([wrong_labels(module, batch) for batch in batches]).double().mean(0)
+            for key, rate in (("1", wrong[1]), ("all", wrong.mean())):
+                found[f"failures/collapse/label_error/{key}"] = (
+                    float(logged[f"failures/collapse/label_error/{key}"]),
+                    float(rate),
+                )
         if kind.features is not None:
             name, compute = kind.features
             rows = torch.cat([compute(module, batch) for batch in batches])

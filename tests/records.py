@@ -1,5 +1,6 @@
 """Sample records for tests of reporting: a network that fails, and one that does not."""
 
+import dataclasses
 import math
 
 from lightning_failures import Finding
@@ -107,6 +108,27 @@ CLEARED = Finding(
     evidence={"effective_classes": 1.4, "label_classes": 11.2, "dominant_excess": 0.61},
     message="Predictions fall on 1.4 effective classes where the labels have 11.2.",
     advice="Lower the learning rate or warm it up.",
+)
+
+EXPLAINED = Finding(
+    kind="class_collapse",
+    subject="",
+    epoch=3,
+    step=132,
+    severity="failure",
+    evidence={"effective_classes": 1.8, "label_classes": 10.0, "accuracy": 0.17, "chance": 0.1},
+    message="Predictions fall on 1.8 effective classes where the labels have 10.0.",
+    advice="Divide by the training set's deviation in the validation transform too.",
+    cause="input_mismatch",
+    why="With training's mean and deviation, the accuracy on the same validation images goes from 0.17 to 0.97 (95% "
+    "interval 0.94 to 0.98), 99% of the gap.",
+    excluded=("not_finite", "label_mismatch"),
+    experiment={"before": 0.17, "before_low": 0.14, "before_high": 0.21,
+                "after": 0.97, "after_low": 0.94, "after_high": 0.98, "share": 0.99},
+)  # fmt: skip
+
+UNEXPLAINED = dataclasses.replace(
+    EXPLAINED, cause=None, why="", experiment={}, advice="Look at the images that are always wrong."
 )
 
 

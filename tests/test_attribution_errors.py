@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_failures import attribute_channels
+from lightning_failures import FailuresWarning, attribute_channels
 from lightning_failures.attribution import donors
 from lightning_failures.errors import InputError, UnknownNameError
 
@@ -117,3 +117,75 @@ def test_donors_are_others_and_each_gives_once() -> None:
         donor = donors(images, torch.Generator().manual_seed(images))
         assert sorted(donor.tolist()) == list(range(images))
         assert not bool((donor == torch.arange(images)).any())
+
+
+def few(images: int = 40) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    net, inputs = nn.Linear(4, 3), torch.randn(images, 4)
+    return net, inputs, net(inputs).argmax(1)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32, torch.bool])
+def test_one_hot_classes_give_the_figures_of_class_indices(kind: torch.dtype) -> None:
+    net, inputs, target = few()
+    one_hot = nn.functional.one_hot(target, 3).to(kind)
+    own = attribute_channels(net, inputs, target).values
+    assert torch.equal(attribute_channels(net, inputs, one_hot).values, own)
+    maps, pixels = inputs[..., None, None].expand(-1, -1, 2, 2), target[:, None, None].expand(-1, 2, 2)
+    whole = nn.Conv2d(4, 3, 1)
+    by_index = attribute_channels(whole, maps, pixels).values
+    assert torch.equal(
+        attribute_channels(whole, maps, nn.functional.one_hot(pixels, 3).movedim(-1, 1)).values, by_index
+    )
+
+
+@pytest.mark.parametrize(
+    "targets", [torch.full((40, 3), 1 / 3), torch.ones(40, 3, dtype=torch.int64), torch.full((40,), 0.5)]
+)
+def test_targets_that_are_no_classes_say_what_to_give(targets: Tensor) -> None:
+    net, inputs, _ = few()
+    with pytest.raises(InputError) as caught:
+        attribute_channels(net, inputs, targets)
+    assert str(caught.value) == (
+        f"attribute_channels: targets are not one class each; given targets {tuple(targets.shape)} {targets.dtype} "
+        "for logits (n, 3). Give whole numbers, one class an image (n) or pixel (n h w), or one-hot classes; of "
+        "smoothed or mixed labels give targets.argmax(1), of several labels an image one after the other, with its "
+        "logit alone."
+    )
+
+
+@pytest.mark.parametrize("method", ["ablation", "permutation", "integrated_gradients"])
+def test_images_that_are_not_finite_are_left_out_and_said(method: Any) -> None:
+    net, inputs, target = few()
+    spoilt = inputs.clone()
+    spoilt[3, 1], spoilt[7, 0] = torch.nan, torch.inf
+    rest = torch.tensor([image for image in range(40) if image not in (3, 7)])
+    with pytest.warns(FailuresWarning) as said:
+        found = attribute_channels(net, spoilt, target, method)
+    assert str(said[0].message) == "attribute_channels: 2 of 40 images hold NaN or infinity and are left out."
+    own = attribute_channels(net, inputs[rest], target[rest], method)
+    torch.testing.assert_close(found.values, own.values)
+    assert found.changes.isnan().any(1).nonzero().flatten().tolist() == [3, 7]
+    assert int(found.sums.images) == 38
+
+
+def test_images_of_which_none_is_finite_are_refused() -> None:
+    net, inputs, target = few(3)
+    with pytest.raises(InputError) as caught:
+        attribute_channels(net, inputs * torch.nan, target)
+    assert str(caught.value) == (
+        "attribute_channels: no image is finite; given 3 images, of which 3 hold NaN or infinity. "
+        "Mend the images, or pass others; look first where such values come from."
+    )
+
+
+def test_one_channel_is_a_band_and_names_are_no_wavelengths() -> None:
+    net, inputs, target = few()
+    by_list = attribute_channels(net, inputs, target, bands={"red": [2]})
+    assert torch.equal(attribute_channels(net, inputs, target, bands={"red": 2}).values, by_list.values)
+    with pytest.raises(InputError) as caught:
+        attribute_channels(net, inputs, target, wavelengths=["B02", "B03", "B04", "B08"])
+    assert str(caught.value) == (
+        "attribute_channels: wavelengths are not numbers; given ['B02', 'B03', 'B04', 'B08']. "
+        "Give one number a channel; name channels with bands={'red': [0], ...}."
+    )

@@ -14,6 +14,7 @@ from lightning_failures.callbacks.collapse import COLLAPSE, TERMS
 from lightning_failures.records import Evaluation, RunRecord, find_term
 from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, table
 from tests.test_collapse_monitor import Segmenter, TwoViews, scenes, unlabelled
+from tests.test_labels import Several, answered
 
 KEY = "failures/collapse/"
 
@@ -54,6 +55,7 @@ def runs(tmp_path_factory):
         "all options": logged(path, named),
         "nothing validated": logged(path, CollapseMonitor(on_error="raise"), NothingValidated()),
         "two views": logged(path, CollapseMonitor(["encoder", "projector"], **every), TwoViews(), data=unlabelled()),
+        "several labels": logged(path, CollapseMonitor(on_error="raise"), Several(), data=answered()),
         "segmentation": logged(path, CollapseMonitor(["body", "penultimate"], **every), Segmenter(), data=scenes()),
     }
 
@@ -90,13 +92,14 @@ def test_every_figure_that_is_undefined_has_a_reason_in_the_run_and_in_its_term(
     assert blank
 
 
-def test_a_term_says_all_that_a_reader_needs_and_three_figures_are_headlines():
+def test_a_term_says_all_that_a_reader_needs_and_few_figures_are_headlines():
     for term in TERMS:
         assert term.meaning.endswith("."), term
         assert term.name, term
         assert term.range, term
         assert term.direction, term
-    assert {term.key for term in TERMS if term.headline} == {"kept/*", "effective_rank/*", "accuracy"}
+    of_labels = {"label_balanced_error/all", "label_balanced_error/worst"}
+    assert {term.key for term in TERMS if term.headline} == {"kept/*", "effective_rank/*", "accuracy"} | of_labels
 
 
 def test_few_figures_are_logged_unless_more_is_asked_for(runs):
@@ -153,5 +156,9 @@ def test_the_report_shows_the_rank_of_the_last_layer_and_compares_classes_and_lo
         [10.5, 5.25],
     )
     rows = {label: told(record) for label, told in COLLAPSE.rows}
-    assert rows == {"Effective predicted classes": "2.0", "Effective rank of the logits": ""}
+    assert rows == {
+        "Effective predicted classes": "2.0",
+        "Effective rank of the logits": "",
+        "Worst balanced error of a label": "",
+    }
     assert COLLAPSE.tiles(RunRecord("none", [])) == []

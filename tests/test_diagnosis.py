@@ -43,6 +43,15 @@ def test_findings_are_raised_and_cleared_in_words(tmp_path, capsys):
     assert said == ["epoch 1 failure high. a is 2.0.", "epoch 4 cleared high. Raised at epoch 1."]
 
 
+def test_a_finding_that_becomes_more_severe_is_told_again_and_may_end_the_run(tmp_path, capsys):
+    rule = RULE | {"severity": "watch", "severe_when": {"failure": "a > 5"}}
+    callback = diagnosis(rule, action="stop")
+    fitted = run(tmp_path, [2.0, 2.0, 6.0, 7.0, 7.0], callback)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "epoch 1 watch high. a is 2.0. epoch 3 failure high, before a watch. a is 7.0." in printed
+    assert (fitted.current_epoch, [finding.severity for finding in callback.history]) == (4, ["failure"])
+
+
 def test_nothing_is_raised_without_its_evidence_and_that_is_said_once(tmp_path):
     rule = RULE | {"message": "a is {a} and b {b}.", "evidence": {"a": "a", "b": "b"}}
     callback = diagnosis(rule)

@@ -50,6 +50,7 @@ from lightning_failures.metrics import (
     ChannelDependence,
     ChannelSignal,
     CueSwap,
+    InputStatistics,
     Ladder,
     PatchSensitivity,
     Retention,
@@ -109,10 +110,15 @@ def cases() -> dict[str, Case]:
         Case(lf.FactorTrend({"cue": [0.3, 0.6]}), (LOGITS, LABELS, CUE[:, None])),
         Case(lf.FeatureSpectrum(D), (ROWS,)),
         Case(lf.FeaturesKept(D), (ROWS,)),
+        Case(lf.GeneralisationGap(), (LOGITS, LABELS, True)),
         Case(lf.GroupedDimension(["a", "b", "c"], D), (ROWS, LABELS)),
+        Case(InputStatistics(D), (IMAGES,)),
+        Case(lf.LabelErrors(C), (LOGITS, LOGITS.roll(1, 0) > 0)),
         Case(Ladder(C, WIDTHS), (LADDER, LABELS)),
+        Case(lf.LabelMatching(C), (LOGITS, LABELS)),
         Case(lf.LiDAR(D), (ROWS, ROWS.roll(1, 1))),
         Case(lf.LinearReference(C, D), (ROWS, LABELS)),
+        Case(lf.MendedAccuracy(names), ("odd", LABELS, OTHER, LABELS)),
         Case(lf.NeuralCollapse(C, D), (ROWS, LABELS)),
         Case(lf.PairedErrorRatio(names), (LOGITS, LOGITS.roll(1, 0), LABELS, FACTORS)),
         Case(PatchSensitivity(), (LOGITS, LOGITS.roll(1, 0)[..., None])),
@@ -144,6 +150,8 @@ def first(batch: Any, images: int) -> Any:
     """The first images of a batch."""
     if isinstance(batch, Tensor):
         return batch[:images]
+    if isinstance(batch, str | bool):
+        return batch
     if isinstance(batch, dict):
         return {name: first(part, images) for name, part in batch.items()}
     return tuple(first(part, images) for part in batch)
@@ -457,7 +465,7 @@ def alike(one, other, left_out=()):
     assert one["logged"].keys() == other["logged"].keys()
     kept = [key for key in one["logged"] if not key.startswith(tuple(left_out))]
     nouns = {key.split("/")[1] for key in kept}
-    assert nouns == {"factors", "collapse", "simplicity", "channels"}
+    assert nouns == {"factors", "collapse", "simplicity", "channels", "training", "data"}
     for key in kept:
         assert other["logged"][key] == pytest.approx(one["logged"][key], rel=1e-5, abs=1e-6, nan_ok=True), key
 

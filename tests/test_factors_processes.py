@@ -13,6 +13,7 @@ from lightning_failures import (
     FactorErrorRatio,
     FactorInteraction,
     FactorTrend,
+    LabelErrors,
     PairedErrorRatio,
     WorstClasses,
 )
@@ -31,7 +32,14 @@ def batch() -> dict[str, Tensor]:
     factors = torch.rand(IMAGES, 3, generator=generator) < torch.tensor([0.5, 0.2, 0.0])
     factors[-2:, 2] = True
     values = torch.rand(IMAGES, 2, generator=generator)
-    return {"scores": scores, "others": others, "target": target, "factors": factors, "values": values}
+    return {
+        "scores": scores,
+        "others": others,
+        "target": target,
+        "factors": factors,
+        "values": values,
+        "labels": others > 0,
+    }
 
 
 def metrics() -> dict[str, tuple[Metric, tuple[str, ...]]]:
@@ -46,6 +54,7 @@ def metrics() -> dict[str, tuple[Metric, tuple[str, ...]]]:
         "calibration": (FactorCalibration(NAMES), usual),
         "trend": (FactorTrend({"light": [0.3, 0.6], "size": [0.5]}), ("scores", "target", "values")),
         "classes": (WorstClasses(CLASSES, k=2), ("scores", "target")),
+        "labels": (LabelErrors(CLASSES), ("scores", "labels")),
     }
 
 

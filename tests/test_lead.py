@@ -8,6 +8,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.sentences import lead, when
 
+RUN = RunRecord("run")
 RULE = Rule(kind="own_rule", name="low", when="a > 1", message="a is {a}", warmup=0, persistence=1)
 
 
@@ -21,14 +22,17 @@ def record(values, key="val_loss"):
         ([3, 2, 1], None),
         ([3, 2, 1, 1.5], None),
         ([3, 2, 1, 1.5, 1.2], 3),
-        ([3, 2, 1, 1, 1], 3),
+        ([3, 2, 1, 1, 1], None),
+        ([1, 1, 1, 1, 1, 1], None),
+        ([3, 2, 1, 1, 1, 1.5, 1.2], 5),
+        ([3, 2, 1, 1.5, 1], None),
         ([1, 2, 3, 0.5, 4], None),
         ([3, math.nan, 1, math.nan, 2], 3),
         ([math.nan], None),
         ([], None),
     ],
 )
-def test_a_metric_turns_after_its_best_once_two_evaluations_bring_no_better(losses, epoch):
+def test_a_metric_turns_after_its_last_best_once_two_evaluations_are_worse(losses, epoch):
     assert turning_epoch(record(losses), ValidationMetric("val_loss", True)) == epoch
     assert turning_epoch(record([-x for x in losses], "acc"), ValidationMetric("acc", False)) == epoch
 
@@ -55,9 +59,14 @@ def test_a_finding_says_how_long_it_came_before_the_validation_metric_turned():
     assert (early.metric, early.lead, lead(early)) == ("val_loss", 3, "3 epochs before val_loss turned")
     assert (late.lead, lead(late)) == (-1, "1 epoch after val_loss turned")
     assert lead(after(falling_then_rising, 4)) == "at the epoch at which val_loss turned"
-    assert when(early) == "since epoch 1 (step 10), 3 epochs before val_loss turned"
+    assert when(early, RUN) == "since epoch 1 (step 10), 3 epochs before val_loss turned"
     still = after([5, 4, 3, 2], 1)
     assert (still.lead, lead(still)) == (None, "val_loss has not turned")
+
+
+def test_a_metric_that_never_gets_worse_than_its_best_has_not_turned():
+    perfect = after([0.0] * 8, 6, metric="max acc")
+    assert (perfect.metric, perfect.lead, lead(perfect)) == ("acc", None, "acc has not turned")
 
 
 def test_the_validation_metric_can_be_named():

@@ -118,4 +118,4 @@ def test_a_row_that_does_not_fit_is_an_error() -> None:
 def test_an_unknown_level_is_an_error() -> None:
     with pytest.raises(InputError) as caught:
         log_alert([], "title", "text", "fatal")
-    assert str(caught.value) == "log_alert: unknown level; given 'fatal'. Use one of info, warning, failure."
+    assert str(caught.value) == "log_alert: unknown level; given 'fatal'. Use one of info, watch, warning, failure."

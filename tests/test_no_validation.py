@@ -17,6 +17,7 @@ from lightning_failures import (
     SimplicityBiasMonitor,
     failure_monitors,
 )
+from lightning_failures.callbacks.training_evaluation import why_no_validation
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional import class_moments, linear_discriminant
 from lightning_failures.records import RunRecord
@@ -47,6 +48,12 @@ WITHOUT = {
     "no loader and no step": (OnlyTraining, TRAIN, {}, "there is no validation"),
     "limit_val_batches": (Classifier, VALIDATING, {"limit_val_batches": 0}, "limit_val_batches is 0"),
     "an empty loader": (Classifier, (*TRAIN, NOTHING), {}, "the validation loader is empty"),
+    "an interval longer than the run": (
+        Classifier,
+        VALIDATING,
+        {"check_val_every_n_epoch": 4},
+        "check_val_every_n_epoch is 4 and max_epochs 3",
+    ),
     "a step that does nothing": (NoOp, VALIDATING, {}, "validation_step runs no layer that is watched"),
     "the same, unknown before training": (
         NoOp,
@@ -139,6 +146,49 @@ def test_max_steps_ends_an_epoch_early_and_its_last_batches_are_watched():
     watched([monitor], module, epochs=-1, max_steps=4)
     assert monitor.values["images/penultimate"] == 8
     assert monitor.values["training_loss"] == pytest.approx(module.losses[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"check_val_every_n_epoch": 2, "epochs": 2}, None),
+        ({"check_val_every_n_epoch": 3, "epochs": 2}, "check_val_every_n_epoch is 3 and max_epochs 2"),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 18, "epochs": 2}, None),
+        (
+            {"check_val_every_n_epoch": None, "val_check_interval": 19, "epochs": 2},
+            "val_check_interval is 19 batches and the run has 18",
+        ),
+        ({"max_steps": 9, "epochs": -1}, None),
+        ({"max_steps": 8, "epochs": -1}, "max_steps, 8, ends the run before the first is due"),
+        ({"max_steps": 18, "epochs": 2, "check_val_every_n_epoch": 2}, None),
+        (
+            {"max_steps": 17, "epochs": 2, "check_val_every_n_epoch": 2},
+            "max_steps, 17, ends the run before the first is due",
+        ),
+        ({"max_steps": 3, "epochs": -1, "accumulate_grad_batches": 4}, None),  # of 4, 4 and 1 batches
+        (
+            {"max_steps": 2, "epochs": -1, "accumulate_grad_batches": 4},
+            "max_steps, 2, ends the run before the first is due",
+        ),
+        ({"max_steps": 2, "epochs": -1, "val_check_interval": 2}, None),
+    ],
+)
+def test_a_run_that_ends_before_its_first_validation_is_known_from_the_start(options, why):
+    said, evaluated = [], []
+
+    class Asks(L.Callback):
+        def on_train_start(self, trainer, pl_module):
+            said.append(why_no_validation(trainer))
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            said.append(why_no_validation(trainer))
+
+        def on_validation_end(self, trainer, pl_module):
+            evaluated.append(trainer.global_step)
+
+    fit([Asks()], Classifier(), data=VALIDATING, num_sanity_val_steps=0, **options)
+    assert set(said) == {why}
+    assert bool(evaluated) == (why is None)
 
 
 class Stream(torch.utils.data.IterableDataset):

@@ -34,12 +34,11 @@ def test_a_module_that_cannot_be_run_again_is_said_not_to_be_examined(tmp_path):
     assert list(record.not_watched) == ["what decides the predictions", "which bands the predictions depend on"]
     assert all(NOT_THE_LOGITS in why for why in record.not_watched.values())
     said = tally(record)
-    assert said.startswith(
-        "No failure was found in 2 evaluations; "
-        "not examined: what decides the predictions, which bands the predictions depend on ("
-    )
-    assert NOT_THE_LOGITS in said
-    assert len(said) < 240
+    assert said.startswith("No rule found a failure in 2 evaluations, but the accuracy is ")  # a network of two epochs
+    _, _, rest = said.partition("; not examined: ")
+    assert rest.startswith("what decides the predictions, which bands the predictions depend on (")
+    assert NOT_THE_LOGITS in rest
+    assert len(rest) < 200
     out = StringIO()
     print_verdict([record], COLUMNS, Console(file=out, width=200))
     assert "not examined: what decides the predictions" in " ".join(out.getvalue().split())
@@ -53,7 +52,7 @@ def test_a_run_that_is_watched_whole_says_nothing_of_it(tmp_path):
     callbacks = failure_monitors(report_dir=tmp_path, budget=1e9, on_error="raise")
     fit(callbacks, epochs=2)
     assert callbacks[-1].record.not_watched == {}
-    assert tally(callbacks[-1].record) == "No failure was found in 2 evaluations."
+    assert "not examined" not in tally(callbacks[-1].record)
     assert "not examined" not in (tmp_path / "report.html").read_text()
 
 
@@ -63,9 +62,8 @@ def test_a_monitor_that_stepped_aside_is_said_with_its_name_and_cause():
         fit(callbacks, epochs=1)
     record = callbacks[-1].record
     assert list(record.not_watched) == ["errors by factor (weather)", "errors by factor"]
-    assert tally(record) == (
-        "No failure was found in 1 evaluation; not examined: errors by factor (weather), errors by factor "
-        "(the batch does not hold the factors)."
+    assert tally(record).endswith(
+        "; not examined: errors by factor (weather), errors by factor (the batch does not hold the factors)."
     )
 
 

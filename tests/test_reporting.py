@@ -115,14 +115,14 @@ def test_every_kind_of_finding_has_a_title() -> None:
 
 
 def test_when_says_since_or_until() -> None:
-    assert when(UNTAPPED) == "since epoch 3 (step 176)"
-    assert when(CLEARED) == "from epoch 1 (step 88), cleared at epoch 3"
+    assert when(UNTAPPED, RunRecord("run")) == "since epoch 3 (step 176)"
+    assert when(CLEARED, RunRecord("run")) == "from epoch 1 (step 88), cleared at epoch 3"
 
 
 def test_the_verdict_of_a_failing_and_of_a_healthy_run() -> None:
     assert (
         headline(failing(), COLUMNS)
-        == "Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images."
+        == "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images."
     )
     assert tally(failing()) == "2 failures and 1 warning stand; 1 finding raised earlier was cleared."
     assert status(failing()) == "failing"
@@ -209,7 +209,7 @@ def test_a_monitor_sees_its_own_figures_under_its_noun_and_no_others() -> None:
 
 def test_a_named_reference_is_what_the_accuracy_is_compared_with() -> None:
     said = headline(named(failing(), "simplicity", "mean"), COLUMNS)
-    assert said == "Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images."
+    assert said == "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images."
 
 
 @pytest.mark.parametrize("key", ["valid_acc", "val/accuracy", "validation_accuracy"])

@@ -67,7 +67,7 @@ def test_the_page_says_the_verdict_first_in_plain_words(two: str) -> None:
     text = Page(two).text
     assert text.index("2 failures and 1 warning stand") < text.index("The runs side by side")
     for sentence in (
-        "Accuracy 0.52 after 6 epochs, against 0.80 of a linear model on the same images.",
+        "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images.",
         UNTAPPED.message,
         UNTAPPED.advice,
         "No failure was found in 6 evaluations.",

@@ -7,7 +7,8 @@ from lightning_failures.errors import InputError, UnknownNameError
 
 STANDARD = {rule.name: rule for rule in standard_rules()}
 FIELDS = (
-    "kind, when, message, name, clear, evidence, advice, severity, warmup, persistence, source, action, warmup_steps"
+    "kind, when, message, name, clear, evidence, advice, severity, warmup, persistence, source, action, warmup_steps, "
+    "severe_when, plain_when"
 )
 OWN = {"name": "slow", "kind": "own_rule", "when": "val_loss > 2", "message": "{subject}{val_loss:.1f}"}
 
@@ -34,7 +35,16 @@ def test_a_rule_is_added_changed_and_silenced():
     by_name = {rule.name: rule for rule in rules}
     assert by_name["class_collapse"].persistence == 7
     assert by_name["class_collapse"].when == STANDARD["class_collapse"].when
+    assert by_name["class_collapse"].plain_when == ()  # seven, however plain the case is
+    assert by_name["untapped_information"].plain_when == STANDARD["untapped_information"].plain_when != ()
     assert by_name["slow"].evidence == {"val_loss": "val_loss"}
+
+
+def test_what_makes_a_case_plain_can_be_changed_beside_the_persistence():
+    (rule,) = read_rules(
+        [{"name": "class_collapse", "persistence": 7, "plain_when": "failures/collapse/class_share < 0"}]
+    )
+    assert (rule.persistence, rule.plain_when) == (7, ("failures/collapse/class_share < 0",))
 
 
 def test_the_later_of_two_with_one_name_counts():

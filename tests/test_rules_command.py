@@ -19,8 +19,12 @@ def test_every_standard_rule_is_printed_with_its_thresholds_and_their_source(cap
     for rule in standard_rules():
         assert f"{rule.name}, {rule.severity}" in text
         assert " ".join(rule.source.split()) in text
-        for condition in (*rule.when, *rule.clear):
+        severe = [condition for each in rule.severe_when.values() for condition in each]
+        for condition in (*rule.when, *rule.clear, *rule.plain_when, *severe):
             assert condition in text
+    assert text.count("plain one evaluation is enough where these hold too") == sum(
+        bool(rule.plain_when) for rule in standard_rules()
+    )
 
 
 def test_a_file_of_rules_is_printed_as_it_is_applied(capsys, tmp_path):
@@ -31,7 +35,7 @@ def test_a_file_of_rules_is_printed_as_it_is_applied(capsys, tmp_path):
     assert "diverged (own_rule), failure and ends the run raised val_loss > 10 cleared val_loss < 5" in text
     rules = {rule["name"]: rule for rule in json.loads(path.read_text())}
     assert rules["factor_failure"]["persistence"] == 5
-    assert "conditions" not in rules["diverged"]
+    assert not {"conditions", "plain_conditions"} & set(rules["diverged"])
 
 
 def test_the_table_fits_the_terminal(capsys, monkeypatch):

@@ -104,13 +104,13 @@ def test_a_task_that_there_is_not_and_a_monitor_that_there_is_not_are_refused() 
         failure_monitors(without=["colour"])
     assert str(error.value) == (
         "failure_monitors(without=...): there is no such monitor; given 'colour'. "
-        "Choose from 'channels', 'collapse', 'factors', 'simplicity'."
+        "Choose from 'channels', 'collapse', 'factors', 'simplicity', 'training'."
     )
 
 
 def test_monitors_can_be_left_out_by_name() -> None:
     names = [type(callback).__name__ for callback in failure_monitors(without="channels")]
-    assert names == ["CollapseMonitor", "SimplicityBiasMonitor", "FailureDiagnosis"]
+    assert names == ["CollapseMonitor", "SimplicityBiasMonitor", "TrainingMonitor", "FailureDiagnosis"]
 
 
 def test_what_was_understood_is_told_as_a_table() -> None:
@@ -127,6 +127,7 @@ def test_what_was_understood_is_told_as_a_table() -> None:
         "CollapseMonitor": "collapse of features and predictions",
         "SimplicityBiasMonitor": "what decides the predictions",
         "ChannelAttributionMonitor": "which bands the predictions depend on",
+        "TrainingMonitor": "faults of the training step",
     }
 
 

@@ -15,8 +15,9 @@ from lightning_failures.attribution.ablation import ablation, conditional_permut
 from lightning_failures.attribution.null_models import NULL_HEADS, Null, check_null, null_heads, shuffled_head, widened
 from lightning_failures.attribution.path_gradients import expected_gradients, gradient_x_input, integrated_gradients
 from lightning_failures.attribution.task import Changes, Task, check_inputs, open_task, resolve_groups
-from lightning_failures.errors import FailuresWarning, UnknownNameError
+from lightning_failures.errors import FailuresWarning, InputError, UnknownNameError
 from lightning_failures.functional.channels import ChannelProfile, Output
+from lightning_failures.functional.moments import finite_images
 from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["Method", "attribute_channels"]
@@ -73,7 +74,8 @@ def attribute_channels(
     Args:
         model: gives logits (n c), or (n c h w) for each pixel.
         inputs: images (n C h w), or with any other axes, images first; float.
-        targets: class of each image (n) or pixel (n h w), -100 where none counts; int64. None: what the model predicts.
+        targets: class of each image (n) or pixel (n h w), -100 where none counts; whole numbers. One-hot classes,
+            (n c) or (n c h w), are taken too. None: what the model predicts.
         method: ``"ablation"``: each band replaced by the baseline. ``"shapley"``: its mean over the orders in which
             bands are replaced. ``"permutation"``: by another image's. ``"conditional_permutation"``: only what the
             other channels do not predict, by another image's. ``"window_conditional_permutation"``: the same for a
@@ -97,10 +99,11 @@ def attribute_channels(
     Convention:
         ``values`` are the score with the band minus without: the rise of the mean cross-entropy in nats, or the drop of
         the mean logit. 0: no dependence; a channel that is constant has exactly 0. It says what *the model* depends on;
-        read it beside the pattern of what carries the signal.
+        read it beside the pattern of what carries the signal. Images that hold NaN or infinity are left out: their
+        ``changes`` are ``nan`` and count nowhere, and a warning says how many there are.
 
     Raises:
-        InputError: channels not where expected, too few images for a shuffle, a baseline or targets that do not fit.
+        InputError: channels not where expected, too few finite images, a baseline or targets that do not fit.
         UnknownNameError: no such method, band or unit.
         DiscoveryError: the model gives no logits, or no gradient where the method needs one.
 
@@ -117,6 +120,15 @@ def attribute_channels(
         raise UnknownNameError(where, "no such method", repr(method), f"Choose from {get_args(Method)}.")
     check_null(null, where)
     axis = check_inputs(inputs, channel_axis, method, draws, chunk_size, where)
+    usable = finite_images(inputs)
+    left_out = int((~usable).sum())
+    if left_out:
+        if targets is not None and len(targets) == len(inputs):
+            targets = targets[usable.to(targets.device)]
+        if isinstance(baseline, Tensor) and baseline.ndim == inputs.ndim and len(baseline) == len(inputs):
+            baseline = baseline[usable.to(baseline.device)]
+        inputs = inputs[usable]
+        _check_enough(len(inputs), left_out, method, where)
     bands = resolve_groups(inputs, axis, bands, wavelengths, unit, method, where)
     with open_task(
         model,
@@ -134,9 +146,15 @@ def attribute_channels(
         found, floor = _with_floor(task, _METHODS[method], null)
     if found.warning:
         warnings.warn(f"{where}: {found.warning}", FailuresWarning, stacklevel=2)
+    changes = found.changes.cpu()
+    if left_out:
+        said = f"{left_out} of {len(usable)} images hold NaN or infinity and are left out."
+        warnings.warn(f"{where}: {said}", FailuresWarning, stacklevel=2)
+        rows = torch.full((len(usable), changes.shape[1]), torch.nan, dtype=changes.dtype)
+        changes = rows.index_copy_(0, usable.cpu().nonzero()[:, 0], changes)
     return ChannelProfile(
         names=bands.names,
-        changes=found.changes.cpu(),
+        changes=changes,
         members=bands.members,
         sampling=found.sampling.cpu(),
         positions=bands.positions,
@@ -148,6 +166,15 @@ def attribute_channels(
         target="predicted" if targets is None else "true",
         way=found.way,
     )
+
+
+def _check_enough(images: int, left_out: int, method: str, where: str) -> None:
+    """A finite image, and two where channels are taken from others."""
+    least = 2 if method in _SHUFFLES else 1
+    if images < least:
+        given = f"{images + left_out} images, of which {left_out} hold NaN or infinity"
+        fix = "Mend the images, or pass others; look first where such values come from."
+        raise InputError(where, "too few images are finite" if images else "no image is finite", given, fix)
 
 
 def _with_floor(task: Task, method: Callable[[Task], Changes], null: Null | None) -> tuple[Changes, Tensor]:

@@ -16,7 +16,7 @@ from lightning_failures.observe.undisturbed import ordinary, undisturbed, unwrap
 from lightning_failures.spectrum.axes import spectral_axis
 from lightning_failures.spectrum.bands import Bands, BandsLike, resolve_bands, windows
 
-__all__ = ["WINDOW", "Changes", "Task", "check_inputs", "open_task", "resolve_groups", "spread"]
+__all__ = ["WINDOW", "Changes", "Task", "check_inputs", "class_indices", "open_task", "resolve_groups", "spread"]
 
 #: Channels of a window, where the caller does not say.
 WINDOW = 5
@@ -126,6 +126,7 @@ def open_task(
                 "Put the channels on the axis where the model expects them, and name it: channel_axis=1.",
             ) from error
         classes = few.shape[1] if few.ndim > 1 and few.shape[1] > 1 else 2
+        targets = None if targets is None else class_indices(targets, few, where)
         if targets is not None and not bool((targets < classes).all() & ((targets >= 0) | (targets == -100)).all()):
             raise InputError(
                 where,
@@ -149,6 +150,36 @@ def open_task(
             rounding=8 * torch.finfo(few.dtype).eps * few.abs().max().cpu().double() / len(kept) ** 0.5,
             where=where,
         )
+
+
+def class_indices(targets: Tensor, logits: Tensor, where: str = "class_indices") -> Tensor:
+    """Targets as one class an image or pixel; one-hot classes, which have the shape of the logits, become indices.
+
+    Args:
+        targets: (n) or (n h w), or one-hot (n c) or (n c h w); any type.
+        logits: of some of the images, (n c), (n c h w), or without an axis of classes where there is one logit.
+        where: the public name to put into an error.
+
+    Raises:
+        InputError: fractions, or several classes an image.
+
+    Example:
+        >>> class_indices(torch.tensor([[0, 1, 0], [1, 0, 0]]), torch.zeros(2, 3))
+        tensor([1, 0])
+    """
+    by_class = targets.ndim == logits.ndim > 1 and targets.shape[1:] == logits.shape[1:] and logits.shape[1] > 1
+    if by_class and bool(((targets == 0) | (targets == 1)).all() & (targets.sum(1) == 1).all()):
+        return targets.long().argmax(1)
+    several = by_class and logits.ndim != 3  # (n h w) may be one logit a pixel
+    if several or (targets.is_floating_point() and not bool((targets == targets.round()).all())):
+        raise InputError(
+            where,
+            "targets are not one class each",
+            f"targets {tuple(targets.shape)} {targets.dtype} for logits (n, {', '.join(map(str, logits.shape[1:]))})",
+            "Give whole numbers, one class an image (n) or pixel (n h w), or one-hot classes; of smoothed or mixed "
+            "labels give targets.argmax(1), of several labels an image one after the other, with its logit alone.",
+        )
+    return targets
 
 
 def check_inputs(

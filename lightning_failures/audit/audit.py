@@ -17,6 +17,7 @@ from lightning_failures.audit.accuracies import (
     rungs_right,
     small_networks_right,
 )
+from lightning_failures.audit.copies import NO_NEAR_COPIES
 from lightning_failures.audit.data_audit import DataAudit, linear_rung
 from lightning_failures.audit.data_sums import BatchLayout, DataSums
 from lightning_failures.audit.risks import find_risks
@@ -58,12 +59,14 @@ def audit_data(
 ) -> DataAudit:
     """Say, before any training, what images invite a network to do.
 
-    One pass over the data sums their spectra and the features of every rung of the ladder of simple models, and keeps a
-    bounded sample. Then: how much all images share against how they differ; variance and label information along each
-    principal direction of the mean spectra; the accuracy of each rung; and that of a small network with batch norm,
-    trained for some seconds on the images as given, standardised, and with a part of their information alone or taken
-    away. What may go wrong in training is named only where such a trial shows it. Torch's random state stays as it is,
-    and the same data in other batches give the same figures.
+    One pass over the data sums their spectra and the features of every rung of the ladder of simple models, keeps a
+    bounded sample, and a number of 64 bits of each image, by which copies are found: images on both sides of the
+    split, more than once on one, or under several labels; near copies in a sample of both sides. Then: how much all
+    images share against how they differ; variance and label information along each principal direction of the mean
+    spectra; the accuracy of each rung; and that of a small network with batch norm, trained for some seconds on the
+    images as given, standardised, and with a part of their information alone or taken away. What may go wrong in
+    training is named only where such a trial shows it. Torch's random state stays as it is, and the same data in
+    other batches give the same figures.
 
     Args:
         loader: training batches in any form that a step takes: tuples, mappings, dataclasses.
@@ -134,7 +137,9 @@ def audit_data(
     }
     if not isfinite(figures["half_slowdown"].value):
         notes["half_slowdown"] = "the mean spectra say no more of the labels than of shuffled ones"
-    known = data.held.rows[""]
+    known, copies = data.held.rows[""], data.copies.find()
+    if not isfinite(copies.near.value):
+        notes["near copies"] = NO_NEAR_COPIES
     audit = DataAudit(
         name=name,
         images=data.images,
@@ -159,6 +164,7 @@ def audit_data(
         deviation=covariance(pixels).diagonal().clamp(min=0).sqrt(),
         axis=axis,
         best_channel=names[int(best_channel(sums))],
+        copies=copies,
         notes=notes,
         seconds=time.perf_counter() - started,
     )

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from lightning_failures.audit.copies import DataCopies
 from lightning_failures.functional.audit import Estimate, LabelDirections
 from lightning_failures.records.strict_json import strict
 from lightning_failures.spectrum.axes import Axis
@@ -55,6 +56,7 @@ class DataAudit:
     deviation: Tensor  # (b)
     axis: Axis | None
     best_channel: str
+    copies: DataCopies
     notes: dict[str, str]  # what is left out or undefined -> why
     seconds: float
     risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first
@@ -93,6 +95,7 @@ class DataAudit:
                 "hold_95_percent": self.main,
             },
             "best_channel": self.best_channel,
+            "copies": self.copies.to_dict(),
             "notes": self.notes,
             "risks": [risk.to_dict() for risk in self.risks],
         }

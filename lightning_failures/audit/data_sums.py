@@ -8,6 +8,8 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_failures.audit.copies import CopyRecords
+from lightning_failures.audit.sample import Sample
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
@@ -15,7 +17,7 @@ from lightning_failures.functional.moments import ClassMoments, Moments, class_m
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.input_view import InputView
 
-__all__ = ["BatchLayout", "DataSums", "Sample"]
+__all__ = ["BatchLayout", "DataSums"]
 
 GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
@@ -51,51 +53,6 @@ class _Rows(NamedTuple):
     image: Tensor  # (m) the image that each row is of
 
 
-class Sample:
-    """Rows of the smallest priorities, in their order, so that however a stream is cut the same rows are kept.
-
-    Args:
-        limit: number of rows.
-
-    Example:
-        >>> sample = Sample(2)
-        >>> sample.add(torch.tensor([0.9, 0.1, 0.5]), {"label": torch.tensor([9, 1, 5])})
-        >>> sample.rows["label"]
-        tensor([1, 5])
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._priority = torch.empty(0, dtype=torch.float64)
-        self._rows: dict[str, Tensor] = {}
-
-    def __len__(self) -> int:
-        return len(self._priority)
-
-    @property
-    def rows(self) -> dict[str, Tensor]:
-        """What is kept, by name; (m ...), smallest priority first."""
-        order = self._priority.argsort()
-        return {name: value[order] for name, value in self._rows.items()}
-
-    def add(self, priority: Tensor, rows: Mapping[str, Tensor]) -> None:
-        """Add the rows of a batch, each (m ...), with a priority each (m)."""
-        room = self.limit - len(self)
-        if room and len(priority):
-            self._priority = torch.cat([self._priority, priority[:room].double()])
-            self._rows = {n: torch.cat([self._rows.get(n, v[:0]), v[:room]]) for n, v in rows.items()}
-        later = priority[room:]
-        if not len(later):
-            return
-        chosen = torch.cat([self._priority, later]).argsort(stable=True)[: self.limit]
-        new = chosen[chosen >= self.limit] - self.limit
-        stays = torch.zeros(self.limit, dtype=torch.bool).index_fill_(0, chosen[chosen < self.limit], True)
-        place = (~stays).nonzero().squeeze(1)  # of the rows that give way
-        self._priority[place] = later[new].double()
-        for name, value in rows.items():
-            self._rows[name][place] = value[room:][new]
-
-
 class DataSums:
     """All that an audit needs of the data; the same however the batches are cut, and of bounded size.
 
@@ -111,6 +68,7 @@ class DataSums:
         self.feature_sums: list[ClassMoments] = []  # of the ladder's features, by group of training images
         self.pixel_sums: list[Moments] = []  # of their pixels' spectra
         self.train, self.held, self.held_images = Sample(TRAIN_IMAGES), Sample(HELD_ROWS), Sample(HELD_IMAGES)
+        self.copies = CopyRecords()
         self.images = 0  # all that were read
         self.left_out = {"not finite": 0, "unlabelled": 0}
         self.positive = True  # whether every total over the channels is
@@ -133,11 +91,12 @@ class DataSums:
                 self._add(batch, held)
 
     def _add(self, batch: Any, held: float) -> None:
-        rows = self._rows(batch)
+        rows, given, target = self._rows(batch)
         n, per_image = int(rows.image[-1]) + 1, len(rows.target) // (int(rows.image[-1]) + 1)
         # one row of numbers an image, so that another cut of the data draws the same
         draws = torch.rand(n, 2 + per_image, generator=self._generator, dtype=torch.float64)
         out = (draws[:, 0] < held)[rows.image] & rows.kept
+        self.copies.add(given, target, draws[:, 0] < held, draws[:, 1], held)
         mine, priority = rows.kept & ~out, rearrange(draws[:, 2:], "n p -> (n p)")
         group = (draws[:, 1] * GROUPS).long()[rows.image]
         self.images += n
@@ -170,32 +129,32 @@ class DataSums:
             also = moments(rearrange(rows.spectra[some], "m p b -> (m p) b"))
             self.pixel_sums[place] = add_sums([self.pixel_sums[place], also])
 
-    def _rows(self, batch: Any) -> _Rows:
-        """The rows of a batch, checked."""
+    def _rows(self, batch: Any) -> tuple[_Rows, Tensor, Tensor]:
+        """The rows of a batch, checked; and its images and labels as they were given."""
         layout = self.layout
         path = layout.inputs if layout.inputs is not None else discover_inputs(batch)
         if path is None:
-            given, fix = f"a batch that is a {type(batch).__name__}", "Name the field that holds them: inputs='image'."
-            raise InputError(layout.where, "no images were found", given, fix)
-        images = self._images(read_field(batch, path, layout.where))
-        n = len(images)
+            said, fix = f"a batch that is a {type(batch).__name__}", "Name the field that holds them: inputs='image'."
+            raise InputError(layout.where, "no images were found", said, fix)
+        given = self._images(read_field(batch, path, layout.where))
+        images, n = given.float(), len(given)
         at = layout.targets if layout.targets is not None else discover_targets(batch, n, str(path))
         if at is None:
-            given, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."
-            raise InputError(layout.where, "no class labels were found", given, fix)
+            said, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."
+            raise InputError(layout.where, "no class labels were found", said, fix)
         target = labels_of(read_field(batch, at, layout.where), layout.where).cpu()
         raw = images if layout.denormalize is None else layout.denormalize(images).float().cpu()
         cues = {name: torch.as_tensor(read_field(batch, cue, layout.where)) for name, cue in layout.cues.items()}
         cues = {name: cue.cpu().double() for name, cue in cues.items()}
         self.by_pixel = target.ndim == 3
         if target.ndim == 3 and images.ndim == 4 and target.shape[1:] == images.shape[2:]:
-            return self._pixel_rows(images, raw, cues, target)
+            return self._pixel_rows(images, raw, cues, target), given, target
         if target.shape != (n,):
-            given = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
-            raise InputError(layout.where, "labels and images differ in number", given, "Give one label an image.")
+            said = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
+            raise InputError(layout.where, "labels and images differ in number", said, "Give one label an image.")
         small = _smaller(images)
         parts = small, small if raw is images else _smaller(raw), _some_pixels(images, SPECTRA)
-        return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n))
+        return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n)), given, target
 
     def _pixel_rows(self, images: Tensor, raw: Tensor, cues: dict[str, Tensor], target: Tensor) -> _Rows:
         """Some pixels of each image as rows, always the same ones."""
@@ -251,7 +210,7 @@ class DataSums:
             said = f"{given.shape[1]} after {self.shape[0]}"
             raise InputError(where, "batches differ in their number of channels", said, "Audit one kind at a time.")
         self.shape = self.shape or tuple(given.shape[1:])
-        return given.detach().cpu().float()
+        return given.detach().cpu()
 
 
 def _smaller(images: Tensor) -> Tensor:

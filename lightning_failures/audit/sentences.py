@@ -11,6 +11,7 @@ __all__ = ["RUNGS", "SECTIONS", "VIEWS", "compare", "describe", "facts", "in_dig
 
 SECTIONS = (
     "The inputs",
+    "Images that occur more than once",
     "Directions: variance, labels, accuracy",
     "Simple models, in closed form",
     "A small network, briefly trained",
@@ -68,7 +69,7 @@ def rows(audits: Sequence[DataAudit]) -> dict[str, list[tuple[str, list[Estimate
         return {"mean_spectrum" if mixed and name == audit.linear else name: v for name, v in audit.rungs.items()}
 
     ladder = _table(audits, RUNGS, called)
-    return dict(zip(SECTIONS, (inputs, _directions(audits), [*rungs, *ladder], trials), strict=True))  # type: ignore[list-item]
+    return dict(zip(SECTIONS, (inputs, _copies(audits), _directions(audits), [*rungs, *ladder], trials), strict=True))  # type: ignore[list-item]
 
 
 def describe(audit: DataAudit) -> str:
@@ -86,6 +87,11 @@ def facts(audit: DataAudit) -> list[str]:
     """What holds whether or not it is a risk; one sentence each."""
     linear, chance = audit.rungs[audit.linear], audit.chance
     told = []
+    copies = audit.copies
+    if 0 < copies.leaked < 0.01 * copies.held:
+        are = "is" if copies.leaked == 1 else "are"
+        rows = ", ".join(str(row) for row, _ in copies.rows["leaked"])
+        told.append(f"{copies.leaked:,} of {copies.held:,} held-out images {are} training images too: rows {rows}.")
     if linear.low > chance.high and len(audit.channels) > 1:
         hold = f"{audit.main} of {len(audit.channels)} directions hold"
         hold = hold if audit.main > 1 else f"One of {len(audit.channels)} directions holds"
@@ -146,6 +152,25 @@ def in_digits(estimate: Estimate) -> tuple[str, str, str]:
     """
     value, low, high = (number(part) if estimate.value >= 10 else f"{part:.2f}" for part in estimate)
     return value, low, high
+
+
+def _copies(audits: Sequence[DataAudit]) -> list[tuple[str, list[Estimate | str | None]]]:
+    """How many images occur more than once."""
+
+    def counted(some: str, of: str) -> list[Estimate | str | None]:
+        return [f"{getattr(audit.copies, some):,} of {getattr(audit.copies, of):,}" for audit in audits]
+
+    table = [
+        ("held-out ones among the training images", counted("leaked", "held")),
+        ("held-out ones equal to an earlier one", counted("repeated", "held")),
+        ("held-out ones under another label too", counted("contradicting", "held")),
+        ("training images equal to an earlier one", counted("train_repeated", "train")),
+        ("training images under another label too", counted("train_contradicting", "train")),
+    ]
+    if any(isfinite(audit.copies.near.value) for audit in audits):
+        table.append(("near copies of a training image", [audit.copies.near for audit in audits]))
+        table.append(("  as near by chance", [audit.copies.by_chance for audit in audits]))
+    return table
 
 
 def _directions(audits: Sequence[DataAudit]) -> list[tuple[str, list[Estimate | str | None]]]:

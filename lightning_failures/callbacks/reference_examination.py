@@ -13,7 +13,7 @@ from lightning_failures.errors import DiscoveryError, InputError
 from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import ReferenceBatch
-from lightning_failures.observe.rerun import check_rerun, rerun
+from lightning_failures.observe.rerun import by_chance, check_rerun, rerun
 from lightning_failures.observe.sharded_weights import refuse_sharded
 from lightning_failures.observe.undisturbed import undisturbed
 
@@ -44,16 +44,27 @@ class ReferenceExamination:
         images: size of the reference batch, over all ranks; 2 or more.
         budget: share of the run's time that extra forward passes may take.
         every_n_epochs: cadence; 1 or more.
+        by_chance: whether a module is examined too that is validated in training mode, in which its logits do not come
+            again and cannot be checked.
 
     Raises:
         InputError: a size or a cadence that is too small.
     """
 
-    def __init__(self, where: str, *, images: int = 256, budget: float = 0.05, every_n_epochs: int = 1) -> None:
+    def __init__(
+        self,
+        where: str,
+        *,
+        images: int = 256,
+        budget: float = 0.05,
+        every_n_epochs: int = 1,
+        by_chance: bool = False,
+    ) -> None:
         for name, value, least in (("images", images, 2), ("every_n_epochs", every_n_epochs, 1)):
             if value < least:
                 raise InputError(where, f"{name} is too small", f"{name}={value}", f"Pass {least} or more.")
         self.where, self.images, self.every_n_epochs = where, images, every_n_epochs
+        self._by_chance = by_chance
         self.budget = Budget(budget, EXAMINED)
         self.batch: ReferenceBatch | None = None
         self.due = False  #: whether this evaluation is examined; the same on all ranks
@@ -125,6 +136,8 @@ class ReferenceExamination:
             again = rerun(evaluation.module, model, evaluation.precision)
             if evaluation.training:
                 self.refusal = None if isinstance(model, Runnable) and model.known else UNCHECKED
+            elif self._by_chance and by_chance(evaluation.module):
+                self._checked = True
             elif not self._checked:
                 self._checked = True
                 try:

@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback
 
+from lightning_failures.callbacks.causes.monitor import CauseMonitor
 from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
+from lightning_failures.callbacks.data.monitor import DataMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
+from lightning_failures.callbacks.training.monitor import TrainingMonitor
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.interventions.changes import Change
 from lightning_failures.observe.batch_fields import Field
@@ -23,7 +26,7 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "collapse", "simplicity", "channels"}
+_NOUNS = {"factors", "collapse", "simplicity", "channels", "training", "causes", "data"}
 
 
 def failure_monitors(
@@ -47,7 +50,7 @@ def failure_monitors(
     budget: float = 0.05,
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
-    """The monitors of factors, collapse, simplicity and channels, with a :class:`.FailureDiagnosis` at the end.
+    """All monitors that fit: a monitor a noun, of the factors where there are any, with a :class:`.FailureDiagnosis`.
 
     Works without arguments on an image classifier. They share one probe, so that the model is looked into once. A
     second monitor of a kind stands before them in the Trainer's list and has a name of its own, which becomes part of
@@ -67,13 +70,14 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
-        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``.
+        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``,
+            ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
-        budget: share of the run's time that extra forward passes may take, at least 0; half of it is for channels, half
-            for simplicity bias. The first examination of each takes a tenth of a second at most, on fewer images where
-            the network is slow. In its first minute a run draws no pictures; one that ends before draws a few at its
-            end.
+        budget: share of the run's time that extra forward passes may take, at least 0; a third each is for channels,
+            for simplicity bias and for causes. The first examination of each takes a tenth of a second at most, on
+            fewer images where the network is slow. In its first minute a run draws no pictures; one that ends before
+            draws a few at its end.
         on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run. The
             diagnosis always warns.
 
@@ -85,8 +89,15 @@ def failure_monitors(
         UnknownNameError: no such unit, set of bands, band, task, monitor or standard rule.
 
     Example:
-        >>> [type(callback).__name__ for callback in failure_monitors()]
-        ['CollapseMonitor', 'SimplicityBiasMonitor', 'ChannelAttributionMonitor', 'FailureDiagnosis']
+        >>> for callback in failure_monitors():
+        ...     print(type(callback).__name__)
+        CollapseMonitor
+        SimplicityBiasMonitor
+        ChannelAttributionMonitor
+        TrainingMonitor
+        CauseMonitor
+        DataMonitor
+        FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
 
@@ -113,8 +124,11 @@ def failure_monitors(
     monitors += [
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
-            cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 2, **options
+            cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 3, **options
         ),
-        ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 2, **options),
+        ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
+        TrainingMonitor(**options),
+        CauseMonitor(budget=budget / 3, **options),
+        DataMonitor(**options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

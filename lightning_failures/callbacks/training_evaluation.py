@@ -30,7 +30,36 @@ def why_no_validation(trainer: Trainer) -> str | None:
         return "there is no validation"
     if trainer.val_dataloaders is not None and sum(trainer.num_val_batches) == 0:
         return "the validation loader is empty"
-    return None
+    return _ends_before(trainer)
+
+
+def _ends_before(trainer: Trainer) -> str | None:
+    """Why a run is over before its first validation is due; None where it is not, or where nobody knows.
+
+    The answer is the same at each moment of a run, also where the run went on from a checkpoint.
+    """
+    epochs = math.inf if trainer.max_epochs in (None, -1) else float(trainer.max_epochs or 0)
+    # an optimizer that the module steps by itself may do so less often than once a batch
+    known = trainer.max_steps >= 0 and trainer.lightning_module.automatic_optimization
+    steps = float(trainer.max_steps) if known else math.inf
+    if math.isinf(epochs) and math.isinf(steps):
+        return None
+    every, length = trainer.check_val_every_n_epoch, float(trainer.num_training_batches)
+    if every is not None and every > epochs:
+        return f"check_val_every_n_epoch is {every} and max_epochs {epochs:.0f}"
+    if not length or math.isinf(length) or trainer.val_check_batch is None:  # None: due after a time
+        return None
+    # whole epochs before the first validation, and batches of the one in which it is due
+    if every is None and math.isfinite(trainer.val_check_batch):
+        before = math.ceil(trainer.val_check_batch / length) - 1
+        within = trainer.val_check_batch - before * length
+    else:
+        before, within = (every or 1) - 1, min(trainer.val_check_batch, length)
+    if before >= epochs:
+        return f"val_check_interval is {trainer.val_check_batch} batches and the run has {epochs * length:.0f}"
+    accumulated = trainer.accumulate_grad_batches
+    taken = before * math.ceil(length / accumulated) + (within - 1) // accumulated
+    return f"max_steps, {steps:.0f}, ends the run before the first is due" if steps <= taken else None
 
 
 class TrainingEvaluation:

@@ -40,4 +40,5 @@ def rules(rules: str = "standard", json: Path | None = None) -> int:
 
 def _plain(rule: "Rule") -> dict[str, Any]:
     """What was written of a rule; its conditions, endings and keys are read from that."""
-    return {key: value for key, value in asdict(rule).items() if key not in ("conditions", "endings", "evidence_keys")}
+    read = ("conditions", "endings", "plain_conditions", "evidence_keys", "worse")
+    return {key: value for key, value in asdict(rule).items() if key not in read}

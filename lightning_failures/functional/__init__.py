@@ -1,8 +1,10 @@
 """Mathematics on tensors: sums that add up, and pure functions of them."""
 
 from lightning_failures.functional.adjustment import *
+from lightning_failures.functional.assignment import *
 from lightning_failures.functional.audit import *
 from lightning_failures.functional.calibration import *
+from lightning_failures.functional.channel_order import *
 from lightning_failures.functional.channels import *
 from lightning_failures.functional.classes import *
 from lightning_failures.functional.collapse import *
@@ -13,15 +15,22 @@ from lightning_failures.functional.dormant_units import *
 from lightning_failures.functional.empty_batches import *
 from lightning_failures.functional.factors import *
 from lightning_failures.functional.frequencies import *
+from lightning_failures.functional.generalisation import *
 from lightning_failures.functional.grouped_dimension import *
+from lightning_failures.functional.image_hashes import *
+from lightning_failures.functional.input_statistics import *
 from lightning_failures.functional.interaction import *
 from lightning_failures.functional.interchange import *
 from lightning_failures.functional.intervals import *
 from lightning_failures.functional.kept import *
+from lightning_failures.functional.label_matching import *
+from lightning_failures.functional.labels import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
 from lightning_failures.functional.mean_errors import *
+from lightning_failures.functional.mending import *
 from lightning_failures.functional.moments import *
+from lightning_failures.functional.near_copies import *
 from lightning_failures.functional.neural_collapse import *
 from lightning_failures.functional.odds import *
 from lightning_failures.functional.paired import *
@@ -36,4 +45,5 @@ from lightning_failures.functional.shapley import *
 from lightning_failures.functional.similarity import *
 from lightning_failures.functional.simplicity import *
 from lightning_failures.functional.spectra import *
+from lightning_failures.functional.straight_line import *
 from lightning_failures.functional.trend import *

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.moments import Moments, covariance, moments
+from lightning_failures.functional.moments import Moments, covariance, finite_rows, moments
 
 __all__ = [
     "ChannelProfile",
@@ -240,6 +240,8 @@ def haufe_pattern(sums: Moments, num_channels: int) -> Tensor:
 def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
     """Moments of each image's channel means followed by its logits, which add up, for :func:`haufe_pattern`.
 
+    Images whose inputs or logits hold NaN or infinity are left out.
+
     Args:
         inputs: images (n C h w), or with any other axes, images first; any float.
         logits: class scores of images (n c) or of pixels (n c h w), whose mean counts; any float.
@@ -250,7 +252,8 @@ def signal_moments(inputs: Tensor, logits: Tensor, axis: int = 1) -> Moments:
     means = rearrange(channels, "n C ... -> n C (...)").mean(2, dtype=wide)
     columns = logits.detach() if logits.ndim > 1 else logits.detach()[:, None]
     scores = rearrange(columns, "n c ... -> n c (...)").float().mean(2)
-    return moments(torch.cat([means, scores], 1))
+    rows = torch.cat([means, scores], 1)
+    return moments(rows, finite_rows(rows))
 
 
 def pearson(first: Tensor, second: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ __all__ = [
     "class_moments",
     "covariance",
     "eigen",
+    "finite_images",
     "finite_rows",
     "mean",
     "moments",
@@ -121,6 +122,19 @@ def numerics(device: torch.device) -> Numerics:
 def finite_rows(features: Tensor) -> Tensor:
     """Whether each row is free of NaN and infinity; (n), bool."""
     return features.isfinite().all(1)
+
+
+def finite_images(images: Tensor) -> Tensor:
+    """Whether each image is free of NaN and infinity; those that are not are left out of a figure, and counted.
+
+    Args:
+        images: of any number of axes, images first; (n ...), any type.
+
+    Example:
+        >>> finite_images(torch.tensor([[[0.0, 1.0]], [[torch.nan, 1.0]]]))
+        tensor([ True, False])
+    """
+    return images.isfinite().flatten(1).all(1) if images.ndim > 1 else images.isfinite()
 
 
 def moments(features: Tensor, keep: Tensor | None = None, how: Numerics | None = None) -> Moments:

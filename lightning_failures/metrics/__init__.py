@@ -10,12 +10,17 @@ from lightning_failures.metrics.collapse import *
 from lightning_failures.metrics.cues import *
 from lightning_failures.metrics.dormant_units import *
 from lightning_failures.metrics.factors import *
+from lightning_failures.metrics.generalisation import *
 from lightning_failures.metrics.grouped_dimension import *
+from lightning_failures.metrics.input_statistics import *
 from lightning_failures.metrics.interaction import *
 from lightning_failures.metrics.kept import *
+from lightning_failures.metrics.label_matching import *
+from lightning_failures.metrics.labels import *
 from lightning_failures.metrics.ladder import *
 from lightning_failures.metrics.layer_probes import *
 from lightning_failures.metrics.mean_errors import *
+from lightning_failures.metrics.mending import *
 from lightning_failures.metrics.neural_collapse import *
 from lightning_failures.metrics.paired import *
 from lightning_failures.metrics.prediction_collapse import *

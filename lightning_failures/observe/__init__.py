@@ -1,6 +1,7 @@
 """Observing a module that nobody changed."""
 
 from lightning_failures.observe.batch_fields import *
+from lightning_failures.observe.batch_statistics import *
 from lightning_failures.observe.compiled import *
 from lightning_failures.observe.dataset_rows import *
 from lightning_failures.observe.discovery import *

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import DiscoveryError
+from lightning_failures.observe.task import LabelAnswers
 
 __all__ = ["Observation"]
 
@@ -25,6 +26,7 @@ class Observation:
     features: Mapping[str, Tensor] = field(default_factory=dict)
     keep: Tensor | None = None  # (n) bool, which images of the batch these are; None: all of them
     errors: Tensor | None = None  # (n) float32, where no one class an image is right or wrong; None: it is
+    answers: LabelAnswers | None = None  # two of (n l), of several labels an image
 
     @property
     def images(self) -> int:
@@ -96,4 +98,5 @@ class Observation:
             {name: take_views(value) for name, value in self.features.items()},
             keep,
             take(self.errors),
+            None if self.answers is None else LabelAnswers(*(value[rows.to(value.device)] for value in self.answers)),
         )

@@ -42,6 +42,7 @@ from lightning_failures.observe.task import (
     check_kind,
     errors_of_answers,
     known_labels,
+    label_answers,
     logits_of_scores,
 )
 from lightning_failures.observe.understanding import Named, Understanding, scaled, understand
@@ -219,9 +220,13 @@ class Probe:
         scores = self._read_scores(outputs, calls, images)
         logits = None if scores is None or not self.task.classifies else logits_of_scores(scores, self.task)
         self._check_lengths(targets, logits)
-        errors = self._read_errors(batch, scores, targets, logits)
+        answers = self._read_answers(batch, scores)
+        errors = self._read_errors(answers, scores, targets, logits)
+        several = None
+        if scores is not None and answers is not None and self.task.kind == "multilabel":
+            several = label_answers(scores, answers, self.task)
         features = self._read_features(calls, images)
-        observation = Observation(batch, self._viewed(inputs), targets, logits, features, errors=errors)
+        observation = Observation(batch, self._viewed(inputs), targets, logits, features, None, errors, several)
         if not self._shapes:
             self.hidden = None if observation.features else self._why_hidden()
             self._tell(observation, scores)
@@ -248,6 +253,12 @@ class Probe:
     def classes(self) -> int | None:
         """Number of classes whose logits are read; None: there are none."""
         return self.task.classes if self.task.classifies and self._understood.source is not None else None
+
+    @property
+    def labels(self) -> int | None:
+        """Number of labels whose scores are read, where an image has several; None: it has not, or they are not."""
+        several = self.task.kind == "multilabel" and self._understood.source is not None
+        return self.task.classes if several else None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -426,7 +437,7 @@ class Probe:
         return returned
 
     def _read_errors(
-        self, batch: Any, scores: Tensor | None, targets: Tensor | None, logits: Tensor | None
+        self, answers: Tensor | None, scores: Tensor | None, targets: Tensor | None, logits: Tensor | None
     ) -> Tensor | None:
         """Error of each image, where it is no single class that is right or wrong; (n), float32."""
         task = self.task
@@ -434,10 +445,14 @@ class Probe:
             known = targets != NO_LABEL
             wrong = ((logits.argmax(1) != targets) & known).flatten(1).sum(1)
             return wrong / known.flatten(1).sum(1)
-        if task.kind not in ("regression", "multilabel") or scores is None:
+        return None if answers is None or scores is None else errors_of_answers(scores, answers, task)
+
+    def _read_answers(self, batch: Any, scores: Tensor | None) -> Tensor | None:
+        """What the scores of each image are held against where they are of no class: numbers, or several labels."""
+        if self.task.kind not in ("regression", "multilabel") or scores is None:
             return None
         answers = dict(tensors_of(batch)).get(str(self._paths.get("targets")))
-        return None if answers is None else errors_of_answers(scores, answers.detach(), task)
+        return None if answers is None else answers.detach()
 
     def _read_features(self, calls: Sequence[Call], images: int) -> dict[str, Tensor]:
         features = {name: self._views(name, calls, images) for name in self._named if name != PENULTIMATE}

@@ -1,4 +1,4 @@
-"""A fixed reference batch kept from the evaluation data, and the mean spectra of images."""
+"""A fixed reference batch kept from images that pass by, and the mean spectra of images."""
 
 import math
 
@@ -44,7 +44,7 @@ def donor_rows(predictions: Tensor) -> Tensor:
 
 
 class ReferenceBatch:
-    """Images spread evenly over the first evaluation, kept on the CPU and the same ever after.
+    """Images spread evenly over the first evaluation, or epoch, kept on the CPU and the same ever after.
 
     Rows are taken evenly from every batch, so that a dataset sorted by class is covered; no random number is drawn.
 
@@ -57,7 +57,7 @@ class ReferenceBatch:
         self.inputs: Tensor | None = None
         self.logits: Tensor | None = None
         self.targets: Tensor | None = None
-        self._kept: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        self._kept: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
         self._batches = math.inf
         self._seen = 0
 
@@ -71,29 +71,38 @@ class ReferenceBatch:
         self._kept = []
         self._batches, self._seen = batches, 0
 
+    @property
+    def kept(self) -> int:
+        """Number of images that are kept so far."""
+        return sum(len(rows) for rows, _, _ in self._kept) if self.inputs is None else len(self.inputs)
+
     def restrict(self, images: int) -> None:
         """Keep no more than so many images, where it is found that they are large."""
         if images < self.images and not self.complete:
             self.images = images
 
-    def add(self, inputs: Tensor, logits: Tensor, targets: Tensor | None = None) -> None:
-        """Keep some rows of one batch with the logits that the model gave; no device synchronisation."""
+    def add(self, inputs: Tensor, logits: Tensor | None, targets: Tensor | None = None) -> None:
+        """Keep some rows of one batch with the logits that the model gave, if any; no device synchronisation."""
         self._seen += 1
         known = math.isfinite(self._batches) and self._batches > 0
         due = min(math.ceil(self._seen * self.images / self._batches), self.images) if known else self.images
-        count = min(due - sum(len(rows) for rows, _, _ in self._kept), len(inputs))
+        count = min(due - self.kept, len(inputs))
         if not self.complete and count > 0:
             rows = torch.linspace(0, len(inputs) - 1, count, device=inputs.device).round().long()
-            kept = None if targets is None else targets[rows]
-            self._kept.append((inputs[rows].detach(), logits[rows].detach(), kept))
+            scores = None if logits is None else logits[rows].detach()
+            self._kept.append((inputs[rows].detach(), scores, None if targets is None else targets[rows]))
 
     def fix(self) -> bool:
         """Make what was kept the reference batch; whether it was made just now."""
         if self.complete or not self._kept:
             return False
         self.inputs = torch.cat([inputs.cpu() for inputs, _, _ in self._kept])
-        self.logits = torch.cat([logits.cpu() for _, logits, _ in self._kept])
-        targets = [targets.cpu() for _, _, targets in self._kept if targets is not None]
-        self.targets = torch.cat(targets) if len(targets) == len(self._kept) else None
+        self.logits, self.targets = _joined([each[1] for each in self._kept]), _joined([each[2] for each in self._kept])
         self._kept = []
         return True
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    """All of them, on the CPU; None where one is missing."""
+    known = [part.cpu() for part in parts if part is not None]
+    return torch.cat(known) if len(known) == len(parts) else None

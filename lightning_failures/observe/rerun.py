@@ -12,7 +12,7 @@ from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.logits import find_logits
 from lightning_failures.observe.undisturbed import undisturbed
 
-__all__ = ["check_rerun", "rerun"]
+__all__ = ["by_chance", "check_rerun", "rerun"]
 
 
 def rerun(
@@ -66,8 +66,7 @@ def check_rerun(
     Raises:
         DiscoveryError: it gives something else, or fails, or is in training mode.
     """
-    chance = [name for name, child in module.named_modules() if child.training and _is_by_chance(child)]
-    if chance:
+    if chance := by_chance(module):
         raise DiscoveryError(
             "rerun",
             "the module is in training mode, in which an image does not give the same logits again",
@@ -92,6 +91,19 @@ def check_rerun(
             raise _not_the_logits("a forward of more than the images, on which its logits depend")
     if not apart <= 0.05:
         raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart", module)
+
+
+def by_chance(module: nn.Module) -> list[str]:
+    """Names of the submodules that are in training mode and then give an image other logits every time.
+
+    Args:
+        module: the user's, as a step left it.
+
+    Example:
+        >>> by_chance(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))), by_chance(nn.Dropout(0.5).eval())
+        (['1'], [])
+    """
+    return [name for name, child in module.named_modules() if child.training and _is_by_chance(child)]
 
 
 def _is_by_chance(module: nn.Module) -> bool:

@@ -1,7 +1,7 @@
 """What a module is trained for, and its scores and labels in the one shape that all monitors take."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -12,10 +12,12 @@ __all__ = [
     "CLASSIFIES",
     "NO_LABEL",
     "Kind",
+    "LabelAnswers",
     "Task",
     "check_kind",
     "errors_of_answers",
     "known_labels",
+    "label_answers",
     "logits_of_scores",
     "task_of_shapes",
 ]
@@ -94,6 +96,18 @@ class Task:
         parts += [f"{self.classes} {'labels' if self.kind == 'multilabel' else 'classes'}"] if self.classes else []
         parts += [f"label {self.ignore_index} left out"] if self.ignore_index not in (None, NO_LABEL) else []
         return ", ".join(parts)
+
+
+class LabelAnswers(NamedTuple):
+    """What several labels of each image are answered, and what is right."""
+
+    scores: Tensor  # (n l) float32; above 0: yes
+    labels: Tensor  # (n l) int8; 1: yes, 0: no, -1: not known
+
+    @property
+    def wrong(self) -> Tensor:
+        """Which of the known labels are answered wrongly, those whose score is NaN among them; (n l), bool."""
+        return (self.labels >= 0) & (((self.scores > 0) != (self.labels > 0)) | self.scores.isnan())
 
 
 def check_kind(kind: str | None, where: str) -> None:
@@ -216,8 +230,8 @@ def known_labels(labels: Tensor, task: Task, where: str = "known_labels") -> Ten
 def errors_of_answers(scores: Tensor, answers: Tensor, task: Task) -> Tensor | None:
     """Error of each image where no class is right or wrong; None where scores and answers do not correspond.
 
-    Of several labels the share that is answered wrongly; of numbers the mean of absolute differences, or of squared
-    ones where the loss is of squares.
+    Of several labels the share of the known ones that is answered wrongly, nan where none is known; of numbers the mean
+    of absolute differences, or of squared ones where the loss is of squares.
 
     Args:
         scores: what the loss was given, a row an image; (n ...).
@@ -231,14 +245,42 @@ def errors_of_answers(scores: Tensor, answers: Tensor, task: Task) -> Tensor | N
         >>> errors_of_answers(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]), Task("regression", loss="mse_loss"))
         tensor([0., 4.])
     """
-    if scores.numel() != answers.numel() or len(scores) != len(answers) or not len(scores):
+    if task.kind == "multilabel":
+        found = label_answers(scores, answers, task)
+        return None if found is None else found.wrong.sum(1) / (found.labels >= 0).sum(1)
+    if not _correspond(scores, answers):
         return None
     scores, answers = scores.float().reshape(len(scores), -1), answers.float().reshape(len(answers), -1)
-    if task.kind == "multilabel":
-        threshold = 0.5 if task.scale == "probabilities" else 0.0
-        return ((scores > threshold) != (answers > 0.5)).float().mean(1)
     apart = scores - answers
     return (apart.square() if task.loss in ("mse_loss", "gaussian_nll_loss") else apart.abs()).mean(1)
+
+
+def label_answers(scores: Tensor, answers: Tensor, task: Task) -> LabelAnswers | None:
+    """What several labels of each image are answered; None where scores and answers do not correspond.
+
+    Args:
+        scores: what the loss was given, a row an image; (n ...).
+        answers: the labels that it was compared with, as many: 1 for yes, 0 for no, smoothed ones in between. Those
+            that are negative or NaN, or the label that is left out, are not known.
+        task: of the module; one of several labels.
+
+    Example:
+        >>> label_answers(torch.tensor([[0.9, 0.2]]), torch.tensor([[1, -1]]), Task("multilabel", 2)).labels
+        tensor([[ 1, -1]], dtype=torch.int8)
+    """
+    if not _correspond(scores, answers):
+        return None
+    scores, answers = scores.float().reshape(len(scores), -1), answers.reshape(len(answers), -1)
+    labels = (answers > 0.5).to(torch.int8)
+    unknown = ~(answers >= 0)
+    if task.ignore_index is not None:
+        unknown = unknown | (answers == task.ignore_index)
+    return LabelAnswers(scores - 0.5 if task.scale == "probabilities" else scores, labels.masked_fill(unknown, -1))
+
+
+def _correspond(scores: Tensor, answers: Tensor) -> bool:
+    """Whether there is one answer a score, of an image or more."""
+    return scores.numel() == answers.numel() and len(scores) == len(answers) and len(scores) > 0
 
 
 def _pooled(scores: Tensor) -> bool:

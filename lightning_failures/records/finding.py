@@ -38,10 +38,11 @@ class Finding:
         metric: the run's own validation metric, by which a failure would show otherwise; empty where there is none.
         lead: epochs by which it was raised before that metric turned, negative for after; None: it has not turned.
         cause: what explains it, one of :data:`.CAUSES`; None: no cause was tested, or none of the tested ones does.
+        why: what was tried to test the cause, and what came of it, in plain words with the figures; empty without one.
         excluded: causes that were tested and do not explain it.
-        experiment: what undoing the cause gave: ``before`` and ``after`` with their 95% intervals (``before_low``,
-            ``before_high``, ``after_low``, ``after_high``) and ``share``, the share of the gap that it closes, as far
-            as each is known; empty without a cause.
+        experiment: what undoing the cause gave: the accuracies ``before`` and ``after`` with their 95% intervals
+            (``before_low``, ``before_high``, ``after_low``, ``after_high``) and ``share``, the share of the gap that it
+            closes, as far as each is known; other figures by their names. Empty without a cause.
         latest: the message with the figures of the last evaluation at which it stood; empty: as ``message``.
 
     Raises:
@@ -75,6 +76,7 @@ class Finding:
     metric: str = ""
     lead: int | None = None
     cause: str | None = None
+    why: str = ""
     excluded: Sequence[str] = ()
     experiment: Mapping[str, Evidence] = field(default_factory=dict)
     latest: str = ""

@@ -44,7 +44,8 @@ class Rule:
 
     It is raised when every condition of ``when`` has held at ``persistence`` evaluations in a row, none of them before
     the epoch ``warmup`` or the step ``warmup_steps``; and cleared when every condition of ``clear`` has held as often.
-    Between the two it stays as it is, so that a value at the edge does not flicker.
+    Between the two it stays as it is, so that a value at the edge does not flicker. The plainer the case, the fewer
+    evaluations it needs: one at which every condition of ``plain_when`` holds as well is enough.
 
     Args:
         kind: one of :data:`.FINDING_KINDS`; ``"own_rule"`` for yours.
@@ -57,17 +58,24 @@ class Rule:
             empty: the keys of ``when``, each named by its last word that is no star.
         advice: what to try next.
         severity: ``"watch"``, ``"warning"`` or ``"failure"``; see :class:`.Finding`.
+        severe_when: a worse severity -> the conditions that give it to the finding, such as
+            ``{"failure": "failures/factors/risk_low/* > 0.2"}``; their stars are those of ``when``. It has the worst
+            severity whose conditions have held at ``persistence`` evaluations in a row, and loses it when they have
+            failed as often.
         warmup: first epoch, counted from 0, whose evaluations count.
         warmup_steps: optimizer steps, as the Trainer's ``global_step`` counts them, before which no evaluation counts
             either; for a rule on figures that an untrained network has too, where an epoch may be three steps long.
         persistence: evaluations in a row.
+        plain_when: conditions of a plain case, such as the near end of the figure's interval far beyond the threshold,
+            ``"failures/factors/odds_low/* > 4"``; empty: every case takes ``persistence`` evaluations.
         source: where the thresholds come from.
         action: ``"stop"``: a finding of this rule ends the run.
 
     Raises:
         InputError: a field of another type, an unknown kind, severity or action, no condition, one that cannot be read
-            or can never hold, a star in ``clear`` or ``evidence`` alone, a message that names what is no evidence or
-            cannot be formatted, a persistence below 1, a warm-up below 0.
+            or can never hold, a star in ``clear``, ``plain_when``, ``severe_when`` or ``evidence`` alone, a severity in
+            ``severe_when`` that is no worse, a message that names what is no evidence or cannot be formatted, a
+            persistence below 1, a warm-up below 0.
 
     Example:
         >>> rule = Rule(kind="own_rule", when="val_loss > 2", message="{val_loss:.1f}", warmup=2, warmup_steps=60)
@@ -88,9 +96,13 @@ class Rule:
     source: str = ""
     action: Literal["report", "stop"] = "report"
     warmup_steps: int = 0
+    severe_when: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    plain_when: str | Sequence[str] = ()
     conditions: tuple[Condition, ...] = field(init=False, repr=False)
     endings: tuple[Condition, ...] = field(init=False, repr=False)
+    plain_conditions: tuple[Condition, ...] = field(init=False, repr=False)
     evidence_keys: Mapping[str, str] = field(init=False, repr=False)
+    worse: Mapping[str, tuple[Condition, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -109,15 +121,21 @@ class Rule:
             raise InputError(where, "a warm-up below 0", str(self.warmup), "Count epochs from 0.")
         if self.warmup_steps < 0:
             raise InputError(where, "a warm-up below 0", f"{self.warmup_steps} steps", "Count steps from 0.")
-        for given_as, texts, to in (("when", self.when, "conditions"), ("clear", self.clear, "endings")):
+        for given_as, texts, to in (
+            ("when", self.when, "conditions"),
+            ("clear", self.clear, "endings"),
+            ("plain_when", self.plain_when, "plain_conditions"),
+        ):
             each = (texts,) if isinstance(texts, str) else tuple(texts)
             object.__setattr__(self, given_as, each)
             object.__setattr__(self, to, tuple(Condition.parse(text, f"{where}.{given_as}") for text in each))
         if not self.conditions:
             raise InputError(where, "no condition", "when=[]", "Pass one such as 'failures/factors/low/* > 1.5'.")
-        for ending in self.endings:
-            if ending.stars > self.stars:
-                raise InputError(f"{where}.clear", "more stars than in when", f"'{ending}'", _STAR)
+        for given_as, further in (("clear", self.endings), ("plain_when", self.plain_conditions)):
+            for condition in further:
+                if condition.stars > self.stars:
+                    raise InputError(f"{where}.{given_as}", "more stars than in when", f"'{condition}'", _STAR)
+        self._read_severities(where)
         self._read_evidence(where)
         self._check_message(where)
 
@@ -132,12 +150,19 @@ class Rule:
         for text in _TEXTS:
             if not isinstance(given := getattr(self, text), str):
                 raise refuse(text, given, "a text", "Write it in quotes, or leave the field out.")
-        for conditions in ("when", "clear"):
+        for conditions in ("when", "clear", "plain_when"):
             if not isinstance(given := getattr(self, conditions), str | list | tuple):
                 raise refuse(conditions, given, "a condition or a list of them", "Write one such as 'val_loss > 2'.")
         if not isinstance(self.evidence, Mapping):
             fix = "Write the name of each, then its key: {loss: val_loss}."
             raise refuse("evidence", self.evidence, "a mapping of names to keys", fix)
+        if not isinstance(self.severe_when, Mapping):
+            fix = "Write the severity, then its conditions: {failure: val_loss > 9}."
+            raise refuse("severe_when", self.severe_when, "a mapping of severities to conditions", fix)
+        for severity, given in self.severe_when.items():
+            if not isinstance(given, str | list | tuple):
+                fix = "Write one such as 'val_loss > 2'."
+                raise refuse(f"severe_when[{severity!r}]", given, "a condition or a list of them", fix)
         for key, given in self.evidence.items():
             if not (isinstance(key, str) and isinstance(given, str)):
                 raise refuse(f"evidence[{key!r}]", given, "a name with a key", "Write both as texts: {loss: val_loss}.")
@@ -149,6 +174,26 @@ class Rule:
             given = getattr(self, number)
             if not isinstance(given, int) or isinstance(given, bool):
                 raise refuse(number, given, "a whole number", f"Write {fix}.")
+
+    def _read_severities(self, where: str) -> None:
+        """Read the conditions of worse severities, mildest first."""
+        possible = SEVERITIES[SEVERITIES.index(self.severity) + 1 :]
+        for severity in self.severe_when:
+            if severity not in possible:
+                fix = f"Use {' or '.join(possible)}." if possible else "Leave it out, or make the severity milder."
+                raise InputError(f"{where}.severe_when", f"no worse severity than {self.severity}", severity, fix)
+        found, read = {}, {}
+        for severity in (each for each in possible if each in self.severe_when):
+            texts, at = self.severe_when[severity], f"{where}.severe_when[{severity!r}]"
+            found[severity] = (texts,) if isinstance(texts, str) else tuple(texts)
+            read[severity] = tuple(Condition.parse(text, at) for text in found[severity])
+            if not read[severity]:
+                raise InputError(at, "no condition", "[]", "Write one such as 'val_loss > 2'.")
+            for condition, text in zip(read[severity], found[severity], strict=True):
+                if condition.stars > self.stars:
+                    raise InputError(at, "more stars than in when", f"'{text}'", _STAR)
+        object.__setattr__(self, "severe_when", found)
+        object.__setattr__(self, "worse", read)
 
     def _read_evidence(self, where: str) -> None:
         """Read the keys of the evidence; without any, take those of the conditions."""
@@ -194,7 +239,9 @@ class Rule:
     @property
     def keys(self) -> list[str]:
         """The logged keys that it looks at, with their stars: those of its conditions, then of its evidence."""
-        conditions = [key for condition in (*self.conditions, *self.endings) for key in condition.keys("")]
+        severe = [condition for conditions in self.worse.values() for condition in conditions]
+        every = (*self.conditions, *self.endings, *self.plain_conditions, *severe)
+        conditions = [key for condition in every for key in condition.keys("")]
         return list(dict.fromkeys([*conditions, *self.evidence_keys.values()]))
 
     def counts(self, epoch: int, step: int) -> bool:
@@ -223,11 +270,24 @@ class Rule:
         """Whether every condition holds."""
         return all(condition.holds(values, subject) for condition in self.conditions)
 
+    def is_plain(self, values: Mapping[str, float], subject: str) -> bool:
+        """Whether the case is so plain that this evaluation is enough."""
+        plain = bool(self.plain_conditions) and self.holds(values, subject)
+        return plain and all(condition.holds(values, subject) for condition in self.plain_conditions)
+
+    def needs(self, values: Mapping[str, float], subject: str) -> int:
+        """Evaluations in a row that it takes to raise a finding, as the case looks at this one."""
+        return 1 if self.is_plain(values, subject) else self.persistence
+
     def ends(self, values: Mapping[str, float], subject: str) -> bool:
         """Whether the conditions that end a finding hold."""
         if not self.endings:
             return not self.holds(values, subject)
         return all(condition.holds(values, subject) for condition in self.endings)
+
+    def holds_severely(self, severity: str, values: Mapping[str, float], subject: str) -> bool:
+        """Whether every condition of one of the worse severities of ``severe_when`` holds."""
+        return all(condition.holds(values, subject) for condition in self.worse[severity])
 
     def figures(self, values: Mapping[str, float], subject: str) -> dict[str, float]:
         """The evidence: name -> value, those that were logged."""
@@ -244,17 +304,31 @@ class Rule:
         known = {name: _NotKnown(value) if math.isnan(value) else value for name, value in figures.items()}
         return self.message.format(subject=subject_in_words(subject), **known)
 
-    def criterion(self, values: Mapping[str, float], subject: str) -> str:
-        """What holds, with its figures: the indicator, its value and what it was compared with."""
-        said = []
-        for condition in self.conditions:
-            filled = condition.of(subject)
-            limit = condition.limit(values, subject)
-            now = "" if condition.bound_key is None or math.isnan(limit) else f" (now {limit:.4g})"
-            value = condition.value(values, subject)
-            said.append(f"{write_key(filled.key)} = {value:.4g} {filled.bound_text}{now}")
-        times = f"{self.persistence} evaluations in a row" if self.persistence > 1 else "1 evaluation"
-        return f"{', '.join(said)}, at {times}"
+    def criterion(self, values: Mapping[str, float], subject: str, severity: str = "") -> str:
+        """What holds, with its figures: the indicator, its value and what it was compared with.
+
+        Args:
+            values: of the evaluation.
+            subject: of the finding, as it is logged.
+            severity: of the finding, whose conditions are said too.
+        """
+
+        def said(conditions: Sequence[Condition]) -> str:
+            return ", ".join(_compared(condition, values, subject) for condition in conditions)
+
+        times = self.needs(values, subject)
+        held = said((*self.conditions, *self.worse.get(severity, ())))
+        text = f"{held}, at {f'{times} evaluations in a row' if times > 1 else '1 evaluation'}"
+        if times == self.persistence:
+            return text
+        return f"{text}, which is enough where {said(self.plain_conditions)}"
+
+
+def _compared(condition: Condition, values: Mapping[str, float], subject: str) -> str:
+    """A condition with its figures."""
+    filled, limit = condition.of(subject), condition.limit(values, subject)
+    now = "" if condition.bound_key is None or math.isnan(limit) else f" (now {limit:.4g})"
+    return f"{write_key(filled.key)} = {condition.value(values, subject):.4g} {filled.bound_text}{now}"
 
 
 class _NotKnown(float):

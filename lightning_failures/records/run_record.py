@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.strict_json import strict, write_json
 
 __all__ = ["Evaluation", "RunRecord", "read_records", "write_records"]
@@ -52,6 +52,8 @@ class RunRecord:
             version has none, and its monitors are called as their nouns.
         not_watched: what the monitors could not watch, and why; empty in a record of an earlier version.
         no_validation: why the evaluations are of training batches; empty where they are of validation.
+        evaluated: ``"test"`` or ``"validation"``: on which images a model was evaluated without being trained, as by
+            ``trainer.test()``; empty for a training.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -70,6 +72,7 @@ class RunRecord:
     columns: dict[str, str] = field(default_factory=dict)
     not_watched: dict[str, str] = field(default_factory=dict)
     no_validation: str = ""
+    evaluated: str = ""
 
     @property
     def epochs(self) -> int:
@@ -78,8 +81,8 @@ class RunRecord:
 
     @property
     def standing(self) -> list[Finding]:
-        """The findings that still hold, failures first."""
-        return sorted((f for f in self.findings if f.standing), key=lambda finding: finding.severity != "failure")
+        """The findings that still hold, the most severe first."""
+        return sorted((f for f in self.findings if f.standing), key=lambda f: -SEVERITIES.index(f.severity))
 
     @property
     def monitor_share(self) -> float | None:
@@ -184,6 +187,7 @@ class RunRecord:
             dict(data.get("columns", {})),
             dict(data.get("not_watched", {})),
             data.get("no_validation", ""),
+            data.get("evaluated", ""),
         )
 
 

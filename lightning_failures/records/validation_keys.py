@@ -11,7 +11,7 @@ ACCURACIES = tuple(
     f"{split}{separator}{word}" for split in _SPLITS for word in ("acc", "accuracy") for separator in _SEPARATORS
 )
 #: What monitors call an accuracy; the first is measured on the images that a reference is compared on.
-_MEASURED = ("model_accuracy", "accuracy")
+MEASURED = ("model_accuracy", "accuracy")
 
 
 def users_loss(keys: Iterable[str]) -> str | None:
@@ -43,5 +43,5 @@ def measured_accuracy(keys: Iterable[str]) -> str | None:
         >>> measured_accuracy(["valid_acc", "failures/collapse/accuracy", "failures/simplicity/model_accuracy"])
         'failures/simplicity/model_accuracy'
     """
-    found = [key for key in keys if re.fullmatch(rf"failures/[^/]+/({'|'.join(_MEASURED)})", key)]
-    return min(found, key=lambda key: (_MEASURED.index(key.rpartition("/")[2]), key), default=None)
+    found = [key for key in keys if re.fullmatch(rf"failures/[^/]+/({'|'.join(MEASURED)})", key)]
+    return min(found, key=lambda key: (MEASURED.index(key.rpartition("/")[2]), key), default=None)

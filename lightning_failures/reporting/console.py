@@ -16,21 +16,29 @@ from rich.text import Text
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
-from lightning_failures.reporting.sentences import headline, status, tally, title, when
+from lightning_failures.reporting.explanation import because, message, passages
+from lightning_failures.reporting.sentences import headline, on_which, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
 
 # Colours that can be read on light and on dark terminals; the words say the same without them.
 STYLES = {
-    "watch": "bold cyan",
+    "watch": "bold color(31)",  # of the sixteen neither cyan nor blue can be read on both
     "failure": "bold red",
     "warning": "bold magenta",
     "cleared": "green",
+    "explained": "bold",
     "rejected": "bold magenta",
     "stand-in": "bold magenta",
     "stopped": "bold red",
 }
-STATUSES = {"failing": "bold red", "warned": "bold magenta", "clear": "bold green", "unknown": "bold"}
+STATUSES = {
+    "failing": "bold red",
+    "warned": "bold magenta",
+    "watch": STYLES["watch"],
+    "clear": "bold green",
+    "unknown": "bold",
+}
 
 
 def print_verdict(
@@ -50,12 +58,14 @@ def print_verdict(
     with _terminal(console) as out:
         width = min(out.width, 110)  # longer lines are hard to read
         out.print()
-        out.print(Rule(Text("Verdict", style="bold"), align="left", style="dim"), width=width)
+        images = {on_which(record) for record in records}
+        heading = f"Verdict {images.pop()}".strip() if len(images) == 1 else "Verdict"
+        out.print(Rule(Text(heading, style="bold"), align="left", style="dim"), width=width)
         for record in records:
             out.print(Text(record.name, style="bold"))
             lines = [Text(headline(record, columns)), Text(tally(record), style=STATUSES[status(record)])]
-            entries = map(_entry, [*record.standing, *(f for f in record.findings if not f.standing)])
-            parts: list[RenderableType] = [*lines, *entries]
+            entries = [*record.standing, *(f for f in record.findings if not f.standing)]
+            parts: list[RenderableType] = [*lines, *(_entry(finding, record) for finding in entries)]
             for part in parts:
                 out.print(Padding(part, (0, 0, 0, 2)), width=width)
             out.print()
@@ -73,8 +83,11 @@ def print_finding(finding: Finding, console: Console | None = None, run: str = "
     """
     word = finding.severity if finding.standing else "cleared"
     at = finding.epoch if finding.standing else finding.cleared
-    line = Text.assemble((f"{run} " if run else "") + f"epoch {at} ", (word, STYLES[word]), f" {title(finding)}. ")
-    line.append(" ".join(finding.message.split()) if finding.standing else f"Raised at epoch {finding.epoch}.")
+    line = Text.assemble((f"{run} " if run else "") + f"epoch {at} ", (word, STYLES[word]), f" {title(finding)}")
+    if finding.standing:
+        line.append(f"{because(finding)}. {' '.join(finding.message.split())}")
+    else:
+        line.append(f". Raised at epoch {finding.epoch}.")
     with _terminal(console) as out:
         if out.is_terminal:
             out.print(line, no_wrap=True, overflow="ellipsis")
@@ -115,14 +128,14 @@ def _terminal(console: Console | None) -> Iterator[Console]:
         bars.tqdm.write(text, file=sys.stdout, end="")
 
 
-def _entry(finding: Finding) -> Table:
+def _entry(finding: Finding, record: RunRecord) -> Table:
     word = finding.severity if finding.standing else "cleared"
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=7)
     grid.add_column()
-    grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding)}"))
+    grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding, record)}"))
     if finding.standing:
-        grid.add_row("", Text(finding.message))
-        if finding.advice:
-            grid.add_row("", Text.assemble(("Try: ", "bold"), finding.advice))
+        grid.add_row("", Text(message(finding)))
+        for part in passages(finding):
+            grid.add_row("", Text.assemble((f"{part.label}: ", "" if part.aside else "bold"), part.text))
     return grid

@@ -118,7 +118,8 @@ def _finding_marks(record: RunRecord) -> tuple[list[str], list[tuple[int, int, b
         subjects = [short(subject, 24) for subject in dict.fromkeys(f.subject for f in found) if subject]
         about = f" ({', '.join(subjects[:2])}{f' and {len(subjects) - 2} more' * (len(subjects) > 2)})"
         end = "" if standing else f", cleared at epoch {max(f.cleared or 0 for f in found)}"
-        notes.append(f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {counted} {where}{end}")
+        mild = ", worth watching" * all(f.severity == "watch" for f in found)
+        notes.append(f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {counted} {where}{mild}{end}")
         marks.append((index, where, standing))
     return notes, marks
 

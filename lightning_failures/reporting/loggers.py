@@ -89,7 +89,7 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
         loggers: those of the trainer.
         title: a few words.
         text: plain sentences.
-        level: ``"info"``, ``"warning"`` or ``"failure"``.
+        level: ``"info"``, ``"watch"``, ``"warning"`` or ``"failure"``.
 
     Raises:
         InputError: there is no such level.

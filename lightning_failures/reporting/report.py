@@ -9,7 +9,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.records.run_record import RunRecord, write_records
 from lightning_failures.records.strict_json import write_json
 from lightning_failures.records.written_file import write_file
-from lightning_failures.reporting import sentences
+from lightning_failures.reporting import explanation, sentences
 from lightning_failures.reporting.column import Column, Section, views
 from lightning_failures.reporting.figure_style import close, to_svg
 from lightning_failures.reporting.glossary import glossary
@@ -57,6 +57,7 @@ def write_report(
     page = template.render(
         title=title,
         words=sentences,
+        explanation=explanation,
         sparkline=sparkline,
         runs=_runs(records, columns),
         comparison=comparison(records, columns) if len(records) > 1 else [],
@@ -84,6 +85,7 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
                 "undefined": record.undefined,
                 "not_watched": record.not_watched,
                 "no_validation": record.no_validation,
+                "evaluated": record.evaluated,
             }
             for record in records
         },

@@ -16,7 +16,7 @@ WIDTH = 110  # longer lines are hard to read
 
 
 def print_rules(rules: Iterable[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print rules one below the other, each with the same four lines.
+    """Print rules one below the other, each with the same lines.
 
     Args:
         rules: the fields of :class:`.Rule`, as plain data.
@@ -34,9 +34,15 @@ def print_rules(rules: Iterable[Mapping[str, Any]], console: Console | None = No
         rows.add_column(width=7, style="dim")
         rows.add_column(overflow="fold")
         rows.add_row("raised", _all(rule["when"]))
+        for worse, conditions in rule["severe_when"].items():
+            rows.add_row(worse, _all(conditions))
         if rule["clear"]:
             rows.add_row("cleared", _all(rule["clear"]))
         rows.add_row("counts", _counts(rule["persistence"], rule["warmup"], rule["warmup_steps"]))
+        if rule["plain_when"]:
+            rows.add_row(
+                "plain", Text("one evaluation is enough where these hold too\n").append(_all(rule["plain_when"]))
+            )
         rows.add_row("source", Text(rule["source"] or "none given", style="" if rule["source"] else "dim"))
         out.print(Padding(rows, (0, 0, 1, 2)), width=width)
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import NamedTuple
 
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import KINDS, MONITOR_ERROR, OWN_RULE
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.validation_keys import measured_accuracy, users_accuracy
 from lightning_failures.reporting.column import Column, views
+from lightning_failures.reporting.explanation import passages
+from lightning_failures.reporting.shortfall import shortfall
 
 __all__ = [
     "Compared",
@@ -17,6 +19,7 @@ __all__ = [
     "alert",
     "headline",
     "lead",
+    "on_which",
     "reference",
     "status",
     "tally",
@@ -38,8 +41,23 @@ def title(finding: Finding) -> str:
     return f"{name}: {finding.subject}" if finding.subject else name
 
 
-def when(finding: Finding) -> str:
-    """When a finding was raised, whether it still stands, and how long before the validation metric turned."""
+def on_which(record: RunRecord) -> str:
+    """On which images a model was evaluated that was not trained by this run; empty for a training.
+
+    Example:
+        >>> on_which(RunRecord("run", evaluated="test"))
+        'on the test images'
+    """
+    return f"on the {record.evaluated} images" if record.evaluated else ""
+
+
+def when(finding: Finding, record: RunRecord) -> str:
+    """When a finding of a run was raised, whether it still stands, and how long before the validation metric turned.
+
+    Without a training, on which images it was found.
+    """
+    if record.evaluated:
+        return on_which(record)
     since = f"epoch {finding.epoch} (step {finding.step:,})"
     spans = f"since {since}" if finding.standing else f"from {since}, cleared at epoch {finding.cleared}"
     return f"{spans}, {lead(finding)}" if finding.metric else spans
@@ -58,9 +76,10 @@ def lead(finding: Finding) -> str:
 
 
 def alert(finding: Finding) -> str:
-    """A finding for somebody who does not see the terminal: when, what, and what to try."""
-    advice = f" Try: {finding.advice}" if finding.advice else ""
-    return f"Epoch {finding.epoch}, step {finding.step:,}. {' '.join(finding.message.split())}{advice}"
+    """A finding for somebody who does not see the terminal: when, what, why, and what to try."""
+    message = " ".join(finding.message.split())
+    said = [f"{label}: {text}" for label, text in passages(finding)]
+    return " ".join([f"Epoch {finding.epoch}, step {finding.step:,}.", message, *said])
 
 
 def accuracy_key(record: RunRecord) -> str | None:
@@ -73,17 +92,19 @@ def headline(record: RunRecord, columns: Sequence[Column]) -> str:
     """The run in one sentence: its accuracy, beside that of a reference where there is one; on which images."""
     if not record.evaluations:
         return "Nothing was evaluated, so nothing can be said about this run."
-    after = f"after {record.epochs} epoch{'s' * (record.epochs != 1)}"
+    after = on_which(record) or f"after {_count(record.epochs, 'epoch')}"
     key = accuracy_key(record)
     if record.no_validation:
         return f"From training batches, since {record.no_validation}: evaluated {after}, which says no accuracy."
     if key is None:
         return f"Evaluated {after}; no accuracy was logged."
-    sentence = f"Accuracy {record.last(key):.2f} {after}"
+    accuracy, short = f"{record.last(key):.2f}", shortfall(record)
+    if short is not None:
+        return f"The accuracy, {accuracy} {after}, is {short.figures}."
     best = reference(record, columns)
     if best is None:
-        return sentence + "."
-    return f"{sentence}, against {best.value:.2f} of a {best.name} on the same images."
+        return f"Accuracy {accuracy} {after}."
+    return f"Accuracy {accuracy} {after}, against {best.value:.2f} of a {best.name} on the same images."
 
 
 def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
@@ -101,13 +122,16 @@ def tally(record: RunRecord) -> str:
     """How many findings stand, and what was not examined, in one sentence."""
     aside = [f for f in record.standing if f.kind == MONITOR_ERROR]
     found = [f for f in record.standing if f.kind != MONITOR_ERROR]
-    failures = sum(finding.severity == "failure" for finding in found)
     cleared = sum(not finding.standing for finding in record.findings)
     if not record.evaluations and not found:
         return "No verdict."
-    counts = [_count(n, noun) for n, noun in ((failures, "failure"), (len(found) - failures, "warning")) if n]
-    where = f"in {_count(len(record.evaluations), 'evaluation')}"
-    sentence = f"{' and '.join(counts)} stand{'s' * (len(found) == 1)}" if found else f"No failure was found {where}"
+    number = {severity: sum(finding.severity == severity for finding in found) for severity in SEVERITIES}
+    counts = [_count(number[noun], noun) for noun in ("failure", "warning") if number[noun]]
+    sentence = (
+        f"{' and '.join(counts)} stand{'s' * (len(found) - number['watch'] == 1)}" if counts else _silence(record)
+    )
+    if number["watch"]:
+        sentence += f"; {_count(number['watch'], 'thing')} {'is' if number['watch'] == 1 else 'are'} worth watching"
     if cleared:
         sentence += f"; {_count(cleared, 'finding')} raised earlier {'was' if cleared == 1 else 'were'} cleared"
     if record.not_watched:
@@ -115,6 +139,14 @@ def tally(record: RunRecord) -> str:
     elif aside:
         sentence += f"; {_count(len(aside), 'monitor')} stepped aside, so not all was watched"
     return sentence + "."
+
+
+def _silence(record: RunRecord) -> str:
+    """What is said where no rule found a failure: no good word on an accuracy that falls short."""
+    where, short = f"in {_count(len(record.evaluations), 'evaluation')}", shortfall(record)
+    if short is None:
+        return f"No failure was found {where}"
+    return f"No rule found a failure {where}, but the accuracy is {short.than}"
 
 
 def _not_examined(not_watched: Mapping[str, str]) -> str:
@@ -128,10 +160,14 @@ def _not_examined(not_watched: Mapping[str, str]) -> str:
 
 
 def status(record: RunRecord) -> str:
-    """``failing``, ``warned``, ``clear``, or ``unknown`` where nothing was evaluated."""
-    severities = {finding.severity for finding in record.standing}
-    if severities:
-        return "failing" if "failure" in severities else "warned"
+    """``failing``, ``warned``, ``watch``, ``clear``, or ``unknown`` where nothing was evaluated.
+
+    An accuracy that falls short of chance or of a simple model is worth watching, so that such a run is never clear.
+    """
+    if record.standing:
+        return {"failure": "failing", "warning": "warned", "watch": "watch"}[record.standing[0].severity]
+    if shortfall(record) is not None:
+        return "watch"
     return "clear" if record.evaluations else "unknown"
 
 

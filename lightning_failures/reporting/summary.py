@@ -16,7 +16,7 @@ def tiles(record: RunRecord, columns: Sequence[Column]) -> list[Tile]:
     key = accuracy_key(record)
     if key:
         best = reference(record, columns)
-        note = "validation images" if best is None else f"{best.name} {best.value:.2f}"
+        note = f"{record.evaluated or 'validation'} images" if best is None else f"{best.name} {best.value:.2f}"
         found.append(Tile("Accuracy", f"{record.last(key):.2f}", note, record.series(key)[1]))
     for column in columns:
         for name, (view,) in views(column, [record]):
@@ -43,6 +43,7 @@ def comparison(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[
     last: list[tuple[str, Callable[[RunRecord], str]]] = [
         ("Failures standing", lambda record: str(sum(f.severity == "failure" for f in record.standing))),
         ("Warnings standing", lambda record: str(sum(f.severity == "warning" for f in record.standing))),
+        ("Worth watching", lambda record: str(sum(f.severity == "watch" for f in record.standing))),
         ("Epochs", lambda record: str(record.epochs)),
         ("Duration", duration),
         ("Of it for monitoring", monitoring),

@@ -11,7 +11,7 @@ from lightning_failures.records.strict_json import strict
 
 __all__ = ["annotate_models", "log_alert", "log_image", "log_summary", "log_table"]
 
-LEVELS = {"info": "INFO", "warning": "WARN", "failure": "ERROR"}
+LEVELS = {"info": "INFO", "watch": "INFO", "warning": "WARN", "failure": "ERROR"}
 
 # An incremental table must be the same object at each evaluation; it lives as long as its logger.
 _tables: "WeakKeyDictionary[WandbLogger, dict[tuple[str, str], Any]]" = WeakKeyDictionary()

@@ -64,9 +64,13 @@ def spectral_axis(
         where: the public name to put into an error.
 
     Raises:
-        InputError: not one number a channel, or not strictly monotone.
+        InputError: no numbers, not one a channel, or not strictly monotone.
     """
-    values = torch.as_tensor(wavelengths, dtype=torch.float64).detach().cpu()
+    try:
+        values = torch.as_tensor(wavelengths, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError) as error:
+        fix = "Give one number a channel; name channels with bands={'red': [0], ...}."
+        raise InputError(where, "wavelengths are not numbers", repr(wavelengths)[:60], fix) from error
     if values.ndim != 1 or (num_channels is not None and len(values) != num_channels):
         seen = [axis for axis, size in enumerate(shape) if axis and size == values.numel()]
         hint = f"Axis {seen[0]} has that many: pass channel_axis={seen[0]}." if seen else "Give one number a channel."

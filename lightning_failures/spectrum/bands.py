@@ -80,7 +80,7 @@ def resolve_bands(bands: BandsLike, num_channels: int, axis: Axis | None = None,
 
     Args:
         bands: None: each channel by itself. A whole number: neighbours in tiles of that many. A mapping from names to a
-            pair of limits on the axis, both included, or to a list of channel indices. The name of a set of
+            pair of limits on the axis, both included, or to a channel index or a list of them. The name of a set of
             :data:`BAND_SETS`, or a list of names of bands of these sets. A list of lists of indices. Bands, which are
             returned.
         num_channels: number of channels C.
@@ -152,7 +152,7 @@ def _bands(names: tuple[str, ...], members: Tensor, axis: Axis | None) -> Bands:
 
 def _named(bands: Any, axis: Axis | None, where: str) -> dict[str, Any]:
     if isinstance(bands, Mapping):
-        return {str(name): value for name, value in bands.items()}
+        return {str(name): [value] if isinstance(value, int | float) else value for name, value in bands.items()}
     if isinstance(bands, str):
         if bands not in BAND_SETS:
             raise UnknownNameError(where, "no such set of bands", repr(bands), f"Choose from {_list(BAND_SETS)}.")

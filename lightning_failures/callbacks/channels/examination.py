@@ -11,6 +11,7 @@ from lightning_failures.attribution.attribution import DRAWS, NULL_POINTS, Metho
 from lightning_failures.attribution.null_models import Null
 from lightning_failures.callbacks.channels.course import BandProfile, ChannelCourse
 from lightning_failures.functional.channels import jensen_shannon, spearman
+from lightning_failures.functional.moments import finite_images
 from lightning_failures.metrics.channels import ChannelDependence, ChannelSignal
 from lightning_failures.observe.logits import logits_of
 from lightning_failures.observe.undisturbed import ordinary, undisturbed, unwrapped
@@ -80,6 +81,12 @@ class ChannelExamination:
         """
         model, how = unwrapped(model), self.how
         images = ordinary(inputs if inputs.is_floating_point() else inputs.float())
+        usable = finite_images(images)
+        if not bool(usable.all()):  # left out here, so that the warning is not given at every evaluation
+            images = images[usable]
+            targets = None if targets is None else targets[usable.to(targets.device)]
+        if not len(images):
+            return
         if targets is None or how.target == "predicted":
             counted = None
         else:

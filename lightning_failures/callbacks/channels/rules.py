@@ -14,6 +14,10 @@ RULES = (
             "failures/channels/bands >= 8",
         ],
         clear=["failures/channels/share/* <= 0.6"],
+        plain_when=[
+            "failures/channels/share/* > 0.9",
+            "failures/channels/change/* > failures/channels/error/* + 0.5",
+        ],
         evidence={
             "change": "failures/channels/change/*",
             "error": "failures/channels/error/*",
@@ -23,9 +27,9 @@ RULES = (
             "bands": "failures/channels/bands",
         },
         message=(
-            "The model depends on one band: without {subject} its cross-entropy rises by {change:.2f} nats "
-            "(standard error {error:.2f}), {share:.0%} of what all {bands:.0f} bands, replaced one at a time, "
-            "amount to; the null floor is {floor:.2f}."
+            "The model depends on one band: with {subject} replaced its cross-entropy rises by {change:.2f} nats "
+            "(standard error {error:.2f}). That is {share:.0%} of all that is lost when each of the {bands:.0f} bands "
+            "is replaced in turn; in a model that knows nothing no band costs more than {floor:.2f}."
         ),
         advice=(
             "Ask whether that band can carry the task. Look there for an artefact of the instrument or the "

@@ -12,15 +12,32 @@ from lightning_failures.reporting.column import Column, Tile
 __all__ = ["COLLAPSE"]
 
 KEY = "failures/collapse/"
+FAMILY = f"{KEY}label_balanced_error/"
 
 
 def _tiles(record: RunRecord) -> list[Tile]:
-    """Effective rank of the last layer."""
+    """Effective rank of the last layer, and the worst of several labels."""
     layers = record.matching(f"{KEY}effective_rank/*")
-    return [
+    labels = [
+        Tile("Worst balanced error", f"{error:.2f}", f"label {label}", record.series(f"{FAMILY}{label}")[1])
+        for label, error in [_worst_label(record)]
+        if label
+    ]
+    return labels + [
         Tile("Effective rank", number(rank), layer, record.series(f"{KEY}effective_rank/{layer}")[1])
         for layer, rank in list(layers.items())[-1:]
     ]
+
+
+def _worst_label(record: RunRecord) -> tuple[str, float]:
+    """The label of the highest balanced error; no name where there is none."""
+    errors = {label: error for label, error in record.matching(f"{FAMILY}*").items() if math.isfinite(error)}
+    return max(errors.items(), key=lambda each: each[1], default=("", math.nan))
+
+
+def _told_of_labels(record: RunRecord) -> str:
+    label, error = _worst_label(record)
+    return f"{error:.2f} (label {label})" if label else ""
 
 
 def _last(statistic: str) -> Callable[[RunRecord], str]:
@@ -41,5 +58,6 @@ COLLAPSE = Column(
     rows=(
         ("Effective predicted classes", _last("effective_classes")),
         ("Effective rank of the logits", _last("logit_effective_rank")),
+        ("Worst balanced error of a label", _told_of_labels),
     ),
 )

@@ -18,11 +18,13 @@ from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.errors import FailuresWarning
+from lightning_failures.metrics.labels import LabelRow
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
 from lightning_failures.observe.task import Kind
 from lightning_failures.records.validation_keys import users_accuracy
+from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +34,10 @@ __all__ = ["CollapseMonitor"]
 #: Difference of two accuracies from which they are not those of the same predictions; averages over classes differ by
 #: less on classes that are not much rarer than others.
 APART = 0.1
+
+
+#: Errors of labels, in :class:`.LabelErrors`.
+LABEL_ERRORS = ("error", "balanced_error", "missed", "false_alarm")
 
 
 class CollapseMonitor(Monitor):
@@ -51,6 +57,12 @@ class CollapseMonitor(Monitor):
 
     *Two views*: a layer that a step calls k times, as self-supervised steps do, counts all of its rows; name it, since
     the input of a classifier head that is called twice is an error. Two views give LiDAR too.
+
+    *Several labels an image*: ``label_error/<label>``, ``label_balanced_error/<label>``, ``label_missed/<label>`` and
+    ``label_false_alarm/<label>``, by the place of the label, ``label_balanced_error/worst`` and
+    ``labels_never_given``; see :class:`.LabelErrors`. A rare label that the network never gives is how predictions
+    collapse there. The table ``failures/collapse/labels`` holds the 20 worst labels. Of more than 100 labels it alone
+    and the figures of all together are logged.
 
     *Segmentation*: logits (n c h w) with a label a pixel are read at 16 pixels of each image, the same ones in every
     evaluation of the same batches; ``images`` then counts pixels.
@@ -76,7 +88,7 @@ class CollapseMonitor(Monitor):
     tasks = get_args(Kind)
     terms = TERMS
     rules = RULES
-    held_out = ("accuracy", "probe_accuracy/*")
+    held_out = ("accuracy", "probe_accuracy/*", *(f"label_{each}/*" for each in LABEL_ERRORS))
 
     def __init__(
         self,
@@ -102,7 +114,9 @@ class CollapseMonitor(Monitor):
     def unserved(self) -> str | None:
         """Why there is nothing to watch: neither classes nor features of each image."""
         probe = self.probe
-        if not probe.settled or probe.classes is not None or probe.features or probe.hidden is not None:
+        if not probe.settled or probe.classes is not None or probe.labels is not None:
+            return None
+        if probe.features or probe.hidden is not None:
             return None
         why = "" if probe.task.why is None else f"; {probe.task.why}"
         return f"no layer is known whose features to watch, name one as layers='net.body'{why}"
@@ -117,7 +131,9 @@ class CollapseMonitor(Monitor):
         """Also what a run without logits, without labels, or with compiled layers leaves out."""
         hidden = {} if self.probe.hidden is None else {"collapse of the features": self.probe.hidden}
         task, left_out = self.probe.task, self.parts.not_watched | hidden
-        if self.probe.settled and not task.classifies:
+        if self.probe.labels is not None:
+            left_out = hidden
+        elif self.probe.settled and not task.classifies:
             left_out = {"collapse of the predictions": f"{task.words} does not put an image into one class"} | hidden
         return super().not_watched or {self._named(what): why for what, why in left_out.items()}
 
@@ -279,6 +295,14 @@ class CollapseMonitor(Monitor):
             return {}
         self.course.add(evaluation.epoch, values, self.parts.layers.eigenvalues, self.information_lost)
         return {"layers": lambda: layer_figure(self.course)}
+
+    def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Log the table of the worst labels, where an image has several."""
+        if self.parts.labels is None or evaluation.training:
+            return
+        rows: list[list[Any]] = [[evaluation.epoch, *row] for row in self.parts.labels.rows]
+        head = ["epoch", *LabelRow._fields]
+        log_table(evaluation.trainer.loggers, f"failures/{self.name}/labels", head, rows, evaluation.step)
 
     # -- resume
 

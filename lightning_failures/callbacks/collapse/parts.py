@@ -10,6 +10,7 @@ from lightning_failures.callbacks.collapse.class_geometry import ClassGeometry
 from lightning_failures.callbacks.collapse.group_dimensions import GroupDimensions
 from lightning_failures.callbacks.collapse.layers import Shape, WatchedLayers, alike
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.metrics.labels import LabelErrors
 from lightning_failures.metrics.layer_probes import LayerProbes
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
 from lightning_failures.metrics.similarity import CrossLayerCKA
@@ -18,6 +19,7 @@ from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
 from lightning_failures.observe.sharded_weights import gathered
+from lightning_failures.records.keys import RESERVED
 
 __all__ = ["CollapseParts", "Description"]
 
@@ -42,6 +44,13 @@ PREDICTION_STATISTICS = (
 MOST_PROBED = 1024
 
 
+#: Labels up to which each one's figures are logged; of more, those of all together and the table of the worst.
+MOST_LABELS = 100
+
+#: Rows of the table of labels.
+MOST_ROWS = 20
+
+
 class Description(NamedTuple):
     """What the parts are made from; plain, and equal on all ranks."""
 
@@ -50,10 +59,11 @@ class Description(NamedTuple):
     labelled: bool  # whether there is one class a row
     head: str | None  # name of the classifier
     factors: tuple[str, ...] | None
+    labels: int | None = None  # number of labels that an image has several of; None: it has one class, or none
 
 
 class CollapseParts:
-    """Watched layers, predictions, geometry of the classes, probes, groups, and how alike the layers are.
+    """Watched layers, predictions, labels, geometry of the classes, probes, groups, and how alike the layers are.
 
     Each part has sums and one ``compute``; those that a run cannot have stay None.
 
@@ -70,10 +80,12 @@ class CollapseParts:
         self.probes: LayerProbes | None = None
         self.groups: GroupDimensions | None = None
         self.alignment: CrossLayerCKA | None = None
+        self.labels: LabelErrors | None = None
         self.undefined: dict[str, str] = {}
         self._factors, self._by_class, self._similarity = factors, by_class, similarity
         self._classes: int | None = None
         self._labelled: bool | None = None
+        self._several: int | None = None  # labels of which an image has several
         self._head: str | None = None
         self._subspace: Tensor | None = None  # of the evaluation before a resume
         self._weight: Tensor | None = None  # of the classifier, as it was evaluated
@@ -98,7 +110,8 @@ class CollapseParts:
     def reset(self) -> None:
         """Begin an evaluation."""
         self._weight = None
-        for part in (self.layers, self.predictions, self.geometry, self.probes, self.groups, self.alignment):
+        parts = (self.layers, self.predictions, self.labels, self.geometry, self.probes, self.groups, self.alignment)
+        for part in parts:
             if part is not None:
                 part.reset()
 
@@ -118,7 +131,11 @@ class CollapseParts:
             self._labelled = labels is not None
         if logits is not None:
             self._classes = logits.shape[1]
+        if seen.answers is not None:
+            self._several = seen.answers.labels.shape[1]
         self.build(self.describe(head))
+        if seen.answers is not None and self.labels is not None:
+            self.labels.to(seen.answers.scores.device).update(*seen.answers)
         if logits is not None and self.predictions is not None:
             self.predictions.to(logits.device).update(logits, labels)
         if labels is not None and self.geometry is not None:
@@ -137,17 +154,20 @@ class CollapseParts:
         Args:
             head: name of the classifier.
         """
-        if not self.layers.shapes and self._classes is None:
+        if not self.layers.shapes and self._classes is None and self._several is None:
             return None
         names = None if self._factors is None else self._factors.names
-        return Description(self.layers.shapes, self._classes, bool(self._labelled), head, names)
+        return Description(self.layers.shapes, self._classes, bool(self._labelled), head, names, self._several)
 
     def build(self, description: Description | None) -> None:
         """Make the parts that are not there yet, also on a rank that saw no batch."""
         if description is None:
             return
-        shapes, classes, labelled, head, factors = description
+        shapes, classes, labelled, head, factors, several = description
         self.layers.build(shapes)
+        if several is not None and self.labels is None:
+            self.labels = LabelErrors(several, k=MOST_ROWS)
+        self._several = several
         self._classes, self._labelled, self._head = classes, labelled, head
         if self.groups is None:
             by_class = classes if labelled and self._by_class else None
@@ -199,12 +219,19 @@ class CollapseParts:
             weight = self._weight_of(module) if self._weight is None else self._weight
             values |= self.geometry.compute(gathered(weight))
             undefined |= self.geometry.undefined
+        if self.labels is not None:
+            values |= {key: value for key, value in self.labels.compute().items() if self._tells(key)}
+            undefined |= self.labels.undefined
         for part in (self.probes, self.groups, self.alignment):
             if part is not None:
                 values |= {key: value for key, value in part.compute().items() if "/" in key}  # not counts again
                 undefined |= part.undefined
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
+
+    def _tells(self, key: str) -> bool:
+        """Whether a figure of labels is logged: those of each one where they are few."""
+        return (self._several or 0) <= MOST_LABELS or key.rpartition("/")[2] in RESERVED or "/" not in key
 
     def _says(self, statistic: str) -> bool:
         """Whether a statistic of the predictions is logged."""

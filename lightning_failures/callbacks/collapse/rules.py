@@ -10,6 +10,7 @@ RULES = (
         kind=REPRESENTATION_COLLAPSE,
         when=["failures/collapse/kept/* < 0.125"],
         clear=["failures/collapse/kept/* > 0.2"],
+        plain_when=["failures/collapse/kept/* < 0.06"],
         evidence={
             "kept": "failures/collapse/kept/*",
             "dimensions_kept": "failures/collapse/dimensions_kept/*",
@@ -41,6 +42,7 @@ RULES = (
         kind=CLASS_COLLAPSE,
         when=["failures/collapse/class_share < 0.2"],
         clear=["failures/collapse/class_share > 0.4"],
+        plain_when=["failures/collapse/class_share < 0.05"],
         evidence={
             "class_share": "failures/collapse/class_share",
             "effective_classes": "failures/collapse/effective_classes",

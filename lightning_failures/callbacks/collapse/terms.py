@@ -10,6 +10,7 @@ from lightning_failures.metrics.collapse import FeatureSpectrum
 from lightning_failures.metrics.dormant_units import DormantUnits
 from lightning_failures.metrics.grouped_dimension import GroupedDimension
 from lightning_failures.metrics.kept import FeaturesKept
+from lightning_failures.metrics.labels import LabelErrors
 from lightning_failures.metrics.layer_probes import LayerProbes
 from lightning_failures.metrics.neural_collapse import NeuralCollapse
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
@@ -82,6 +83,7 @@ TERMS: tuple[Term, ...] = (
         when_nan="no evaluation before this one, or fewer than 4 dimensions vary in one of the two",
     ),
     *_PREDICTIONS,
+    *LabelErrors.terms,
     _GROUP._replace(
         key="class_dimension/*",
         name="Dimensions of a class",

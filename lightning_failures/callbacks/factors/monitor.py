@@ -79,6 +79,7 @@ class FactorErrorMonitor(Monitor):
         self.reader = FactorReader(factors, names, ids, type(self).__name__)
         self.counted: Counted | None = None  # from the first batch on, where each image has one class
         self.errors: FactorMeanError | None = None  # where it has none
+        self._resumed: dict[str, Any] = {}  # of the checkpoint, until the first batch
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
@@ -108,10 +109,12 @@ class FactorErrorMonitor(Monitor):
             self._add_errors(seen, factors)
             return
         targets = seen.require_targets("FactorErrorMonitor")
+        rows = evaluation.places(seen, batch_idx)
         known = targets >= 0
         ignored = self.probe.task.ignore_index not in (None, NO_LABEL)
         if (targets.device.type == "cpu" or ignored) and not bool(known.all()):  # labels that count nowhere
             logits, targets, factors = logits[known], targets[known], factors[known.to(factors.device)]
+            rows = None if rows is None else rows[known.cpu()]
         self.build((self.reader.names, logits.shape[1]))
         assert self.counted is not None
         counted = self.counted
@@ -119,7 +122,7 @@ class FactorErrorMonitor(Monitor):
         counted.ratios.to(logits.device).update(logits, targets, factors)
         counted.classes.to(logits.device).update(logits, targets)
         counted.spillover.metric.to(logits.device)
-        counted.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors)
+        counted.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors, rows)
 
     def _add_errors(self, seen: Observation, factors: Tensor) -> None:
         """Add the errors of one batch, where no single class of an image is right or wrong."""
@@ -137,7 +140,7 @@ class FactorErrorMonitor(Monitor):
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Pair the images with those of the best epoch so far."""
         if self.counted is not None:
-            self.counted.spillover.conclude()
+            self.counted.spillover.conclude(evaluation.trainer.global_rank, evaluation.world_size)
 
     def describe(self) -> tuple[tuple[str, ...], int | None] | None:
         """Names of the factors, and the number of classes, None where an image's error is a number."""
@@ -154,6 +157,7 @@ class FactorErrorMonitor(Monitor):
             self.counted = Counted(
                 FactorErrorRatio(list(names)), WorstClasses(classes, MOST_CLASSES), Spillover(list(names))
             )
+            self.counted.spillover.load_state_dict(self._resumed)
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """Error ratios with their intervals."""
@@ -192,3 +196,15 @@ class FactorErrorMonitor(Monitor):
         if self.counted is None:
             return {}
         return {"error_ratios": lambda: factor_figure(factor_rows(values))}
+
+    # -- resume
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best evaluation so far, image by image; plain containers, empty before it."""
+        return self._resumed if self.counted is None else self.counted.spillover.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint stood, on as many processes or on others."""
+        self._resumed = state_dict
+        if self.counted is not None:
+            self.counted.spillover.load_state_dict(state_dict)

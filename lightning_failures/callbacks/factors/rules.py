@@ -10,6 +10,7 @@ RULES = (
         kind=FACTOR_FAILURE,
         when=["failures/factors/odds_low/* > 2", "failures/factors/p_value/* < 0.01"],
         clear=["failures/factors/odds_low/* <= 1.5"],
+        plain_when=["failures/factors/odds_low/* > 5", "failures/factors/p_value/* < 0.0001"],
         evidence={
             "error_ratio": "failures/factors/error_ratio/*",
             "low": "failures/factors/low/*",

@@ -9,11 +9,13 @@ from lightning.pytorch import Trainer
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import views
 from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
+from lightning_failures.reporting.explanation import why
 from lightning_failures.reporting.loggers import log_alert
-from lightning_failures.reporting.sentences import alert
+from lightning_failures.reporting.sentences import alert, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,9 +25,11 @@ __all__ = ["Announced", "Announcer"]
 #: How much is printed.
 Announced = Literal["verdict", "findings", "nothing"]
 
+_UNKNOWN, _CLEARED = -2, -1  # below the place of every severity
+
 
 class Announcer:
-    """Tells of each finding once when it is raised and once when it is cleared; on rank zero.
+    """Tells of each finding when it is raised, explained, more severe, or cleared; on rank zero.
 
     Args:
         announce: what is printed: ``"verdict"``: findings, and the verdict at the end; ``"findings"``; ``"nothing"``.
@@ -35,25 +39,48 @@ class Announcer:
         self.announce = announce
         self.notes = ProgressNotes()
         self.pictures = Pictures()
-        self._said: list[bool] = []  # of each finding, whether it stood when it was last told of
+        self._said: list[Finding] = []  # as they were when they were last told of
 
     def resume(self, record: RunRecord) -> None:
         """Take what the record of a run holds as told."""
-        self._said = [finding.standing for finding in record.findings]
+        self._said = list(record.findings)
 
     def tell(self, trainer: Trainer, record: RunRecord) -> None:
-        """Tell of the findings that were raised or cleared since the last call; draw where there are any."""
+        """Tell of what was raised, explained, became more severe or was cleared since the last call; draw if any."""
         known = [*self._said, *[None] * (len(record.findings) - len(self._said))]
-        changed = [f for f, said in zip(record.findings, known, strict=True) if f.standing is not said]
-        for finding in changed:
-            if self.announce != "nothing":
-                print_finding(finding)
-            if finding.standing:
-                name = f"{finding.kind} {finding.subject}".strip()
-                log_alert(trainer.loggers, name, alert(finding), finding.severity)
+        changed = False
+        for finding, said in zip(record.findings, known, strict=True):
+            if said is None or finding.standing is not said.standing:
+                changed = True
+                self._tell_of(trainer, finding)
+            elif finding.standing and SEVERITIES.index(finding.severity) > SEVERITIES.index(said.severity):
+                changed = True
+                self._tell_severity(trainer, finding, said.severity)
+            elif finding.standing and finding.cause not in (None, said.cause):
+                self._tell_cause(trainer, finding)
         if changed:
             self.pictures.draw(trainer, _pictures(record))
         self.resume(record)
+
+    def _tell_of(self, trainer: Trainer, finding: Finding) -> None:
+        """Tell of a finding that was raised or cleared."""
+        if self.announce != "nothing":
+            print_finding(finding)
+        if finding.standing:
+            log_alert(trainer.loggers, _name(finding), alert(finding), _level(finding))
+
+    def _tell_severity(self, trainer: Trainer, finding: Finding, before: str) -> None:
+        """Tell of a finding that is more severe than before."""
+        if self.announce != "nothing":
+            text = f"{title(finding)}, before a {before}. {finding.latest or finding.message}"
+            print_notice(trainer.current_epoch, finding.severity, text)
+        log_alert(trainer.loggers, _name(finding), alert(finding), _level(finding))
+
+    def _tell_cause(self, trainer: Trainer, finding: Finding) -> None:
+        """Tell of the cause of a finding that was raised before."""
+        if self.announce != "nothing":
+            print_notice(trainer.current_epoch, "explained", f"{title(finding)}. {why(finding)}")
+        log_alert(trainer.loggers, _name(finding), alert(finding), "info")
 
     def tell_stop(self, trainer: Trainer, record: RunRecord) -> None:
         """Say why the run stops."""
@@ -71,6 +98,14 @@ class Announcer:
         """Say the verdict, and where the report lies."""
         if self.announce == "verdict":
             print_verdict([record], COLUMNS, report=report)
+
+
+def _name(finding: Finding) -> str:
+    return f"{finding.kind} {finding.subject}".strip()
+
+
+def _level(finding: Finding) -> str:
+    return "info" if finding.severity == "watch" else finding.severity
 
 
 def _pictures(record: RunRecord) -> "dict[str, Callable[[], Figure]]":

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.both_names import TheirCallback
+from lightning_failures.callbacks.causes.diagnose import diagnose
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.announcer import Announced, Announcer
@@ -18,7 +19,7 @@ from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import InputError
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.run_record import Evaluation, RunRecord
@@ -212,17 +213,19 @@ class FailureDiagnosis(Callback, TheirCallback):
     # -- rules
 
     def evaluate(self, evaluation: Evaluation) -> list[Finding]:
-        """Apply every rule to one evaluation; returns the findings that it raised.
+        """Apply every rule to one evaluation; returns the findings that it raised or made more severe.
 
         Args:
             evaluation: epoch, step and the values logged at it.
         """
         self.record.evaluations.append(evaluation)
-        before = len(self.history)
+        before = [SEVERITIES.index(finding.severity) for finding in self.history]
         self.streaks.apply(self.rules, evaluation, self.history)
         metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
-        self.record.findings = [with_lead(finding, self.record, metric) for finding in self.history]
-        return self.history[before:]
+        found = [diagnose(finding, self.record) if finding.standing else finding for finding in self.history]
+        self.record.findings = [with_lead(finding, self.record, metric) for finding in found]
+        risen = [f for f, was in zip(self.history, before, strict=False) if SEVERITIES.index(f.severity) > was]
+        return [*risen, *self.history[len(before) :]]
 
     def _keep_not_watched(self, trainer: Trainer) -> None:
         """What the monitors say by now that they cannot watch."""

@@ -44,6 +44,8 @@ def rules_under_name(rules: Iterable[Rule], noun: str, name: str) -> tuple[Rule,
                     name=f"{rule.name} ({name})",
                     when=when,
                     clear=tuple(map(moved, rule.clear)),
+                    severe_when={severity: list(map(moved, each)) for severity, each in rule.severe_when.items()},
+                    plain_when=tuple(map(moved, rule.plain_when)),
                     evidence={word: moved(key) for word, key in rule.evidence.items()},
                     message=rule.message + said,
                 )

@@ -53,7 +53,11 @@ class ProgressNotes:
                     item = note.item if name == column.noun else f"{note.item} {name}"
                     self.items[item] = f"{_short(note.subject)} {note.value}"
         standing = [finding for finding in record.findings if finding.standing]
-        self.items["finding"] = _short(_word(standing[-1])) if standing else "none"
+        wrong = [finding for finding in standing if finding.severity != "watch"]
+        self.items["finding"] = _short(_word(wrong[-1])) if wrong else "none"
+        self.items.pop("watch", None)
+        if len(standing) > len(wrong):
+            self.items["watch"] = _short(_word([f for f in standing if f.severity == "watch"][-1]))
 
 
 def _word(finding: Finding) -> str:

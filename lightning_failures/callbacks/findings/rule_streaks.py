@@ -1,10 +1,11 @@
-"""How often in a row each rule has held, and the findings that it raises and clears by it."""
+"""How much evidence each rule has, evaluation by evaluation, and the findings that it raises and clears by it."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from lightning_failures.errors import FailuresWarning, few
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.keys import match_key, subject_in_words, unknown_key
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import Evaluation
@@ -14,6 +15,9 @@ __all__ = ["RuleStreaks"]
 
 class RuleStreaks:
     """Counts for each rule and subject at how many evaluations in a row it held, or ended while a finding stands.
+
+    Of each worse severity of a rule it counts the same: above 0 how often in a row its conditions held, below 0 how
+    often they failed.
 
     What keeps a rule from speaking is said once: evidence that its message names and nobody logged, and keys that
     nobody logs at all.
@@ -34,12 +38,14 @@ class RuleStreaks:
         Args:
             rules: in the order in which they raise findings.
             evaluation: epoch, step and the values logged at it.
-            history: all findings so far; new ones are added, those that end are cleared in their place.
+            history: all findings so far; new ones are added; those that end are cleared, those that stand get their
+                latest message, and their severity where that is another one now, in their place.
         """
         for rule in rules:
             for subject in rule.subjects(evaluation.values):
                 if rule.speaks(evaluation.values, subject):
                     self._apply(rule, subject, evaluation, history)
+                    _renew(rule, subject, evaluation, history)
 
     def _apply(self, rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
         values = evaluation.values
@@ -47,9 +53,15 @@ class RuleStreaks:
         at = next((i for i, f in enumerate(history) if f.standing and (f.rule, f.subject) == said), None)
         counts = rule.holds(values, subject) if at is None else rule.ends(values, subject)
         name = f"{rule.name}:{subject}"
-        counts = counts and rule.counts(evaluation.epoch, evaluation.step)
+        counted = rule.counts(evaluation.epoch, evaluation.step)
+        severity = self._severity(rule, subject, values, history[at].severity if at is not None else "", counted)
+        counts = counts and counted
         self.lengths[name] = self.lengths.get(name, 0) + 1 if counts else 0
-        if self.lengths[name] < rule.persistence:
+        needed = rule.persistence if at is not None else rule.needs(values, subject)
+        if self.lengths[name] < needed:
+            if at is not None and severity != history[at].severity:
+                criterion = rule.criterion(values, subject, severity)
+                history[at] = replace(history[at], severity=severity, criterion=criterion)
             return
         if at is not None:
             self.lengths[name] = 0
@@ -66,14 +78,28 @@ class RuleStreaks:
                 subject=subject_in_words(subject),
                 epoch=evaluation.epoch,
                 step=evaluation.step,
-                severity=rule.severity,
+                severity=severity,
                 evidence=figures,
                 message=rule.sentence(figures, subject),
                 advice=rule.advice,
                 rule=rule.name,
-                criterion=rule.criterion(values, subject),
+                criterion=rule.criterion(values, subject, severity),
             )
         )
+
+    def _severity(self, rule: Rule, subject: str, values: Mapping[str, float], now: str, counted: bool) -> str:
+        """The worst severity whose conditions held long enough, or that a finding has and they failed less long."""
+        found = rule.severity
+        for severity in rule.worse:
+            name = f"{severity}:{rule.name}:{subject}"
+            length = self.lengths.get(name, 0)
+            holds = rule.holds_severely(severity, values, subject)
+            length = max(length, 0) + 1 if holds else min(length, 0) - 1
+            self.lengths[name] = length = length if counted else 0
+            has = bool(now) and SEVERITIES.index(now) >= SEVERITIES.index(severity)
+            if length >= rule.persistence or (has and length > -rule.persistence):
+                found = severity
+        return found
 
     def say_unknown(self, known: Sequence[str]) -> None:
         """Say once, at the first call, of each of the user's rules which key of it nobody logged.
@@ -100,3 +126,12 @@ class RuleStreaks:
                 FailuresWarning,
                 stacklevel=2,
             )
+
+
+def _renew(rule: Rule, subject: str, evaluation: Evaluation, history: list[Finding]) -> None:
+    """Give the finding of a rule that stands its message with the figures of this evaluation."""
+    values, said = evaluation.values, (rule.name, subject_in_words(subject))
+    for place, finding in enumerate(history):
+        if finding.standing and (finding.rule, finding.subject) == said and not rule.lacking(values, subject):
+            latest = rule.sentence(rule.figures(values, subject), subject)
+            history[place] = replace(finding, latest="" if latest == finding.message else latest)

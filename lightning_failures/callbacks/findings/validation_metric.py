@@ -39,7 +39,9 @@ def find_metric(keys: Iterable[str]) -> ValidationMetric | None:
 
 
 def turning_epoch(record: RunRecord, metric: ValidationMetric) -> int | None:
-    """The epoch of the first evaluation after the best; None while two evaluations have not passed since.
+    """The epoch of the first evaluation after the last best; None while two evaluations have not passed since.
+
+    A metric that stays at its best has not turned, be it a constant accuracy of 1.00.
 
     Example:
         >>> from lightning_failures.records.run_record import Evaluation
@@ -53,7 +55,7 @@ def turning_epoch(record: RunRecord, metric: ValidationMetric) -> int | None:
     known = [place for place, value in enumerate(signed) if not math.isnan(value)]
     if not known:
         return None
-    best = min(known, key=lambda place: signed[place])
+    best = min(known, key=lambda place: (signed[place], -place))
     return epochs[best + 1] if len(values) - best > TURNED else None
 
 

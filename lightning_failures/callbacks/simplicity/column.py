@@ -9,7 +9,7 @@ from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Chart, Column, Reference, Tile
-from lightning_failures.reporting.sentences import accuracy_key, headline
+from lightning_failures.reporting.sentences import accuracy_key, headline, on_which
 
 __all__ = ["SIMPLICITY"]
 
@@ -29,7 +29,8 @@ def _accuracy_caption(record: RunRecord) -> str:
         "difference, drawn around the network; clear of the dashed line, the difference is more than chance. "
     )
     compared *= f"failures/simplicity/{_REFERENCE}" in record.last_values()
-    of = "Accuracy on training batches" if record.no_validation else "Validation accuracy"
+    of = f"Accuracy {on_which(record)}" if record.evaluated else "Validation accuracy"
+    of = "Accuracy on training batches" if record.no_validation else of
     return f"{of}. {compared}Numbered: where findings were first raised (hollow: cleared since)."
 
 

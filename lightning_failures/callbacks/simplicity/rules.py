@@ -10,6 +10,7 @@ RULES = (
         kind=UNTAPPED_INFORMATION,
         when=["failures/simplicity/low > 0.05"],
         clear=["failures/simplicity/low <= 0.02"],
+        plain_when=["failures/simplicity/low > 0.15"],
         evidence={
             "model_accuracy": "failures/simplicity/model_accuracy",
             "linear_accuracy": "failures/simplicity/reference_accuracy",
@@ -20,15 +21,13 @@ RULES = (
             "images": "failures/simplicity/images",
         },
         message=(
-            "The network leaves information on the table: its accuracy is {model_accuracy:.3f}, that of a "
-            "closed-form linear model of nothing but the mean spectra is {linear_accuracy:.3f} on the same "
-            "{images:.0f} validation images, a difference of {difference:.3f} (95% interval {low:.3f} to "
-            "{high:.3f})."
+            "The network does worse than a linear model that knows nothing of an image but the mean of each channel: "
+            "its accuracy is {model_accuracy:.3f}, that of the linear model {linear_accuracy:.3f} on the same "
+            "{images:.0f} images, a difference of {difference:.3f} (95% interval {low:.3f} to {high:.3f})."
         ),
         advice=(
-            "Standardise each channel: behind a large offset the running statistics of batch norm lag, and a "
-            "network with them fails in evaluation alone, which `lightning-failures audit` measures. Then look at "
-            "the learning rate and the length of training."
+            "What to change depends on the cause. Where none is named: train until the losses come to rest, run "
+            "`lightning-failures audit` on the data, and look at images that only the linear model gets right."
         ),
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
@@ -42,6 +41,7 @@ RULES = (
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/own/1 < 0.8"],
+        plain_when=["failures/simplicity/own_low/1 >= 0.9"],
         evidence={
             "own": "failures/simplicity/own/1",
             "own_low": "failures/simplicity/own_low/1",
@@ -69,6 +69,7 @@ RULES = (
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/reliance/* < 0.4"],
+        plain_when=["failures/simplicity/swap_low/* >= 0.75"],
         evidence={
             "reliance": "failures/simplicity/reliance/*",
             "swap_own": "failures/simplicity/swap_own/*",

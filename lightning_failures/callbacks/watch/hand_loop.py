@@ -36,7 +36,10 @@ class HandLoop:
     enable_validation = True
     limit_val_batches = 1.0
     accumulate_grad_batches = 1
+    max_epochs = None
     max_steps = -1
+    check_val_every_n_epoch = 1
+    val_check_batch = math.inf
     progress_bar_callback = None
 
     def __init__(
@@ -93,9 +96,14 @@ class HandLoop:
         return torch.distributed.get_world_size() if _is_distributed() else 1
 
     @property
+    def global_rank(self) -> int:
+        """Number of this process."""
+        return torch.distributed.get_rank() if _is_distributed() else 0
+
+    @property
     def is_global_zero(self) -> bool:
         """Whether this is the first process."""
-        return not _is_distributed() or torch.distributed.get_rank() == 0
+        return self.global_rank == 0
 
     @property
     def as_trainer(self) -> Trainer:

@@ -1,0 +1,118 @@
+"""One finding of a run, asked for its cause: the figures that a test reads, and what it gives."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lightning_failures.records.finding import Evidence, Finding
+from lightning_failures.records.run_record import RunRecord
+
+__all__ = ["ENOUGH", "EXCLUDED", "Case", "CauseTest", "Tested", "experiment_of", "gained", "mends"]
+
+#: Evaluations that are looked back for a figure, since not every evaluation examines everything.
+BACK = 4
+
+#: Gain, at the lower end of its interval, and share of the gap that undoing a cause must bring so that it explains.
+LEAST_GAIN, ENOUGH = 0.05, 0.25
+
+
+@dataclass(frozen=True)
+class Case:
+    """A finding with the record of its run.
+
+    Args:
+        finding: that asks for its cause.
+        record: of the run so far.
+    """
+
+    finding: Finding
+    record: RunRecord
+
+    def value(self, key: str) -> float:
+        """The newest known value behind ``failures/`` among the last evaluations; nan where there is none."""
+        for evaluation in reversed(self.record.evaluations[-BACK:]):
+            value = evaluation.values.get(f"failures/{key}", math.nan)
+            if not math.isnan(value):
+                return value
+        return math.nan
+
+    def named(self, pattern: str) -> dict[str, float]:
+        """The last known values of keys behind ``failures/`` with a star, by what the star stands for."""
+        found = self.record.matching(f"failures/{pattern}")
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+class Tested(NamedTuple):
+    """What the test of one cause gave.
+
+    Args:
+        holds: whether it explains the finding.
+        why: what was tried and what came of it, in plain words with the figures.
+        advice: what to change, in terms of the user's code.
+        experiment: figures before and after undoing it; see :class:`.Finding`.
+    """
+
+    holds: bool
+    why: str = ""
+    advice: str = ""
+    experiment: Mapping[str, Evidence] = {}
+
+    @property
+    def share(self) -> float:
+        """Share of the gap that undoing it closes; nan where nothing was undone."""
+        share = self.experiment.get("share")
+        return math.nan if share is None else float(share)
+
+
+#: Tested, and not the cause.
+EXCLUDED = Tested(holds=False)
+
+
+class CauseTest(NamedTuple):
+    """A cause that can be tested.
+
+    Args:
+        name: one of :data:`.CAUSES`.
+        explains: kinds of finding that it can explain.
+        test: from a case to what came of it; None where the figures that it needs are not known.
+    """
+
+    name: str
+    explains: tuple[str, ...]
+    test: Callable[[Case], Tested | None]
+
+
+def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
+    """The figures of one experiment on validation images; empty where it was not made.
+
+    Args:
+        case: that is asked.
+        name: of the experiment, such as ``"input_scale"``.
+    """
+    figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share")
+    found = {figure: case.value(f"causes/{figure}/{name}") for figure in figures}
+    return {} if math.isnan(found["after"]) else {key: value for key, value in found.items() if not math.isnan(value)}
+
+
+def mends(experiment: Mapping[str, Evidence]) -> bool:
+    """Whether undoing the cause closes enough of the gap, beyond chance."""
+    gain, share = experiment.get("gain_low"), experiment.get("share")
+    return gain is not None and share is not None and float(gain) > LEAST_GAIN and float(share) >= ENOUGH
+
+
+def gained(experiment: Mapping[str, Evidence]) -> str:
+    """What undoing a cause gave, in words to be said behind "the accuracy".
+
+    Example:
+        >>> made = {"before": 0.17, "after": 0.966, "after_low": 0.944, "after_high": 0.979, "share": 0.994}
+        >>> gained(made)
+        'goes from 0.17 to 0.97 (95% interval 0.94 to 0.98), 99% of the gap'
+    """
+    figures = {name: float(value) for name, value in experiment.items() if isinstance(value, float | int)}
+    said = f"goes from {figures['before']:.2f} to {figures['after']:.2f}"
+    if "after_low" in figures and "after_high" in figures:
+        said += f" (95% interval {figures['after_low']:.2f} to {figures['after_high']:.2f})"
+    if "share" in figures:
+        said += ", all of the gap" if figures["share"] >= 0.995 else f", {figures['share']:.0%} of the gap"
+    return said

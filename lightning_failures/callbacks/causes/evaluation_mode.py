@@ -1,0 +1,36 @@
+"""A network that works otherwise in evaluation than in training: batch norm that lags, or the wrong mode."""
+
+import math
+
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
+from lightning_failures.callbacks.causes.kinds import EVALUATED
+
+__all__ = ["EVALUATION_MODE"]
+
+
+def _test(case: Case) -> Tested | None:
+    made = experiment_of(case, "evaluation_mode")
+    if not made:
+        # without batch norm both modes are one, as far as an experiment without chance can tell
+        return None if math.isnan(case.value("causes/training_accuracy")) else EXCLUDED
+    if not mends(made):
+        return EXCLUDED
+    told = f"the accuracy on the same validation images {gained(made)}"
+    if case.value("causes/in_training_mode") >= 1:
+        return Tested(
+            True,
+            f"The network is validated in training mode; in evaluation mode, {told}.",
+            "Do not call train() in or before validation: Lightning sets both modes itself.",
+            made,
+        )
+    return Tested(
+        True,
+        "Batch norm's running statistics, with which the network is evaluated, are not those of the batches that it is "
+        f"trained with: with the statistics of the batch, {told}.",
+        "Standardise the inputs with the training set's mean and deviation, so that running statistics have less to "
+        "follow; else raise batch norm's momentum, train for more steps, or use a norm without running statistics.",
+        made,
+    )
+
+
+EVALUATION_MODE = CauseTest("evaluation_mode", EVALUATED, _test)

@@ -1,0 +1,136 @@
+"""The experiments of one evaluation: one thing undone at a time, on the two fixed batches."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from lightning_failures.callbacks.causes.preparation import Preparation
+from lightning_failures.metrics.generalisation import GeneralisationGap
+from lightning_failures.metrics.label_matching import LabelMatching
+from lightning_failures.metrics.mending import MendedAccuracy
+from lightning_failures.observe.batch_statistics import batch_statistics
+from lightning_failures.observe.pixels import draw_positions, pixel_rows
+
+__all__ = ["EXPERIMENTS", "LABELS", "Experiments"]
+
+#: On validation images, by running the network again.
+EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order")
+
+#: From the predictions that pass by.
+LABELS = "labels"
+
+#: How far training and validation must be apart, so that a share of it can be told.
+LEAST_GAP = 0.05
+
+#: Images below which a last part of a batch is left out: its own statistics would be of too few.
+FEWEST_OF_PART = 16
+
+#: Gain, at the lower end of its interval, and share of the gap from which a mismatch is proven: it is then no matter of
+#: chance, of warm-up, or of how long a network was trained.
+PROVEN_GAIN, PROVEN_SHARE = 0.1, 0.5
+
+Model = Callable[[Tensor], Tensor]
+
+
+class Experiments:
+    """Sums of what was tried, over all processes one answer each.
+
+    Args:
+        classes: number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.gap = GeneralisationGap()
+        self.mended = MendedAccuracy(EXPERIMENTS)
+        self.as_trained = MendedAccuracy(["training_images"])  # before: in evaluation mode; after: as in training
+        self.labels = LabelMatching(classes)
+        self.undefined: dict[str, str] = {}
+
+    def begin(self, device: torch.device) -> None:
+        """Forget the evaluation before."""
+        for metric in (self.gap, self.mended, self.as_trained, self.labels):
+            metric.to(device).reset()
+
+    def pass_by(self, logits: Tensor, target: Tensor) -> None:
+        """Count one batch of the evaluation; logits (n c), target (n)."""
+        self.gap.update(logits, target, training=False)
+        self.labels.update(logits.float(), target)
+
+    def train(self, model: Model, images: Tensor, target: Tensor, norms: Sequence[nn.Module]) -> None:
+        """Ask the network for training images, in evaluation and with the statistics of the batch."""
+        images, target = _even(images), _even(target)
+        as_evaluated, labels = _answers(model(images), target)
+        self.gap.update(as_evaluated, labels, training=True)
+        with batch_statistics(norms):
+            in_training = _answers(model(images), target)[0] if norms else as_evaluated
+        self.as_trained.update("training_images", as_evaluated, in_training, labels)
+
+    def validate(
+        self,
+        model: Model,
+        images: Tensor,
+        target: Tensor,
+        other_mode: AbstractContextManager[object] | None,
+        preparation: Preparation | None,
+    ) -> None:
+        """Ask the network for validation images, as they are and with one thing undone at a time.
+
+        Args:
+            model: as the step runs it.
+            images: (n b ...).
+            target: (n) or (n h w), negative where there is none.
+            other_mode: makes the network work in training's way, or in evaluation's where the step did not; None: both
+                are one.
+            preparation: how these inputs differ from those of training; None: not known.
+        """
+        images, target = _even(images), _even(target)
+        before, labels = _answers(model(images), target)
+        if other_mode is not None:
+            with other_mode:
+                self.mended.update("evaluation_mode", before, _answers(model(images), target)[0], labels)
+        undoings = {} if preparation is None or not images.is_floating_point() else preparation.undoings()
+        for name, undo in undoings.items():
+            self.mended.update(name, before, _answers(model(undo(images)), target)[0], labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        """All figures; :attr:`undefined` says why some are nan."""
+        values: dict[str, Tensor] = self.gap.compute()
+        labels: dict[str, Tensor] = self.labels.compute()
+        mended: dict[str, Tensor] = self.mended.compute()
+        mended |= {f"{key}/{LABELS}": value for key, value in labels.items()}
+        as_trained = self.as_trained.compute()["after/training_images"]
+        reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
+        of_labels = self.labels.sums_on_cpu.pairs.sum((0, 1))
+        values |= {"reached": reached, "chance": of_labels.max().double() / of_labels.sum().double()}
+        for name in (*EXPERIMENTS, LABELS):
+            gap = reached - mended[f"before/{name}"]
+            share = mended[f"gain/{name}"] / gap
+            mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
+        proven = [
+            (mended[f"gain_low/{name}"] > PROVEN_GAIN) & (mended[f"share/{name}"] > PROVEN_SHARE)
+            for name in (*EXPERIMENTS[1:], LABELS)
+        ]
+        moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
+        values["labels_renamed"] = (moved > 0).sum().double()
+        shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
+        values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
+        values["proven"] = torch.stack(proven).any().double()
+        self.undefined = self.gap.undefined | self.mended.undefined
+        self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
+        return values | mended
+
+
+def _answers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Predicted classes and labels; of maps at 16 pixels of each image; (n)."""
+    if logits.ndim == 4 and target.ndim == 3:
+        places = draw_positions(len(logits), 16, 0)
+        logits, target = pixel_rows(logits, places), pixel_rows(target, places)
+    return logits.argmax(1), target
+
+
+def _even(rows: Tensor, part: int = 64) -> Tensor:
+    """Without a last part of few rows, which parts of this size would leave."""
+    rest = len(rows) % part
+    return rows[: len(rows) - rest] if len(rows) > part and rest < FEWEST_OF_PART else rows

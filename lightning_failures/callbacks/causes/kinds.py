@@ -1,0 +1,33 @@
+"""Which kinds of finding a cause can explain, by what stands behind them."""
+
+from lightning_failures.records.kind import (
+    CLASS_COLLAPSE,
+    FACTOR_FAILURE,
+    FACTOR_SPILLOVER,
+    GENERALISATION_GAP,
+    NO_LEARNING,
+    NOT_FINITE,
+    ONE_DIMENSIONAL_PREDICTIONS,
+    REPRESENTATION_COLLAPSE,
+    SIMPLE_CUE_RELIANCE,
+    SINGLE_BAND_RELIANCE,
+    TRAINING_FAULT,
+    UNTAPPED_INFORMATION,
+)
+
+__all__ = ["EVALUATED", "GENERALISES", "LEANS", "LEARNS", "WORKS"]
+
+#: That the network does not learn what there is to be learnt.
+LEARNS = (UNTAPPED_INFORMATION, CLASS_COLLAPSE, NO_LEARNING)
+
+#: That what is learnt does not hold for other images.
+GENERALISES = (GENERALISATION_GAP, *LEARNS)
+
+#: That validation images are judged wrongly, all of them or those of one kind.
+EVALUATED = (*GENERALISES, FACTOR_FAILURE, FACTOR_SPILLOVER)
+
+#: That the network or its training is broken.
+WORKS = (*EVALUATED, REPRESENTATION_COLLAPSE, NOT_FINITE, TRAINING_FAULT)
+
+#: That decisions lean on one thing.
+LEANS = (ONE_DIMENSIONAL_PREDICTIONS, SIMPLE_CUE_RELIANCE, SINGLE_BAND_RELIANCE)

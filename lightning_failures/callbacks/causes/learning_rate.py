@@ -1,0 +1,56 @@
+"""A learning rate that is too large, or too small, told from how far each step moves the weights."""
+
+import math
+
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.kinds import LEARNS
+from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FAULT
+
+__all__ = ["LEARNING_RATE_HIGH", "LEARNING_RATE_LOW"]
+
+#: Size of an update over that of the weight; about .001 is usual (Karpathy, "A recipe for training neural networks").
+HIGH, LOW = 0.03, 1e-4
+
+#: Distance from the start over the weights' own size, below which next to nothing was learnt.
+NEAR = 0.05
+
+
+def _high(case: Case) -> Tested | None:
+    largest, noise = case.value("training/update_ratio/largest"), case.value("training/loss_noise")
+    if math.isnan(largest):
+        return None
+    _, course = case.record.series("failures/training/update_ratio/largest")
+    most = max((value for value in course if not math.isnan(value)), default=math.nan)
+    if not most > HIGH:
+        return EXCLUDED
+    return Tested(
+        True,
+        f"Steps moved the weights by up to {most:.2g} of their size, where about .001 is usual; losses spread by "
+        f"{noise:.0%} from step to step.",
+        "Lower the learning rate tenfold, or warm it up; clip gradients.",
+        {"update_ratio": most},
+    )
+
+
+def _low(case: Case) -> Tested | None:
+    median, distance = case.value("training/update_ratio/median"), case.value("training/distance/median")
+    straight, slope_high = case.value("training/loss_straightness"), case.value("training/loss_slope_high")
+    if math.isnan(median):
+        return None
+    falls = slope_high < 0 and straight > 0.5
+    if not (median < LOW and (falls or distance < NEAR)):
+        return EXCLUDED
+    return Tested(
+        True,
+        f"A step moves the weights by {median:.1g} of their size, where about .001 is usual; over the whole run they "
+        f"went {distance:.1%} of their size, and the training loss still falls in a straight line."
+        if falls
+        else f"A step moves the weights by {median:.1g} of their size, where about .001 is usual; over the whole run "
+        f"they went {distance:.1%} of their size.",
+        "Raise the learning rate tenfold, or train for many more steps; look whether a schedule ends too early.",
+        {"update_ratio": median, "distance": distance},
+    )
+
+
+LEARNING_RATE_HIGH = CauseTest("learning_rate_high", (*LEARNS, REPRESENTATION_COLLAPSE, TRAINING_FAULT), _high)
+LEARNING_RATE_LOW = CauseTest("learning_rate_low", LEARNS, _low)

@@ -1,0 +1,211 @@
+"""Why a model fails, live: what training and validation images give when one thing is undone at a time."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Unpack
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from lightning_failures.callbacks.causes.experiments import Experiments
+from lightning_failures.callbacks.causes.preparation import Preparation
+from lightning_failures.callbacks.causes.rules import RULES
+from lightning_failures.callbacks.causes.terms import TERMS
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.ranks import gather
+from lightning_failures.callbacks.reference_examination import FEWEST, ReferenceExamination
+from lightning_failures.functional.input_statistics import InputSums, input_sums, merge_inputs
+from lightning_failures.observe.batch_statistics import batch_statistics, trained_norms
+from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.pixels import rows_of
+from lightning_failures.observe.reference_batch import ReferenceBatch
+from lightning_failures.observe.rerun import by_chance
+from lightning_failures.observe.undisturbed import undisturbed
+from lightning_failures.records.term import find_term
+
+__all__ = ["CauseMonitor"]
+
+
+class CauseMonitor(Monitor):
+    """Logs, under ``failures/causes/``, how far training and validation are apart, and what undoing a cause mends.
+
+    Two batches are kept: training images as the first steps saw them, and validation images of the first evaluation.
+    At each evaluation the network is run on both, with one thing undone at a time, so that the gain is measured on the
+    same images:
+
+    - ``evaluation_mode``: batch norm with the statistics of the batch, as in training; where the module is validated in
+      training mode, in evaluation mode;
+    - ``input_scale``: validation inputs with the mean and the deviation that training's have, channel by channel, where
+      these differ beyond chance;
+    - ``channel_order``: channels in the order in which they are most like those of training, where that is another;
+    - ``labels``: each predicted class as the label that it fits best, found on one half of the images and judged on the
+      other.
+
+    ``before/<experiment>``, ``after/<experiment>`` and ``gain/<experiment>`` have their 95% intervals beside them;
+    ``share/<experiment>`` is the share of the gap between training and validation that it closes.
+    :class:`.FailureDiagnosis` takes from these, and from what the other monitors log, which cause explains a finding.
+
+    Args:
+        images: size of either batch, over all ranks.
+        budget: share of the run's time that the extra forward passes may take.
+        every_n_epochs: cadence of them.
+        options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: a size, a cadence or a budget that is too small.
+    """
+
+    noun = "causes"
+    watches = "why it fails"
+    terms = TERMS
+    rules = RULES
+    held_out = ("*",)
+
+    def __init__(
+        self,
+        *,
+        images: int = 256,
+        budget: float = 0.05,
+        every_n_epochs: int = 1,
+        **options: Unpack[MonitorOptions],
+    ) -> None:
+        super().__init__(**options)
+        where = type(self).__name__
+        self.examining = ReferenceExamination(
+            where, images=images, budget=budget, every_n_epochs=every_n_epochs, by_chance=True
+        )
+        self.trained = ReferenceBatch(images)  #: training images, as the step saw them
+        self.experiments: Experiments | None = None
+        self.preparation: Preparation | None = None
+        self._norms: list[nn.Module] | None = None  # batch norms that learn running statistics
+        self._begun = self._in_training_mode = False
+        self._sums: InputSums | None = None  # of all training images that are kept, on all ranks
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model cannot be run again."""
+        return self.examining.refusal
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a run."""
+        super().on_fit_start(trainer, pl_module)
+        self.examining.budget.restart()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """See which batch norms work in training mode."""
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        if self._norms is None:
+            self._norms = trained_norms(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep some images of the first steps."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.idle or self.trained.complete or self.unserved is not None or not self.probe.settled:
+            return
+        with self.guard():
+            if not self._begun:
+                self._begun = True
+                self.trained.restrict(-(-self.trained.images // trainer.world_size))
+                self.trained.begin(trainer.num_training_batches)
+            seen = self.probe.read_batch(batch)
+            if seen.inputs is not None and seen.targets is not None and not seen.empty:
+                self.trained.add(seen.inputs, None, seen.targets)
+
+    # -- an evaluation
+
+    def begin(self, evaluation: EvaluationContext) -> None:
+        """Fix the training images at the first evaluation that has some, and plan the examination."""
+        if self._sums is None and evaluation.fitting:
+            if self.trained.kept >= FEWEST or evaluation.epoch > 0:
+                self.trained.fix()
+            images = self.trained.inputs
+            mine = None if images is None or self.failure else input_sums(images)
+            parts = [part for part in gather(mine) if part is not None]
+            self._sums = merge_inputs(parts) if parts else None
+        self.examining.begin(evaluation, self.ranks.first)
+        self._in_training_mode = False
+        if self.experiments is not None:
+            self.experiments.begin(evaluation.device)
+
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
+        """Count the answers of one batch, and keep images for the examination."""
+        logits = self.probe.require_logits(seen, type(self).__name__)
+        if seen.targets is None:
+            return
+        rows = rows_of(seen, batch_idx)
+        if rows.logits is None or rows.targets is None:
+            return
+        self._in_training_mode = self._in_training_mode or bool(by_chance(evaluation.module))
+        self.build(rows.logits.shape[1])
+        assert self.experiments is not None
+        self.experiments.pass_by(rows.logits, rows.targets)
+        self.examining.keep(seen, logits)
+
+    def conclude(self, evaluation: EvaluationContext) -> None:
+        """Undo one thing at a time."""
+        passes = 2.0 + 2.0 * bool(self._norms) + (0 if self.preparation is None else len(self.preparation.undoings()))
+        self.examining.run(
+            evaluation,
+            self.probe.runnable(evaluation.module),
+            lambda model, inputs: self._examine(evaluation, model, inputs),
+            passes,
+            self.pace(evaluation),
+        )
+
+    def _examine(self, evaluation: EvaluationContext, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+        """The experiments, on validation images and then on training images."""
+        targets = self.examining.targets
+        if self.experiments is None or targets is None:
+            return
+        if evaluation.world_size == 1 and self.preparation is None:
+            self._prepare([self._validation_sums])
+        norms = self._norms or []
+        other: AbstractContextManager[object] | None = batch_statistics(norms) if norms else None
+        if self._in_training_mode:
+            other = undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own")
+        self.experiments.validate(model, inputs, targets.to(inputs.device), other, self.preparation)
+        images, labels = self.trained.inputs, self.trained.targets
+        if images is not None and labels is not None:
+            rows = torch.linspace(0, len(images) - 1, min(len(images), len(inputs))).round().long()
+            with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
+                self.experiments.train(model, images[rows].to(inputs.device), labels[rows].to(inputs.device), norms)
+
+    def _prepare(self, parts: Sequence[InputSums | None]) -> None:
+        """Compare the inputs of validation, as the ranks hold them, with those of training; once, since both stay."""
+        known = [part for part in parts if part is not None]
+        if self.preparation is None and self._sums is not None and known:
+            validation = merge_inputs(known)
+            if len(validation.images) == len(self._sums.images):
+                self.preparation = Preparation.of(self._sums, validation)
+
+    @property
+    def _validation_sums(self) -> InputSums | None:
+        """Of this rank's validation images."""
+        batch = self.examining.batch
+        return None if batch is None or batch.inputs is None else input_sums(batch.inputs)
+
+    def describe(self) -> Any:
+        """Number of classes."""
+        return None if self.experiments is None else self.experiments.labels.num_classes
+
+    def build(self, description: Any) -> None:
+        """Make the metrics."""
+        if self.experiments is None:
+            self.experiments = Experiments(description)
+
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
+        """How far both are apart, and what each experiment gave."""
+        assert self.experiments is not None
+        values = self.experiments.compute()
+        if evaluation.world_size > 1 and self.preparation is None:
+            self._prepare(gather(self._validation_sums))
+        values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
+        values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
+        why = self.examining.refusal or self.examining.why_not
+        terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
+        self.undefined = {key: why or ("" if term is None else term.when_nan) for key, term in terms.items()}
+        return values

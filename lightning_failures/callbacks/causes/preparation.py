@@ -1,0 +1,89 @@
+"""Whether validation inputs are prepared as those of training: what differs, channel by channel, and what undoes it."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.channel_order import match_channels
+from lightning_failures.functional.input_statistics import InputSums, compare_inputs, map_inputs
+
+__all__ = ["Preparation"]
+
+#: A channel differs where its mean is off by more than half a deviation, or its deviation by more than a half: beyond
+#: the interval of either. Means of classes and of augmented images move by less.
+SHIFT, RATIO = 0.5, 1.5
+
+#: Share of the distance between the channels of both that another order must take away.
+ORDER_GAIN = 0.5
+
+
+class Preparation(NamedTuple):
+    """How the two batches differ.
+
+    Args:
+        shift: mean of validation less that of training, in deviations of training, by channel; (b), float64.
+        ratio: deviation of validation over that of training; (b).
+        scale: what maps validation to training: multiply by it, then add ``offset``; (b).
+        offset: see ``scale``; (b).
+        differs: which channels differ beyond chance; (b), bool.
+        order: for each channel of training the channel of validation that is most like it; (b), int64.
+    """
+
+    shift: Tensor
+    ratio: Tensor
+    scale: Tensor
+    offset: Tensor
+    differs: Tensor
+    order: Tensor
+
+    @classmethod
+    def of(cls, training: InputSums, validation: InputSums) -> "Preparation":
+        """Compare the inputs of both."""
+        found = compare_inputs(training, validation)
+        apart = (found.shift_low > SHIFT) | (found.shift_high < -SHIFT)
+        differs = apart | (found.ratio_low > RATIO) | (found.ratio_high < 1 / RATIO)
+        match = match_channels(training, validation)
+        order = match.order if float(match.gain) > ORDER_GAIN else torch.arange(len(match.order))
+        return cls(found.shift, found.ratio, found.scale, found.offset, differs, order)
+
+    @property
+    def channel(self) -> int:
+        """The channel that differs most."""
+        apart = self.shift.abs().nan_to_num(0) + self.ratio.log().abs().nan_to_num(0, posinf=0, neginf=0)
+        return int(apart.argmax())
+
+    @property
+    def moved(self) -> bool:
+        """Whether channels stand in another order."""
+        return not torch.equal(self.order, torch.arange(len(self.order)))
+
+    def undoings(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """What can be undone: name of the experiment -> from validation inputs to those as in training."""
+        found: dict[str, Callable[[Tensor], Tensor]] = {}
+        if bool(self.differs.any()):
+            found["input_scale"] = lambda images: map_inputs(images, self.scale, self.offset)
+        if self.moved:
+            found["channel_order"] = lambda images: images[:, self.order.to(images.device)]
+        return found
+
+    def figures(self) -> dict[str, Tensor]:
+        """What is logged of it."""
+        worst = self.channel
+        return {
+            "channels_differ": self.differs.sum().double(),
+            "channels_moved": (self.order != torch.arange(len(self.order))).sum().double(),
+            "input_channel": torch.tensor(float(worst)),
+            "input_shift": self.shift[worst],
+            "input_ratio": self.ratio[worst],
+            "input_scale": self.scale[worst],
+            "input_offset": self.offset[worst],
+        }
+
+    @staticmethod
+    def unknown() -> dict[str, Tensor]:
+        """The same where inputs were not compared."""
+        keys = ("channels_differ", "channels_moved", "input_channel", "input_shift", "input_ratio", "input_scale")
+        return dict.fromkeys((*keys, "input_offset"), torch.tensor(math.nan))

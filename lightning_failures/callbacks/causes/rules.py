@@ -1,0 +1,121 @@
+"""What counts as a failure in the figures of causes; each threshold has its source or its measurement beside it."""
+
+from lightning_failures.records.kind import DATA_FAULT, GENERALISATION_GAP, NO_LEARNING
+from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
+
+__all__ = ["RULES"]
+
+_GAP = {
+    "training_accuracy": "failures/causes/training_accuracy",
+    "validation_accuracy": "failures/causes/validation_accuracy",
+    "gap": "failures/causes/gap",
+    "gap_low": "failures/causes/gap_low",
+    "gap_high": "failures/causes/gap_high",
+}
+
+RULES = (
+    Rule(
+        kind=GENERALISATION_GAP,
+        name="proven_mismatch",
+        when=["failures/causes/proven >= 1"],
+        evidence=_GAP | {"reached": "failures/causes/reached"},
+        message=(
+            "Validation is not judged as training is: the accuracy is {reached:.3f} on training images and "
+            "{validation_accuracy:.3f} on those of validation, and undoing how validation differs closes most of it."
+        ),
+        advice="Prepare validation images and labels as those of training.",
+        warmup=0,
+        persistence=1,
+        source="an experiment: half of the gap is closed, with a gain above .1 at the lower end of its 95% interval",
+    ),
+    Rule(
+        kind=GENERALISATION_GAP,
+        when=["failures/causes/gap_low > 0.15", "failures/causes/proven < 1"],
+        clear=["failures/causes/gap_low <= 0.1"],
+        evidence=_GAP,
+        message=(
+            "What is learnt does not hold for new images: in evaluation the network is right on "
+            "{training_accuracy:.1%} of the images that it was trained on and on {validation_accuracy:.1%} of the "
+            "others, a gap of {gap:.3f} (95% interval {gap_low:.3f} to {gap_high:.3f})."
+        ),
+        advice="Look first whether both are prepared alike; then ask for more images, or augmentation.",
+        severity="warning",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=2,
+        source="measured on the cases of benchmarks/: healthy runs up to .10 at the lower end",
+    ),
+    Rule(
+        kind=GENERALISATION_GAP,
+        name="evaluation_gap",
+        when=["failures/causes/gain_low/evaluation_mode > 0.1", "failures/causes/proven < 1"],
+        clear=["failures/causes/gain_low/evaluation_mode <= 0.05"],
+        evidence={
+            "before": "failures/causes/before/evaluation_mode",
+            "after": "failures/causes/after/evaluation_mode",
+            "gain": "failures/causes/gain/evaluation_mode",
+            "gain_low": "failures/causes/gain_low/evaluation_mode",
+            "gain_high": "failures/causes/gain_high/evaluation_mode",
+        },
+        message=(
+            "The network works otherwise in evaluation than in training: on the same validation images it is right on "
+            "{before:.1%} as it is evaluated and on {after:.1%} in the other mode, a difference of {gain:.3f} (95% "
+            "interval {gain_low:.3f} to {gain_high:.3f})."
+        ),
+        advice="Look at what differs between the modes: batch norm's running statistics, and dropout.",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=2,
+        source="an experiment on the same images, with its interval",
+    ),
+    Rule(
+        kind=NO_LEARNING,
+        when=[
+            "failures/causes/validation_low <= failures/causes/chance",
+            "failures/causes/gap_low <= 0.15",
+            "failures/causes/proven < 1",
+        ],
+        clear=["failures/causes/validation_low > failures/causes/chance + 0.02"],
+        evidence={
+            "accuracy": "failures/causes/validation_accuracy",
+            "low": "failures/causes/validation_low",
+            "high": "failures/causes/validation_high",
+            "chance": "failures/causes/chance",
+            "training_accuracy": "failures/causes/training_accuracy",
+        },
+        message=(
+            "The network is no better than chance: its accuracy is {accuracy:.3f} (95% interval {low:.3f} to "
+            "{high:.3f}) where naming the most frequent class gives {chance:.3f}; on training images it is "
+            "{training_accuracy:.3f}."
+        ),
+        advice="Look whether labels and images belong together, and whether the training loss falls at all.",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=3,
+        source="Wilson's interval of the accuracy, three times in a row",
+    ),
+    Rule(
+        kind=DATA_FAULT,
+        name="inputs_differ",
+        when=["failures/causes/channels_differ >= 1", "failures/causes/proven < 1"],
+        evidence={
+            "channels": "failures/causes/channels_differ",
+            "channel": "failures/causes/input_channel",
+            "shift": "failures/causes/input_shift",
+            "ratio": "failures/causes/input_ratio",
+            "scale": "failures/causes/input_scale",
+            "offset": "failures/causes/input_offset",
+        },
+        message=(
+            "Channels in which validation images are on another scale than training images: {channels:.0f}. Most of "
+            "all channel {channel:.0f}: its mean lies {shift:+.2f} standard deviations of training beside that of "
+            "training, and its own deviation is {ratio:.2f} times as large. Multiplied by {scale:.3g}, plus "
+            "{offset:.3g}, it has both as in training."
+        ),
+        advice="Look whether both loaders use the same transform and the same statistics.",
+        severity="watch",
+        warmup=0,
+        persistence=1,
+        source="beyond the 95% interval; augmented images of one data set differ by less",
+    ),
+)

@@ -1,0 +1,51 @@
+"""A network that leans on a shortcut: something simple that goes with the label."""
+
+import math
+
+from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.kinds import LEANS
+from lightning_failures.records.kind import FACTOR_FAILURE, GENERALISATION_GAP, ONE_DIMENSIONAL_PREDICTIONS
+
+__all__ = ["SHORTCUT"]
+
+#: Share of predictions that follow a cue from which it carries the decision; as the rule on cues.
+FOLLOWS = 0.6
+
+
+def _test(case: Case) -> Tested | None:
+    if case.finding.kind in LEANS:
+        return _leaning(case)
+    cues = case.named("simplicity/reliance/*")
+    cues = {name: share for name, share in cues.items() if name != "worst"}
+    if not cues:
+        return None
+    cue = max(cues, key=lambda name: cues[name])
+    if cues[cue] < FOLLOWS:
+        return EXCLUDED
+    return Tested(
+        True,
+        f"{cues[cue]:.0%} of the predictions follow {cue}, by exchanging it between images.",
+        f"Take {cue} out of the inputs, or add images in which it does not go with the label, and train again.",
+        {"follows": cues[cue]},
+    )
+
+
+def _leaning(case: Case) -> Tested:
+    """The finding itself is that an exchange of one thing turns the predictions."""
+    evidence = case.finding.evidence
+    what = case.finding.subject or "the first principal direction of the data"
+    share = next((evidence[key] for key in ("own", "swap_own", "reliance", "share") if key in evidence), math.nan)
+    if case.finding.kind == ONE_DIMENSIONAL_PREDICTIONS:
+        how = "another image that is given it predicts as the image that it came from"
+    else:
+        how = "predictions follow it"
+    told = "" if share is None or math.isnan(float(share)) else f" in {float(share):.0%} of the cases"
+    return Tested(
+        True,
+        f"Exchanged between images, {what} alone turns the decision: {how}{told}.",
+        case.finding.advice,
+        {key: value for key, value in (("follows", share),) if value is not None},
+    )
+
+
+SHORTCUT = CauseTest("shortcut", (*LEANS, GENERALISATION_GAP, FACTOR_FAILURE), _test)

@@ -1,0 +1,127 @@
+"""What the logged figures about causes mean."""
+
+from lightning_failures.metrics.generalisation import GeneralisationGap
+from lightning_failures.metrics.mending import MendedAccuracy
+from lightning_failures.records.term import Term
+
+__all__ = ["TERMS"]
+
+_NOT_COMPARED = "the inputs of training and validation were not compared yet"
+
+TERMS: tuple[Term, ...] = (
+    *GeneralisationGap.terms,
+    *MendedAccuracy.terms,
+    Term(
+        "share/*",
+        "Share of the gap that is closed",
+        "Gain by undoing a cause, over how far the accuracy is below that on training images.",
+        "below 1 as a rule",
+        "1: undoing it mends all",
+        when_nan="the experiment was not made, or there is no gap of .05 to be explained",
+    ),
+    Term(
+        "reached",
+        "Accuracy that training reaches",
+        "Accuracy on training images as in training: batch norm with the statistics of the batch, without dropout.",
+        "0 to 1",
+        "describes",
+        when_nan="no training image was kept yet, or there was no time",
+    ),
+    Term(
+        "chance",
+        "Accuracy of chance",
+        "Share of the most frequent label among the images of the evaluation.",
+        "0 to 1",
+        "describes",
+        when_nan="no image with a label was seen",
+    ),
+    Term(
+        "in_training_mode",
+        "Validated in training mode",
+        "1 where modules that give other logits by chance were in training mode during validation, else 0.",
+        "0 or 1",
+        "0: as it should be",
+    ),
+    Term(
+        "labels_renamed",
+        "Classes under other names",
+        "Predicted classes that fit another label best, one label each.",
+        "0 to the number of classes",
+        "0: labels and predictions have the same names",
+        "classes",
+    ),
+    Term(
+        "label_shift",
+        "By how much labels are shifted",
+        "What each label is more than the predicted class that fits it, where it is the same for all.",
+        "1 to the number of classes less one",
+        "describes",
+        when_nan="labels are not shifted all by the same number",
+    ),
+    Term(
+        "proven",
+        "A mismatch is proven",
+        "1 where undoing another preparation of the inputs, or other names of the labels, closes half of the gap.",
+        "0 or 1",
+        "1: mend the preparation of validation",
+    ),
+    Term(
+        "channels_differ",
+        "Channels that differ",
+        "Channels whose mean or deviation differs between training and validation by more than half a deviation, "
+        "or more than half as much again, beyond chance.",
+        "0 to the number of channels",
+        "0: both are prepared alike",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
+        "channels_moved",
+        "Channels in another place",
+        "Channels of validation that are much more like another channel of training.",
+        "0 to the number of channels",
+        "0: both have one order",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
+        "input_channel",
+        "The channel that differs most",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
+        when_nan=_NOT_COMPARED,
+    ),
+    Term(
+        "input_shift",
+        "Shift of that channel",
+        "Its mean in validation less that in training, in standard deviations of training.",
+        "any number",
+        "0: both are alike",
+        when_nan=f"{_NOT_COMPARED}, or the channel does not vary in training",
+    ),
+    Term(
+        "input_ratio",
+        "Ratio of deviations of that channel",
+        "Its standard deviation in validation over that in training.",
+        "0 upwards",
+        "1: both are alike",
+        when_nan=f"{_NOT_COMPARED}, or the channel does not vary in training",
+    ),
+    Term(
+        "input_scale",
+        "What that channel is to be multiplied by",
+        "With it and the offset, validation gets the mean and the deviation of training.",
+        "above 0",
+        "1: nothing is to be done",
+        when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
+    ),
+    Term(
+        "input_offset",
+        "What is then to be added",
+        "With it and the scale, validation gets the mean and the deviation of training.",
+        "any number",
+        "0: nothing is to be done",
+        when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
+    ),
+)

@@ -1,0 +1,146 @@
+"""Whether images stand on both sides of the split, more than once, or under several labels, live."""
+
+import math
+from typing import Any, Unpack, get_args
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.data.image_record import ImageRecord
+from lightning_failures.callbacks.data.rules import RULES
+from lightning_failures.callbacks.data.terms import NO_LABELS, NO_TRAINING, NOTHING_HELD, TERMS
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.functional.image_hashes import copies_statistics
+from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.task import Kind
+
+__all__ = ["DataMonitor"]
+
+#: Images of the second epoch, over all processes, that are looked for among those of the first.
+AGAIN = 512
+
+#: Share of them that must be found, so that an absence of leakage says something.
+ENOUGH = 0.5
+
+CHANGED = "training images are augmented or drawn anew each epoch, so that no copy is recognised; audit_data can"
+NO_SECOND = "there was no second epoch of training"
+
+
+class DataMonitor(Monitor):
+    """Logs, under ``failures/data/``, how many validation images were trained on, occur twice, or have two labels.
+
+    Images are compared byte for byte, as the steps saw them, by a hash of 64 bits, see :func:`.image_hashes`: those of
+    training in the first epoch, those of validation at the first evaluations. After the first evaluation of the second
+    epoch nothing is hashed any more, and the figures stand. Of more than 200,000 images a sample is compared, drawn so
+    that shares stay what they are.
+
+    *Augmentation* makes it blind: an image that is changed before training is equal to none of validation.
+    ``recognised`` is how many training images came again in the second epoch as they were; where less than half did
+    and nothing leaked, ``leakage`` is nan and the verdict says why. :func:`.audit_data` on loaders without augmentation
+    sees what this cannot, near copies included.
+
+    *Blank images*, in which each channel has one value, are left out. ``test`` and ``validate`` compare their images
+    with what this Trainer trained on before, and nan where it trained on nothing.
+
+    Args:
+        options: see :class:`.Monitor`.
+    """
+
+    noun = "data"
+    watches = "images on both sides of the split"
+    tasks = get_args(Kind)
+    terms = TERMS
+    rules = RULES
+    held_out = ("*",)
+
+    def __init__(self, **options: Unpack[MonitorOptions]) -> None:
+        super().__init__(**options)
+        self.record = ImageRecord()
+        self._first: int | None = None  # the epoch whose training images are kept
+        self._standing: dict[str, float] | None = None  # figures that do not change any more
+        self._why: dict[str, str] = {}
+        self._blind = False
+        self._batches = 0
+
+    @property
+    def unserved(self) -> str | None:
+        """Nothing: it needs images alone."""
+        return None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why leakage cannot be seen."""
+        return CHANGED if self._blind else None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a run."""
+        super().on_fit_start(trainer, pl_module)
+        self.record = ImageRecord(self.record.most)
+        self._first, self._standing, self._blind = None, None, False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the hashes of the first epoch's images, and of some of the second."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.idle or self._standing is not None or self._needs_validation:
+            return
+        if self._first is None:  # a run that goes on in the midst of an epoch has not seen all of it
+            self._first = trainer.current_epoch + (batch_idx > 0)
+        with self.guard():
+            again = trainer.current_epoch > self._first
+            if again and self.record.images("again") >= AGAIN // trainer.world_size:
+                return
+            seen = self.probe.read_batch(batch)
+            if not seen.empty and self.probe.settled:
+                self.record.add("again" if again else "train", seen, trainer.world_size)
+
+    # -- an evaluation
+
+    def begin(self, evaluation: EvaluationContext) -> None:
+        """Forget the images of the evaluation before."""
+        self.record.clear("held")
+        self._batches = 0
+
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
+        """Keep the hashes of one batch."""
+        self._batches += 1
+        if self._standing is None or not evaluation.fitting:
+            self.record.add("held", seen, evaluation.world_size)
+
+    def describe(self) -> Any:
+        """That there was a batch."""
+        return {} if self._batches else None
+
+    def build(self, description: Any) -> None:
+        """Nothing: hashes need no shapes."""
+
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
+        """Shares of images that occur more than once, of all processes."""
+        values = self._standing if evaluation.fitting else None
+        if values is None:
+            values = self._found()
+            if evaluation.fitting and self._first is not None and evaluation.epoch > self._first:
+                self._standing = values
+        self.undefined = {key: why for key, why in self._why.items() if math.isnan(values[key])}
+        return {key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
+
+    def _found(self) -> dict[str, float]:
+        values = {key: float(value) for key, value in copies_statistics(self.record.gathered("held")).items()}
+        again = copies_statistics(self.record.gathered("again"))
+        values["recognised"], values["one_in"] = float(again["leakage"]), float(self.record.one_in)
+        self._blind = values["recognised"] < ENOUGH and not values["leaked"]
+        if self._blind:
+            values |= dict.fromkeys(("leakage", "leakage_low", "leakage_high"), math.nan)
+        unseen = CHANGED if self._blind else NO_TRAINING if not values["training_images"] else NOTHING_HELD
+        self._why = {
+            **dict.fromkeys(("leakage", "leakage_low", "leakage_high"), unseen),
+            "duplicates": NOTHING_HELD,
+            "contradicting_labels": NO_LABELS,
+            "training_contradicting_labels": NO_LABELS,
+            "training_duplicates": NO_TRAINING,
+            "recognised": NO_SECOND,
+        }
+        return values

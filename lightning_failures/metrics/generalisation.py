@@ -1,0 +1,138 @@
+"""How much better a network is on training images, streamed: the metric over :func:`.generalisation_gap`."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lightning_failures.functional.generalisation import GapCounts, generalisation_gap
+from lightning_failures.functional.intervals import wilson
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import find_mistakes
+from lightning_failures.records.term import Term
+
+__all__ = ["GeneralisationGap"]
+
+_NO_IMAGES = "no image of this kind was seen"
+_ACCURACY = ("0 to 1", "higher is better")
+_OF_TRAINING = ("training_accuracy", "training_low", "training_high")
+_OF_VALIDATION = ("validation_accuracy", "validation_low", "validation_high")
+
+
+class GeneralisationGap(SumMetric[GapCounts]):
+    """Accuracy on training images and on validation images, and how far they are apart.
+
+    ``compute()`` gives ``training_accuracy`` with ``training_low`` and ``training_high``, ``validation_accuracy`` with
+    ``validation_low`` and ``validation_high``, and ``gap`` with ``gap_low`` and ``gap_high``; see
+    :func:`.generalisation_gap`. Images whose label is below 0 do not count.
+
+    Args:
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> metric = GeneralisationGap()
+        >>> metric.update(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 1, 0]), training=True)
+        >>> metric.update(torch.tensor([0, 0, 1, 0]), torch.tensor([0, 1, 1, 1]), training=False)
+        >>> metric.compute()["gap"]
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    terms: ClassVar[tuple[Term, ...]] = (
+        Term(
+            "training_accuracy",
+            "Accuracy on training images",
+            "Accuracy, in evaluation mode, on images that the network was trained on.",
+            *_ACCURACY,
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "training_low",
+            "Accuracy on training images, lower end",
+            "Lower end of its 95% interval.",
+            *_ACCURACY,
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "training_high",
+            "Accuracy on training images, upper end",
+            "Upper end of its 95% interval.",
+            *_ACCURACY,
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "validation_accuracy",
+            "Accuracy on validation images",
+            "Accuracy on all images of the evaluation.",
+            *_ACCURACY,
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "validation_low",
+            "Accuracy on validation images, lower end",
+            "Lower end of its 95% interval.",
+            *_ACCURACY,
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "validation_high",
+            "Accuracy on validation images, upper end",
+            "Upper end of its 95% interval.",
+            *_ACCURACY,
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "gap",
+            "Gap between training and validation",
+            "Accuracy on training images minus accuracy on validation images.",
+            "-1 to 1",
+            "0: what is learnt holds for new images too",
+            when_nan=_NO_IMAGES,
+            headline=True,
+        ),
+        Term(
+            "gap_low",
+            "Gap between training and validation, lower end",
+            "Lower end of its 95% interval.",
+            "-1 to 1",
+            "above 0: better on training images, beyond chance",
+            when_nan=_NO_IMAGES,
+        ),
+        Term(
+            "gap_high",
+            "Gap between training and validation, upper end",
+            "Upper end of its 95% interval.",
+            "-1 to 1",
+            "below 0: better on validation images, beyond chance",
+            when_nan=_NO_IMAGES,
+        ),
+    )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(GapCounts.zero(), **kwargs)
+
+    def update(self, preds: Tensor, target: Tensor, training: bool) -> None:
+        """Add a batch.
+
+        Args:
+            preds: labels (n) or scores (n c).
+            target: true classes, below 0 where there is none; (n), int.
+            training: whether the network was trained on these images.
+        """
+        known = target >= 0
+        clamped = target.clamp(min=0)
+        right = (~find_mistakes("GeneralisationGap.update", preds, clamped).wrong & known).sum()
+        zero = torch.zeros_like(right)
+        mine, others = (right, known.sum()), (zero, zero)
+        self.add(GapCounts(*(mine + others if training else others + mine)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Both accuracies and their gap."""
+        sums = self.sums_on_cpu
+        gap = generalisation_gap(sums)
+        values: dict[str, Tensor] = {}
+        for names, right, seen in (
+            (_OF_TRAINING, sums.training_right, sums.training_seen),
+            (_OF_VALIDATION, sums.validation_right, sums.validation_seen),
+        ):
+            values |= dict(zip(names, (right.double() / seen.double(), *wilson(right, seen)), strict=True))
+        return values | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))

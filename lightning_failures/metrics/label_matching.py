@@ -1,0 +1,84 @@
+"""Whether labels stand for other classes than predictions do, streamed."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError
+from lightning_failures.functional.assignment import best_assignment
+from lightning_failures.functional.label_matching import ClassPairs, count_class_pairs, count_renamed, renaming_bound
+from lightning_failures.functional.mending import MendingCounts, mending
+from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.checks import check_positive, describe
+from lightning_failures.metrics.mending import MENDING_TERMS
+from lightning_failures.records.term import Term
+
+__all__ = ["LabelMatching"]
+
+#: Share of images below which what renaming could gain at most is not worth looking for.
+LEAST = 0.1
+
+
+class LabelMatching(SumMetric[ClassPairs]):
+    """The accuracy as labels stand, and where each predicted class stands for the label that fits it best.
+
+    The assignment of :func:`.best_assignment` is found on one half of the images
+    and judged on the other. ``compute`` returns ``before``, ``after`` and ``gain``, each with its interval, as
+    :class:`.MendedAccuracy` does of one experiment; :attr:`label` is the assignment. Where no renaming can gain a tenth
+    of the images, all classes keep their names.
+
+    Args:
+        num_classes: number of classes c.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: fewer than one class; in ``update``, scores and target that do not fit.
+
+    Example:
+        >>> metric = LabelMatching(num_classes=3)
+        >>> predicted = torch.arange(300) % 3
+        >>> noise = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+        >>> metric.update(torch.nn.functional.one_hot(predicted) + 0.1 * noise, (predicted + 1) % 3)
+        >>> values = metric.compute()
+        >>> float(values["before"]), float(values["after"]), metric.label.tolist()
+        (0.0, 1.0, [1, 2, 0])
+    """
+
+    terms: ClassVar[tuple[Term, ...]] = MENDING_TERMS
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        check_positive(type(self).__name__, "num_classes", num_classes)
+        super().__init__(ClassPairs.zero(num_classes), **kwargs)
+        self.num_classes = num_classes
+        self.label = torch.arange(num_classes)  #: what each predicted class stands for, as of the last ``compute``
+
+    def update(self, scores: Tensor, target: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            scores: such as logits; (n c), float.
+            target: labels, below 0 where there is none: such images do not count; (n), int.
+        """
+        given = describe(scores=scores, target=target)
+        if target.ndim != 1 or scores.shape != (len(target), self.num_classes) or not scores.is_floating_point():
+            fix = f"Pass scores (n {self.num_classes}), float, and the labels (n) of the same images."
+            raise InputError("LabelMatching.update", "scores and target do not fit", given, fix)
+        self.add(count_class_pairs(scores, target))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The statistics of all images so far."""
+        pairs = self.sums_on_cpu.pairs
+        worth = bool(renaming_bound(pairs.sum(0)) >= LEAST)
+        self.label = _assign(pairs.sum(0)) if worth else torch.arange(self.num_classes)
+        halves = [
+            count_renamed(pairs[judged], _assign(pairs[1 - judged]) if worth else self.label) for judged in (0, 1)
+        ]
+        counts = MendingCounts(*(one + other for one, other in zip(*halves, strict=True)))
+        return mending(counts)._asdict()
+
+
+def _assign(pairs: Tensor) -> Tensor:
+    """The label of each predicted class, each label once, with which most images are right; (c), int64."""
+    names = torch.eye(len(pairs), dtype=torch.float64) / (2 * len(pairs))  # of equals the one that changes fewer names
+    return best_assignment(-(pairs.double() + names))

@@ -1,0 +1,106 @@
+"""A finding in plain words: what held then and now, its cause with what undoing it gave, and what was excluded."""
+
+import re
+from typing import NamedTuple
+
+from lightning_failures.records.cause import CAUSES
+from lightning_failures.records.finding import Finding
+
+__all__ = ["Passage", "because", "excluded", "message", "passages", "why"]
+
+#: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
+NOTABLE, LEAST = 0.25, 0.005
+
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?")
+
+
+class Passage(NamedTuple):
+    """A part of what is said of a finding, behind a word or two that say what it tells."""
+
+    label: str
+    text: str
+
+    @property
+    def aside(self) -> bool:
+        """Whether somebody in a hurry may skip it."""
+        return self.label in ("When raised", "Tested and excluded")
+
+
+def passages(finding: Finding) -> list[Passage]:
+    """What is said of a finding below :func:`message`, those parts that there are.
+
+    They are: what held when it was raised, where its figures have moved since; why; what was excluded; and, while it
+    stands, what to try.
+
+    Example:
+        >>> finding = Finding(
+        ...     kind="class_collapse",
+        ...     subject="",
+        ...     epoch=2,
+        ...     step=90,
+        ...     evidence={"accuracy": 0.17},
+        ...     message="Predictions fall on 1.2 effective classes.",
+        ...     advice="Divide by the training set's deviation in the validation transform too.",
+        ...     cause="input_mismatch",
+        ...     excluded=["not_finite"],
+        ... )
+        >>> for label, text in passages(finding):
+        ...     print(f"{label}: {text}")
+        Why: Validation inputs are not prepared as those of training.
+        Tested and excluded: numbers that are not finite.
+        Try: Divide by the training set's deviation in the validation transform too.
+    """
+    moved = bool(finding.latest) and _moved(finding.message, finding.latest)
+    parts = (
+        Passage("When raised", finding.message * moved),
+        Passage("Why", why(finding)),
+        Passage("Tested and excluded", excluded(finding)),
+        Passage("Try", finding.advice * finding.standing),
+    )
+    return [part for part in parts if part.text]
+
+
+def message(finding: Finding) -> str:
+    """What happens, with the figures of the last evaluation at which the finding stood."""
+    return finding.latest or finding.message
+
+
+def because(finding: Finding) -> str:
+    """The cause, to be said behind a title; empty where none is known."""
+    if finding.cause is None:
+        return ""
+    title = CAUSES[finding.cause].title
+    return f", because {title[0].lower()}{title[1:]}"
+
+
+def why(finding: Finding) -> str:
+    """The cause and what its test gave; that no tested cause explains it; empty where none was tested."""
+    if finding.cause is None:
+        return "None of the tested causes explains it." if finding.excluded else ""
+    return f"{CAUSES[finding.cause].title}. {finding.why}".strip()
+
+
+def excluded(finding: Finding) -> str:
+    """The causes that were tested and do not explain it; empty where there are none."""
+    named = "; ".join(CAUSES[name].excluded for name in finding.excluded)
+    return named and f"{named}."
+
+
+def _moved(then: str, now: str) -> bool:
+    """Whether two messages of one rule differ in more than figures that have hardly moved.
+
+    Example:
+        >>> _moved("accuracy 0.482, p 1e-09", "accuracy 0.479, p 1e-12")
+        False
+        >>> _moved("accuracy 0.482, p 1e-09", "accuracy 0.330, p 1e-12")
+        True
+    """
+    if _NUMBER.split(then) != _NUMBER.split(now):
+        return True
+    pairs = zip(map(_figure, _NUMBER.findall(then)), map(_figure, _NUMBER.findall(now)), strict=True)
+    return any(abs(a - b) > max(NOTABLE * max(a, b), LEAST) for a, b in pairs)
+
+
+def _figure(text: str) -> float:
+    value = float(text.rstrip("%").replace(",", ""))
+    return value / 100 if text.endswith("%") else value

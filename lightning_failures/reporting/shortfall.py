@@ -1,0 +1,101 @@
+"""Where an accuracy falls short of what needs no network: chance, or a simple model on the same images."""
+
+import math
+import re
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import NamedTuple
+
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.records.validation_keys import MEASURED
+
+__all__ = ["Shortfall", "shortfall"]
+
+
+class Shortfall(NamedTuple):
+    """What an accuracy is not better than.
+
+    Args:
+        than: in a few words, to be said behind "the accuracy is": ``"no better than chance"``.
+        figures: the same with its figures, to be said behind "the accuracy, 0.10, is".
+    """
+
+    than: str
+    figures: str
+
+
+def shortfall(record: RunRecord) -> Shortfall | None:
+    """Where the accuracy that monitors measured at the last evaluation falls short; None where it does not.
+
+    It falls short of chance where that lies in or above its 95% interval; of the linear reference where the paired 95%
+    interval of the difference says so; and of the best simple model where the 95% interval of the difference, made of
+    those of both (Newcombe's), lies above 0. Where the images are not counted, only an accuracy that is not above
+    chance falls short.
+
+    Example:
+        >>> from lightning_failures.records.run_record import Evaluation
+        >>> values = {"accuracy": 0.104, "chance": 0.1, "images": 500.0}
+        >>> logged = {f"failures/collapse/{name}": value for name, value in values.items()}
+        >>> shortfall(RunRecord("run", [Evaluation(0, 10, logged)])).figures
+        'not told from chance, 0.10, on 500 images (95% interval 0.08 to 0.13)'
+    """
+    measured = list(_measured(record.last_values()))
+    of_chance = [each for each in measured if math.isfinite(each[1].get("chance", math.nan))][:1]
+    tests = [(_of_chance, of_chance), (_of_reference, measured), (_of_rungs, measured)]
+    return next((short for test, among in tests for each in among if (short := test(*each)) is not None), None)
+
+
+def _measured(values: dict[str, float]) -> Iterator[tuple[float, dict[str, float]]]:
+    """Each accuracy that a monitor measured, with all that the same monitor logged.
+
+    Those that stand beside the chance of the same images come first; ``model_accuracy`` stands beside that of training.
+    """
+    for name in reversed(MEASURED):
+        for key, accuracy in values.items():
+            match = re.fullmatch(rf"(failures/[^/]+/){name}", key)
+            if match and not math.isnan(accuracy):
+                start = match[1]
+                yield accuracy, {each.removeprefix(start): x for each, x in values.items() if each.startswith(start)}
+
+
+def _of_chance(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
+    chance, images = logged.get("chance", math.nan), logged.get("images", math.nan)
+    if accuracy <= chance:
+        return Shortfall("no better than chance", f"no better than chance, {chance:.2f}")
+    low, high = _interval(accuracy, images)
+    if low <= chance:
+        within = f"(95% interval {low:.2f} to {high:.2f})"
+        return Shortfall(
+            "not told from chance", f"not told from chance, {chance:.2f}, on {images:,.0f} images {within}"
+        )
+    return None
+
+
+def _of_reference(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
+    reference = logged.get("reference_accuracy", math.nan)
+    if logged.get("low", math.nan) > 0 and reference > accuracy:
+        return _below(reference, "linear model")
+    return None
+
+
+def _of_rungs(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
+    best, images = logged.get("best_reach", math.nan), logged.get("images", math.nan)
+    low, _ = _interval(best, images)
+    _, high = _interval(accuracy, images)
+    return _below(best, "simple model") if best - accuracy > math.hypot(best - low, high - accuracy) else None
+
+
+def _below(accuracy: float, model: str) -> Shortfall:
+    return Shortfall(f"below that of a {model}", f"below the {accuracy:.2f} of a {model} on the same images")
+
+
+def _interval(accuracy: float, images: float) -> tuple[float, float]:
+    """Wilson's 95% interval of an accuracy; nan where it or the number of images is not known.
+
+    :func:`.wilson` needs torch, which a report is written and read without.
+    """
+    if not (math.isfinite(accuracy) and images >= 1):
+        return math.nan, math.nan
+    right, z = round(accuracy * images), NormalDist().inv_cdf(0.975)
+    centre, half = right + z**2 / 2, z * math.sqrt(right * (images - right) / images + z**2 / 4)
+    return max(0.0, (centre - half) / (images + z**2)), min(1.0, (centre + half) / (images + z**2))

@@ -1,0 +1,224 @@
+"""A cause is named where undoing it mends the figure, and excluded where it does not: from logged figures alone."""
+
+import math
+
+import pytest
+
+from lightning_failures.callbacks.causes import CAUSE_TESTS, diagnose
+from lightning_failures.records import CAUSES, FINDING_KINDS, Evaluation, Finding, RunRecord
+
+MENDED = {"before": 0.2, "before_low": 0.15, "before_high": 0.26, "after": 0.95, "after_low": 0.92, "after_high": 0.97}
+
+
+def found(kind: str, **evidence: float) -> Finding:
+    return Finding(kind=kind, subject="", epoch=2, step=60, evidence=evidence or {"x": 1.0}, message="It fails.")
+
+
+def record(values: dict[str, float], *before: dict[str, float]) -> RunRecord:
+    every = [{f"failures/{key}": value for key, value in each.items()} for each in (*before, values)]
+    return RunRecord("run", [Evaluation(epoch, 20 * (epoch + 1), each) for epoch, each in enumerate(every)])
+
+
+def experiment(name: str, gain_low: float = 0.6, share: float = 0.97, **changed: float) -> dict[str, float]:
+    figures = MENDED | {"gain": 0.75, "gain_low": gain_low, "gain_high": 0.8, "share": share} | changed
+    return {f"causes/{key}/{name}": value for key, value in figures.items()}
+
+
+#: A run in which nothing is wrong with the data, the mode or the training.
+SOUND = {
+    "causes/channels_differ": 0.0,
+    "causes/channels_moved": 0.0,
+    "causes/input_channel": 0.0,
+    "causes/input_shift": 0.01,
+    "causes/input_ratio": 1.0,
+    "causes/input_scale": 1.0,
+    "causes/input_offset": 0.0,
+    "causes/training_accuracy": 0.5,
+    "causes/validation_accuracy": 0.48,
+    "causes/validation_low": 0.44,
+    "causes/gap_low": -0.02,
+    "causes/chance": 0.11,
+    "causes/in_training_mode": 0.0,
+    "causes/labels_renamed": 0.0,
+    "simplicity/best_reach": 0.4,
+    "simplicity/images": 500.0,
+    "training/not_finite": 0.0,
+    "training/never_moved": 0.0,
+    "training/not_in_optimizer": 0.0,
+    "training/stale_parameters": 0.0,
+    "training/update_ratio/median": 2e-3,
+    "training/update_ratio/largest": 8e-3,
+    "training/distance/median": 0.5,
+    "training/loss_slope_high": 0.01,
+    "training/loss_straightness": 0.1,
+    "training/loss_noise": 0.1,
+    **experiment("labels", gain_low=0.0, share=0.0),
+    **experiment("evaluation_mode", gain_low=-0.01, share=0.0),
+}
+
+CASES: dict[str, tuple[str, dict[str, float], str]] = {
+    "input_mismatch": (
+        "generalisation_gap",
+        {"causes/channels_differ": 2.0, "causes/input_channel": 3.0, "causes/input_ratio": 10.0}
+        | experiment("input_scale"),
+        "Channels of validation on another scale: 2; in channel 3",
+    ),
+    "label_mismatch": (
+        "generalisation_gap",
+        experiment("labels") | {"causes/labels_renamed": 10.0, "causes/label_shift": 1.0},
+        "Predictions know the classes, but under other names (10 classes, each label 1 higher)",
+    ),
+    "evaluation_mode": (
+        "class_collapse",
+        experiment("evaluation_mode"),
+        "Batch norm's running statistics, with which the network is evaluated, are not those of the batches",
+    ),
+    "not_finite": (
+        "untapped_information",
+        {"training/not_finite": 1.0, "training/not_finite_weight/net.0.weight": 87.0},
+        "The first number that was not finite was the weight of net.0.weight, seen at step 87.",
+    ),
+    "dead_units": (
+        "representation_collapse",
+        {"training/dead_units/most": 0.9, "training/dead_units/net.2": 0.9, "training/dead_units/net.0": 0.1},
+        "90% of the units of net.2 gave no gradient",
+    ),
+    "frozen_parameters": (
+        "untapped_information",
+        {"training/not_in_optimizer": 0.9, "training/stale_parameters": 4.0},
+        "90% of the numbers that require a gradient are held by no optimizer, and it holds 4 parameters",
+    ),
+    "learning_rate_high": (
+        "class_collapse",
+        {"training/update_ratio/largest": 0.3},
+        "Steps moved the weights by up to 0.3 of their size",
+    ),
+    "learning_rate_low": (
+        "no_learning",
+        {
+            "training/update_ratio/median": 6e-5,
+            "training/distance/median": 0.01,
+            "training/loss_slope_high": -0.01,
+            "training/loss_straightness": 0.9,
+        },
+        "A step moves the weights by 6e-05 of their size",
+    ),
+    "no_signal": (
+        "no_learning",
+        {"causes/validation_accuracy": 0.1, "causes/validation_low": 0.08, "simplicity/best_reach": 0.12},
+        "On validation images the network is right on 10.0%",
+    ),
+    "label_noise": (
+        "generalisation_gap",
+        {"data/mislabelled": 0.3, "data/mislabelled_low": 0.25, "data/mislabelled_high": 0.36},
+        "By how training images are learnt, 30% of their labels are wrong (95% interval 25% to 36%).",
+    ),
+    "overfitting": (
+        "generalisation_gap",
+        {"causes/training_accuracy": 1.0, "causes/validation_accuracy": 0.6, "causes/gap_low": 0.33},
+        "In evaluation mode the network is right on 100.0% of the images that it was trained on and on 60.0%",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
+    kind, figures, words = CASES[name]
+    told = diagnose(found(kind), record(SOUND | figures))
+    assert told.cause == name
+    assert told.why.startswith(words)
+    assert told.advice
+    assert name not in told.excluded
+    assert told.experiment
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in CASES.values()])
+def test_in_a_sound_run_every_cause_that_was_tested_is_excluded_and_none_is_named(kind: str) -> None:
+    told = diagnose(found(kind), record(SOUND))
+    assert told.cause is None
+    assert told.why == ""
+    assert "not_finite" in told.excluded
+
+
+@pytest.mark.parametrize("kind", FINDING_KINDS)
+def test_without_figures_nothing_is_named_and_nothing_excluded(kind: str) -> None:
+    told = diagnose(found(kind), record({"val_loss": 1.0}))
+    if kind not in ("one_dimensional_predictions", "simple_cue_reliance", "single_band_reliance"):
+        assert (told.cause, told.excluded) == (None, ())
+
+
+def test_of_two_causes_the_one_that_closes_more_of_the_gap_is_named() -> None:
+    both = experiment("labels", share=0.4) | experiment("evaluation_mode", share=0.9)
+    assert diagnose(found("class_collapse"), record(SOUND | both)).cause == "evaluation_mode"
+    other = experiment("labels", share=0.9) | experiment("evaluation_mode", share=0.4)
+    assert diagnose(found("class_collapse"), record(SOUND | other)).cause == "label_mismatch"
+
+
+def test_an_experiment_comes_before_what_cannot_be_undone() -> None:
+    figures = {"training/update_ratio/largest": 0.5} | experiment("evaluation_mode")
+    assert diagnose(found("class_collapse"), record(SOUND | figures)).cause == "evaluation_mode"
+
+
+def test_a_gain_that_may_be_chance_explains_nothing() -> None:
+    told = diagnose(found("class_collapse"), record(SOUND | experiment("evaluation_mode", gain_low=0.01)))
+    assert told.cause is None
+    assert "evaluation_mode" in told.excluded
+
+
+def test_a_cause_whose_experiment_was_not_made_is_not_excluded() -> None:
+    unmade = SOUND | {"causes/channels_differ": 3.0}
+    assert "input_mismatch" not in diagnose(found("generalisation_gap"), record(unmade)).excluded
+
+
+def test_a_cause_stays_known_where_a_later_evaluation_examines_nothing() -> None:
+    first = diagnose(found("class_collapse"), record(SOUND | experiment("evaluation_mode")))
+    later = diagnose(first, record({"val_loss": 1.0}))
+    assert (later.cause, later.why) == ("evaluation_mode", first.why)
+
+
+def test_figures_of_the_last_evaluations_count_where_the_newest_has_none() -> None:
+    told = diagnose(found("class_collapse"), record({"val_loss": 1.0}, SOUND | experiment("evaluation_mode")))
+    assert told.cause == "evaluation_mode"
+    nan = dict.fromkeys(SOUND, math.nan)
+    assert diagnose(found("class_collapse"), record(nan, SOUND | experiment("evaluation_mode"))).cause is not None
+
+
+def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None:
+    cue = Finding(
+        kind="simple_cue_reliance",
+        subject="total_absorbance",
+        epoch=2,
+        step=60,
+        evidence={"swap_own": 0.91},
+        message="It leans.",
+        advice="Divide by the total.",
+    )
+    told = diagnose(cue, record(SOUND))
+    assert (told.cause, told.advice) == ("shortcut", "Divide by the total.")
+    assert "total_absorbance alone turns the decision" in told.why
+    assert told.experiment == {"follows": 0.91}
+
+
+def test_leaked_images_are_the_cause_of_the_finding_on_them_and_of_nothing_else() -> None:
+    leaked = Finding(
+        kind="data_fault", subject="", epoch=0, step=9, evidence={"x": 1.0}, message="Leaked.", rule="leakage"
+    )
+    told = diagnose(leaked, record(SOUND | {"data/leakage": 0.2}))
+    assert (told.cause, told.experiment) == ("leakage", {"leaked": 0.2})
+    assert diagnose(found("class_collapse"), record(SOUND | {"data/leakage": 0.2})).cause is None
+
+
+def test_an_accuracy_that_still_rises_is_a_training_that_ended_too_early() -> None:
+    course = [{"causes/validation_accuracy": accuracy} for accuracy in (0.5, 0.6, 0.68)]
+    now = SOUND | {"causes/validation_accuracy": 0.75, "training/loss_slope_high": -0.1}
+    told = diagnose(found("untapped_information"), record(now, *course))
+    assert told.cause == "unfinished_training"
+    assert told.experiment == {"before": 0.5, "after": 0.75}
+    flat = [{"causes/validation_accuracy": accuracy} for accuracy in (0.75, 0.74, 0.76)]
+    assert diagnose(found("untapped_information"), record(now, *flat)).cause is None
+
+
+def test_causes_are_tested_in_the_order_in_which_they_are_listed_and_explain_known_kinds() -> None:
+    places = [list(CAUSES).index(each.name) for each in CAUSE_TESTS]
+    assert places == sorted(places)
+    assert all(set(each.explains) <= set(FINDING_KINDS) for each in CAUSE_TESTS)

@@ -1,0 +1,175 @@
+"""Runs whose cause is planted, and their healthy twin: the cause is proven on the spot; nothing of the run changes."""
+
+import math
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_failures import CauseMonitor, FailureDiagnosis
+from tests.runs import Classifier, fit, hooks_on
+
+CLASSES = 4
+
+
+def images(n, seed):
+    """Noise with a bright quarter, whose place is the class; three channels of different brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.arange(n) % CLASSES
+    inputs = 0.2 * torch.randn(n, 3, 8, 8, generator=generator)
+    for row, place in enumerate(target.tolist()):
+        top, left = 4 * (place // 2), 4 * (place % 2)
+        inputs[row, :, top : top + 4, left : left + 4] += torch.tensor([1.0, 0.5, 0.1])[:, None, None]
+    return inputs, target
+
+
+class Net(L.LightningModule):
+    def __init__(self, norm=False, momentum=0.1):
+        super().__init__()
+        layers = [nn.BatchNorm2d(8, momentum=momentum)] if norm else []
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), *layers, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, CLASSES)
+        )
+
+    def forward(self, inputs):
+        return self.net(inputs)
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        logits = self(batch[0])
+        self.log("val_acc", (logits.argmax(1) == batch[1]).float().mean())
+        self.log("val_loss", nn.functional.cross_entropy(logits, batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+class InTrainingMode(Net):
+    """Dropout is left on while it is validated, as by a train() that somebody forgot."""
+
+    def __init__(self):
+        super().__init__()
+        self.net.insert(4, nn.Dropout(0.9))
+
+    def on_validation_batch_start(self, *_):
+        self.train()
+
+
+def run(
+    module,
+    validation,
+    training=None,
+    epochs=4,
+):
+    monitor, diagnosis = CauseMonitor(budget=5.0, on_error="raise"), FailureDiagnosis(announce="nothing")
+    data = (
+        DataLoader(TensorDataset(*(training or images(320, 0))), batch_size=16, shuffle=True),
+        DataLoader(TensorDataset(*validation), batch_size=32),
+    )
+    fit([monitor, diagnosis], module, data=data, epochs=epochs)
+    return monitor, [finding for finding in diagnosis.findings if finding.severity != "watch"]
+
+
+def test_another_scale_of_validation_is_proven_by_the_mapping_that_mends_it():
+    inputs, target = images(160, 1)
+    monitor, findings = run(Net(), (inputs * 0.05 + 2, target))
+    assert {finding.cause for finding in findings} == {"input_mismatch"}
+    (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
+    assert finding.epoch == 0
+    assert float(finding.experiment["after"]) > 0.9
+    assert float(finding.experiment["share"]) > 0.8
+    assert "Channels of validation on another scale: 3" in finding.why
+    assert float(monitor.values["input_scale"]) == pytest.approx(20, rel=0.1)
+
+
+def test_channels_in_another_order_are_proven_by_putting_them_back():
+    inputs, target = images(160, 1)
+    channelled = torch.cat([inputs, inputs.flip(0)[:, :1] + 5], 1)[:, [0, 1, 2]]
+    train, labels = images(320, 0)
+    only_first = train.clone()
+    only_first[:, 1:] = 0.2 * torch.randn(320, 2, 8, 8, generator=torch.Generator().manual_seed(5)) - 1
+    moved = channelled.clone()
+    moved[:, 1:] = 0.2 * torch.randn(160, 2, 8, 8, generator=torch.Generator().manual_seed(6)) - 1
+    monitor, findings = run(Net(), (moved[:, [2, 1, 0]], target), (only_first, labels))
+    assert {finding.cause for finding in findings} == {"input_mismatch"}
+    assert float(monitor.values["channels_moved"]) >= 2
+    assert float(monitor.values["after/channel_order"]) > 0.9
+
+
+def test_labels_that_are_shifted_are_proven_by_renaming_them():
+    inputs, target = images(160, 1)
+    monitor, findings = run(Net(), (inputs, (target + 1) % CLASSES))
+    assert {finding.cause for finding in findings} == {"label_mismatch"}
+    assert float(monitor.values["label_shift"]) == 1
+    assert "4 classes, each label 1 higher" in findings[0].why
+
+
+def test_running_statistics_that_lag_are_proven_by_those_of_the_batch():
+    inputs, target = images(160, 1)
+    train, labels = images(320, 0)
+    _, findings = run(Net(norm=True, momentum=0.001), (inputs + 20, target), (train + 20, labels), epochs=6)
+    assert {finding.cause for finding in findings} == {"evaluation_mode"}
+    assert "Batch norm's running statistics" in findings[0].why
+    assert "input_mismatch" in findings[0].excluded
+
+
+def test_a_validation_in_training_mode_is_proven_by_evaluation_mode():
+    _, findings = run(InTrainingMode(), images(160, 1), epochs=6)
+    assert {finding.cause for finding in findings} == {"evaluation_mode"}
+    assert findings[0].why.startswith("The network is validated in training mode; in evaluation mode, the accuracy")
+
+
+def test_labels_that_nothing_tells_are_no_learning():
+    (inputs, target), (train, labels) = images(160, 1), images(320, 0)
+    generator = torch.Generator().manual_seed(3)
+    mixed = labels[torch.randperm(len(labels), generator=generator)]
+    _, findings = run(Net(), (inputs, target[torch.randperm(len(target), generator=generator)]), (train, mixed), 8)
+    assert "no_learning" in {finding.kind for finding in findings}
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_healthy_run_has_no_finding(norm):
+    monitor, findings = run(Net(norm), images(160, 1), epochs=6)
+    assert findings == []
+    assert float(monitor.values["gap"]) < 0.05
+    assert float(monitor.values["proven"]) == 0
+
+
+def test_figures_are_those_of_the_network_itself():
+    module = Net()
+    inputs, target = images(160, 1)
+    moved = inputs * 0.1
+    monitor, _ = run(module, (moved, target), epochs=2)
+    module.eval()
+    kept = monitor.examining.batch.inputs[monitor.examining._taken]
+    labels = monitor.examining.targets
+    with torch.no_grad():
+        before = module(kept).argmax(1) == labels
+        undo = monitor.preparation
+        after = module(kept * undo.scale.float()[:, None, None] + undo.offset.float()[:, None, None]).argmax(1)
+    assert float(monitor.values["before/input_scale"]) == pytest.approx(float(before.double().mean()))
+    assert float(monitor.values["after/input_scale"]) == pytest.approx(float((after == labels).double().mean()))
+
+
+def test_trained_weights_are_bitwise_the_same_with_and_without():
+    _, alone = fit([], epochs=3)
+    _, watched = fit([CauseMonitor(budget=5.0, on_error="raise")], epochs=3)
+    for one, other in zip(alone.state_dict().values(), watched.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    assert hooks_on(watched) == 0
+
+
+def test_what_was_not_examined_is_nan_and_says_why():
+    class Refused(Classifier):
+        def validation_step(self, batch, index):
+            return {"logits": self.net(batch[0] + 1)}
+
+    monitor = CauseMonitor(on_error="raise")
+    fit([monitor], Refused())
+    assert math.isnan(float(monitor.values["gap"]))
+    assert monitor.undefined["gap"].startswith("rerun: the module's forward does not give the step's logits back")
+    assert monitor.not_watched == {"why it fails": monitor.undefined["gap"]}

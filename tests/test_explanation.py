@@ -1,0 +1,179 @@
+"""Why a finding stands: what people read of its cause."""
+
+import dataclasses
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Trainer
+from rich.console import Console
+
+from lightning_failures import FailureDiagnosis, Finding, Rule
+from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.findings import Announcer
+from lightning_failures.records import CAUSES, Evaluation, RunRecord
+from lightning_failures.reporting.console import print_finding, print_verdict
+from lightning_failures.reporting.explanation import because, excluded, message, passages, why
+from lightning_failures.reporting.report import write_report
+from lightning_failures.reporting.sentences import alert
+from tests.records import CLEARED, EXPLAINED, UNEXPLAINED, UNTAPPED
+
+WHY = f"Validation inputs are not prepared as those of training. {EXPLAINED.why}"
+EXCLUDED = "numbers that are not finite; labels that stand for other classes than in training."
+
+
+def of(**changes: object) -> Finding:
+    return dataclasses.replace(EXPLAINED, **changes)  # type: ignore[arg-type]
+
+
+def verdict(*findings: Finding) -> str:
+    out = Console(file=StringIO(), width=100, color_system=None)
+    print_verdict([RunRecord("run", [Evaluation(0, 1, {})], list(findings))], COLUMNS, out)
+    assert isinstance(out.file, StringIO)
+    return " ".join(out.file.getvalue().split())
+
+
+def test_a_cause_is_said_with_what_undoing_it_gave() -> None:
+    assert why(EXPLAINED) == WHY
+    assert because(EXPLAINED) == ", because validation inputs are not prepared as those of training"
+
+
+def test_the_parts_come_in_the_order_in_which_people_ask() -> None:
+    assert [label for label, _ in passages(EXPLAINED)] == ["Why", "Tested and excluded", "Try"]
+    assert excluded(EXPLAINED) == EXCLUDED
+
+
+def test_tested_causes_none_of_which_holds_are_an_answer() -> None:
+    assert why(UNEXPLAINED) == "None of the tested causes explains it."
+    assert excluded(UNEXPLAINED) == EXCLUDED
+    assert because(UNEXPLAINED) == ""
+
+
+def test_nothing_is_said_of_causes_where_none_was_tested() -> None:
+    assert passages(UNTAPPED) == [("Try", UNTAPPED.advice)]
+    assert passages(dataclasses.replace(UNTAPPED, advice="")) == []
+
+
+def test_a_cause_without_words_of_its_own_is_said_by_its_title() -> None:
+    assert why(of(cause="label_mismatch", why="")) == (
+        "Validation labels stand for other classes than those of training."
+    )
+
+
+def test_a_message_tells_of_now_and_of_then_where_its_figures_have_moved() -> None:
+    then, now = "Its accuracy is 0.482 (p 1e-09).", "Its accuracy is 0.330 (p 1e-12)."
+    moved = dataclasses.replace(UNTAPPED, message=then, latest=now)
+    assert message(moved) == now
+    assert passages(moved)[0] == ("When raised", then)
+    said = verdict(moved)
+    assert f"{now} When raised: {then} Try:" in said
+    still = dataclasses.replace(moved, latest="Its accuracy is 0.479 (p 1e-12).")
+    assert message(still) == still.latest
+    assert [label for label, _ in passages(still)] == ["Try"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "moved"),
+    [
+        ("41% of 2,104 images", "49% of 2,104 images", False),
+        ("41% of 2,104 images", "59% of 2,104 images", True),
+        ("3 errors on 40 images", "9 errors on 40 images", True),
+        ("rank 1.2", "rank not known", True),
+        ("band 3, loss 0.002", "band 3, loss 0.004", False),
+    ],
+)
+def test_a_figure_has_moved_when_it_differs_by_a_quarter(then: str, now: str, moved: bool) -> None:
+    said = passages(dataclasses.replace(UNTAPPED, message=then, latest=now, advice=""))
+    assert said == ([("When raised", then)] if moved else [])
+
+
+def test_a_standing_finding_keeps_up_with_its_figures_and_a_cleared_one_does_not() -> None:
+    rule = Rule(kind="own_rule", when="a > 1", message="It is {a:.1f}.", warmup=0, persistence=1)
+    diagnosis = FailureDiagnosis([rule])
+    latest = []
+    for epoch, value in enumerate([2.0, 3.0, 2.0, 4.0, 0.5, 0.1]):
+        diagnosis.evaluate(Evaluation(epoch, epoch, {"a": value}))
+        (finding,) = diagnosis.history
+        latest.append(finding.latest)
+    assert finding.message == "It is 2.0."
+    assert latest == ["", "It is 3.0.", "", "It is 4.0.", "It is 4.0.", "It is 4.0."]
+    assert finding.cleared == 4
+
+
+def test_figures_that_a_rule_needs_and_nobody_logged_leave_the_latest_message() -> None:
+    rule = Rule(kind="own_rule", when="a > 1", message="It is {b:.1f}.", evidence={"b": "b"}, warmup=0, persistence=1)
+    diagnosis = FailureDiagnosis([rule])
+    for epoch, values in enumerate([{"b": 1.0}, {"b": 2.0}, {}]):
+        diagnosis.evaluate(Evaluation(epoch, epoch, {"a": 2.0} | values))
+    assert diagnosis.history[0].latest == "It is 2.0."
+
+
+def test_the_page_tells_of_a_cleared_finding_in_the_past(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    ended = dataclasses.replace(CLEARED, latest="Predictions fall on 3.1 effective classes.")
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(4, 1, {})], [ended])], COLUMNS).read_text("utf-8")
+    assert f"Before it cleared: {ended.latest}<br><em>When raised:</em> {ended.message}</p>" in page
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(4, 1, {})], [CLEARED])], COLUMNS).read_text("utf-8")
+    assert f"<p>When raised: {CLEARED.message}</p>" in page
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_every_cause_has_words_for_where_it_holds_and_where_not(name: str) -> None:
+    cause = CAUSES[name]
+    assert cause.title[0].isupper()
+    assert cause.excluded[0].islower()
+    assert not f"{cause.title}{cause.excluded}".count(".")
+
+
+def test_the_verdict_says_the_symptom_then_why_then_what_was_excluded_then_what_to_try() -> None:
+    said = verdict(EXPLAINED)
+    parts = [EXPLAINED.message, f"Why: {WHY}", f"Tested and excluded: {EXCLUDED}", f"Try: {EXPLAINED.advice}"]
+    assert " ".join(parts) in said
+    assert "Why: None of the tested causes explains it. Tested and excluded: " in verdict(UNEXPLAINED)
+    assert "Why:" not in verdict(UNTAPPED)
+
+
+def test_the_line_of_a_finding_has_room_for_its_cause() -> None:
+    out = Console(file=StringIO(), width=100, force_terminal=True, color_system=None)
+    print_finding(EXPLAINED, out)
+    assert isinstance(out.file, StringIO)
+    assert out.file.getvalue().startswith(
+        "epoch 3 failure Class collapse, because validation inputs are not prepared as those of training."
+    )
+
+
+def test_an_alert_says_why() -> None:
+    assert alert(EXPLAINED) == (
+        f"Epoch 3, step 132. {EXPLAINED.message} Why: {WHY} Tested and excluded: {EXCLUDED} Try: {EXPLAINED.advice}"
+    )
+
+
+def test_the_page_and_the_json_say_why(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    record = RunRecord("run", [Evaluation(0, 1, {})], [EXPLAINED, UNEXPLAINED])
+    page = write_report(tmp_path, [record], COLUMNS).read_text(encoding="utf-8")
+    text = page.replace("&#39;", "'")
+    assert f"<span><em>Why:</em> {WHY}</span>" in text
+    assert f'<span class="soft"><em>Tested and excluded:</em> {EXCLUDED}</span>' in text
+    assert '<li><span class="tag failure">failure</span> <strong>Class collapse</strong>, since epoch 3' in text
+    assert "<dt>after low</dt><dd>0.94</dd>" in text
+    findings = json.loads((tmp_path / "findings.json").read_text())["findings"]
+    assert [each["why"] for each in findings] == [EXPLAINED.why, ""]
+    assert [each["excluded"] for each in findings] == [["not_finite", "label_mismatch"]] * 2
+    assert findings[0]["cause"] == "input_mismatch"
+    assert findings[0]["experiment"]["after"] == 0.97
+
+
+def test_a_cause_that_is_found_later_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    announcer, trainer = Announcer("findings"), Trainer(logger=False, enable_checkpointing=False, barebones=False)
+    record = RunRecord("run", [Evaluation(3, 132, {})], [of(cause=None, why="", excluded=[], experiment={})])
+    announcer.tell(trainer, record)
+    assert "Class collapse. Predictions" in capsys.readouterr().out
+    record.findings[0] = EXPLAINED
+    for _ in range(2):
+        announcer.tell(trainer, record)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == f"epoch 0 explained Class collapse. {WHY}"

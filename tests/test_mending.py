@@ -1,0 +1,170 @@
+"""What undoing a cause mends, the gap between training and validation, and labels under other names."""
+
+from itertools import permutations
+
+import pytest
+import torch
+from statsmodels.stats.proportion import confint_proportions_2indep
+from torch import Tensor
+
+from lightning_failures import GeneralisationGap, LabelMatching, MendedAccuracy
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional import (
+    GapCounts,
+    MendingCounts,
+    accuracy_difference,
+    count_class_pairs,
+    count_mending,
+    count_renamed,
+    generalisation_gap,
+    mending,
+    renaming_bound,
+    wilson,
+)
+
+
+def drawn(n: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(-1, classes, (n,), generator=generator)
+    before, after = (torch.randint(0, classes, (n,), generator=generator) for _ in range(2))
+    return torch.where(torch.rand(n, generator=generator) < 0.3, target.clamp(min=0), before), after, target
+
+
+def scores_of(predicted: Tensor, classes: int, seed: int = 0) -> Tensor:
+    noise = 0.5 * torch.rand(len(predicted), classes, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.one_hot(predicted, classes) + noise
+
+
+def test_images_are_counted_one_by_one() -> None:
+    before, after, target = drawn(200, 3)
+    counts = [0, 0, 0, 0]
+    for was, now, true in zip(before.tolist(), after.tolist(), target.tolist(), strict=True):
+        if true >= 0:
+            counts[
+                {(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}[was == true, now == true]
+            ] += 1
+    assert [int(count) for count in count_mending(before, after, target)] == counts
+
+
+def test_the_gain_is_after_minus_before_with_a_paired_interval() -> None:
+    counts = MendingCounts(*torch.tensor([[30, 0], [50, 0], [5, 0], [15, 0]]))
+    found = mending(counts)
+    assert float(found.gain[0]) == pytest.approx(float(found.after[0] - found.before[0]))
+    paired = accuracy_difference(*(torch.tensor(n, dtype=torch.float64) for n in (30, 50, 5, 15)))
+    assert [float(found.gain_low[0]), float(found.gain_high[0])] == [float(paired.low), float(paired.high)]
+    assert float(found.after_low[0]) == float(wilson(torch.tensor(80), torch.tensor(100)).low)
+    assert all(bool(column[1].isnan()) for column in found)
+
+
+def test_any_cut_of_the_images_gives_the_same_experiment() -> None:
+    before, after, target = drawn(100, 4)
+    whole, cut = MendedAccuracy(["scale", "order"]), MendedAccuracy(["scale", "order"])
+    whole.update("order", before, after, target)
+    for rows in (slice(0, 0), slice(0, 37), slice(37, 100)):
+        cut.update("order", before[rows], after[rows], target[rows])
+    for key, value in whole.compute().items():
+        torch.testing.assert_close(cut.compute()[key], value, equal_nan=True, rtol=0, atol=0)
+    assert bool(whole.compute()["gain/scale"].isnan())
+    assert "gain/scale" in whole.undefined
+    assert "gain/order" not in whole.undefined
+
+
+def test_an_experiment_of_another_name_is_refused() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        MendedAccuracy(["scale"]).update("order", *(torch.zeros(2, dtype=torch.int64),) * 3)
+    assert str(caught.value) == "MendedAccuracy.update: no such experiment; given 'order'. Use one of scale."
+
+
+def test_predictions_of_other_images_are_refused() -> None:
+    two, three = torch.zeros(2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(InputError) as caught:
+        MendedAccuracy(["scale"]).update("scale", two, three, two)
+    assert str(caught.value) == (
+        "MendedAccuracy.update: before, after and target are not of the same images; given before (2,) int64, "
+        "after (3,) int64, target (2,) int64. Pass labels (n) of the same images."
+    )
+
+
+@pytest.mark.parametrize("counts", [(56, 70, 48, 80), (10, 10, 0, 20), (0, 5, 5, 5), (256, 256, 80, 500)])
+def test_the_gap_has_newcombes_interval(counts: tuple[int, int, int, int]) -> None:
+    found = generalisation_gap(GapCounts(*torch.tensor(counts)))
+    low, high = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
+    assert float(found.gap) == pytest.approx(counts[0] / counts[1] - counts[2] / counts[3])
+    assert [float(found.low), float(found.high)] == pytest.approx([low, high], abs=1e-9)
+
+
+def test_a_gap_without_training_images_is_not_known_and_says_why() -> None:
+    metric = GeneralisationGap()
+    metric.update(torch.tensor([0, 1]), torch.tensor([0, -1]), training=False)
+    values = metric.compute()
+    assert float(values["validation_accuracy"]) == 1.0
+    assert bool(values["gap"].isnan())
+    assert metric.undefined["training_accuracy"] == "no image of this kind was seen"
+
+
+def test_pairs_of_classes_are_counted_one_by_one_and_do_not_depend_on_the_cut() -> None:
+    before, _, target = drawn(300, 4)
+    scores = scores_of(before, 4)
+    expected = torch.zeros(4, 4, dtype=torch.int64)
+    for predicted, true in zip(scores.argmax(1).tolist(), target.tolist(), strict=True):
+        if true >= 0:
+            expected[predicted, true] += 1
+    whole = count_class_pairs(scores, target).pairs
+    assert torch.equal(whole.sum(0), expected)
+    assert whole.sum((1, 2)).min() > 100
+    parts = [count_class_pairs(scores[rows], target[rows]).pairs for rows in (slice(0, 0), slice(0, 7), slice(7, 300))]
+    assert torch.equal(sum(parts[1:], parts[0]), whole)
+    half = scores.bfloat16()
+    assert count_class_pairs(half, target).pairs.sum((1, 2)).min() > 80
+
+
+def test_the_assignment_is_the_best_of_all() -> None:
+    before, _, target = drawn(200, 4, seed=3)
+    shifted = (target.clamp(min=0) + 1) % 4
+    predicted = torch.where(torch.rand(200, generator=torch.Generator().manual_seed(1)) < 0.7, shifted, before)
+    metric = LabelMatching(4)
+    metric.update(scores_of(predicted, 4), target)
+    pairs = metric.sums.pairs.sum(0)
+    best = max(permutations(range(4)), key=lambda names: sum(int(pairs[i, name]) for i, name in enumerate(names)))
+    metric.compute()
+    assert metric.label.tolist() == list(best) == [3, 0, 1, 2]
+
+
+def test_renaming_counts_who_is_right_before_and_after() -> None:
+    pairs, label = torch.randint(0, 20, (3, 3), generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 1])
+    counts = [0, 0, 0, 0]
+    for predicted in range(3):
+        for true in range(3):
+            was, now = predicted == true, int(label[predicted]) == true
+            counts[0 if was and now else 1 if now else 2 if was else 3] += int(pairs[predicted, true])
+    assert [int(count) for count in count_renamed(pairs, label)] == counts
+    assert float(renaming_bound(pairs)) >= float((count_renamed(pairs, label).after - counts[2]) / pairs.sum())
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_labels_that_predictions_do_not_know_gain_nothing(classes: int) -> None:
+    gained = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        predicted, target = (torch.randint(0, classes, (500,), generator=generator) for _ in range(2))
+        metric = LabelMatching(classes)
+        metric.update(scores_of(predicted, classes, seed), target)
+        gained += float(metric.compute()["gain_low"]) > 0
+    assert gained <= 2
+
+
+def test_healthy_predictions_keep_their_names() -> None:
+    target = torch.arange(200) % 5
+    metric = LabelMatching(5)
+    metric.update(scores_of(torch.where(torch.arange(200) % 7 == 0, (target + 2) % 5, target), 5), target)
+    assert metric.label.tolist() == [0, 1, 2, 3, 4]
+    assert float(metric.compute()["gain"]) == 0.0
+
+
+def test_scores_of_other_classes_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        LabelMatching(3).update(torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64))
+    assert str(caught.value) == (
+        "LabelMatching.update: scores and target do not fit; given scores (2, 4) float32, target (2,) int64. "
+        "Pass scores (n 3), float, and the labels (n) of the same images."
+    )

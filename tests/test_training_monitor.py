@@ -1,0 +1,380 @@
+"""What the training monitor says of a run: what is not finite, how far weights move, who moves them."""
+
+import math
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_failures import FailureDiagnosis, TrainingMonitor
+from lightning_failures.callbacks.monitor import monitors_of
+from lightning_failures.errors import InputError
+from tests.runs import CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
+
+KEY = "failures/training/"
+
+
+def told(run):
+    """The figures of the last evaluation, and nothing of a monitor that stepped aside."""
+    (monitor,) = monitors_of(run)
+    assert monitor.failure is None
+    values = {key: float(value) for key, value in monitor.values.items()}
+    for key, value in values.items():
+        assert float(run.callback_metrics[KEY + key]) == pytest.approx(value, nan_ok=True, rel=1e-5)
+    return values
+
+
+def watch(module=None, extra=(), **options):
+    run, module = fit([*extra, TrainingMonitor(on_error="raise")], module, **options)
+    return told(run), module
+
+
+def findings(module=None, extra=(), **options):
+    diagnosis = FailureDiagnosis(announce="nothing", on_error="raise")
+    fit([*extra, TrainingMonitor(on_error="raise"), diagnosis], module, **options)
+    return diagnosis.history
+
+
+def origins(values):
+    prefix = "not_finite_"
+    return {key.removeprefix(prefix): step for key, step in values.items() if key.startswith(prefix)}
+
+
+class At(Callback):
+    """Does something before one training batch."""
+
+    def __init__(self, step, do):
+        self.step, self.do = step, do
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            with torch.no_grad():
+                self.do(module, batch)
+
+
+# -- a sound run
+
+
+def test_a_sound_run_has_figures_and_no_finding():
+    values, _ = watch(epochs=3)
+    assert values["not_finite"] == values["loss_not_finite"] == values["logits_not_finite"] == 0
+    assert values["inputs_not_finite"] == values["never_moved"] == values["without_gradient"] == values["frozen"] == 0
+    assert values["not_in_optimizer"] == values["stale_parameters"] == 0
+    assert 1e-4 < values["update_ratio/smallest"] <= values["update_ratio/median"] <= values["update_ratio/largest"] < 1
+    assert 0 < values["distance/median"] < 1
+    assert values["learning_rate"] == pytest.approx(0.1)
+    assert 0 < values["loss"] < 2
+    assert not origins(values)
+    assert not findings(epochs=3)
+
+
+def test_the_users_training_is_bitwise_the_same():
+    _, watched = watch()
+    _, alone = fit([])
+    for (name, one), other in zip(watched.state_dict().items(), alone.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+    assert hooks_on(watched) == 0
+
+
+def test_the_loss_is_the_mean_of_what_the_step_returned_however_many_batches_are_accumulated():
+    class Keeps(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.losses = [*getattr(self, "losses", []), float(loss.detach())]
+            return loss
+
+    for accumulated in (1, 3):
+        values, module = watch(Keeps(), epochs=1, accumulate_grad_batches=accumulated)
+        assert values["loss"] == pytest.approx(sum(module.losses) / len(module.losses), rel=1e-5)
+        assert values["loss_initial"] == pytest.approx(sum(module.losses[:3]) / 3, rel=1e-5)
+
+
+def test_the_update_ratio_is_what_the_optimizer_does_to_the_weights():
+    class Shrinks(Classifier):
+        """Plain weight decay alone: each step takes a hundredth off every weight."""
+
+        def training_step(self, batch, _):
+            return 0 * F.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1, weight_decay=0.1)
+
+    values, _ = watch(Shrinks(), epochs=2)
+    for statistic in ("median", "smallest", "largest"):
+        assert values[f"update_ratio/{statistic}"] == pytest.approx(0.01, rel=1e-3)
+    assert values["distance/median"] == pytest.approx(1 - 0.99**12, rel=1e-3)
+
+
+def test_more_looks_than_none_are_needed():
+    with pytest.raises(InputError) as error:
+        TrainingMonitor(looks=0)
+    assert str(error.value) == "TrainingMonitor: looks is too small; given looks=0. Pass 1 or more."
+
+
+# -- not finite
+
+
+def spoil_input(module, batch):
+    batch[0][2, 0, 0, 0] = math.nan
+
+
+def spoil_weight(module, batch):
+    module.net[6].weight[0, 0] = math.inf
+
+
+class Divides(Classifier):
+    """From step 4 on a layer divides by zero."""
+
+    class Layer(nn.Module):
+        broken = False
+
+        def forward(self, x):
+            return x / 0 if self.broken else x
+
+    def __init__(self):
+        super().__init__()
+        self.net[3] = self.Layer()
+
+
+def break_layer(module, batch):
+    module.net[3].broken = True
+
+
+class Roots(Classifier):
+    """From step 4 on the loss holds the root of zero: it is finite, and its derivative is not."""
+
+    broken = False
+
+    def training_step(self, batch, _):
+        hidden = self.net[:5](batch[0])
+        logits = self.net[5:](hidden)
+        penalty = (0 * hidden).abs().mean().sqrt() if self.broken else 0
+        return F.cross_entropy(logits, batch[1]) + penalty
+
+
+class Logs(Classifier):
+    """From step 4 on the loss takes the logarithm of zero."""
+
+    broken = False
+
+    def training_step(self, batch, _):
+        loss = F.cross_entropy(self.net(batch[0]), batch[1])
+        return loss + (0 * loss.detach()).log() if self.broken else loss
+
+
+def break_loss(module, batch):
+    module.broken = True
+
+
+@pytest.mark.parametrize(
+    ("make", "spoil", "origin", "words"),
+    [
+        (Classifier, spoil_input, "input/training", "The training images are not finite: at step 4 a batch held NaN"),
+        (
+            Classifier,
+            spoil_weight,
+            "weight/net.6.weight",
+            "The parameter or buffer net.6.weight is not finite: at step 4",
+        ),
+        (Divides, break_layer, "activation/net.3", "The layer net.3 gives numbers that are not finite: at step 4"),
+        (Roots, break_loss, "gradient/net.1.bias", "The gradient of net.1.bias is not finite: at step 4"),
+        (Logs, break_loss, "loss/loss", "The training loss is not finite: at step 4 it was NaN or infinite"),
+    ],
+)
+def test_the_first_number_that_is_not_finite_is_named_with_its_step_layer_and_kind(make, spoil, origin, words):
+    values, _ = watch(make(), [At(4, spoil)], epochs=2)
+    assert origins(values) == {origin: 4.0}
+    assert values["not_finite"] > 0
+    (finding,) = findings(make(), [At(4, spoil)], epochs=2)
+    kind, name = origin.split("/", 1)
+    assert (finding.kind, finding.rule, finding.subject) == ("not_finite", f"not_finite_{kind}", name)
+    assert (finding.severity, finding.epoch, finding.cleared) == ("failure", 0, None)
+    assert finding.evidence["at_step"] == 4
+    assert finding.message.startswith(words)
+    assert finding.advice
+
+
+def test_one_image_of_the_validation_that_is_not_finite_is_counted_and_named():
+    train, val = dataset(), dataset(30, seed=1)
+    val.tensors[0][17, 3, 2, 2] = math.nan
+    data = DataLoader(train, batch_size=8, shuffle=True), DataLoader(val, batch_size=8)
+    values, _ = watch(data=data)
+    assert values["loss_not_finite"] == 0
+    assert values["logits_not_finite"] == values["inputs_not_finite"] == values["not_finite"] == pytest.approx(1 / 30)
+    assert origins(values) == {"input/validation": 6.0}
+    (finding,) = findings(data=data)
+    assert (finding.rule, finding.subject) == ("not_finite_input", "validation")
+    assert "the predictions of 3% of the evaluated images are not finite; 3% of the evaluated images" in finding.message
+
+
+def test_a_training_that_breaks_is_named_though_a_validation_image_was_broken_before():
+    val = dataset(30, seed=1)
+    val.tensors[0][17, 3, 2, 2] = math.nan
+    data = DataLoader(dataset(), batch_size=8, shuffle=True), DataLoader(val, batch_size=8)
+    values, _ = watch(extra=[At(8, spoil_weight)], data=data)
+    assert origins(values) == {"weight/net.6.weight": 8.0}
+
+
+def test_what_the_network_fills_in_itself_is_no_failure():
+    class Fills(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(FillIn(), *self.net)
+
+    class FillIn(nn.Module):
+        def forward(self, x):
+            return x.nan_to_num(0.0)
+
+    data = [dataset(), dataset(30, seed=1)]
+    for each in data:
+        each.tensors[0][::5, 1] = math.nan
+    both = DataLoader(data[0], batch_size=8, shuffle=True), DataLoader(data[1], batch_size=8)
+    values, _ = watch(Fills(), data=both)
+    assert values["inputs_not_finite"] == pytest.approx(0.2)
+    assert values["not_finite"] == 0
+    assert not findings(Fills(), data=both)
+
+
+def test_a_step_that_is_left_out_by_its_user_is_over_at_the_next_evaluation():
+    class LeavesOut(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return loss if self.trainer.global_step != 3 or self.left_out else self.leave()
+
+        left_out = False
+
+        def leave(self):
+            self.left_out = True
+            return torch.tensor(math.nan, requires_grad=True)
+
+    history = findings(LeavesOut(), epochs=3)
+    assert [(each.rule, each.epoch, each.cleared) for each in history] == [("not_finite_loss", 0, 1)]
+
+
+def test_a_run_without_validation_is_told_of_what_is_not_finite_too():
+    diagnosis = FailureDiagnosis(announce="nothing", on_error="raise")
+    monitor = TrainingMonitor(on_error="raise")
+    with pytest.warns(match="nothing is evaluated"):
+        fit([At(4, spoil_weight), monitor, diagnosis], limit_val_batches=0)
+    assert [each.rule for each in diagnosis.history] == ["not_finite_weight"]
+
+
+def test_a_run_of_any_task_is_watched():
+    class Regression(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(4, 2)
+
+        def training_step(self, batch, _):
+            return F.mse_loss(self.body(batch[0]), batch[1])
+
+        def validation_step(self, batch, _):
+            self.log("val_loss", F.mse_loss(self.body(batch[0]), batch[1]))
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    rows = TensorDataset(torch.rand(24, 4), torch.rand(24, 2))
+    values, _ = watch(Regression(), data=(DataLoader(rows, 8), DataLoader(rows, 8)))
+    assert values["loss"] > 0
+    assert values["update_ratio/median"] > 0
+
+
+# -- who moves the parameters
+
+
+def test_a_frozen_part_is_told_and_no_fault():
+    module = Classifier()
+    module.net[0].requires_grad_(False)
+    frozen = sum(each.numel() for each in module.net[0].parameters()) / sum(
+        each.numel() for each in module.parameters()
+    )
+    values, _ = watch(module)
+    assert values["frozen"] == pytest.approx(frozen)
+    assert values["never_moved"] == values["without_gradient"] == values["not_in_optimizer"] == 0
+
+
+def test_a_part_that_no_optimizer_holds_is_counted_under_its_name():
+    class HeadOnly(Classifier):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net[6].parameters(), lr=0.1)
+
+    module = HeadOnly()
+    values, _ = watch(module)
+    total = sum(each.numel() for each in module.parameters())
+    share = 1 - sum(each.numel() for each in module.net[6].parameters()) / total
+    assert values["not_in_optimizer"] == values["never_moved"] == pytest.approx(share)
+    assert values["not_in_optimizer/net"] == 4
+    assert values["stale_parameters"] == 0
+    assert not any(key.startswith("never_moved/") for key in values)
+
+
+def test_an_optimizer_over_parameters_that_the_module_no_longer_has_is_counted_both_ways():
+    class Replaces(Classifier):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            self.net[6] = nn.Linear(8, CLASSES)
+            return optimizer
+
+    values, _ = watch(Replaces())
+    assert values["stale_parameters"] == 2
+    assert values["not_in_optimizer/net.6"] == 2
+    assert 0 < values["not_in_optimizer"] == values["never_moved"] < 1
+
+
+def test_a_part_without_a_gradient_is_counted_under_its_name():
+    class HasMore(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.spare = nn.Linear(3, 5)
+
+    values, _ = watch(HasMore())
+    assert values["without_gradient/spare"] == 2
+    assert values["without_gradient"] == values["never_moved"] == pytest.approx(20 / (20 + 448 - 8 + 27), abs=0.01)
+
+
+def test_a_learning_rate_of_zero_never_moves_anything():
+    class Still(Classifier):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    values, _ = watch(Still())
+    assert values["never_moved"] == 1
+    assert values["never_moved/net"] == 6
+    assert values["distance/median"] == 0
+    assert math.isnan(values["update_ratio/median"])
+
+
+def test_a_large_weight_of_which_few_numbers_change_has_moved():
+    class Sparse(Classifier):
+        """Two of 2000 rows of a table are ever used."""
+
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(2000, CLASSES)
+
+        def training_step(self, batch, _):
+            logits = self.net(batch[0]) + self.table(1999 - batch[1] % 2)
+            return F.cross_entropy(logits, batch[1])
+
+    values, _ = watch(Sparse())
+    assert values["never_moved"] == 0
+
+
+# -- resume
+
+
+def test_a_resumed_run_goes_on_with_the_course_of_the_loss(tmp_path):
+    first = TrainingMonitor(on_error="raise")
+    run, _ = fit([first], epochs=2)
+    run.save_checkpoint(tmp_path / "run.ckpt")
+    again = TrainingMonitor(on_error="raise")
+    resumed = trainer([again], epochs=3)
+    resumed.fit(Classifier(), *loaders(), ckpt_path=tmp_path / "run.ckpt", weights_only=True)
+    assert again.course.blocks[:12] == first.course.blocks
+    assert len(again.course.blocks) == 18
+    assert told(resumed)["never_moved"] == 0
