@@ -147,6 +147,8 @@ def test_no_batch_stops_a_run_or_changes_a_weight_and_figures_are_right_or_openl
     assert hooks_on(module) == 0
     figures = {key: float(value) for key, value in run.callback_metrics.items()}
     figures = {key: value for key, value in figures.items() if value == value}
+    if figures.get("failures/simplicity/images") != ROWS:  # an image that is not finite has no spectrum
+        figures.pop("failures/simplicity/model_accuracy", None)
     known = [figures[key] for key in ACCURACIES if key in figures]
     for accuracy in known:
         assert accuracy == pytest.approx(module.right / module.seen), (case, figures)

@@ -221,7 +221,7 @@ class Monitor(Callback, TheirCallback):
     def glance(self, seen: Observation) -> None:
         """One batch of the sanity check, which the module saw before any training."""
 
-    def left_over(self, evaluation: EvaluationContext) -> tuple[str, ...]:
+    def unexamined(self, evaluation: EvaluationContext) -> tuple[str, ...]:
         """Parts of its examination that the last evaluation of a run left, on this rank; none where it is complete."""
         return ("all",) if self.examining is not None and self.examining.left_over else ()
 
@@ -230,7 +230,7 @@ class Monitor(Callback, TheirCallback):
 
         Args:
             evaluation: the last one.
-            parts: of :attr:`left_over`, on the first rank that has some.
+            parts: of :meth:`unexamined`, on the first rank that has some.
         """
         assert self.examining is not None
         self.examining.begin_last(taken(evaluation.trainer))
@@ -280,7 +280,7 @@ class Monitor(Callback, TheirCallback):
         epoch, training = self._last
         make = partial(EvaluationContext.of_training, batches=0) if training else EvaluationContext.of
         evaluation = replace(make(trainer, pl_module), epoch=epoch, own=self.own_passes)
-        mine = () if self.failure or self.unserved else self.left_over(evaluation)
+        mine = () if self.failure or self.unserved else self.unexamined(evaluation)
         left = self.ranks.first(mine or None)
         if self.ranks.retired or not left:
             return

@@ -192,7 +192,7 @@ def _patch_pixels(centres: Tensor, part: Tensor, size: int) -> Tensor:
 
 def _field_sizes(labels: Tensor) -> Tensor:
     """How many pixels of its class hang together with each pixel, by its four neighbours; (h w), int64."""
-    from scipy import ndimage  # type: ignore[import-untyped]  # comes with tensorly, as the scene does
+    from scipy import ndimage  # comes with tensorly, as the scene does
 
     sizes = torch.zeros_like(labels)
     for label in range(1, int(labels.max()) + 1):

@@ -169,10 +169,10 @@ class ChannelAttributionMonitor(Monitor):
 
     # -- an examination
 
-    def left_over(self, evaluation: EvaluationContext) -> tuple[str, ...]:
+    def unexamined(self, evaluation: EvaluationContext) -> tuple[str, ...]:
         """The examination, where there was none at this evaluation, nor at its step."""
         examined = self.course is not None and [each.step for each in self.course.profiles[-1:]] == [evaluation.step]
-        return () if examined else super().left_over(evaluation)
+        return () if examined else super().unexamined(evaluation)
 
     def begin_last(self, evaluation: EvaluationContext, parts: tuple[str, ...]) -> None:
         """Reset the sums, and agree on the baseline."""

@@ -228,7 +228,7 @@ class SimplicityBiasMonitor(Monitor):
             evaluation, self.probe.runnable(evaluation.module), self._examine, planned, self.pace(evaluation)
         )
 
-    def left_over(self, evaluation: EvaluationContext) -> tuple[str, ...]:
+    def unexamined(self, evaluation: EvaluationContext) -> tuple[str, ...]:
         """The parts that the last evaluation of a run left."""
         if self.examination is None or not self.ready:
             return ()
