@@ -35,6 +35,7 @@ SOUND = {
     "causes/input_scale": 1.0,
     "causes/input_offset": 0.0,
     "causes/training_accuracy": 0.5,
+    "causes/reached": 0.5,
     "causes/validation_accuracy": 0.48,
     "causes/validation_low": 0.44,
     "causes/gap_low": -0.02,
@@ -176,6 +177,33 @@ def test_a_gain_that_may_be_chance_explains_nothing() -> None:
 def test_a_cause_whose_experiment_was_not_made_is_not_excluded() -> None:
     unmade = SOUND | {"causes/channels_differ": 3.0}
     assert "input_mismatch" not in diagnose(found("generalisation_gap"), record(unmade)).excluded
+
+
+@pytest.mark.parametrize("missing", ["labels", "input_scale", "evaluation_mode"])
+def test_no_later_cause_is_named_while_an_experiment_before_it_could_not_be_made(missing: str) -> None:
+    blamed = SOUND | {"causes/channels_differ": 3.0, "training/update_ratio/largest": 0.5} | experiment("input_scale")
+    blamed |= experiment("evaluation_mode", gain_low=0.0) | experiment("input_scale", gain_low=0.0)
+    assert diagnose(found("no_learning"), record(blamed)).cause == "learning_rate_high"
+    unmade = {key: value for key, value in blamed.items() if not key.endswith(f"/{missing}")}
+    if missing == "evaluation_mode":  # whose experiment is needless without batch norm, of which a run tells by then
+        unmade["causes/training_accuracy"] = math.nan
+    told = diagnose(found("no_learning"), record(unmade))
+    assert told.cause is None
+    assert "learning_rate_high" in told.untested
+    assert "learning_rate_high" not in told.excluded
+
+
+def test_an_experiment_without_training_images_was_not_made() -> None:
+    alone = SOUND | experiment("labels") | {"causes/reached": math.nan, "causes/share/labels": math.nan}
+    told = diagnose(found("class_collapse"), record(alone))
+    assert told.cause is None
+    assert "label_mismatch" in told.untested
+
+
+def test_a_cause_that_is_excluded_by_now_is_taken_back_with_its_advice() -> None:
+    first = diagnose(found("class_collapse"), record(SOUND | experiment("evaluation_mode")))
+    later = diagnose(first, record(SOUND | experiment("evaluation_mode", gain_low=0.0)), "Look again.")
+    assert (later.cause, later.why, later.advice, dict(later.experiment)) == (None, "", "Look again.", {})
 
 
 def test_a_cause_stays_known_where_a_later_evaluation_examines_nothing() -> None:

@@ -14,7 +14,7 @@ from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.callbacks.findings import Announcer
 from lightning_failures.records import CAUSES, Evaluation, RunRecord
 from lightning_failures.reporting.console import print_finding, print_verdict
-from lightning_failures.reporting.explanation import because, excluded, message, passages, why
+from lightning_failures.reporting.explanation import because, message, passages, why
 from lightning_failures.reporting.report import write_report
 from lightning_failures.reporting.sentences import alert
 from tests.records import CLEARED, EXPLAINED, UNEXPLAINED, UNTAPPED
@@ -41,13 +41,20 @@ def test_a_cause_is_said_with_what_undoing_it_gave() -> None:
 
 def test_the_parts_come_in_the_order_in_which_people_ask() -> None:
     assert [label for label, _ in passages(EXPLAINED)] == ["Why", "Tested and excluded", "Try"]
-    assert excluded(EXPLAINED) == EXCLUDED
+    assert dict(passages(EXPLAINED))["Tested and excluded"] == EXCLUDED
 
 
 def test_tested_causes_none_of_which_holds_are_an_answer() -> None:
     assert why(UNEXPLAINED) == "None of the tested causes explains it."
-    assert excluded(UNEXPLAINED) == EXCLUDED
+    assert dict(passages(UNEXPLAINED))["Tested and excluded"] == EXCLUDED
     assert because(UNEXPLAINED) == ""
+
+
+def test_what_could_not_be_tested_is_said_and_then_the_cause_is_not_known_yet():
+    untested = dataclasses.replace(UNEXPLAINED, untested=["label_noise", "shortcut"])
+    assert dict(passages(untested))["Not tested"] == "wrong labels in training; a shortcut."
+    assert why(untested) == "Not known yet: some causes could not be tested, and none of the tested ones explains it."
+    assert passages(dataclasses.replace(UNTAPPED, untested=["shortcut"])) == passages(UNTAPPED)
 
 
 def test_nothing_is_said_of_causes_where_none_was_tested() -> None:

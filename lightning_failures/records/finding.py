@@ -40,6 +40,7 @@ class Finding:
         cause: what explains it, one of :data:`.CAUSES`; None: no cause was tested, or none of the tested ones does.
         why: what was tried to test the cause, and what came of it, in plain words with the figures; empty without one.
         excluded: causes that were tested and do not explain it.
+        untested: causes that may explain it and could not be tested so far, since a figure that they need is missing.
         experiment: what undoing the cause gave: the accuracies ``before`` and ``after`` with their 95% intervals
             (``before_low``, ``before_high``, ``after_low``, ``after_high``) and ``share``, the share of the gap that it
             closes, as far as each is known; other figures by their names. Empty without a cause.
@@ -78,6 +79,7 @@ class Finding:
     cause: str | None = None
     why: str = ""
     excluded: Sequence[str] = ()
+    untested: Sequence[str] = ()
     experiment: Mapping[str, Evidence] = field(default_factory=dict)
     latest: str = ""
 
@@ -92,9 +94,10 @@ class Finding:
         if self.cleared is not None and self.cleared < self.epoch:
             given = f"raised at epoch {self.epoch}, cleared at {self.cleared}"
             raise InputError("Finding", "cleared before it was raised", given, "Pass the epoch of a later evaluation.")
-        for name in (*self.excluded, *([] if self.cause is None else [self.cause])):
+        for name in (*self.excluded, *self.untested, *([] if self.cause is None else [self.cause])):
             _one_of("cause", name, tuple(CAUSES))
         object.__setattr__(self, "excluded", tuple(self.excluded))
+        object.__setattr__(self, "untested", tuple(self.untested))
         for figures in ("evidence", "experiment"):
             plain = {str(name): _plain(name, value) for name, value in getattr(self, figures).items()}
             object.__setattr__(self, figures, plain)
@@ -111,7 +114,7 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Plain containers that strict JSON and ``torch.load(weights_only=True)`` accept; nan becomes None."""
         fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        fields["excluded"] = list(self.excluded)
+        fields["excluded"], fields["untested"] = list(self.excluded), list(self.untested)
         for figures in ("evidence", "experiment"):
             fields[figures] = {name: strict(value) for name, value in fields[figures].items()}
         return fields

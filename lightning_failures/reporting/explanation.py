@@ -1,12 +1,13 @@
 """A finding in plain words: what held then and now, its cause with what undoing it gave, and what was excluded."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lightning_failures.records.cause import CAUSES
 from lightning_failures.records.finding import Finding
 
-__all__ = ["Passage", "because", "excluded", "message", "passages", "why"]
+__all__ = ["Passage", "because", "message", "passages", "why"]
 
 #: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
 NOTABLE, LEAST = 0.25, 0.01
@@ -23,14 +24,14 @@ class Passage(NamedTuple):
     @property
     def aside(self) -> bool:
         """Whether somebody in a hurry may skip it."""
-        return self.label in ("When raised", "Tested and excluded")
+        return self.label in ("When raised", "Tested and excluded", "Not tested")
 
 
 def passages(finding: Finding) -> list[Passage]:
     """What is said of a finding below :func:`message`, those parts that there are.
 
-    They are: what held when it was raised, where its figures have moved since; why; what was excluded; and, while it
-    stands, what to try.
+    They are: what held when it was raised, where its figures have moved since; why; what was excluded, and what could
+    not be tested; and, while it stands, what to try.
 
     Example:
         >>> finding = Finding(
@@ -54,7 +55,8 @@ def passages(finding: Finding) -> list[Passage]:
     parts = (
         Passage("When raised", finding.message * moved),
         Passage("Why", why(finding)),
-        Passage("Tested and excluded", excluded(finding)),
+        Passage("Tested and excluded", _listed(finding.excluded)),
+        Passage("Not tested", _listed(finding.untested if finding.excluded else ())),
         Passage("Try", finding.advice * finding.standing),
     )
     return [part for part in parts if part.text]
@@ -74,15 +76,17 @@ def because(finding: Finding) -> str:
 
 
 def why(finding: Finding) -> str:
-    """The cause and what its test gave; that no tested cause explains it; empty where none was tested."""
+    """The cause and what its test gave; that none is known; empty where none was tested."""
     if finding.cause is None:
+        if finding.untested and finding.excluded:
+            return "Not known yet: some causes could not be tested, and none of the tested ones explains it."
         return "None of the tested causes explains it." if finding.excluded else ""
     return f"{CAUSES[finding.cause].title}. {finding.why}".strip()
 
 
-def excluded(finding: Finding) -> str:
-    """The causes that were tested and do not explain it; empty where there are none."""
-    named = "; ".join(CAUSES[name].excluded for name in finding.excluded)
+def _listed(causes: Sequence[str]) -> str:
+    """Causes, in words; empty where there are none."""
+    named = "; ".join(CAUSES[name].excluded for name in causes)
     return named and f"{named}."
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.run_record import RunRecord
 
-__all__ = ["ENOUGH", "EXCLUDED", "Case", "CauseTest", "Tested", "experiment_of", "gained", "mends"]
+__all__ = ["ENOUGH", "EXCLUDED", "INAPPLICABLE", "Case", "CauseTest", "Tested", "experiment_of", "gained", "mends"]
 
 #: Evaluations that are looked back for a figure, since not every evaluation examines everything.
 BACK = 4
@@ -51,12 +51,14 @@ class Tested(NamedTuple):
         why: what was tried and what came of it, in plain words with the figures.
         advice: what to change, in terms of the user's code.
         experiment: figures before and after undoing it; see :class:`.Finding`.
+        applies: whether it could explain such a finding at all.
     """
 
     holds: bool
     why: str = ""
     advice: str = ""
     experiment: Mapping[str, Evidence] = {}
+    applies: bool = True
 
     @property
     def share(self) -> float:
@@ -68,6 +70,9 @@ class Tested(NamedTuple):
 #: Tested, and not the cause.
 EXCLUDED = Tested(holds=False)
 
+#: What the finding tells has nothing to do with it.
+INAPPLICABLE = Tested(holds=False, applies=False)
+
 
 class CauseTest(NamedTuple):
     """A cause that can be tested.
@@ -76,23 +81,33 @@ class CauseTest(NamedTuple):
         name: one of :data:`.CAUSES`.
         explains: kinds of finding that it can explain.
         test: from a case to what came of it; None where the figures that it needs are not known.
+        undoes: whether the test is an experiment, which undoes the cause and sees what that mends. Where such a test
+            could not be made, no later cause is named without an experiment of its own.
     """
 
     name: str
     explains: tuple[str, ...]
     test: Callable[[Case], Tested | None]
+    undoes: bool = False
 
 
 def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
-    """The figures of one experiment on validation images; empty where it was not made.
+    """The figures of one experiment on validation images, all of one evaluation; empty where it was not made.
+
+    Of the last evaluations it is the newest one that also asked for training images, without which nobody can say how
+    much of the gap is closed.
 
     Args:
         case: that is asked.
         name: of the experiment, such as ``"input_scale"``.
     """
     figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share")
-    found = {figure: case.value(f"causes/{figure}/{name}") for figure in figures}
-    return {} if math.isnan(found["after"]) else {key: value for key, value in found.items() if not math.isnan(value)}
+    for evaluation in reversed(case.record.evaluations[-BACK:]):
+        found = {figure: evaluation.values.get(f"failures/causes/{figure}/{name}", math.nan) for figure in figures}
+        reached = evaluation.values.get("failures/causes/reached", math.nan)
+        if not (math.isnan(found["after"]) or math.isnan(reached)):
+            return {key: value for key, value in found.items() if not math.isnan(value)}
+    return {}
 
 
 def mends(experiment: Mapping[str, Evidence]) -> bool:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from lightning_failures.callbacks.causes.case import Case, CauseTest
+from lightning_failures.callbacks.causes.case import INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.dead_units import DEAD_UNITS
 from lightning_failures.callbacks.causes.evaluation_mode import EVALUATION_MODE
 from lightning_failures.callbacks.causes.frozen_parameters import FROZEN_PARAMETERS
@@ -41,24 +41,38 @@ CAUSE_TESTS: tuple[CauseTest, ...] = (
 )
 
 
-def diagnose(finding: Finding, record: RunRecord) -> Finding:
-    """The finding with the cause that explains it, and those that were tested and do not.
+def diagnose(finding: Finding, record: RunRecord, advice: str = "") -> Finding:
+    """The finding with the cause that explains it, those that were tested and do not, and those that could not be.
 
     Of the causes that hold, the one that closes the largest share of the gap when it is undone counts; where none of
-    them can be undone on the spot, the first in the order of testing. Without one the finding keeps what it had.
+    them can be undone on the spot, the first in the order of testing, and then only where every experiment before it
+    was made. Without one the finding keeps the cause that it had, unless that is excluded by now.
 
     Args:
         finding: that stands.
         record: of the run so far, from whose figures the causes are tested.
+        advice: of the rule that raised it, for a finding without a cause.
     """
     case = Case(finding, record)
-    tested = {each.name: each.test(case) for each in CAUSE_TESTS if finding.kind in each.explains}
-    known = {name: result for name, result in tested.items() if result is not None}
-    holding = [name for name, result in known.items() if result.holds]
-    excluded = tuple(name for name, result in known.items() if not result.holds)
+    holding: dict[str, Tested] = {}
+    excluded, untested, open_experiment = [], [], False
+    for each in CAUSE_TESTS:
+        result = each.test(case) if finding.kind in each.explains else INAPPLICABLE
+        if result is None:
+            untested.append(each.name)
+            open_experiment = open_experiment or each.undoes
+        elif result.holds and (not open_experiment or not math.isnan(result.share)):
+            holding[each.name] = result
+        elif result.holds:
+            untested.append(each.name)  # an earlier cause may be what it looks like
+        elif result.applies:
+            excluded.append(each.name)
+    finding = replace(finding, excluded=excluded, untested=untested)
     if not holding:
-        return replace(finding, excluded=excluded) if finding.cause is None else finding
-    name = max(holding, key=lambda each: known[each].share if not math.isnan(known[each].share) else -1.0)
-    best = known[name]
+        if finding.cause not in excluded:
+            return finding
+        return replace(finding, cause=None, why="", advice=advice, experiment={})
+    name = max(holding, key=lambda each: holding[each].share if not math.isnan(holding[each].share) else -1.0)
+    best = holding[name]
     experiment = {key: value for key, value in best.experiment.items() if key != "gain_low"}
-    return replace(finding, cause=name, why=best.why, advice=best.advice, excluded=excluded, experiment=experiment)
+    return replace(finding, cause=name, why=best.why, advice=best.advice, experiment=experiment)

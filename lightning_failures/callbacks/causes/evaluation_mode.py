@@ -33,4 +33,4 @@ def _test(case: Case) -> Tested | None:
     )
 
 
-EVALUATION_MODE = CauseTest("evaluation_mode", EVALUATED, _test)
+EVALUATION_MODE = CauseTest("evaluation_mode", EVALUATED, _test, undoes=True)

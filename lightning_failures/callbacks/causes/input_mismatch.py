@@ -40,4 +40,4 @@ def _test(case: Case) -> Tested | None:
     )
 
 
-INPUT_MISMATCH = CauseTest("input_mismatch", EVALUATED, _test)
+INPUT_MISMATCH = CauseTest("input_mismatch", EVALUATED, _test, undoes=True)

@@ -27,4 +27,4 @@ def _test(case: Case) -> Tested | None:
     )
 
 
-LABEL_MISMATCH = CauseTest("label_mismatch", EVALUATED, _test)
+LABEL_MISMATCH = CauseTest("label_mismatch", EVALUATED, _test, undoes=True)

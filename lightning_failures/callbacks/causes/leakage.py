@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.records.kind import DATA_FAULT
 
 __all__ = ["LEAKAGE"]
@@ -12,8 +12,10 @@ LEAKED = 0.01
 
 
 def _test(case: Case) -> Tested | None:
+    if case.finding.rule != "leakage":
+        return INAPPLICABLE
     share = case.value("data/leakage")
-    if math.isnan(share) or case.finding.rule != "leakage":
+    if math.isnan(share):
         return None
     if share < LEAKED:
         return EXCLUDED

@@ -284,7 +284,11 @@ class FailureDiagnosis(Callback, TheirCallback):
     def _explain(self) -> None:
         """Say of each finding its cause and its lead, as far as they are known by now."""
         metric = self.metric or (None if self.record.no_validation else find_metric(self.record.last_values()))
-        found = [diagnose(finding, self.record) if finding.standing else finding for finding in self.history]
+        advice = {rule.name: rule.advice for rule in self.rules}
+        found = [
+            diagnose(each, self.record, advice.get(each.rule, each.advice)) if each.standing else each
+            for each in self.history
+        ]
         self.record.findings = [with_lead(finding, self.record, metric) for finding in found]
 
     def _keep_what_is_said(self, trainer: Trainer, record: RunRecord) -> None:
