@@ -463,8 +463,9 @@ class Monitor(Callback, TheirCallback):
         self._warn(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Say what made monitors step aside at the end."""
+        """Say what made monitors step aside at the end, and leave figures that pass to another process in one piece."""
         self._warn(trainer)
+        _share_storage(trainer, f"failures/{self.name}/")
 
     def _warn(self, trainer: Trainer) -> None:
         """Warn of what stepped aside since the last time, after hooks in which all monitors work on the same batch."""
@@ -621,6 +622,19 @@ class Monitor(Callback, TheirCallback):
         pictures = self.draw(evaluation, {key: float(value) for key, value in values.items()})
         named = {f"failures/{self.name}/{key}": make for key, make in pictures.items()}
         self.pictures.draw(evaluation.trainer, named)
+
+
+def _share_storage(trainer: Trainer, start: str) -> None:
+    """Make the figures whose keys start so parts of one tensor.
+
+    A launcher of processes sends ``callback_metrics`` through a pipe that it reads only when they have ended: above 64
+    KiB they wait for ever. Tensors of one storage take a third of what they take apart.
+    """
+    metrics = trainer.callback_metrics
+    keys = [key for key in metrics if key.startswith(start)]
+    if keys:
+        together = torch.stack([metrics[key] for key in keys])
+        metrics.update(zip(keys, together.unbind(), strict=True))
 
 
 def monitors_of(trainer: Trainer) -> list[Monitor]:

@@ -25,7 +25,8 @@ class LabelMatching(SumMetric[ClassPairs]):
 
     The assignment of :func:`.best_assignment` is found on one half of the images
     and judged on the other. ``compute`` returns ``before``, ``after`` and ``gain``, each with its interval, as
-    :class:`.MendedAccuracy` does of one experiment; :attr:`label` is the assignment. Where no renaming can gain a tenth
+    :class:`.MendedAccuracy` does of one experiment; :attr:`label` is the assignment, and :attr:`chance`
+    the share of the most frequent label. Where no renaming can gain a tenth
     of the images, all classes keep their names.
 
     Args:
@@ -52,6 +53,7 @@ class LabelMatching(SumMetric[ClassPairs]):
         super().__init__(ClassPairs.zero(num_classes), **kwargs)
         self.num_classes = num_classes
         self.label = torch.arange(num_classes)  #: what each predicted class stands for, as of the last ``compute``
+        self.chance = torch.tensor(torch.nan, dtype=torch.float64)  #: share of the most frequent label, likewise
 
     def update(self, scores: Tensor, target: Tensor) -> None:
         """Add a batch.
@@ -69,6 +71,8 @@ class LabelMatching(SumMetric[ClassPairs]):
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far."""
         pairs = self.sums_on_cpu.pairs
+        of_labels = pairs.sum((0, 1)).double()
+        self.chance = of_labels.max() / of_labels.sum()
         worth = bool(renaming_bound(pairs.sum(0)) >= LEAST)
         self.label = _assign(pairs.sum(0)) if worth else torch.arange(self.num_classes)
         halves = [

@@ -102,8 +102,7 @@ class Experiments:
         mended |= {f"{key}/{LABELS}": value for key, value in labels.items()}
         as_trained = self.as_trained.compute()["after/training_images"]
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
-        of_labels = self.labels.sums_on_cpu.pairs.sum((0, 1))
-        values |= {"reached": reached, "chance": of_labels.max().double() / of_labels.sum().double()}
+        values |= {"reached": reached, "chance": self.labels.chance}
         for name in (*EXPERIMENTS, LABELS):
             gap = reached - mended[f"before/{name}"]
             share = mended[f"gain/{name}"] / gap

@@ -148,7 +148,10 @@ class CauseMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Undo one thing at a time."""
-        passes = 2.0 + 2.0 * bool(self._norms) + (0 if self.preparation is None else len(self.preparation.undoings()))
+        batch, modes = self.examining.batch, 1.0 + bool(self._norms)
+        trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
+        undone = 0 if self.preparation is None else len(self.preparation.undoings())
+        passes = modes * (1.0 + trained) + undone
         self.examining.run(
             evaluation,
             self.probe.runnable(evaluation.module),
@@ -171,7 +174,8 @@ class CauseMonitor(Monitor):
         self.experiments.validate(model, inputs, targets.to(inputs.device), other, self.preparation)
         images, labels = self.trained.inputs, self.trained.targets
         if images is not None and labels is not None:
-            rows = torch.linspace(0, len(images) - 1, min(len(images), len(inputs))).round().long()
+            part = len(inputs) / (batch.kept if (batch := self.examining.batch) is not None else 1)
+            rows = torch.linspace(0, len(images) - 1, round(len(images) * min(1.0, part))).round().long()
             with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
                 self.experiments.train(model, images[rows].to(inputs.device), labels[rows].to(inputs.device), norms)
 
