@@ -160,7 +160,8 @@ def test_a_task_that_nothing_tells_is_not_judged_by_classes_and_that_is_said(cap
     )
     assert monitors[1].not_watched == {"what decides the predictions": why}
     (said,) = [record.message for record in caplog.records if "it does not watch" in record.message]
-    assert said.startswith("lightning-failures watches collapse of features and predictions; it does not watch ")
+    watched = "collapse of features and predictions, faults of the training step, images on both sides of the split"
+    assert said.startswith(f"lightning-failures watches {watched}; it does not watch ")
 
 
 def test_a_table_of_another_length_than_the_dataset_is_refused():

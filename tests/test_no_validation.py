@@ -89,7 +89,8 @@ def test_a_run_without_validation_is_watched_on_training_batches_and_says_so_onc
     assert hooks_on(ours) == 0
     record = callbacks[-1].record
     assert record.no_validation.startswith(why)
-    assert record.not_watched == {"errors by factor": HELD_OUT}
+    need_others = ("errors by factor", "why it fails", "images on both sides of the split")
+    assert record.not_watched == dict.fromkeys(need_others, HELD_OUT)
     values = record.last_values()
     for key in ("collapse/dormant_share/penultimate", "collapse/kept/penultimate", "collapse/training_loss"):
         assert math.isfinite(values[KEY + key]), key
@@ -241,7 +242,7 @@ def test_a_finding_whose_accuracy_is_withheld_says_that_it_is_not_known():
 
     watched([CollapseMonitor(on_error="raise"), diagnosis], OneClass(), epochs=3)
     (finding,) = diagnosis.findings
-    assert "the accuracy is not known where naming the most frequent class gives 0." in finding.message
+    assert "The accuracy is not known where naming the most frequent class gives 0." in finding.message
 
 
 class TwoParts(OnlyTraining):
@@ -260,7 +261,8 @@ def test_a_module_whose_rerun_cannot_be_checked_is_not_examined_and_the_rest_is_
     record = callbacks[-1].record
     assert math.isfinite(record.last("failures/simplicity/reach/mean_spectrum"))
     assert math.isnan(record.last("failures/simplicity/own/1"))
-    assert set(record.not_watched) == {"what decides the predictions", "which bands the predictions depend on"}
+    examined = {"what decides the predictions", "which bands the predictions depend on"}
+    assert set(record.not_watched) == {*examined, "why it fails", "images on both sides of the split"}
     assert all(why.startswith("no submodule takes the inputs") for why in record.not_watched.values())
 
 

@@ -28,7 +28,7 @@ def each(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(batch)
     if isinstance(batch, dict):
         return {name: each(part, change) for name, part in batch.items()}
-    return tuple(each(part, change) for part in batch)
+    return tuple(each(part, change) for part in batch) if isinstance(batch, tuple | list) else batch
 
 
 def spoil(value: Tensor, by: float) -> Tensor:

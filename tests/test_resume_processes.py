@@ -17,7 +17,8 @@ pytestmark = pytest.mark.slow
 HELD = 37  # images, of which two processes see 38
 #: What the number of processes or a resume changes rightly: the module's own mean, which counts the padding; every
 #: other and every fourth image, which each process takes of its own; and what is told from a network with random
-#: weights, which each process draws.
+#: weights, which each process draws; and what is counted anew from a resume on:
+#: the course of the weights, of the training loss, and which training images were seen.
 OURS = (
     "simplicity/lost",
     "simplicity/patch_sensitivity",
@@ -26,6 +27,9 @@ OURS = (
     "channels/effective_channels",
     "channels/largest_share",
     "channels/jensen_shannon",
+    "training/distance",
+    "training/loss_",
+    "data/recognised",
 )
 OTHERWISE = ("val_loss", *(f"failures/{key}" for key in OURS))
 #: Raised at the third evaluation, which is the first on two processes, and at the fifth, the first on one again.

@@ -47,7 +47,7 @@ def test_at_chance_nothing_is_said_since_an_untrained_network_hangs_on_the_domin
     assert findings([1.0] * 9, model_accuracy=0.3) == []
     course = {"own/1": 1.0, "own_low/1": 0.9, "own_high/1": 1.0, "donor/1": 0.0, "pairs": 128.0}
     assert findings([0.0] * 9, model_accuracy=0.3, **course) == []
-    assert findings([0.0] * 9, **course) == [("one_dimensional_predictions", "", 4, None)]
+    assert findings([0.0] * 9, **course) == [("one_dimensional_predictions", "", 2, None)]
 
 
 def test_what_goes_with_the_labels_alone_decides_nothing():
@@ -57,7 +57,7 @@ def test_what_goes_with_the_labels_alone_decides_nothing():
 def test_untapped_information_needs_a_difference_that_is_sure():
     evidence = {"reference_accuracy": 0.9, "difference": 0.3, "high": 0.4, "p_value": 1e-9, "images": 500.0}
     assert findings([0.0] * 6, low=0.04, **evidence) == []
-    assert findings([0.0] * 6, low=0.2, **evidence) == [("untapped_information", "", 3, None)]
+    assert findings([0.0] * 6, low=0.2, **evidence) == [("untapped_information", "", 2, None)]
 
 
 def severities(**changes):

@@ -104,13 +104,14 @@ def test_a_task_that_there_is_not_and_a_monitor_that_there_is_not_are_refused() 
         failure_monitors(without=["colour"])
     assert str(error.value) == (
         "failure_monitors(without=...): there is no such monitor; given 'colour'. "
-        "Choose from 'channels', 'collapse', 'factors', 'simplicity', 'training'."
+        "Choose from 'causes', 'channels', 'collapse', 'data', 'factors', 'simplicity', 'training'."
     )
 
 
 def test_monitors_can_be_left_out_by_name() -> None:
     names = [type(callback).__name__ for callback in failure_monitors(without="channels")]
-    assert names == ["CollapseMonitor", "SimplicityBiasMonitor", "TrainingMonitor", "FailureDiagnosis"]
+    others = ["CollapseMonitor", "SimplicityBiasMonitor", "TrainingMonitor", "CauseMonitor", "DataMonitor"]
+    assert names == [*others, "FailureDiagnosis"]
 
 
 def test_what_was_understood_is_told_as_a_table() -> None:
@@ -128,6 +129,8 @@ def test_what_was_understood_is_told_as_a_table() -> None:
         "SimplicityBiasMonitor": "what decides the predictions",
         "ChannelAttributionMonitor": "which bands the predictions depend on",
         "TrainingMonitor": "faults of the training step",
+        "CauseMonitor": "why it fails",
+        "DataMonitor": "images on both sides of the split",
     }
 
 

@@ -609,6 +609,7 @@ class Monitor(Callback, TheirCallback):
         if now:
             plain = {key: float(value) for key, value in logged.items()}
             log_scalars(evaluation.trainer.loggers, plain, evaluation.step)
+            evaluation.trainer.callback_metrics.update(logged)
             return
         evaluation.module.log_dict(
             logged,

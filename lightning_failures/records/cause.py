@@ -31,57 +31,57 @@ CAUSES = {
         Cause(
             "input_mismatch",
             "Validation inputs are not prepared as those of training",
-            "inputs prepared otherwise than in training",
+            "other inputs in validation",
         ),
         Cause(
             "label_mismatch",
             "Validation labels stand for other classes than those of training",
-            "labels that stand for other classes than in training",
+            "other labels in validation",
         ),
         Cause(
             "evaluation_mode",
             "The network computes something else in evaluation than in training",
-            "a network that computes something else in evaluation",
+            "evaluation mode",
         ),
         Cause(
             "leakage",
             "The same images are in training and in validation",
-            "images that are in training and in validation",
+            "leakage",
         ),
         Cause(
             "dead_units",
             "Many units no longer answer to any image",
-            "units that no longer answer to any image",
+            "dead units",
         ),
         Cause(
             "frozen_parameters",
             "Parameters that should learn never change",
-            "parameters that never change",
+            "frozen parameters",
         ),
         Cause(
             "learning_rate_high",
             "The learning rate is too large",
-            "a learning rate that is too large",
+            "too large a learning rate",
         ),
         Cause(
             "learning_rate_low",
             "The learning rate is too small",
-            "a learning rate that is too small",
+            "too small a learning rate",
         ),
         Cause(
             "no_signal",
             "Nothing in the images was found that tells their labels",
-            "images that do not tell their labels",
+            "labels without a signal",
         ),
         Cause(
             "unfinished_training",
             "The training ended while the network was still getting better",
-            "a training that ended too early",
+            "too short a training",
         ),
         Cause(
             "label_noise",
             "Some of the training labels are wrong",
-            "wrong labels in training",
+            "wrong labels",
         ),
         Cause(
             "shortcut",
@@ -91,7 +91,7 @@ CAUSES = {
         Cause(
             "overfitting",
             "The training images were learnt by heart",
-            "training images learnt by heart",
+            "overfitting",
         ),
     )
 }

@@ -78,15 +78,14 @@ def because(finding: Finding) -> str:
 def why(finding: Finding) -> str:
     """The cause and what its test gave; that none is known; empty where none was tested."""
     if finding.cause is None:
-        if finding.untested and finding.excluded:
-            return "Not known yet: some causes could not be tested, and none of the tested ones explains it."
-        return "None of the tested causes explains it." if finding.excluded else ""
+        tested = len(finding.excluded)
+        return f"None of the {tested} causes that were tested explains it." if tested else ""
     return f"{CAUSES[finding.cause].title}. {finding.why}".strip()
 
 
 def _listed(causes: Sequence[str]) -> str:
     """Causes, in words; empty where there are none."""
-    named = "; ".join(CAUSES[name].excluded for name in causes)
+    named = ", ".join(CAUSES[name].excluded for name in causes)
     return named and f"{named}."
 
 

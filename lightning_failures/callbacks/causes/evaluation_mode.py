@@ -3,20 +3,24 @@
 import math
 
 from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
+from lightning_failures.callbacks.causes.experiments import TRAINING_IMAGES
 from lightning_failures.callbacks.causes.kinds import EVALUATED
 
 __all__ = ["EVALUATION_MODE"]
 
 
 def _test(case: Case) -> Tested | None:
-    made = experiment_of(case, "evaluation_mode")
-    if not made:
+    made, of_training = experiment_of(case, "evaluation_mode"), experiment_of(case, TRAINING_IMAGES)
+    if not made and not of_training:
         # without batch norm both modes are one, as far as an experiment without chance can tell
         return None if math.isnan(case.value("causes/training_accuracy")) else EXCLUDED
+    images = "validation"
+    if not mends(made):
+        made, images = of_training, "training"
     if not mends(made):
         return EXCLUDED
-    told = f"the accuracy on the same validation images {gained(made)}"
-    if case.value("causes/in_training_mode") >= 1:
+    told = f"the accuracy on the same {images} images {gained(made)}"
+    if images == "validation" and case.value("causes/in_training_mode") >= 1:
         return Tested(
             True,
             f"The network is validated in training mode; in evaluation mode, {told}.",

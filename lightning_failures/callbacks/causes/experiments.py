@@ -13,13 +13,16 @@ from lightning_failures.metrics.mending import MendedAccuracy
 from lightning_failures.observe.batch_statistics import batch_statistics
 from lightning_failures.observe.pixels import draw_positions, pixel_rows
 
-__all__ = ["EXPERIMENTS", "LABELS", "Experiments"]
+__all__ = ["EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
 EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order")
 
 #: From the predictions that pass by.
 LABELS = "labels"
+
+#: On training images: batch norm with the statistics of the batch.
+TRAINING_IMAGES = "training_images"
 
 #: How far training and validation must be apart, so that a share of it can be told.
 LEAST_GAP = 0.05
@@ -44,7 +47,7 @@ class Experiments:
     def __init__(self, classes: int) -> None:
         self.gap = GeneralisationGap()
         self.mended = MendedAccuracy(EXPERIMENTS)
-        self.as_trained = MendedAccuracy(["training_images"])  # before: in evaluation mode; after: as in training
+        self.as_trained = MendedAccuracy([TRAINING_IMAGES])  # before: in evaluation mode; after: as in training
         self.labels = LabelMatching(classes)
         self.undefined: dict[str, str] = {}
 
@@ -65,7 +68,7 @@ class Experiments:
         self.gap.update(as_evaluated, labels, training=True)
         with batch_statistics(norms):
             in_training = _answers(model(images), target)[0] if norms else as_evaluated
-        self.as_trained.update("training_images", as_evaluated, in_training, labels)
+        self.as_trained.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
 
     def validate(
         self,
@@ -100,11 +103,12 @@ class Experiments:
         labels: dict[str, Tensor] = self.labels.compute()
         mended: dict[str, Tensor] = self.mended.compute()
         mended |= {f"{key}/{LABELS}": value for key, value in labels.items()}
-        as_trained = self.as_trained.compute()["after/training_images"]
+        mended |= self.as_trained.compute()
+        as_trained = mended[f"after/{TRAINING_IMAGES}"]
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
-        for name in (*EXPERIMENTS, LABELS):
-            gap = reached - mended[f"before/{name}"]
+        for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
+            gap = reached - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
         proven = [
@@ -116,7 +120,7 @@ class Experiments:
         shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
         values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
         values["proven"] = torch.stack(proven).any().double()
-        self.undefined = self.gap.undefined | self.mended.undefined
+        self.undefined = self.gap.undefined | self.mended.undefined | self.as_trained.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
 

@@ -37,6 +37,7 @@ class CauseMonitor(Monitor):
 
     - ``evaluation_mode``: batch norm with the statistics of the batch, as in training; where the module is validated in
       training mode, in evaluation mode;
+    - ``training_images``: the same, on training images, which it was trained on in just this way;
     - ``input_scale``: validation inputs with the mean and the deviation that training's have, channel by channel, where
       these differ beyond chance;
     - ``channel_order``: channels in the order in which they are most like those of training, where that is another;

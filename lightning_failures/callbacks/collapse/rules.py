@@ -35,8 +35,8 @@ RULES = (
         persistence=2,
         source=(
             "measured on the 16 x 16 digits, the lowest evaluation of each run: supervised with dead units .00 to .07 "
-            "(.12 at the first), self-supervised without stop-gradient .05 to .06; healthy supervised runs .31 and more, "
-            "healthy self-supervised ones .35 and more"
+            "(.12 at the first), self-supervised without stop-gradient .05 to .06; healthy supervised runs .31 and "
+            "more, healthy self-supervised ones .35 and more"
         ),
     ),
     Rule(

@@ -191,7 +191,7 @@ class LabelNoiseMonitor(Monitor):
             return {}
         trainer = evaluation.trainer
         began = evaluation.epoch - self._first
-        self.record.close(began if _at_end(trainer) else began - 1)
+        self.record.close(began if trainer.is_last_batch else began - 1)
         self._images, rows = self.record.lowest(MOST_ROWS)
         wanted = set(self._images.tolist())
         names: dict[int, str | int] = {}
@@ -252,8 +252,3 @@ def _sampled(trainer: Trainer, images: int, classes: int) -> int:
     coming = batches * images if math.isfinite(batches) else 16 * MOST_IMAGES
     most = min(MOST_IMAGES // trainer.world_size, MOST_NUMBERS // (classes * trainer.world_size))
     return 1 << max(0, math.ceil(math.log2(coming / max(1, most))))
-
-
-def _at_end(trainer: Trainer) -> bool:
-    """Whether all training batches of the epoch have been seen."""
-    return bool(trainer.fit_loop.epoch_loop.batch_progress.is_last_batch)

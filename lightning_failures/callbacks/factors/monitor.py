@@ -13,6 +13,7 @@ from lightning_failures.callbacks.factors.rules import RULES
 from lightning_failures.callbacks.factors.spillover import Spillover
 from lightning_failures.callbacks.factors.terms import LEFT_OUT, TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import DiscoveryError
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.metrics.classes import ClassRow, WorstClasses
@@ -81,6 +82,7 @@ class FactorErrorMonitor(Monitor):
         self.counted: Counted | None = None  # from the first batch on, where each image has one class
         self.errors: FactorMeanError | None = None  # where it has none
         self._resumed: dict[str, Any] = {}  # of the checkpoint, until the first batch
+        self._state_key = state_key(self, f"{self.name}: {', '.join(self.reader.names or ('as the batch says',))}")
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
@@ -202,6 +204,11 @@ class FactorErrorMonitor(Monitor):
         return {"error_ratios": lambda: factor_figure(factor_rows(values))}
 
     # -- resume
+
+    @property
+    def state_key(self) -> str:
+        """One for each name and factors, so that Lightning leaves it to us to say that two log the same keys."""
+        return self._state_key
 
     def state_dict(self) -> dict[str, Any]:
         """The best evaluation of each factor so far, image by image; plain containers, empty before it."""

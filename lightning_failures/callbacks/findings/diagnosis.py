@@ -34,8 +34,8 @@ WHERE = "FailureDiagnosis"
 class FailureDiagnosis(Callback, TheirCallback):
     """Raises and clears findings over the values that were logged afresh at each evaluation.
 
-    ``trainer.test()`` and ``trainer.validate()`` end with a verdict of their own, :attr:`alone`, on that one evaluation,
-    and with a report in the folder ``test`` or ``validation`` of ``report_dir``.
+    ``trainer.test()`` and ``trainer.validate()`` end with a verdict of their own, :attr:`alone`, on that one
+    evaluation, and with a report in the folder ``test`` or ``validation`` of ``report_dir``.
 
     It stands after the monitors in the Trainer's list of callbacks. A finding is printed when it is raised, sent as an
     alert where the logger has alerts, and reported at the end of the run; the worst factor and the newest finding stand

@@ -110,8 +110,9 @@ _UPDATES = (
     Term(
         "distance/median",
         "Distance from the start",
-        "Root mean square of the difference between a weight now and at the start of the run, over that of the weight "
-        "at the start; median over the weights with two axes or more that require a gradient.",
+        "Root mean square of the difference between a weight now and at the start of the run, or "
+        "where it was resumed, over that of the weight there; median over the weights with two "
+        "axes or more that require a gradient.",
         "0 upwards",
         "0.1 and less after a whole run from random weights: the learning rate was too small",
         when_nan=_NO_LOOK,

@@ -91,6 +91,11 @@ class HandLoop:
         return self.num_val_batches
 
     @property
+    def is_last_batch(self) -> bool:
+        """Whether the batches of the pass over the training loader have all been seen; False where nobody knows."""
+        return self._place >= self.num_training_batches
+
+    @property
     def world_size(self) -> int:
         """Number of processes."""
         return torch.distributed.get_world_size() if _is_distributed() else 1
