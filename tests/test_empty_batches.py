@@ -50,6 +50,8 @@ from lightning_failures.metrics import (
     ChannelDependence,
     ChannelSignal,
     CueSwap,
+    CueSwapByClass,
+    FactorSetback,
     InputStatistics,
     Ladder,
     PatchSensitivity,
@@ -100,6 +102,7 @@ def cases() -> dict[str, Case]:
         Case(lf.CrossLayerCKA({"stem": D, "head": C}), ({"stem": ROWS, "head": LOGITS},)),
         Case(lf.CueExplainedVariance(torch.tensor([0.3, 0.6]), C), (LOGITS, CUE, LABELS)),
         Case(CueSwap(names), (LABELS, OTHER, torch.stack([LABELS, OTHER], 1))),
+        Case(CueSwapByClass(names, C), (LABELS, OTHER, torch.stack([LABELS, OTHER], 1))),
         Case(lf.DecisionDimension((1, 2)), (LABELS, OTHER, torch.stack([LABELS, OTHER], 1))),
         Case(lf.DormantUnits(D), (ROWS,)),
         Case(lf.ExplainedBySimple(C), (LABELS, OTHER, LABELS)),
@@ -107,6 +110,7 @@ def cases() -> dict[str, Case]:
         Case(lf.FactorErrorRatio(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorMeanError(names), (LOGITS[:, 0].exp(), FACTORS)),
         Case(lf.FactorInteraction(names), (LOGITS, LABELS, FACTORS)),
+        Case(FactorSetback(names), (LABELS > 0, FACTORS, FACTORS)),
         Case(lf.FactorTrend({"cue": [0.3, 0.6]}), (LOGITS, LABELS, CUE[:, None])),
         Case(lf.FeatureSpectrum(D), (ROWS,)),
         Case(lf.FeaturesKept(D), (ROWS,)),
@@ -461,7 +465,9 @@ OF_STEPS = "failures/training/"
 
 
 #: A rank without a validation image examines nothing, and so asks for none of its training images.
-OF_TRAINING_IMAGES = tuple(f"failures/causes/{name}" for name in ("training_", "gap", "reached", "share/"))
+OF_TRAINING_IMAGES = tuple(
+    f"failures/causes/{name}" for name in ("training_", "gap", "reached", "share/", "before", "after", "gain")
+)
 
 
 def alike(one, other, left_out=()):

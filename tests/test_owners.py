@@ -146,9 +146,16 @@ def test_a_resumed_run_gives_each_of_two_monitors_its_own_state(tmp_path):
 
 
 def test_a_monitor_without_a_name_keeps_the_state_key_that_it_had():
-    assert FactorErrorMonitor(table()).state_key == "FactorErrorMonitor"
-    assert FactorErrorMonitor(table(), name="factors").state_key == "FactorErrorMonitor"
-    assert "scanner" in FactorErrorMonitor(table(), name="scanner").state_key
+    assert CollapseMonitor().state_key == "CollapseMonitor"
+    assert CollapseMonitor(name="collapse").state_key == "CollapseMonitor"
+    assert "scanner" in CollapseMonitor(name="scanner").state_key
+
+
+def test_a_checkpoint_knows_a_factor_monitor_by_its_name_and_its_factors():
+    key = FactorErrorMonitor(table()).state_key
+    assert FactorErrorMonitor(table(), name="factors").state_key == key
+    others = FactorErrorMonitor(table(), name="scanner"), FactorErrorMonitor(scanners()), FactorErrorMonitor("factors")
+    assert len({key, *(each.state_key for each in others)}) == 4
 
 
 # -- rules

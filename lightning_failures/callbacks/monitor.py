@@ -518,10 +518,8 @@ class Monitor(Callback, TheirCallback):
         evaluation = self._evaluation
         if self.idle or dataloader_idx != 0 or evaluation is None:
             return
-        if self.training.listens and evaluation.fitting:
-            self.training.note(not self.probe.heard and outputs is None)
-            if self.training.silent:
-                return
+        if self._silent(evaluation, outputs):
+            return
         took = time.perf_counter() - self._step_began
         with self.guard():
             seen = self.probe.observe(module, outputs, batch, final=not trainer.sanity_checking)
@@ -532,7 +530,7 @@ class Monitor(Callback, TheirCallback):
                 seen = seen.select(evaluation.rows.of(batch_idx).keep)
             if seen.empty:  # as on a rank that saw no batch
                 return
-            self._pace = min(self._pace or math.inf, took / seen.batch_images)
+            self._pace = min(self._pace or math.inf, took / max(1, seen.batch_images))
             self.own_passes += 0 if evaluation.training else seen.batch_images  # those of training are counted there
             if trainer.sanity_checking:
                 self.glance(seen)
@@ -541,6 +539,13 @@ class Monitor(Callback, TheirCallback):
             # Now, since callbacks may take averaged weights back before our turn at the end; processes end together
             if evaluation.world_size == 1 and not evaluation.training and batch_idx + 1 == evaluation.batches:
                 self._conclude(evaluation)
+
+    def _silent(self, evaluation: EvaluationContext, outputs: Any) -> bool:
+        """Whether validation steps were found to do nothing so far, while that is not known."""
+        if self.training.listens and evaluation.fitting:
+            self.training.note(not self.probe.heard and outputs is None)
+            return bool(self.training.silent)
+        return False
 
     def _conclude(self, evaluation: EvaluationContext) -> None:
         with self.probe.paused():

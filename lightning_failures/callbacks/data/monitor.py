@@ -26,6 +26,7 @@ ENOUGH = 0.5
 
 CHANGED = "training images are augmented or drawn anew each epoch, so that no copy is recognised; audit_data can"
 NO_SECOND = "there was no second epoch of training"
+NO_INPUTS = "no inputs were found"
 
 
 class DataMonitor(Monitor):
@@ -61,7 +62,7 @@ class DataMonitor(Monitor):
         self._first: int | None = None  # the epoch whose training images are kept
         self._standing: dict[str, float] | None = None  # figures that do not change any more
         self._why: dict[str, str] = {}
-        self._blind = False
+        self._cannot: str | None = None
         self._batches = 0
 
     @property
@@ -72,13 +73,13 @@ class DataMonitor(Monitor):
     @property
     def refusal(self) -> str | None:
         """Why leakage cannot be seen."""
-        return CHANGED if self._blind else None
+        return self._cannot
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run."""
         super().on_fit_start(trainer, pl_module)
         self.record = ImageRecord(self.record.most)
-        self._first, self._standing, self._blind = None, None, False
+        self._first, self._standing, self._cannot = None, None, None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -131,10 +132,13 @@ class DataMonitor(Monitor):
         values = {key: float(value) for key, value in copies_statistics(self.record.gathered("held")).items()}
         again = copies_statistics(self.record.gathered("again"))
         values["recognised"], values["one_in"] = float(again["leakage"]), float(self.record.one_in)
-        self._blind = values["recognised"] < ENOUGH and not values["leaked"]
-        if self._blind:
+        blind = values["recognised"] < ENOUGH and not values["leaked"]
+        self._cannot = CHANGED if blind else None
+        if not values["images"] and not values["training_images"]:
+            self._cannot = NO_INPUTS
+        if blind:
             values |= dict.fromkeys(("leakage", "leakage_low", "leakage_high"), math.nan)
-        unseen = CHANGED if self._blind else NO_TRAINING if not values["training_images"] else NOTHING_HELD
+        unseen = CHANGED if blind else NO_TRAINING if not values["training_images"] else NOTHING_HELD
         self._why = {
             **dict.fromkeys(("leakage", "leakage_low", "leakage_high"), unseen),
             "duplicates": NOTHING_HELD,

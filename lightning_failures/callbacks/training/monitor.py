@@ -352,7 +352,7 @@ class TrainingMonitor(Monitor):
     ) -> None:
         """Count what is not finite, also of a batch that the probe cannot read."""
         evaluation = self._evaluation
-        if self.idle or dataloader_idx != 0 or evaluation is None:
+        if self.idle or dataloader_idx != 0 or evaluation is None or self._silent(evaluation, outputs):
             return
         with self.guard():
             seen = Observation(batch)
