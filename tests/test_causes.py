@@ -134,6 +134,17 @@ def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
     assert told.experiment
 
 
+@pytest.mark.parametrize(("key", "side"), [("blank", "validation"), ("training_blank", "training")])
+@pytest.mark.parametrize("kind", ["representation_collapse", "no_learning"])
+def test_constant_inputs_are_named_as_what_tells_nothing(kind: str, key: str, side: str) -> None:
+    told = diagnose(found(kind), record(SOUND | {f"data/{key}": 1.0}))
+    assert told.cause == "no_signal"
+    assert told.why == f"In all the {side} images each channel has one value throughout: the inputs are constant."
+    few = diagnose(found(kind), record(SOUND | {f"data/{key}": 0.2}))
+    assert few.cause is None
+    assert ("no_signal" in few.excluded) is (kind == "no_learning")
+
+
 def test_a_finding_on_what_is_not_finite_keeps_the_advice_of_its_own_rule() -> None:
     figures = SOUND | {"training/not_finite": 1.0, "training/not_finite_loss/training": 87.0}
     finding = replace(found("not_finite"), advice="Look in the loss.")

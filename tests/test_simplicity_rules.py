@@ -108,3 +108,15 @@ def test_a_cue_that_all_classes_follow_is_one_finding_and_a_class_by_chance_none
     assert finding.rule == "simple_cue_reliance"
     assert of_a_class(class_reliance_low=0.3) == []
     assert of_a_class(class_reliance=0.7) == []
+
+
+def test_a_class_that_plainly_hangs_on_a_cue_is_named_at_once():
+    course = {"class_reliance": 1.0, "reliant_class": 3.0, "reliance": 0.12}
+    raised = []
+    for low in (0.45, 0.55):
+        diagnosis = FailureDiagnosis(announce="nothing")
+        values = {f"{KEY}{name}": value for name, value in SCALARS.items()}
+        values |= {f"{KEY}{name}/grey_level": value for name, value in course.items()}
+        diagnosis.evaluate(Evaluation(9, 900, values | {f"{KEY}class_reliance_low/grey_level": low}))
+        raised.append([finding.rule for finding in diagnosis.findings])
+    assert raised == [[], ["simple_cue_reliance_of_a_class"]]

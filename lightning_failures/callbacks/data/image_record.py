@@ -1,5 +1,7 @@
 """Hashes of the images that a run has seen, by side of the split; of bounded size."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -64,10 +66,12 @@ class ImageRecord:
         self.most = most
         self.one_in = 1  #: a power of two; of so many images one is kept
         self._sides = {name: ImageSide() for name in ("train", "held", "again")}
+        self._seen: dict[str, tuple[int, Tensor | int]] = {}  # of each side, all images and the blank ones
 
     def clear(self, side: str) -> None:
         """Forget the images of a side."""
         self._sides[side] = ImageSide()
+        self._seen.pop(side, None)
 
     def images(self, side: str) -> int:
         """How many images of a side are kept on this process."""
@@ -84,6 +88,9 @@ class ImageRecord:
         if seen.inputs is None or seen.empty:
             return
         hashes = image_hashes(seen.inputs)
+        if seen.inputs[0].numel() > 1:  # else each image is blank
+            before, blank = self._seen.get(side, (0, 0))
+            self._seen[side] = before + len(hashes), blank + (hashes == 0).sum()
         own = self._sides[side]
         own.add(hashes, image_labels(seen.targets, hashes))
         room = max(1, self.most // processes)
@@ -92,6 +99,20 @@ class ImageRecord:
             while own.images > room and self.one_in < _LARGEST:
                 self.one_in *= 2
                 own.thin(self.one_in)
+
+    def blank(self, side: str) -> float:
+        """Share of the images of a side that are blank, of all processes; nan of none. Every process must call it.
+
+        Example:
+            >>> record = ImageRecord()
+            >>> record.add("held", Observation(None, inputs=torch.tensor([[[0.0, 1.0]], [[2.0, 2.0]]])))
+            >>> record.blank("held"), record.blank("train")
+            (0.5, nan)
+        """
+        images, blank = self._seen.get(side, (0, 0))
+        said = gather((images, int(blank)))
+        everything = sum(images for images, _ in said)
+        return sum(blank for _, blank in said) / everything if everything else math.nan
 
     def gathered(self, side: str) -> ImageSets:
         """The images of training and of another side, of all processes, on the CPU; every process must call it."""

@@ -137,6 +137,7 @@ RULES = (
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/class_reliance/* < 0.6"],
+        plain_when=["failures/simplicity/class_reliance_low/* >= 0.5"],
         evidence={
             "label": "failures/simplicity/reliant_class/*",
             "class_reliance": "failures/simplicity/class_reliance/*",
@@ -160,7 +161,9 @@ RULES = (
         persistence=3,
         source=(
             "the share over all classes is an average: a class of ten that follows a cue altogether gives it .1. Four "
-            "fifths of a class, and two fifths at the lower end of an interval that holds for all classes together"
+            "fifths of a class, and two fifths at the lower end of an interval that holds for all classes together. "
+            "Half there is enough once: .58 and more in planted runs, .37 at most in healthy ones that had learnt for "
+            "60 steps"
         ),
     ),
 )
