@@ -139,7 +139,10 @@ def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
 def test_constant_inputs_are_named_as_what_tells_nothing(kind: str, key: str, side: str) -> None:
     told = diagnose(found(kind), record(SOUND | {f"data/{key}": 1.0}))
     assert told.cause == "no_signal"
-    assert told.why == f"In all the {side} images each channel has one value throughout: the inputs are constant."
+    assert told.why == (
+        f"In all the {side} images each channel has one value throughout, the same in each of them: the inputs are "
+        "constant."
+    )
     few = diagnose(found(kind), record(SOUND | {f"data/{key}": 0.2}))
     assert few.cause is None
     assert ("no_signal" in few.excluded) is (kind == "no_learning")

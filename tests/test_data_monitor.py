@@ -144,12 +144,21 @@ def test_constant_inputs_are_named_as_such_on_their_side() -> None:
     (finding,) = diagnosis.findings
     assert (finding.rule, finding.severity, finding.epoch) == ("blank_validation_images", "failure", 0)
     assert finding.message == (
-        "The inputs are constant: in all the validation images each channel has one value throughout, so that nothing "
-        "can be told from them."
+        "The inputs are constant: in all the validation images each channel has one value throughout, the same in each "
+        "of them, so that nothing can be told from them."
     )
     monitor, diagnosis = watched((torch.zeros_like(TRAIN[0]), TRAIN[1]), held)
     assert findings(diagnosis) == [("blank_training_images", "failure"), ("blank_validation_images", "failure")]
-    assert monitor.not_watched == {"images on both sides of the split": "all images are blank"}
+    assert monitor.not_watched == {
+        "images on both sides of the split": "in each image every channel has one value throughout"
+    }
+
+
+def test_evenly_lit_samples_each_with_its_own_spectrum_are_no_constant_inputs() -> None:
+    even = [(data[0].mean((2, 3), keepdim=True).expand_as(data[0]).clone(), data[1]) for data in (TRAIN, HELD)]
+    monitor, diagnosis = watched(*even)
+    assert (monitor.values["blank"], monitor.values["training_blank"]) == (0, 0)
+    assert findings(diagnosis) == []
 
 
 def test_images_of_one_number_are_not_blank() -> None:

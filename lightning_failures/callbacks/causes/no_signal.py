@@ -26,7 +26,8 @@ def _test(case: Case) -> Tested | None:
         if blank > BLANK:
             return Tested(
                 True,
-                f"In {share(blank)} the {side} images each channel has one value throughout: the inputs are constant.",
+                f"In {share(blank)} the {side} images each channel has one value throughout, the same in each of them: "
+                "the inputs are constant.",
                 "Look at some images as the step gets them: a file that could not be read and was filled up, a crop "
                 "outside of the image, a division that leaves 0, clipping that leaves one value.",
                 {"blank": blank},

@@ -27,7 +27,7 @@ ENOUGH = 0.5
 CHANGED = "training images are augmented or drawn anew each epoch, so that no copy is recognised; audit_data can"
 NO_SECOND = "there was no second epoch of training"
 NO_INPUTS = "no inputs were found"
-ALL_BLANK = "all images are blank"
+ALL_BLANK = "in each image every channel has one value throughout"
 
 
 class DataMonitor(Monitor):
@@ -137,7 +137,7 @@ class DataMonitor(Monitor):
         blind = values["recognised"] < ENOUGH and not values["leaked"]
         self._cannot = CHANGED if blind else None
         if not values["images"] and not values["training_images"]:
-            self._cannot = ALL_BLANK if values["blank"] == 1 else NO_INPUTS
+            self._cannot = NO_INPUTS if math.isnan(values["blank"]) else ALL_BLANK
         if blind:
             values |= dict.fromkeys(("leakage", "leakage_low", "leakage_high"), math.nan)
         unseen = CHANGED if blind else NO_TRAINING if not values["training_images"] else NOTHING_HELD

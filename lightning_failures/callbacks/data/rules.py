@@ -15,7 +15,7 @@ def _blank(name: str, key: str, images: str) -> Rule:
         evidence={"share": f"failures/data/{key}"},
         message=(
             f"The inputs are constant: in {{share:share}} the {images} images each channel has one value throughout, "
-            "so that nothing can be told from them."
+            "the same in each of them, so that nothing can be told from them."
         ),
         advice=(
             "Look at some of these images as the step gets them: a file that could not be read and was filled up, a "
@@ -23,7 +23,7 @@ def _blank(name: str, key: str, images: str) -> Rule:
         ),
         warmup=0,
         persistence=1,
-        source="a blank image holds no more than one number a channel; none of the 1,797 8 x 8 digits is blank",
+        source="images that are all the same tell nothing; none of the 1,797 8 x 8 digits is blank",
     )
 
 

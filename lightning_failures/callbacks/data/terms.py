@@ -106,8 +106,8 @@ TERMS = (
     Term(
         "blank",
         "Blank validation images",
-        "Share of the images of the evaluation in which each channel has one value throughout, as where a file was "
-        "not read.",
+        "Share of the images of the evaluation in which each channel has one value throughout, the same in all of "
+        "these; 0 where they differ.",
         "0 to 1",
         "lower is better: a blank image tells nothing",
         when_nan=NO_IMAGE,
@@ -115,7 +115,8 @@ TERMS = (
     Term(
         "training_blank",
         "Blank training images",
-        "Share of the training images of the first epoch in which each channel has one value throughout.",
+        "Share of the training images of the first epoch in which each channel has one value throughout, the same in "
+        "all of these; 0 where they differ.",
         "0 to 1",
         "lower is better: a blank image teaches nothing",
         when_nan=NO_IMAGE,
