@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_failures import FailureDiagnosis
 from lightning_failures.callbacks.causes import CAUSE_TESTS, diagnose
 from lightning_failures.records import CAUSES, FINDING_KINDS, Evaluation, Finding, RunRecord
 
@@ -272,3 +273,19 @@ def test_causes_are_tested_in_the_order_in_which_they_are_listed_and_explain_kno
     places = [list(CAUSES).index(each.name) for each in CAUSE_TESTS]
     assert places == sorted(places)
     assert all(set(each.explains) <= set(FINDING_KINDS) for each in CAUSE_TESTS)
+
+
+def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:
+    """What is raised over the lower ends of a gap's interval, one an epoch."""
+    diagnosis = FailureDiagnosis(announce="nothing")
+    figures = {"training_accuracy": 1.0, "validation_accuracy": 1 - gap, "gap": gap, "gap_high": gap + 0.1, "proven": 0}
+    for epoch, low in enumerate(lows, 2):
+        values = {f"failures/causes/{name}": value for name, value in (figures | {"gap_low": low}).items()}
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
+    return [(finding.rule, finding.epoch, finding.cleared) for finding in diagnosis.history]
+
+
+def test_a_gap_that_its_interval_shows_is_named_at_once_and_stays_where_fewer_images_are_looked_at() -> None:
+    assert gaps(-0.1, -0.1, 0.16, -0.2, -0.2) == [("generalisation_gap", 4, None)]
+    assert gaps(-0.1, 0.14, 0.14) == []
+    assert gaps(0.16, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]
