@@ -35,6 +35,38 @@ RULES = (
         source="measured on Indian Pines, resnet10t: raw inputs .2 to .4, standardised inputs under .05",
     ),
     Rule(
+        kind=UNTAPPED_INFORMATION,
+        name="below_simple_model",
+        when=[
+            "failures/simplicity/best_reach > failures/simplicity/model_accuracy + 0.2",
+            "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.02",
+            "failures/simplicity/low <= 0.05",
+        ],
+        clear=["failures/simplicity/best_reach <= failures/simplicity/model_accuracy + 0.1"],
+        evidence={
+            "model_accuracy": "failures/simplicity/model_accuracy",
+            "best_reach": "failures/simplicity/best_reach",
+            "images": "failures/simplicity/images",
+        },
+        message=(
+            "The network does worse than a simple model that was fitted on the same training images in one step: its "
+            "accuracy is {model_accuracy:.3f}, that of the best of the simple models {best_reach:.3f} on the same "
+            "{images:.0f} images."
+        ),
+        advice=(
+            "What to change depends on the cause. Where none is named: look whether the training loss falls, raise the "
+            "learning rate or train for longer, and compare the loss of the first steps with that of guessing."
+        ),
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=3,
+        source=(
+            "measured on digits: with a learning rate far too small .28 to .46 below after 8 epochs, healthy networks "
+            "that had learnt for 60 steps .17 above and more; at chance, and below a linear model of the mean of each "
+            "channel, other rules speak"
+        ),
+    ),
+    Rule(
         kind=ONE_DIMENSIONAL_PREDICTIONS,
         when=[
             "failures/simplicity/own/1 >= 0.9",
