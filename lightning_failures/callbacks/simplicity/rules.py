@@ -43,6 +43,7 @@ RULES = (
             "failures/simplicity/low <= 0.05",
         ],
         clear=["failures/simplicity/best_reach <= failures/simplicity/model_accuracy + 0.1"],
+        plain_when=["failures/simplicity/best_reach > failures/simplicity/model_accuracy + 0.3"],
         evidence={
             "model_accuracy": "failures/simplicity/model_accuracy",
             "best_reach": "failures/simplicity/best_reach",
