@@ -234,6 +234,15 @@ def test_figures_of_the_last_evaluations_count_where_the_newest_has_none() -> No
     assert diagnose(found("class_collapse"), record(nan, SOUND | experiment("evaluation_mode"))).cause is not None
 
 
+def test_a_class_that_leans_on_a_cue_is_said_of_that_class() -> None:
+    finding = found("simple_cue_reliance", label=3.0, class_reliance=0.98, reliance=0.14)
+    told = diagnose(replace(finding, subject="grey_level"), record({}))
+    assert told.why == (
+        "Exchanged between images, grey_level alone turns the decision: images that are given that of class 3 are put "
+        "into it in 98% of the cases."
+    )
+
+
 def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None:
     cue = Finding(
         kind="simple_cue_reliance",
