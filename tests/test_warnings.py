@@ -49,8 +49,7 @@ def test_monitors_that_step_aside_for_one_cause_are_named_in_one_warning_of_two_
     callbacks = failure_monitors(factors=table())
     (said,) = warned(callbacks, NoScores(), data=maps())
     assert said == (
-        "FactorErrorMonitor, SimplicityBiasMonitor, ChannelAttributionMonitor and CauseMonitor stepped aside, "
-        "training goes on: "
+        "FactorErrorMonitor, SimplicityBiasMonitor and 2 more stepped aside, training goes on: "
         "no logits were found; given cross_entropy takes what no layer gave.\n"
         "Return them as 'logits', or name their layer: logits='net.head'."
     )
