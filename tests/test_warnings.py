@@ -55,7 +55,7 @@ def test_monitors_that_step_aside_for_one_cause_are_named_in_one_warning_of_two_
     )
     assert len(said) <= 240
     aside = {finding.subject for finding in callbacks[-1].findings if finding.kind == "monitor_error"}
-    assert aside == {"FactorErrorMonitor", "SimplicityBiasMonitor", "ChannelAttributionMonitor"}
+    assert aside == {"FactorErrorMonitor", "SimplicityBiasMonitor", "ChannelAttributionMonitor", "CauseMonitor"}
 
 
 def test_a_cause_that_was_told_before_is_not_told_again_by_a_monitor_that_meets_it_later():
