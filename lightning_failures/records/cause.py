@@ -49,6 +49,11 @@ CAUSES = {
             "leakage",
         ),
         Cause(
+            "learning_rate_high",
+            "The learning rate is too large",
+            "too large a learning rate",
+        ),
+        Cause(
             "dead_units",
             "Many units no longer answer to any image",
             "dead units",
@@ -57,11 +62,6 @@ CAUSES = {
             "frozen_parameters",
             "Parameters that should learn never change",
             "frozen parameters",
-        ),
-        Cause(
-            "learning_rate_high",
-            "The learning rate is too large",
-            "too large a learning rate",
         ),
         Cause(
             "learning_rate_low",

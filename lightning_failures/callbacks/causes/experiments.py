@@ -119,7 +119,7 @@ class Experiments:
         values["labels_renamed"] = (moved > 0).sum().double()
         shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
         values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
-        values["proven"] = torch.stack(proven).any().double()
+        values["proven"] = torch.where(reached.isnan(), torch.nan, torch.stack(proven).any().double())
         self.undefined = self.gap.undefined | self.mended.undefined | self.as_trained.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended

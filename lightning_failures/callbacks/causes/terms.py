@@ -64,6 +64,7 @@ TERMS: tuple[Term, ...] = (
         "1 where undoing another preparation of the inputs, or other names of the labels, closes half of the gap.",
         "0 or 1",
         "1: mend the preparation of validation",
+        when_nan="no training image was kept yet, or there was no time",
     ),
     Term(
         "channels_differ",
