@@ -108,7 +108,9 @@ class Experiments:
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
         for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
-            gap = reached - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
+            # what is wrong with validation alone cannot bring more than training images have in the same mode
+            best = reached if name in ("evaluation_mode", TRAINING_IMAGES) else values["training_accuracy"]
+            gap = best - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
         proven = [

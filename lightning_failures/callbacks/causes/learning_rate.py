@@ -20,8 +20,9 @@ def _high(case: Case) -> Tested | None:
     largest, noise = case.value("training/update_ratio/largest"), case.value("training/loss_noise")
     if math.isnan(largest):
         return None
-    _, course = case.record.series("failures/training/update_ratio/largest")
-    most = max((value for value in course[1:] if not math.isnan(value)), default=math.nan)
+    epochs, course = case.record.series("failures/training/update_ratio/largest")
+    later = [value for epoch, value in zip(epochs, course, strict=True) if epoch > 0 and not math.isnan(value)]
+    most = max(later, default=math.nan)
     if not most > HIGH:
         return EXCLUDED
     return Tested(
