@@ -222,6 +222,31 @@ def test_figures_of_the_last_evaluations_count_where_the_newest_has_none() -> No
     assert diagnose(found("class_collapse"), record(nan, SOUND | experiment("evaluation_mode"))).cause is not None
 
 
+def test_labels_without_a_signal_are_learnt_by_heart_and_a_shortcut_that_breaks_is_learnt_at_once() -> None:
+    gap = SOUND | {"causes/reached": 1.0, "causes/validation_low": 0.08, "causes/validation_accuracy": 0.11}
+    gap |= {"causes/training_accuracy": 1.0, "causes/gap_low": 0.8, "simplicity/best_reach": 0.11}
+    by_heart = diagnose(found("generalisation_gap"), record(gap, gap | {"causes/reached": 0.13}))
+    at_once = diagnose(found("generalisation_gap"), record(gap, gap | {"causes/reached": 0.9}))
+    assert by_heart.cause == "no_signal"
+    assert at_once.cause is None
+    assert {"no_signal", "overfitting"} <= {*at_once.excluded}
+
+
+def test_units_that_died_while_the_loss_never_fell_were_killed_by_the_learning_rate() -> None:
+    died = SOUND | {"training/dead_units": 1.0, "training/dead_units/net.4": 1.0, "training/loss_ratio": 1.01}
+    before = died | {"training/dead_units": 0.2, "training/dead_units/net.4": 0.2}
+    assert diagnose(found("no_learning"), record(died, before)).cause == "learning_rate_high"
+    fell = before | {"training/loss_ratio": 0.3}
+    assert diagnose(found("no_learning"), record(died, before, fell)).cause == "dead_units"
+    assert diagnose(found("no_learning"), record(died, died)).cause == "dead_units"  # from the start
+
+
+def test_what_mends_more_than_there_was_to_mend_is_not_the_cause() -> None:
+    told = diagnose(found("class_collapse"), record(SOUND | experiment("labels", share=3.3)))
+    assert told.cause is None
+    assert "label_mismatch" in told.excluded
+
+
 def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None:
     cue = Finding(
         kind="simple_cue_reliance",

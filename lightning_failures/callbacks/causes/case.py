@@ -8,13 +8,27 @@ from typing import NamedTuple
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.run_record import RunRecord
 
-__all__ = ["ENOUGH", "EXCLUDED", "INAPPLICABLE", "Case", "CauseTest", "Tested", "experiment_of", "gained", "mends"]
+__all__ = [
+    "ENOUGH",
+    "EXCLUDED",
+    "INAPPLICABLE",
+    "TOO_MUCH",
+    "Case",
+    "CauseTest",
+    "Tested",
+    "experiment_of",
+    "gained",
+    "mends",
+]
 
 #: Evaluations that are looked back for a figure, since not every evaluation examines everything.
 BACK = 4
 
 #: Gain, at the lower end of its interval, and share of the gap that undoing a cause must bring so that it explains.
 LEAST_GAIN, ENOUGH = 0.05, 0.25
+
+#: Share of the gap from which something else is undone: more than there was to be mended.
+TOO_MUCH = 1.5
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,9 @@ def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
 def mends(experiment: Mapping[str, Evidence]) -> bool:
     """Whether undoing the cause closes enough of the gap, beyond chance."""
     gain, share = experiment.get("gain_low"), experiment.get("share")
-    return gain is not None and share is not None and float(gain) > LEAST_GAIN and float(share) >= ENOUGH
+    if gain is None or share is None:
+        return False
+    return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH
 
 
 def gained(experiment: Mapping[str, Evidence]) -> str:

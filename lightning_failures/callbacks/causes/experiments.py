@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
@@ -114,7 +115,9 @@ class Experiments:
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
         proven = [
-            (mended[f"gain_low/{name}"] > PROVEN_GAIN) & (mended[f"share/{name}"] > PROVEN_SHARE)
+            (mended[f"gain_low/{name}"] > PROVEN_GAIN)
+            & (mended[f"share/{name}"] > PROVEN_SHARE)
+            & (mended[f"share/{name}"] < TOO_MUCH)
             for name in (*EXPERIMENTS[1:], LABELS)
         ]
         moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
