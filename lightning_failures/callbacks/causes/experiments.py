@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from lightning_failures.callbacks.causes.answers import answers
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
 from lightning_failures.metrics.mending import MendedAccuracy
 from lightning_failures.observe.batch_statistics import batch_statistics
-from lightning_failures.observe.pixels import draw_positions, pixel_rows
 
 __all__ = ["EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
@@ -64,10 +64,10 @@ class Experiments:
     def train(self, model: Model, images: Tensor, target: Tensor, norms: Sequence[nn.Module]) -> None:
         """Ask the network for training images, in evaluation and with the statistics of the batch."""
         images, target = _even(images), _even(target)
-        as_evaluated, labels = _answers(model(images), target)
+        as_evaluated, labels = answers(model(images), target)
         self.gap.update(as_evaluated, labels, training=True)
         with batch_statistics(norms):
-            in_training = _answers(model(images), target)[0] if norms else as_evaluated
+            in_training = answers(model(images), target)[0] if norms else as_evaluated
         self.as_trained.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
 
     def validate(
@@ -77,7 +77,7 @@ class Experiments:
         target: Tensor,
         other_mode: AbstractContextManager[object] | None,
         preparation: Preparation | None,
-    ) -> None:
+    ) -> Tensor:
         """Ask the network for validation images, as they are and with one thing undone at a time.
 
         Args:
@@ -87,15 +87,20 @@ class Experiments:
             other_mode: makes the network work in training's way, or in evaluation's where the step did not; None: both
                 are one.
             preparation: how these inputs differ from those of training; None: not known.
+
+        Returns:
+            Logits of the images as they are; of the first of them, where a last part of few was left out; (m c ...).
         """
         images, target = _even(images), _even(target)
-        before, labels = _answers(model(images), target)
+        logits = model(images)
+        before, labels = answers(logits, target)
         if other_mode is not None:
             with other_mode:
-                self.mended.update("evaluation_mode", before, _answers(model(images), target)[0], labels)
+                self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels)
         undoings = {} if preparation is None or not images.is_floating_point() else preparation.undoings()
         for name, undo in undoings.items():
-            self.mended.update(name, before, _answers(model(undo(images)), target)[0], labels)
+            self.mended.update(name, before, answers(model(undo(images)), target)[0], labels)
+        return logits
 
     def compute(self) -> dict[str, Tensor]:
         """All figures; :attr:`undefined` says why some are nan."""
@@ -123,14 +128,6 @@ class Experiments:
         self.undefined = self.gap.undefined | self.mended.undefined | self.as_trained.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
-
-
-def _answers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Predicted classes and labels; of maps at 16 pixels of each image; (n)."""
-    if logits.ndim == 4 and target.ndim == 3:
-        places = draw_positions(len(logits), 16, 0)
-        logits, target = pixel_rows(logits, places), pixel_rows(target, places)
-    return logits.argmax(1), target
 
 
 def _even(rows: Tensor, part: int = 64) -> Tensor:

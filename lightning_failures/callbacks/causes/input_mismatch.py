@@ -1,14 +1,75 @@
-"""Validation inputs that are not prepared as those of training: another scale, or channels in another order."""
+"""Inputs that are not prepared as those of training, or as those of other images: another scale, another order."""
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
-from lightning_failures.callbacks.causes.kinds import EVALUATED
+from lightning_failures.callbacks.causes.case import (
+    EXCLUDED,
+    Case,
+    CauseTest,
+    Tested,
+    experiment_of,
+    experiment_on,
+    gained,
+    mends,
+)
+from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
+from lightning_failures.records.keys import escape
 
 __all__ = ["INPUT_MISMATCH"]
 
 
 def _test(case: Case) -> Tested | None:
+    whole = _of_all(case)
+    if case.finding.kind not in OF_ONE_KIND or not case.finding.subject:
+        return whole
+    factor = escape(case.finding.subject)
+    if not case.logged(f"causes/factor_channels/{factor}"):
+        return whole
+    both = (_of_images(case, factor), whole)
+    holding = [each for each in both if each is not None and each.holds]
+    if holding:
+        return max(holding, key=lambda each: each.share)
+    return None if None in both else EXCLUDED
+
+
+def _of_images(case: Case, factor: str) -> Tested | None:
+    """The images that carry the factor beside the others."""
+    differ = case.value(f"causes/factor_channels/{factor}")
+    if math.isnan(differ):
+        return None
+    if not differ:
+        return EXCLUDED
+    made = experiment_on(case, factor)
+    if not made:
+        return None  # there was no time for the experiment
+    if not mends(made):
+        return EXCLUDED
+    moved, channel, shift, ratio, by, plus, by_order = (
+        case.value(f"causes/factor_{key}/{factor}")
+        for key in ("moved", "channel", "shift", "ratio", "scale", "offset", "by_order")
+    )
+    which, told = f"images with {case.finding.subject}", f"the accuracy on the same images {gained(made)} to the others"
+    if by_order:
+        return Tested(
+            True,
+            f"In {which}, {moved:.0f} channels are like other channels of the other images; put back in that order, "
+            f"{told}.",
+            f"Read the channels of {which} in the same order as those of the other images.",
+            made,
+        )
+    return Tested(
+        True,
+        f"Channels in which {which} differ from the others: {differ:.0f}; in channel {channel:.0f} their mean lies "
+        f"{shift:+.2f} standard deviations of the others beside that of the others, and their deviation is "
+        f"{ratio:.2f} times as large. With the others' mean and deviation, {told}.",
+        f"Bring {which} onto the scale of the others, in training and in validation: what is read in channel "
+        f"{channel:.0f} is on it when it is multiplied by {by:.4g} and {plus:.4g} is added.",
+        made,
+    )
+
+
+def _of_all(case: Case) -> Tested | None:
+    """All validation images beside those of training."""
     differ, moved = case.value("causes/channels_differ"), case.value("causes/channels_moved")
     if math.isnan(differ):
         return None

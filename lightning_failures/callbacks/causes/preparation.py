@@ -1,4 +1,4 @@
-"""Whether validation inputs are prepared as those of training: what differs, channel by channel, and what undoes it."""
+"""Whether inputs are prepared as those they are compared with: what differs, channel by channel, and what undoes it."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,9 @@ ORDER_GAIN = 0.5
 
 
 class Preparation(NamedTuple):
-    """How the two batches differ.
+    """How validation images differ from training images; or images that carry a factor from the others.
+
+    Below, validation stands for what may have to be mended, and training for what it is held against.
 
     Args:
         shift: mean of validation less that of training, in deviations of training, by channel; (b), float64.
@@ -60,6 +62,16 @@ class Preparation(NamedTuple):
         """Whether channels stand in another order."""
         return not torch.equal(self.order, torch.arange(len(self.order)))
 
+    @property
+    def moved_channels(self) -> Tensor:
+        """Number of channels in another place; ()."""
+        return (self.order != torch.arange(len(self.order))).sum()
+
+    @property
+    def apart(self) -> Tensor:
+        """Which channels are on another scale or in another place; (b), bool."""
+        return self.differs | (self.order != torch.arange(len(self.order)))
+
     def undoings(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """What can be undone: name of the experiment -> from validation inputs to those as in training."""
         found: dict[str, Callable[[Tensor], Tensor]] = {}
@@ -71,10 +83,16 @@ class Preparation(NamedTuple):
 
     def figures(self) -> dict[str, Tensor]:
         """What is logged of it."""
-        worst = self.channel
         return {
             "channels_differ": self.differs.sum().double(),
-            "channels_moved": (self.order != torch.arange(len(self.order))).sum().double(),
+            "channels_moved": self.moved_channels.double(),
+            **self.of_worst(),
+        }
+
+    def of_worst(self) -> dict[str, Tensor]:
+        """What is logged of the channel that differs most."""
+        worst = self.channel
+        return {
             "input_channel": torch.tensor(float(worst)),
             "input_shift": self.shift[worst],
             "input_ratio": self.ratio[worst],

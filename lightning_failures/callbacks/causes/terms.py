@@ -1,12 +1,94 @@
 """What the logged figures about causes mean."""
 
 from lightning_failures.metrics.generalisation import GeneralisationGap
-from lightning_failures.metrics.mending import MendedAccuracy
+from lightning_failures.metrics.mending import MENDING_TERMS, MendedAccuracy
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
 
 _NOT_COMPARED = "the inputs of training and validation were not compared yet"
+_GROUPS_NOT_COMPARED = (
+    "the inputs of images with the factor and of the others were not compared yet, or one of both are fewer than 8 of "
+    "those that are kept"
+)
+_NOT_UNDONE = "the experiment was not made: there was no time, or validation in training mode lets nobody tell"
+
+#: Of a factor whose images differ from the others; of the images that are kept of validation.
+_OF_FACTORS = (
+    *(term.of("factor_{}/*", "{}, images with a factor")._replace(when_nan=_NOT_UNDONE) for term in MENDING_TERMS),
+    Term(
+        "factor_others/*",
+        "Accuracy on the images without a factor",
+        "Accuracy, as it is, on the other images.",
+        "0 to 1",
+        "higher is better",
+        when_nan=_NOT_UNDONE,
+    ),
+    Term(
+        "factor_share/*",
+        "Share of the gap of a factor that is closed",
+        "Gain by preparing the images with the factor as the others, over how far their accuracy is below that of the "
+        "others.",
+        "below 1 as a rule",
+        "1: undoing it mends all",
+        when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
+    ),
+    Term(
+        "factor_by_order/*",
+        "What was undone for a factor",
+        "1 where the others' order of channels mends more, 0 where their mean and deviation do.",
+        "0 or 1",
+        "describes",
+        when_nan=_NOT_UNDONE,
+    ),
+    Term(
+        "factor_moved/*",
+        "Channels of a factor in another place",
+        "Channels that, in images with the factor, are much more like another channel of the others.",
+        "0 to the number of channels",
+        "0: both have one order",
+        "channels",
+    ),
+    Term(
+        "factor_channel/*",
+        "The channel of a factor that differs most",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
+        "factor_shift/*",
+        "Shift of that channel of a factor",
+        "Its mean in images with the factor less that in the others, in standard deviations of the others.",
+        "any number",
+        "0: both are alike",
+        when_nan="the channel does not vary in the others",
+    ),
+    Term(
+        "factor_ratio/*",
+        "Ratio of deviations of that channel of a factor",
+        "Its standard deviation in images with the factor over that in the others.",
+        "0 upwards",
+        "1: both are alike",
+        when_nan="the channel does not vary in the others",
+    ),
+    Term(
+        "factor_scale/*",
+        "What that channel of a factor is to be multiplied by",
+        "With it and the offset, images with the factor get the mean and the deviation of the others.",
+        "above 0",
+        "1: nothing is to be done",
+        when_nan="the channel does not vary",
+    ),
+    Term(
+        "factor_offset/*",
+        "What is then to be added for a factor",
+        "With it and the scale, images with the factor get the mean and the deviation of the others.",
+        "any number",
+        "0: nothing is to be done",
+        when_nan="the channel does not vary",
+    ),
+)
 
 TERMS: tuple[Term, ...] = (
     *GeneralisationGap.terms,
@@ -124,4 +206,15 @@ TERMS: tuple[Term, ...] = (
         "0: nothing is to be done",
         when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
     ),
+    Term(
+        "factor_channels/*",
+        "Channels in which a factor differs",
+        "Channels in which validation images with the factor are on another scale than the others, or like another "
+        "channel of the others; by the thresholds of channels_differ and channels_moved.",
+        "0 to the number of channels",
+        "0: both are alike",
+        "channels",
+        _GROUPS_NOT_COMPARED,
+    ),
+    *_OF_FACTORS,
 )
