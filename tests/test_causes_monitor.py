@@ -137,3 +137,66 @@ def test_what_was_not_examined_is_nan_and_says_why():
     assert math.isnan(float(monitor.values["gap"]))
     assert monitor.undefined["gap"].startswith("rerun: the module's forward does not give the step's logits back")
     assert monitor.not_watched == {"why it fails": monitor.undefined["gap"]}
+
+
+def in_the_first_channel(n, seed):
+    """The class shows in the first channel; the others are noise."""
+    inputs, target = images(n, seed)
+    inputs[:, 1:] = 0.2 * torch.randn(n, 2, 8, 8, generator=torch.Generator().manual_seed(seed + 20))
+    return inputs, target
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_a_channel_with_one_value_in_validation_is_proven_by_training_images_with_the_same(value):
+    inputs, target = in_the_first_channel(160, 1)
+    inputs[:, 0] = value
+    monitor, findings = run(Net(), (inputs, target), in_the_first_channel(320, 0), epochs=6)
+    assert {finding.cause for finding in findings} == {"input_mismatch"}
+    (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
+    assert finding.why.startswith(
+        "Channels that have one value in all validation images and vary in training: 1; channel 0 is "
+        f"{value:.4g} everywhere. With the same put into training images, the accuracy on them falls from 1.00 to 0.2"
+    )
+    assert finding.advice.startswith("Read channel 0 for validation as for training")
+    assert float(finding.experiment["before"]) < 0.4 < 0.9 < float(finding.experiment["after"])
+    assert float(monitor.values["share/constant_channels"]) > 0.7
+    kind = "empty" if value == 0 else "constant"
+    assert float(monitor.values[f"faults/{kind} in validation only"]) == 1
+    assert float(monitor.values["channels_differ"]) == 0
+
+
+def test_a_channel_with_one_value_that_decides_nothing_is_worth_watching_alone():
+    inputs, target = in_the_first_channel(160, 1)
+    inputs[:, 2] = 0
+    monitor, findings = run(Net(), (inputs, target), in_the_first_channel(320, 0), epochs=6)
+    assert findings == []
+    assert float(monitor.values["proven"]) == 0
+    assert float(monitor.values["before/constant_channels"]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("spoil", "subject"),
+    [
+        (lambda channel: channel.clamp(max=0.1), "saturated in validation only"),
+        (lambda channel: channel * 0, "empty in validation only"),
+        (lambda channel: channel * 0 + 1, "constant in validation only"),
+        (
+            lambda channel: torch.where(torch.arange(8) == 3, torch.nan, channel),
+            "not finite in validation only",
+        ),
+    ],
+)
+def test_a_faulty_channel_is_named_in_words(spoil, subject):
+    inputs, target = in_the_first_channel(160, 1)
+    inputs[:, 2] = spoil(inputs[:, 2])
+    monitor, diagnosis = CauseMonitor(budget=5.0, on_error="raise"), FailureDiagnosis(announce="nothing")
+    data = (
+        DataLoader(TensorDataset(*in_the_first_channel(320, 0)), batch_size=16),
+        DataLoader(TensorDataset(inputs, target), batch_size=32),
+    )
+    fit([monitor, diagnosis], Net(), data=data, epochs=1)
+    (finding,) = (finding for finding in diagnosis.findings if finding.rule == "channels_faulty")
+    assert (finding.subject, finding.severity) == (subject, "watch")
+    assert finding.message == (
+        f"Channels of the images that are {subject}: 1. The first of them is channel 2, counted from 0."
+    )

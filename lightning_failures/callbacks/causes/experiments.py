@@ -13,7 +13,7 @@ from lightning_failures.metrics.label_matching import LabelMatching
 from lightning_failures.metrics.mending import MendedAccuracy
 from lightning_failures.observe.batch_statistics import batch_statistics
 
-__all__ = ["EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
+__all__ = ["CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
 EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order")
@@ -23,6 +23,9 @@ LABELS = "labels"
 
 #: On training images: batch norm with the statistics of the batch.
 TRAINING_IMAGES = "training_images"
+
+#: On training images: before, with the values of the channels that do not vary in validation; after, as they are.
+CONSTANT_CHANNELS = "constant_channels"
 
 #: How far training and validation must be apart, so that a share of it can be told.
 LEAST_GAP = 0.05
@@ -47,13 +50,14 @@ class Experiments:
     def __init__(self, classes: int) -> None:
         self.gap = GeneralisationGap()
         self.mended = MendedAccuracy(EXPERIMENTS)
-        self.as_trained = MendedAccuracy([TRAINING_IMAGES])  # before: in evaluation mode; after: as in training
+        # before: in evaluation mode; after: as in training
+        self.on_training = MendedAccuracy([TRAINING_IMAGES, CONSTANT_CHANNELS])
         self.labels = LabelMatching(classes)
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:
         """Forget the evaluation before."""
-        for metric in (self.gap, self.mended, self.as_trained, self.labels):
+        for metric in (self.gap, self.mended, self.on_training, self.labels):
             metric.to(device).reset()
 
     def pass_by(self, logits: Tensor, target: Tensor) -> None:
@@ -61,14 +65,35 @@ class Experiments:
         self.gap.update(logits, target, training=False)
         self.labels.update(logits.float(), target)
 
-    def train(self, model: Model, images: Tensor, target: Tensor, norms: Sequence[nn.Module]) -> None:
-        """Ask the network for training images, in evaluation and with the statistics of the batch."""
+    def train(
+        self,
+        model: Model,
+        images: Tensor,
+        target: Tensor,
+        norms: Sequence[nn.Module],
+        preparation: Preparation | None,
+    ) -> None:
+        """Ask the network for training images, in evaluation and with the statistics of the batch.
+
+        A channel that does not vary in validation cannot be mended there. So it is spoilt here: where training images
+        with that same value in it are judged as badly as those of validation, it is the cause.
+
+        Args:
+            model: as the step runs it.
+            images: (n b ...).
+            target: (n) or (n h w), negative where there is none.
+            norms: batch norms that learn running statistics.
+            preparation: how inputs of validation differ from these; None: not known.
+        """
         images, target = _even(images), _even(target)
         as_evaluated, labels = answers(model(images), target)
         self.gap.update(as_evaluated, labels, training=True)
         with batch_statistics(norms):
             in_training = answers(model(images), target)[0] if norms else as_evaluated
-        self.as_trained.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
+        self.on_training.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
+        if preparation is not None and bool(preparation.is_constant.any()):
+            spoilt = answers(model(preparation.with_constants(images)), target)[0]
+            self.on_training.update(CONSTANT_CHANNELS, spoilt, as_evaluated, labels)
 
     def validate(
         self,
@@ -108,7 +133,7 @@ class Experiments:
         labels: dict[str, Tensor] = self.labels.compute()
         mended: dict[str, Tensor] = self.mended.compute()
         mended |= {f"{key}/{LABELS}": value for key, value in labels.items()}
-        mended |= self.as_trained.compute()
+        mended |= self.on_training.compute()
         as_trained = mended[f"after/{TRAINING_IMAGES}"]
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
@@ -116,18 +141,26 @@ class Experiments:
             gap = reached - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
+        mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
         proven = [
             (mended[f"gain_low/{name}"] > PROVEN_GAIN) & (mended[f"share/{name}"] > PROVEN_SHARE)
-            for name in (*EXPERIMENTS[1:], LABELS)
+            for name in (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
         ]
         moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
         values["labels_renamed"] = (moved > 0).sum().double()
         shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
         values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
         values["proven"] = torch.stack(proven).any().double()
-        self.undefined = self.gap.undefined | self.mended.undefined | self.as_trained.undefined
+        self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
+
+
+def _reproduced(mended: dict[str, Tensor], validation: Tensor) -> Tensor:
+    """How much of the gap to validation spoilt training images show: 1 where they are judged just as validation is."""
+    spoilt, sound = mended[f"before/{CONSTANT_CHANNELS}"], mended[f"after/{CONSTANT_CHANNELS}"]
+    gap = sound - validation
+    return torch.where(gap > LEAST_GAP, 1 - (spoilt - validation).abs() / gap, torch.nan)
 
 
 def _even(rows: Tensor, part: int = 64) -> Tensor:

@@ -1,9 +1,11 @@
 """Inputs that are not prepared as those of training, or as those of other images: another scale, another order."""
 
 import math
+from collections.abc import Mapping
 
 from lightning_failures.callbacks.causes.case import (
     EXCLUDED,
+    INAPPLICABLE,
     Case,
     CauseTest,
     Tested,
@@ -12,7 +14,9 @@ from lightning_failures.callbacks.causes.case import (
     gained,
     mends,
 )
+from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS
 from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
+from lightning_failures.records.finding import Evidence
 from lightning_failures.records.keys import escape
 
 __all__ = ["INPUT_MISMATCH"]
@@ -29,7 +33,9 @@ def _test(case: Case) -> Tested | None:
     holding = [each for each in both if each is not None and each.holds]
     if holding:
         return max(holding, key=lambda each: each.share)
-    return None if None in both else EXCLUDED
+    if None in both:
+        return None
+    return INAPPLICABLE if INAPPLICABLE in both else EXCLUDED
 
 
 def _of_images(case: Case, factor: str) -> Tested | None:
@@ -70,22 +76,28 @@ def _of_images(case: Case, factor: str) -> Tested | None:
 
 def _of_all(case: Case) -> Tested | None:
     """All validation images beside those of training."""
-    differ, moved = case.value("causes/channels_differ"), case.value("causes/channels_moved")
+    differ, moved, constant, faulty = (
+        case.value(f"causes/channels_{key}") for key in ("differ", "moved", "constant", "faulty")
+    )
     if math.isnan(differ):
         return None
-    scale, order = experiment_of(case, "input_scale"), experiment_of(case, "channel_order")
-    if (differ and not scale) or (moved and not order):
-        return None  # there was no time for the experiment
-    best = max((scale, order), key=lambda made: float(made.get("after") or 0))
-    if not mends(best):
-        return EXCLUDED
+    found = {"input_scale": differ, "channel_order": moved, CONSTANT_CHANNELS: constant}
+    made = {name: experiment_of(case, name) for name, channels in found.items() if channels > 0}
+    if not all(made.values()):
+        return None  # there was no time for an experiment
+    if not any(mends(each) for each in made.values()):
+        return INAPPLICABLE if faulty > 0 else EXCLUDED  # of a fault that cannot be undone nobody knows what it does
+    name = max((name for name, each in made.items() if mends(each)), key=lambda name: float(made[name]["share"] or 0))
+    best = made[name]
+    if name == CONSTANT_CHANNELS:
+        return _constant(case, constant, best)
     told = f"the accuracy on the same validation images {gained(best)}"
-    if best is order:
+    if name == "channel_order":
         return Tested(
             True,
             f"{moved:.0f} channels of validation are like other channels of training; put back in that order, {told}.",
             "Read the channels in the same order for training and validation: RGB against BGR, or files sorted anew.",
-            order,
+            best,
         )
     channel, shift, ratio = (case.value(f"causes/input_{key}") for key in ("channel", "shift", "ratio"))
     by, plus = case.value("causes/input_scale"), case.value("causes/input_offset")
@@ -97,7 +109,23 @@ def _of_all(case: Case) -> Tested | None:
         "Use one transform with one set of statistics, those of the training images, for both loaders. What the "
         f"validation loader gives in channel {channel:.0f} is on the scale of training when it is multiplied by "
         f"{by:.4g} and {plus:.4g} is added.",
-        scale,
+        best,
+    )
+
+
+def _constant(case: Case, channels: float, made: Mapping[str, Evidence]) -> Tested:
+    """Channels that have one value in validation, put into training images."""
+    channel, value = case.value("causes/constant_channel"), case.value("causes/constant_value")
+    spoilt, low, high, sound = (float(made.get(key) or 0) for key in ("before", "before_low", "before_high", "after"))
+    return Tested(
+        True,
+        f"Channels that have one value in all validation images and vary in training: {channels:.0f}; channel "
+        f"{channel:.0f} is {value:.4g} everywhere. With the same put into training images, the accuracy on them falls "
+        f"from {sound:.2f} to {spoilt:.2f} (95% interval {low:.2f} to {high:.2f}); on validation images it is "
+        f"{case.value('causes/validation_accuracy'):.2f}.",
+        f"Read channel {channel:.0f} for validation as for training: look for a file that lacks it, a mask that covers "
+        "all of it, or a value that it was filled with.",
+        made,
     )
 
 

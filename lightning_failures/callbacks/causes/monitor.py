@@ -57,6 +57,9 @@ class CauseMonitor(Monitor):
     - ``input_scale``: validation inputs with the mean and the deviation that training's have, channel by channel, where
       these differ beyond chance;
     - ``channel_order``: channels in the order in which they are most like those of training, where that is another;
+    - ``constant_channels``: a channel that has one value in validation and varies in training cannot be mended; so that
+      value is put into training images: before, with it; after, as they are. The share is 1 where these are then judged
+      just as badly as validation images;
     - ``labels``: each predicted class as the label that it fits best, found on one half of the images and judged on the
       other.
 
@@ -209,7 +212,8 @@ class CauseMonitor(Monitor):
         trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
         undone = 0 if self.preparation is None else len(self.preparation.undoings())
         of_factors = 0.0 if self.groups is None else self.groups.passes(self.examining.factors)
-        passes = modes * (1.0 + trained) + undone + of_factors
+        spoilt = self.preparation is not None and bool(self.preparation.is_constant.any())
+        passes = modes * (1.0 + trained) + undone + of_factors + spoilt * trained
         self.examining.run(
             evaluation,
             self.probe.runnable(evaluation.module),
@@ -239,7 +243,8 @@ class CauseMonitor(Monitor):
             part = len(inputs) / (batch.kept if (batch := self.examining.batch) is not None else 1)
             rows = torch.linspace(0, len(images) - 1, round(len(images) * min(1.0, part))).round().long()
             with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
-                self.experiments.train(model, images[rows].to(inputs.device), labels[rows].to(inputs.device), norms)
+                given, asked = images[rows].to(inputs.device), labels[rows].to(inputs.device)
+                self.experiments.train(model, given, asked, norms, self.preparation)
 
     def _prepare(self, parts: "Sequence[_Kept | None]") -> None:
         """Compare the inputs, as the ranks hold them; once, since they stay.
@@ -293,7 +298,7 @@ class CauseMonitor(Monitor):
         """How far both are apart, and what each experiment gave."""
         assert self.experiments is not None
         values = self.experiments.compute()
-        if evaluation.world_size > 1 and self._unprepared:
+        if self._unprepared:  # of one process too, where the model cannot be run again, such as on NaN
             self._prepare(gather(self._kept_sums))
         if self.groups is not None:
             values |= self.groups.compute()

@@ -120,6 +120,27 @@ RULES = (
     ),
     Rule(
         kind=DATA_FAULT,
+        name="channels_faulty",
+        when=["failures/causes/faults/* >= 1", "failures/causes/proven < 1"],
+        evidence={
+            "channels": "failures/causes/faults/*",
+            "channel": "failures/causes/fault_channel/*",
+        },
+        message=(
+            "Channels of the images that are {subject}: {channels:.0f}. The first of them is "
+            "channel {channel:.0f}, counted from 0."
+        ),
+        advice=(
+            "Look at how this channel is read, scaled and clipped. Empty: 0 everywhere; constant: one value "
+            "everywhere; saturated: a fifth of its values or more are its smallest, or its largest one."
+        ),
+        severity="watch",
+        warmup=0,
+        persistence=1,
+        source="a fifth of the images, or of the values, on one side, and a twentieth at most on the other",
+    ),
+    Rule(
+        kind=DATA_FAULT,
         name="factor_inputs_differ",
         when=["failures/causes/factor_gain_low/* > 0.1", "failures/causes/factor_share/* > 0.5"],
         clear=["failures/causes/factor_gain_low/* <= 0.05"],

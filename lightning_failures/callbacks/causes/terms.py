@@ -167,6 +167,56 @@ TERMS: tuple[Term, ...] = (
         _NOT_COMPARED,
     ),
     Term(
+        "channels_faulty",
+        "Channels with a fault on one side only",
+        "Channels that hold values that are not finite, are empty, constant or saturated in validation images and not "
+        "in training images, or the other way round; see faults.",
+        "0 to the number of channels",
+        "0: both are alike",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
+        "channels_constant",
+        "Channels that do not vary in validation",
+        "Channels that have one value in all validation images, 0 or another, and vary in training images.",
+        "0 to the number of channels",
+        "0: both vary",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
+        "constant_channel",
+        "The first channel that does not vary in validation",
+        "Its number, counted from 0; logged only where there is one.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
+        "constant_value",
+        "The value of that channel",
+        "What it is in all validation images; logged only where there is such a channel.",
+        "any number",
+        "0: the channel is empty",
+    ),
+    Term(
+        "faults/*",
+        "Channels with one fault on one side only",
+        "Not finite: some values are NaN or infinite; empty: 0 everywhere, in a fifth of the images or more; constant: "
+        "one value everywhere; saturated: a fifth of the values or more are the smallest, or the largest one. Logged "
+        "only where there are such channels.",
+        "1 to the number of channels",
+        "above 0: look how the channel is read",
+        "channels",
+    ),
+    Term(
+        "fault_channel/*",
+        "The first channel with that fault",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
         "input_channel",
         "The channel that differs most",
         "Its number, counted from 0.",
