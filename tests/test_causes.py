@@ -263,7 +263,15 @@ def test_causes_are_tested_in_the_order_in_which_they_are_listed_and_explain_kno
 def on_images(factor: str, channels: float = 2.0, **changed: float) -> dict[str, float]:
     """The comparison of the images that carry a factor with the others, and what preparing them as those gave."""
     known = {"channels": channels, "channel": 1.0, "shift": 2.5, "ratio": 0.05, "scale": 20.0, "offset": -40.0}
-    made = MENDED | {"gain": 0.75, "gain_low": 0.6, "share": 0.9, "others": 0.97, "by_order": 0.0, "moved": 0.0}
+    made = MENDED | {
+        "gain": 0.75,
+        "gain_low": 0.6,
+        "share": 0.9,
+        "own": 0.2,
+        "others": 0.97,
+        "undone": 0.0,
+        "moved": 0.0,
+    }
     return {f"causes/factor_{key}/{factor}": value for key, value in (known | made | changed).items()}
 
 
@@ -312,3 +320,36 @@ def test_a_cause_of_all_validation_images_stays_that_of_a_factor_too() -> None:
     assert told.why.startswith("Channels of validation on another scale")
     more = diagnose(factor_failure(), record(SOUND | whole | on_images("study%2Fb", share=0.99)))
     assert more.why.startswith("Channels in which images with study/b differ")
+
+
+def test_a_channel_with_one_value_in_validation_is_proven_by_spoiling_training_images() -> None:
+    constant = {"channels_constant": 1.0, "channels_faulty": 1.0, "constant_channel": 3.0, "constant_value": 0.0}
+    figures = {f"causes/{key}": value for key, value in constant.items()}
+    spoilt = experiment("constant_channels", before=0.31, after=0.98, share=0.95)
+    told = diagnose(found("generalisation_gap"), record(SOUND | figures | spoilt | {"causes/validation_accuracy": 0.3}))
+    assert told.cause == "input_mismatch"
+    assert told.why == (
+        "Channel 3 is 0 everywhere in validation images, and varies in training images. With the same put into "
+        "training images, the accuracy on them falls from 0.98 to 0.31 (95% interval 0.15 to 0.26); on validation "
+        "images it is 0.30."
+    )
+    unmade = diagnose(found("generalisation_gap"), record(SOUND | figures))
+    assert "input_mismatch" in unmade.untested
+
+
+def test_a_fault_that_cannot_be_undone_is_neither_the_cause_nor_excluded() -> None:
+    for kind, figures in (
+        ("generalisation_gap", {"causes/channels_faulty": 1.0, "causes/channels_constant": 0.0}),
+        ("factor_failure", {"causes/factor_channels/study%2Fb": 0.0, "causes/factor_faulty/study%2Fb": 2.0}),
+    ):
+        told = diagnose(factor_failure(kind=kind), record(SOUND | figures))
+        assert told.cause is None
+        assert "input_mismatch" not in (*told.excluded, *told.untested)
+
+
+def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_it() -> None:
+    figures = on_images("study%2Fb", 0.0, undone=2.0, constant_channel=1.0, constant_value=0.0)
+    told = diagnose(factor_failure(), record(SOUND | figures))
+    assert told.cause == "input_mismatch"
+    assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")
+    assert told.why.endswith("on images with study/b it is 0.20.")

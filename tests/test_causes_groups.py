@@ -68,7 +68,7 @@ def test_a_study_on_another_scale_is_the_cause_of_the_failure_on_its_images():
     assert failure.why.startswith("Channels in which images with study_b differ from the others: 3; in channel")
     assert failure.advice.startswith("Bring images with study_b onto the scale of the others")
     assert float(monitor.values["factor_scale/study_b"]) == pytest.approx(20, rel=0.15)
-    assert float(monitor.values["factor_by_order/study_b"]) == 0
+    assert float(monitor.values["factor_undone/study_b"]) == 0
     (early,) = (finding for finding in findings if finding.rule == "factor_inputs_differ")
     assert (early.subject, early.severity) == ("study_b", "watch")
     assert early.epoch < failure.epoch
@@ -98,7 +98,7 @@ def test_channels_of_one_group_in_another_order_are_put_back():
     assert failure.why.startswith("In images with study_b, 3 channels are like other channels of the other images")
     assert failure.advice == "Read the channels of images with study_b in the same order as those of the other images."
     assert float(failure.experiment["share"]) > 0.9
-    assert float(monitor.values["factor_by_order/study_b"]) == 1
+    assert float(monitor.values["factor_undone/study_b"]) == 1
     assert torch.equal(torch.arange(3)[[2, 0, 1]][monitor.groups.preparations["study_b"].order], torch.arange(3))
 
 
@@ -171,3 +171,37 @@ def test_factors_that_cannot_be_read_are_left_out_and_nothing_else():
     )
     with pytest.raises(UnknownNameError, match="the batch does not hold the factors"):
         fit([CauseMonitor(["fog"], on_error="raise")], epochs=1)
+
+
+def without_the_first(inputs):
+    return inputs * torch.tensor([0.0, 1.0, 1.0])[:, None, None]
+
+
+def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others():
+    monitor, findings = run(without_the_first, epochs=6, make=in_one_channel)
+    (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
+    assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
+    assert failure.why.startswith(
+        "Channel 0 is 0 everywhere in images with study_b, and varies in the other images. With the same put into the "
+        "other images, the accuracy on them falls from 1.00 to 0."
+    )
+    assert float(failure.experiment["before"]) < 0.4 < 0.9 < float(failure.experiment["after"])
+    assert float(failure.experiment["share"]) > 0.7
+    assert float(monitor.values["factor_undone/study_b"]) == 2
+    (watched,) = (finding for finding in findings if finding.rule == "factor_channels_faulty")
+    assert (watched.subject, watched.severity) == ("study_b", "watch")
+    assert watched.message.startswith(
+        "Channels at fault in images with study_b and sound in the others: 1, the first is channel 0, counted from 0. "
+        "Of them 0 not finite, 1 empty, 0 constant, 0 saturated."
+    )
+    assert "factor_inputs_differ" not in {finding.rule for finding in findings}
+
+
+def test_a_saturated_channel_of_one_study_is_named_and_neither_blamed_nor_excluded():
+    def clipped(inputs):
+        return torch.cat([inputs[:, :2], inputs[:, 2:].clamp(max=-2.05)], 1)
+
+    monitor, findings = run(clipped, epochs=6, make=in_one_channel)
+    assert float(monitor.values["factor_saturated/study_b"]) == 1
+    assert float(monitor.values["factor_faulty_channel/study_b"]) == 2
+    assert {finding.severity for finding in findings} == {"watch"}

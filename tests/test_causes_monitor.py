@@ -154,10 +154,10 @@ def test_a_channel_with_one_value_in_validation_is_proven_by_training_images_wit
     assert {finding.cause for finding in findings} == {"input_mismatch"}
     (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
     assert finding.why.startswith(
-        "Channels that have one value in all validation images and vary in training: 1; channel 0 is "
-        f"{value:.4g} everywhere. With the same put into training images, the accuracy on them falls from 1.00 to 0.2"
+        f"Channel 0 is {value:.4g} everywhere in validation images, and varies in training images. With the same put "
+        "into training images, the accuracy on them falls from 1.00 to 0.2"
     )
-    assert finding.advice.startswith("Read channel 0 for validation as for training")
+    assert finding.advice.startswith("Read channel 0 of validation images as that of training images")
     assert float(finding.experiment["before"]) < 0.4 < 0.9 < float(finding.experiment["after"])
     assert float(monitor.values["share/constant_channels"]) > 0.7
     kind = "empty" if value == 0 else "constant"

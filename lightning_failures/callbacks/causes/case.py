@@ -120,13 +120,13 @@ def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
 
 
 def experiment_on(case: Case, factor: str) -> dict[str, Evidence]:
-    """The figures of the experiment on the images that carry a factor, likewise, with the accuracy on the ``others``.
+    """The figures of the experiment on a factor, likewise; and the accuracy on its ``own`` images and the ``others``.
 
     Args:
         case: that is asked.
         factor: as it stands in keys.
     """
-    return _of_one_evaluation(case, "factor_", factor, f"factor_others/{factor}", ("others",))
+    return _of_one_evaluation(case, "factor_", factor, f"factor_others/{factor}", ("own", "others"))
 
 
 def _of_one_evaluation(

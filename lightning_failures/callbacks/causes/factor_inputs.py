@@ -1,6 +1,6 @@
 """Whether images that carry a factor are prepared as the others: how their inputs differ, and what undoing it mends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -61,13 +61,15 @@ class FactorInputs:
         self.preparations: dict[str, Preparation | None] | None = None  #: of each factor; None: of too few images
         self.mapped = MendedAccuracy(factors)
         self.reordered = MendedAccuracy(factors)
-        self.others = MendedAccuracy(factors)  # nothing is changed: before and after are one
+        self.spoilt = MendedAccuracy(factors)  # of the others: before, with the one value of a channel; after, as is
+        self.own = MendedAccuracy(factors)  # nothing is changed: before and after are one
+        self.others = MendedAccuracy(factors)  # likewise
         self.undefined: dict[str, str] = {}
         self._why = FEW  # nothing is said of a factor
 
     def begin(self, device: torch.device) -> None:
         """Forget the evaluation before."""
-        for metric in (self.mapped, self.reordered, self.others):
+        for metric in (self.mapped, self.reordered, self.spoilt, self.own, self.others):
             metric.to(device).reset()
 
     def compare(self, parts: Sequence[Sequence[GroupSums]]) -> None:
@@ -89,17 +91,19 @@ class FactorInputs:
 
     @property
     def apart(self) -> dict[str, Preparation]:
-        """How the inputs of both differ, by the factors whose images do."""
-        known = self.preparations or {}
-        return {name: each for name, each in known.items() if each is not None and each.undoings()}
+        """How the inputs of both differ, by the factors whose images do so in a way that an experiment can tell of."""
+        known = {name: each for name, each in (self.preparations or {}).items() if each is not None}
+        return {name: each for name, each in known.items() if each.undoings() or bool(each.is_constant.any())}
 
     def passes(self, carried: Tensor | None) -> float:
         """How often an image is run on average; 0 where nothing differs."""
         if carried is None or not len(carried):
             return 0.0
-        shares: list[float] = carried.double().mean(0).tolist()
-        times = [len(self.apart[name].undoings()) if name in self.apart else 0 for name in self.factors]
-        return sum(share * n for share, n in zip(shares, times, strict=True))
+        shares: dict[str, float] = dict(zip(self.factors, carried.double().mean(0).tolist(), strict=True))
+        passes = 0.0
+        for name, each in self.apart.items():
+            passes += shares[name] * len(each.undoings()) + (1 - shares[name]) * bool(each.is_constant.any())
+        return passes
 
     def examine(
         self,
@@ -110,6 +114,8 @@ class FactorInputs:
         carried: Tensor,
     ) -> None:
         """Ask the network for the images of the factors that differ, prepared as the others.
+
+        A channel that does not vary in the images with a factor is put into the others, see :meth:`.Experiments.train`.
 
         Args:
             model: as the step runs it, in evaluation mode: an image's logits do not depend on the images beside it.
@@ -122,20 +128,25 @@ class FactorInputs:
             return
         for name, preparation in self.apart.items():
             with_it = carried[:, self.factors.index(name)].to(images.device)
-            if not bool(with_it.all()):
-                before, labels = answers(logits[~with_it], target[~with_it])
-                self.others.update(name, before, before, labels)
-            if not bool(with_it.any()):
-                continue
-            before, labels = answers(logits[with_it], target[with_it])
-            metrics = {"input_scale": self.mapped, "channel_order": self.reordered}
-            for experiment, undo in preparation.undoings().items():
-                after = answers(model(undo(images[with_it])), target[with_it])[0]
-                metrics[experiment].update(name, before, after, labels)
+            for chosen, as_it_is in ((with_it, self.own), (~with_it, self.others)):
+                if not bool(chosen.any()):
+                    continue
+                before, labels = answers(logits[chosen], target[chosen])
+                as_it_is.update(name, before, before, labels)
+                if as_it_is is self.others:
+                    if bool(preparation.is_constant.any()):
+                        given = preparation.with_constants(images[chosen])
+                        self.spoilt.update(name, answers(model(given), target[chosen])[0], before, labels)
+                    continue
+                metrics = {"input_scale": self.mapped, "channel_order": self.reordered}
+                for experiment, undo in preparation.undoings().items():
+                    after = answers(model(undo(images[chosen])), target[chosen])[0]
+                    metrics[experiment].update(name, before, after, labels)
 
     def compute(self) -> dict[str, Tensor]:
         """All figures; :attr:`undefined` says why some are nan where that is not for want of a comparison."""
-        mapped, reordered, others = self.mapped.compute(), self.reordered.compute(), self.others.compute()
+        own, others = self.own.compute(), self.others.compute()
+        made = [metric.compute() for metric in (self.mapped, self.reordered, self.spoilt)]
         values, self.undefined = {}, {}
         nan = torch.tensor(torch.nan, dtype=torch.float64)
         for name in self.factors:
@@ -145,20 +156,45 @@ class FactorInputs:
                 if self.preparations is not None:
                     self.undefined[f"factor_channels/{name}"] = self._why
                 continue
-            values[f"factor_channels/{name}"] = preparation.apart.sum().double()
-            if name not in self.apart:
-                continue
-            of_order, of_scale = reordered[f"gain/{name}"], mapped[f"gain/{name}"]
-            by_order = bool(of_scale.isnan()) or bool(of_order > of_scale)
-            made = reordered if by_order else mapped
-            found = {term.key: made[f"{term.key}/{name}"] for term in MENDING_TERMS}
-            gap = others[f"before/{name}"] - found["before"]
-            found |= {
-                "others": others[f"before/{name}"],
-                "share": torch.where(gap > LEAST_GAP, found["gain"] / gap, nan),
-                "by_order": torch.tensor(float(by_order), dtype=torch.float64) + 0 * found["gain"],
-                "moved": preparation.moved_channels.double(),
-                **{key.removeprefix("input_"): value for key, value in preparation.of_worst().items()},
-            }
+            found = {"channels": preparation.apart.sum().double(), **_of_faults(preparation)}
+            if name in self.apart:
+                accuracy, of_others = own[f"before/{name}"], others[f"before/{name}"]
+                each = [{term.key: of_all[f"{term.key}/{name}"] for term in MENDING_TERMS} for of_all in made]
+                shares = _shares(accuracy, of_others, each)
+                undone = _most([share.nan_to_num(nan=-1.0) for share in shares], [one["gain"] for one in each])
+                found |= each[undone] | {
+                    "own": accuracy,
+                    "others": of_others,
+                    "share": shares[undone],
+                    "undone": torch.tensor(float(undone), dtype=torch.float64) + 0 * each[undone]["gain"],
+                    "moved": preparation.moved_channels.double(),
+                    **{key.removeprefix("input_"): value for key, value in preparation.of_worst().items()},
+                    **preparation.of_constant(),
+                }
             values |= {f"factor_{key}/{name}": value for key, value in found.items()}
         return values
+
+
+def _shares(own: Tensor, others: Tensor, made: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
+    """Share of the gap between both that each experiment closes; the last one spoils the others instead."""
+    gap = others - own
+    mapped, reordered, spoilt = made
+    shares = [mapped["gain"] / gap, reordered["gain"] / gap, 1 - (spoilt["before"] - own).abs() / gap]
+    return [torch.where(gap > LEAST_GAP, share, torch.nan) for share in shares]
+
+
+def _most(shares: Sequence[Tensor], gains: Sequence[Tensor]) -> int:
+    """The experiment that closes most of the gap; where there is none, the first that was made."""
+    made = [place for place, gain in enumerate(gains) if not bool(gain.isnan())]
+    return max(made, key=lambda place: float(shares[place])) if made else 0
+
+
+def _of_faults(preparation: Preparation) -> dict[str, Tensor]:
+    """What is logged of channels with a fault; nothing where there is none."""
+    faults = preparation.faults._asdict()
+    faulty = torch.stack(list(faults.values())).any(0)
+    if not bool(faulty.any()):
+        return {}
+    counts = {kind: which.sum().double() for kind, which in faults.items()}
+    first = torch.tensor(float(faulty.int().argmax()))
+    return {"faulty": faulty.sum().double(), "faulty_channel": first} | counts

@@ -40,36 +40,41 @@ def _test(case: Case) -> Tested | None:
 
 def _of_images(case: Case, factor: str) -> Tested | None:
     """The images that carry the factor beside the others."""
-    differ = case.value(f"causes/factor_channels/{factor}")
+
+    def figure(name: str) -> float:
+        return case.value(f"causes/factor_{name}/{factor}")
+
+    differ, faulty = figure("channels"), figure("faulty")
     if math.isnan(differ):
         return None
-    if not differ:
-        return EXCLUDED
+    if not differ and math.isnan(figure("constant_channel")):
+        return INAPPLICABLE if faulty > 0 else EXCLUDED  # of a fault that cannot be undone nobody knows what it does
     made = experiment_on(case, factor)
     if not made:
         return None  # there was no time for the experiment
     if not mends(made):
-        return EXCLUDED
-    moved, channel, shift, ratio, by, plus, by_order = (
-        case.value(f"causes/factor_{key}/{factor}")
-        for key in ("moved", "channel", "shift", "ratio", "scale", "offset", "by_order")
-    )
-    which, told = f"images with {case.finding.subject}", f"the accuracy on the same images {gained(made)} to the others"
-    if by_order:
+        return INAPPLICABLE if faulty > 0 else EXCLUDED
+    which, undone = f"images with {case.finding.subject}", figure("undone")
+    if undone == 2:
+        channel, value = figure("constant_channel"), figure("constant_value")
+        return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)
+    told = f"the accuracy on the same images {gained(made)} to the others"
+    if undone == 1:
         return Tested(
             True,
-            f"In {which}, {moved:.0f} channels are like other channels of the other images; put back in that order, "
-            f"{told}.",
+            f"In {which}, {figure('moved'):.0f} channels are like other channels of the other images; put back in that "
+            f"order, {told}.",
             f"Read the channels of {which} in the same order as those of the other images.",
             made,
         )
+    channel = figure("channel")
     return Tested(
         True,
         f"Channels in which {which} differ from the others: {differ:.0f}; in channel {channel:.0f} their mean lies "
-        f"{shift:+.2f} standard deviations of the others beside that of the others, and their deviation is "
-        f"{ratio:.2f} times as large. With the others' mean and deviation, {told}.",
+        f"{figure('shift'):+.2f} standard deviations of the others beside that of the others, and their deviation is "
+        f"{figure('ratio'):.2f} times as large. With the others' mean and deviation, {told}.",
         f"Bring {which} onto the scale of the others, in training and in validation: what is read in channel "
-        f"{channel:.0f} is on it when it is multiplied by {by:.4g} and {plus:.4g} is added.",
+        f"{channel:.0f} is on it when it is multiplied by {figure('scale'):.4g} and {figure('offset'):.4g} is added.",
         made,
     )
 
@@ -90,7 +95,9 @@ def _of_all(case: Case) -> Tested | None:
     name = max((name for name, each in made.items() if mends(each)), key=lambda name: float(made[name]["share"] or 0))
     best = made[name]
     if name == CONSTANT_CHANNELS:
-        return _constant(case, constant, best)
+        channel, value = case.value("causes/constant_channel"), case.value("causes/constant_value")
+        accuracy = case.value("causes/validation_accuracy")
+        return _constant("validation images", "training images", channel, value, accuracy, best)
     told = f"the accuracy on the same validation images {gained(best)}"
     if name == "channel_order":
         return Tested(
@@ -113,17 +120,17 @@ def _of_all(case: Case) -> Tested | None:
     )
 
 
-def _constant(case: Case, channels: float, made: Mapping[str, Evidence]) -> Tested:
-    """Channels that have one value in validation, put into training images."""
-    channel, value = case.value("causes/constant_channel"), case.value("causes/constant_value")
+def _constant(
+    where: str, into: str, channel: float, value: float, accuracy: float, made: Mapping[str, Evidence]
+) -> Tested:
+    """A channel that has one value in some images, put into others."""
     spoilt, low, high, sound = (float(made.get(key) or 0) for key in ("before", "before_low", "before_high", "after"))
     return Tested(
         True,
-        f"Channels that have one value in all validation images and vary in training: {channels:.0f}; channel "
-        f"{channel:.0f} is {value:.4g} everywhere. With the same put into training images, the accuracy on them falls "
-        f"from {sound:.2f} to {spoilt:.2f} (95% interval {low:.2f} to {high:.2f}); on validation images it is "
-        f"{case.value('causes/validation_accuracy'):.2f}.",
-        f"Read channel {channel:.0f} for validation as for training: look for a file that lacks it, a mask that covers "
+        f"Channel {channel:.0f} is {value:.4g} everywhere in {where}, and varies in {into}. With the same put into "
+        f"{into}, the accuracy on them falls from {sound:.2f} to {spoilt:.2f} (95% interval {low:.2f} to {high:.2f}); "
+        f"on {where} it is {accuracy:.2f}.",
+        f"Read channel {channel:.0f} of {where} as that of {into}: look for a file that lacks it, a mask that covers "
         "all of it, or a value that it was filled with.",
         made,
     )

@@ -67,13 +67,16 @@ class CauseMonitor(Monitor):
     ``share/<experiment>`` is the share of the gap between training and validation that it closes.
     :class:`.FailureDiagnosis` takes from these, and from what the other monitors log, which cause explains a finding.
 
+    ``faults/<fault>``: channels that hold NaN or infinity, are empty, constant or saturated on one side only.
+
     *With factors*: the inputs of the validation images that carry a factor are compared with those of the others, such
     as those of a study in absorbance with those in transmittance. ``factor_channels/<factor>`` says in how many
     channels they differ. Where they do, these images are run again with the mean and the deviation of the others, or
-    with the others' order of channels: ``factor_before/<factor>``, ``factor_after/<factor>`` and
-    ``factor_gain/<factor>``, of whichever mends more, and ``factor_share/<factor>`` of how far the images with the
-    factor are behind the others. On several processes the first such experiment is that of the second evaluation, since
-    the groups are compared when all processes have theirs.
+    with the others' order of channels; and of a channel that does not vary in them, its value is put into the others.
+    ``factor_before/<factor>``, ``factor_after/<factor>`` and ``factor_gain/<factor>`` are of what closes most of the
+    gap to the others, ``factor_share/<factor>`` says how much of it. On several processes the first such experiment is
+    that of the second evaluation, since the groups are compared when all processes have theirs. Where images depend on
+    each other, since the module is validated in training mode, none is made.
 
     Args:
         factors: see :class:`.FactorErrorMonitor`; None: no groups are compared.

@@ -119,14 +119,19 @@ class Preparation(NamedTuple):
             **self._of_faults(),
         }
 
+    def of_constant(self) -> dict[str, Tensor]:
+        """What is logged of the first channel with one value in validation alone; nothing without one."""
+        if not bool(self.is_constant.any()):
+            return {}
+        first = int(self.is_constant.int().argmax())
+        return {"constant_channel": torch.tensor(float(first)), "constant_value": self.constant[first]}
+
     def _of_faults(self) -> dict[str, Tensor]:
         """What is logged of channels with a fault; of each kind of fault only where there is one."""
         both = {"validation": self.faults, "training": self.faults_of_training}
         faulty = torch.stack([which for faults in both.values() for which in faults]).any(0)
         values = {"channels_faulty": faulty.sum().double(), "channels_constant": self.is_constant.sum().double()}
-        if bool(self.is_constant.any()):
-            first = int(self.is_constant.int().argmax())
-            values |= {"constant_channel": torch.tensor(float(first)), "constant_value": self.constant[first]}
+        values |= self.of_constant()
         for where, faults in both.items():
             for kind, which in faults._asdict().items():
                 if bool(which.any()):

@@ -142,7 +142,11 @@ RULES = (
     Rule(
         kind=DATA_FAULT,
         name="factor_inputs_differ",
-        when=["failures/causes/factor_gain_low/* > 0.1", "failures/causes/factor_share/* > 0.5"],
+        when=[
+            "failures/causes/factor_gain_low/* > 0.1",
+            "failures/causes/factor_share/* > 0.5",
+            "failures/causes/factor_undone/* <= 1",
+        ],
         clear=["failures/causes/factor_gain_low/* <= 0.05"],
         evidence={
             "before": "failures/causes/factor_before/*",
@@ -169,5 +173,31 @@ RULES = (
         persistence=1,
         source="an experiment on the same images: half of the gap to the others is closed, with a gain above .1 at the "
         "lower end of its 95% interval; how much it matters is said by the errors of the factor themselves",
+    ),
+    Rule(
+        kind=DATA_FAULT,
+        name="factor_channels_faulty",
+        when=["failures/causes/factor_faulty/* >= 1"],
+        evidence={
+            "channels": "failures/causes/factor_faulty/*",
+            "channel": "failures/causes/factor_faulty_channel/*",
+            "not_finite": "failures/causes/factor_not_finite/*",
+            "empty": "failures/causes/factor_empty/*",
+            "constant": "failures/causes/factor_constant/*",
+            "saturated": "failures/causes/factor_saturated/*",
+        },
+        message=(
+            "Channels at fault in images with {subject} and sound in the others: {channels:.0f}, the first is channel "
+            "{channel:.0f}, counted from 0. Of them {not_finite:.0f} not finite, {empty:.0f} empty, {constant:.0f} "
+            "constant, {saturated:.0f} saturated."
+        ),
+        advice=(
+            "Look at how these images are read, scaled and clipped. Empty: 0 everywhere; constant: one value "
+            "everywhere; saturated: a fifth of the values or more are the smallest, or the largest one."
+        ),
+        severity="watch",
+        warmup=0,
+        persistence=1,
+        source="a fifth of the images, or of the values, with the factor, and a twentieth at most of the others",
     ),
 )

@@ -13,9 +13,19 @@ _GROUPS_NOT_COMPARED = (
 )
 _NOT_UNDONE = "the experiment was not made: there was no time, or validation in training mode lets nobody tell"
 
+_AT_FAULT = "and are not so in the others; logged only where some channel is at fault."
+
 #: Of a factor whose images differ from the others; of the images that are kept of validation.
 _OF_FACTORS = (
     *(term.of("factor_{}/*", "{}, images with a factor")._replace(when_nan=_NOT_UNDONE) for term in MENDING_TERMS),
+    Term(
+        "factor_own/*",
+        "Accuracy on the images with a factor",
+        "Accuracy, as it is, on the images with the factor that are kept.",
+        "0 to 1",
+        "higher is better",
+        when_nan=_NOT_UNDONE,
+    ),
     Term(
         "factor_others/*",
         "Accuracy on the images without a factor",
@@ -28,16 +38,18 @@ _OF_FACTORS = (
         "factor_share/*",
         "Share of the gap of a factor that is closed",
         "Gain by preparing the images with the factor as the others, over how far their accuracy is below that of the "
-        "others.",
+        "others; of channels that do not vary, how close the others come to it with their value: 1, as far as that.",
         "below 1 as a rule",
         "1: undoing it mends all",
         when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
     ),
     Term(
-        "factor_by_order/*",
+        "factor_undone/*",
         "What was undone for a factor",
-        "1 where the others' order of channels mends more, 0 where their mean and deviation do.",
-        "0 or 1",
+        "The experiment that the accuracies beside it are of, which closes most of the gap. 0: images with the factor "
+        "with the others' mean and deviation; 1: with the others' order of channels; 2: the others with the value of "
+        "channels that do not vary in images with the factor: before, with it; after, as they are.",
+        "0, 1 or 2",
         "describes",
         when_nan=_NOT_UNDONE,
     ),
@@ -267,4 +279,49 @@ TERMS: tuple[Term, ...] = (
         _GROUPS_NOT_COMPARED,
     ),
     *_OF_FACTORS,
+    Term(
+        "factor_constant_channel/*",
+        "The first channel that does not vary in images with a factor",
+        "Its number, counted from 0; of channels that vary in the others. Logged only where there is one.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
+        "factor_constant_value/*",
+        "The value of that channel of a factor",
+        "What it is in all images with the factor; logged only where there is such a channel.",
+        "any number",
+        "0: the channel is empty",
+    ),
+    Term(
+        "factor_faulty/*",
+        "Channels of a factor with a fault",
+        f"Channels that in images with the factor have one of the faults below, {_AT_FAULT}",
+        "1 to the number of channels",
+        "above 0: look how the channel is read",
+        "channels",
+    ),
+    Term(
+        "factor_faulty_channel/*",
+        "The first channel of a factor with a fault",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
+    ),
+    *(
+        Term(
+            f"factor_{kind}/*",
+            f"Channels of a factor that are {kind.replace('_', ' ')}",
+            f"Channels that, in images with the factor, {means} {_AT_FAULT}",
+            "0 to the number of channels",
+            "above 0: look how the channel is read",
+            "channels",
+        )
+        for kind, means in (
+            ("not_finite", "hold values that are NaN or infinite"),
+            ("empty", "are 0 everywhere in a fifth of the images or more"),
+            ("constant", "have one value everywhere, other than 0"),
+            ("saturated", "have a fifth of their values or more at the smallest, or at the largest one"),
+        )
+    ),
 )
