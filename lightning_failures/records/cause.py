@@ -53,6 +53,11 @@ CAUSES = {
             "leakage",
         ),
         Cause(
+            "learning_rate_high",
+            "The learning rate is too large",
+            "too large a learning rate",
+        ),
+        Cause(
             "dead_units",
             "Many units no longer answer to any image",
             "dead units",
@@ -61,11 +66,6 @@ CAUSES = {
             "frozen_parameters",
             "Parameters that should learn never change",
             "frozen parameters",
-        ),
-        Cause(
-            "learning_rate_high",
-            "The learning rate is too large",
-            "too large a learning rate",
         ),
         Cause(
             "learning_rate_low",

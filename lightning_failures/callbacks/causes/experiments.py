@@ -138,7 +138,9 @@ class Experiments:
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
         for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
-            gap = reached - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
+            # what is wrong with validation alone cannot bring more than training images have in the same mode
+            best = reached if name in ("evaluation_mode", TRAINING_IMAGES) else values["training_accuracy"]
+            gap = best - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
         mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
@@ -150,7 +152,7 @@ class Experiments:
         values["labels_renamed"] = (moved > 0).sum().double()
         shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
         values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
-        values["proven"] = torch.stack(proven).any().double()
+        values["proven"] = torch.where(reached.isnan(), torch.nan, torch.stack(proven).any().double())
         self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended

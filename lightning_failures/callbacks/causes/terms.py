@@ -108,7 +108,8 @@ TERMS: tuple[Term, ...] = (
     Term(
         "share/*",
         "Share of the gap that is closed",
-        "Gain by undoing a cause, over how far the accuracy is below that on training images.",
+        "Gain by undoing a cause, over how far the accuracy is below that on training images; these are judged as in "
+        "training where the cause is the mode, and as in evaluation where it is not.",
         "below 1 as a rule",
         "1: undoing it mends all",
         when_nan="the experiment was not made, or there is no gap of .05 to be explained",
@@ -158,6 +159,7 @@ TERMS: tuple[Term, ...] = (
         "1 where undoing another preparation of the inputs, or other names of the labels, closes half of the gap.",
         "0 or 1",
         "1: mend the preparation of validation",
+        when_nan="no training image was kept yet, or there was no time",
     ),
     Term(
         "channels_differ",
