@@ -8,6 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import CauseMonitor, FailureDiagnosis
+from lightning_failures.callbacks.causes import Experiments, Preparation
+from lightning_failures.functional import input_sums
 from tests.quarters import CLASSES, Net, images
 from tests.runs import Classifier, fit, hooks_on
 
@@ -200,3 +202,21 @@ def test_a_faulty_channel_is_named_in_words(spoil, subject):
     assert finding.message == (
         f"Channels of the images that are {subject}: 1. The first of them is channel 2, counted from 0."
     )
+
+
+@pytest.mark.parametrize(("n", "proven"), [(240, True), (15, False)])
+def test_a_gain_of_few_images_leaves_open_whether_a_mismatch_is_proven(n, proven):
+    """The class is the channel that is brightest; validation lacks the first."""
+    target = torch.arange(n) % 3
+    noise = 0.1 * torch.randn(n, 3, 4, generator=torch.Generator().manual_seed(0))
+    train = nn.functional.one_hot(target, 3)[..., None] + noise
+    held = train * torch.tensor([0.0, 1.0, 1.0])[:, None] + torch.tensor([-1.0, 0.0, 0.0])[:, None]
+    preparation = Preparation.of(input_sums(train), input_sums(held))
+    experiments = Experiments(3)
+    experiments.begin(torch.device("cpu"))
+    experiments.pass_by(held.mean(2), target)
+    experiments.validate(lambda given: given.mean(2), held, target, None, preparation)
+    experiments.train(lambda given: given.mean(2), train, target, [], preparation)
+    values = experiments.compute()
+    assert float(values["share/constant_channels"]) == 1
+    assert (float(values["proven"]), float(values["undecided"])) == (float(proven), float(not proven))

@@ -144,15 +144,17 @@ class Experiments:
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
         mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
-        proven = [
-            (mended[f"gain_low/{name}"] > PROVEN_GAIN) & (mended[f"share/{name}"] > PROVEN_SHARE)
-            for name in (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
-        ]
+        mismatches = (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
+        most = [name for name in mismatches if bool(mended[f"share/{name}"] > PROVEN_SHARE)]
+        proven = any(bool(mended[f"gain_low/{name}"] > PROVEN_GAIN) for name in most)
+        # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
+        undecided = not proven and any(bool(mended[f"gain_high/{name}"] > PROVEN_GAIN) for name in most)
         moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
         values["labels_renamed"] = (moved > 0).sum().double()
         shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
         values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
-        values["proven"] = torch.where(reached.isnan(), torch.nan, torch.stack(proven).any().double())
+        for name, holds in (("proven", proven), ("undecided", undecided)):
+            values[name] = torch.tensor(torch.nan if bool(reached.isnan()) else float(holds))
         self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended

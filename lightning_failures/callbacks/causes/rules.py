@@ -18,6 +18,7 @@ RULES = (
         kind=GENERALISATION_GAP,
         name="proven_mismatch",
         when=["failures/causes/proven >= 1"],
+        clear=["failures/causes/proven < 1", "failures/causes/undecided < 1"],
         evidence=_GAP | {"reached": "failures/causes/reached"},
         message=(
             "Validation is not judged as training is: the accuracy is {reached:.3f} on training images and "

@@ -162,6 +162,15 @@ TERMS: tuple[Term, ...] = (
         when_nan="no training image was kept yet, or there was no time",
     ),
     Term(
+        "undecided",
+        "Whether a mismatch is proven is open",
+        "1 where undoing one closes half of the gap, while the interval of the gain holds what would prove it and what "
+        "would not, as where there was time for few images.",
+        "0 or 1",
+        "describes",
+        when_nan="no training image was kept yet, or there was no time",
+    ),
+    Term(
         "channels_differ",
         "Channels that differ",
         "Channels whose mean or deviation differs between training and validation by more than half a deviation, "
