@@ -286,3 +286,98 @@ def test_causes_are_tested_in_the_order_in_which_they_are_listed_and_explain_kno
     places = [list(CAUSES).index(each.name) for each in CAUSE_TESTS]
     assert places == sorted(places)
     assert all(set(each.explains) <= set(FINDING_KINDS) for each in CAUSE_TESTS)
+
+
+def on_images(factor: str, channels: float = 2.0, **changed: float) -> dict[str, float]:
+    """The comparison of the images that carry a factor with the others, and what preparing them as those gave."""
+    known = {"channels": channels, "channel": 1.0, "shift": 2.5, "ratio": 0.05, "scale": 20.0, "offset": -40.0}
+    made = MENDED | {
+        "gain": 0.75,
+        "gain_low": 0.6,
+        "share": 0.9,
+        "own": 0.2,
+        "others": 0.97,
+        "undone": 0.0,
+        "moved": 0.0,
+    }
+    return {f"causes/factor_{key}/{factor}": value for key, value in (known | made | changed).items()}
+
+
+def factor_failure(subject: str = "study/b", kind: str = "factor_failure") -> Finding:
+    return replace(found(kind), subject=subject)
+
+
+@pytest.mark.parametrize("kind", ["factor_failure", "factor_spillover"])
+def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_them(kind: str) -> None:
+    told = diagnose(factor_failure(kind=kind), record(SOUND | on_images("study%2Fb")))
+    assert told.cause == "input_mismatch"
+    assert told.why == (
+        "Channels in which images with study/b differ from the others: 2; in channel 1 their mean lies +2.50 standard "
+        "deviations of the others beside that of the others, and their deviation is 0.05 times as large. With the "
+        "others' mean and deviation, the accuracy on the same images goes from 0.20 to 0.95 (95% interval 0.92 to "
+        "0.97), 90% of the gap to the others."
+    )
+    assert told.advice.endswith("when it is multiplied by 20 and -40 is added.")
+    assert told.experiment["others"] == 0.97
+
+
+def test_the_comparison_of_another_factor_is_not_used() -> None:
+    told = diagnose(factor_failure(), record(SOUND | on_images("study%2Fc")))
+    assert told.cause is None
+    assert "input_mismatch" in told.excluded  # of all validation images
+    alike = on_images("study%2Fc") | {"causes/factor_channels/study%2Fb": 0.0}
+    assert diagnose(factor_failure(), record(SOUND | alike)).cause is None
+    assert diagnose(found("generalisation_gap"), record(SOUND | on_images("study%2Fb"))).cause is None
+
+
+def test_a_scale_that_does_not_mend_the_factor_is_excluded_and_one_that_was_not_undone_is_not_tested() -> None:
+    kept = on_images("study%2Fb", gain_low=-0.02, share=0.05)
+    told = diagnose(factor_failure(), record(SOUND | kept))
+    assert (told.cause, "input_mismatch" in told.excluded) == (None, True)
+    for unmade in (on_images("study%2Fb", after=math.nan), {"causes/factor_channels/study%2Fb": math.nan}):
+        told = diagnose(factor_failure(), record(SOUND | unmade))
+        assert (told.cause, "input_mismatch" in told.untested) == (None, True)
+        assert "input_mismatch" not in told.excluded
+
+
+def test_a_cause_of_all_validation_images_stays_that_of_a_factor_too() -> None:
+    whole = {"causes/channels_differ": 2.0} | experiment("input_scale")
+    alike = {"causes/factor_channels/study%2Fb": 0.0}
+    told = diagnose(factor_failure(), record(SOUND | whole | alike))
+    assert (told.cause, "others" in told.experiment) == ("input_mismatch", False)
+    assert told.why.startswith("Channels of validation on another scale")
+    more = diagnose(factor_failure(), record(SOUND | whole | on_images("study%2Fb", share=0.99)))
+    assert more.why.startswith("Channels in which images with study/b differ")
+
+
+def test_a_channel_with_one_value_in_validation_is_proven_by_spoiling_training_images() -> None:
+    constant = {"channels_constant": 1.0, "channels_faulty": 1.0, "constant_channel": 3.0, "constant_value": 0.0}
+    figures = {f"causes/{key}": value for key, value in constant.items()}
+    spoilt = experiment("constant_channels", before=0.31, after=0.98, share=0.95)
+    told = diagnose(found("generalisation_gap"), record(SOUND | figures | spoilt | {"causes/validation_accuracy": 0.3}))
+    assert told.cause == "input_mismatch"
+    assert told.why == (
+        "Channel 3 is 0 everywhere in validation images, and varies in training images. With the same put into "
+        "training images, the accuracy on them falls from 0.98 to 0.31 (95% interval 0.15 to 0.26); on validation "
+        "images it is 0.30."
+    )
+    unmade = diagnose(found("generalisation_gap"), record(SOUND | figures))
+    assert "input_mismatch" in unmade.untested
+
+
+def test_a_fault_that_cannot_be_undone_is_neither_the_cause_nor_excluded() -> None:
+    for kind, figures in (
+        ("generalisation_gap", {"causes/channels_faulty": 1.0, "causes/channels_constant": 0.0}),
+        ("factor_failure", {"causes/factor_channels/study%2Fb": 0.0, "causes/factor_faulty/study%2Fb": 2.0}),
+    ):
+        told = diagnose(factor_failure(kind=kind), record(SOUND | figures))
+        assert told.cause is None
+        assert "input_mismatch" not in (*told.excluded, *told.untested)
+
+
+def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_it() -> None:
+    figures = on_images("study%2Fb", 0.0, undone=2.0, constant_channel=1.0, constant_value=0.0)
+    told = diagnose(factor_failure(), record(SOUND | figures))
+    assert told.cause == "input_mismatch"
+    assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")
+    assert told.why.endswith("on images with study/b it is 0.20.")

@@ -1,7 +1,7 @@
 """One finding of a run, asked for its cause: the figures that a test reads, and what it gives."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ __all__ = [
     "CauseTest",
     "Tested",
     "experiment_of",
+    "experiment_on",
     "gained",
     "mends",
 ]
@@ -50,6 +51,10 @@ class Case:
             if not math.isnan(value):
                 return value
         return math.nan
+
+    def logged(self, key: str) -> bool:
+        """Whether a key behind ``failures/`` was logged among the last evaluations, be it as nan."""
+        return any(f"failures/{key}" in evaluation.values for evaluation in self.record.evaluations[-BACK:])
 
     def named(self, pattern: str) -> dict[str, float]:
         """The last known values of keys behind ``failures/`` with a star, by what the star stands for."""
@@ -115,12 +120,28 @@ def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
         case: that is asked.
         name: of the experiment, such as ``"input_scale"``.
     """
-    figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share")
+    return _of_one_evaluation(case, "", name, "reached")
+
+
+def experiment_on(case: Case, factor: str) -> dict[str, Evidence]:
+    """The figures of the experiment on a factor, likewise; and the accuracy on its ``own`` images and the ``others``.
+
+    Args:
+        case: that is asked.
+        factor: as it stands in keys.
+    """
+    return _of_one_evaluation(case, "factor_", factor, f"factor_others/{factor}", ("own", "others"))
+
+
+def _of_one_evaluation(
+    case: Case, family: str, name: str, needed: str, more: Sequence[str] = ()
+) -> dict[str, Evidence]:
+    figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share", *more)
     for evaluation in reversed(case.record.evaluations[-BACK:]):
-        found = {figure: evaluation.values.get(f"failures/causes/{figure}/{name}", math.nan) for figure in figures}
-        reached = evaluation.values.get("failures/causes/reached", math.nan)
-        if not (math.isnan(found["after"]) or math.isnan(reached)):
-            return {key: value for key, value in found.items() if not math.isnan(value)}
+        values = {key: evaluation.values.get(f"failures/causes/{family}{key}/{name}", math.nan) for key in figures}
+        known = evaluation.values.get(f"failures/causes/{needed}", math.nan)
+        if not (math.isnan(values["after"]) or math.isnan(known)):
+            return {key: value for key, value in values.items() if not math.isnan(value)}
     return {}
 
 
