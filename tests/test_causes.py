@@ -23,7 +23,9 @@ def record(values: dict[str, float], *before: dict[str, float]) -> RunRecord:
 
 def experiment(name: str, gain_low: float = 0.6, share: float = 0.97, **changed: float) -> dict[str, float]:
     figures = MENDED | {"gain": 0.75, "gain_low": gain_low, "gain_high": 0.8, "share": share} | changed
-    return {f"causes/{key}/{name}": value for key, value in figures.items()}
+    made = {f"causes/{key}/{name}": value for key, value in figures.items()}
+    # what lags in evaluation does so on training images too
+    return made | (experiment("training_images", gain_low, share) if name == "evaluation_mode" else {})
 
 
 #: A run in which nothing is wrong with the data, the mode or the training.
@@ -94,7 +96,7 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
     "learning_rate_high": (
         "class_collapse",
         {"training/update_ratio/largest": 0.3},
-        "Steps moved the weights by up to 0.3 of their size",
+        "After the first epoch, steps moved weights by up to 0.3 of their size",
     ),
     "learning_rate_low": (
         "no_learning",
@@ -127,7 +129,7 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
     kind, figures, words = CASES[name]
-    told = diagnose(found(kind), record(SOUND | figures))
+    told = diagnose(found(kind), record(SOUND | figures, {"val_loss": 1.0}))
     assert told.cause == name
     assert told.why.startswith(words)
     assert told.advice
@@ -198,11 +200,12 @@ def test_a_cause_whose_experiment_was_not_made_is_not_excluded() -> None:
 def test_no_later_cause_is_named_while_an_experiment_before_it_could_not_be_made(missing: str) -> None:
     blamed = SOUND | {"causes/channels_differ": 3.0, "training/update_ratio/largest": 0.5} | experiment("input_scale")
     blamed |= experiment("evaluation_mode", gain_low=0.0) | experiment("input_scale", gain_low=0.0)
-    assert diagnose(found("no_learning"), record(blamed)).cause == "learning_rate_high"
-    unmade = {key: value for key, value in blamed.items() if not key.endswith(f"/{missing}")}
+    assert diagnose(found("no_learning"), record(blamed, SOUND)).cause == "learning_rate_high"
+    lost = (f"/{missing}", "/training_images" if missing == "evaluation_mode" else "/none")
+    unmade = {key: value for key, value in blamed.items() if not key.endswith(lost)}
     if missing == "evaluation_mode":  # whose experiment is needless without batch norm, of which a run tells by then
         unmade["causes/training_accuracy"] = math.nan
-    told = diagnose(found("no_learning"), record(unmade))
+    told = diagnose(found("no_learning"), record(unmade, dict.fromkeys(SOUND, math.nan)))
     assert told.cause is None
     assert "learning_rate_high" in told.untested
     assert "learning_rate_high" not in told.excluded
@@ -241,6 +244,31 @@ def test_a_class_that_leans_on_a_cue_is_said_of_that_class() -> None:
         "Exchanged between images, grey_level alone turns the decision: images that are given that of class 3 are put "
         "into it in 98% of the cases."
     )
+
+
+def test_labels_without_a_signal_are_learnt_by_heart_and_a_shortcut_that_breaks_is_learnt_at_once() -> None:
+    gap = SOUND | {"causes/reached": 1.0, "causes/validation_low": 0.08, "causes/validation_accuracy": 0.11}
+    gap |= {"causes/training_accuracy": 1.0, "causes/gap_low": 0.8, "simplicity/best_reach": 0.11}
+    by_heart = diagnose(found("generalisation_gap"), record(gap, gap | {"causes/reached": 0.13}))
+    at_once = diagnose(found("generalisation_gap"), record(gap, gap | {"causes/reached": 0.9}))
+    assert by_heart.cause == "no_signal"
+    assert at_once.cause is None
+    assert {"no_signal", "overfitting"} <= {*at_once.excluded}
+
+
+def test_units_that_died_while_the_loss_never_fell_were_killed_by_the_learning_rate() -> None:
+    died = SOUND | {"training/dead_units": 1.0, "training/dead_units/net.4": 1.0, "training/loss_ratio": 1.01}
+    before = died | {"training/dead_units": 0.2, "training/dead_units/net.4": 0.2}
+    assert diagnose(found("no_learning"), record(died, before)).cause == "learning_rate_high"
+    fell = before | {"training/loss_ratio": 0.3}
+    assert diagnose(found("no_learning"), record(died, before, fell)).cause == "dead_units"
+    assert diagnose(found("no_learning"), record(died, died)).cause == "dead_units"  # from the start
+
+
+def test_what_mends_more_than_there_was_to_mend_is_not_the_cause() -> None:
+    told = diagnose(found("class_collapse"), record(SOUND | experiment("labels", share=3.3)))
+    assert told.cause is None
+    assert "label_mismatch" in told.excluded
 
 
 def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None:
@@ -298,3 +326,98 @@ def test_a_gap_that_its_interval_shows_is_named_at_once_and_stays_where_fewer_im
     assert gaps(-0.1, -0.1, 0.16, -0.2, -0.2) == [("generalisation_gap", 4, None)]
     assert gaps(-0.1, 0.14, 0.14) == []
     assert gaps(0.16, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]
+
+
+def on_images(factor: str, channels: float = 2.0, **changed: float) -> dict[str, float]:
+    """The comparison of the images that carry a factor with the others, and what preparing them as those gave."""
+    known = {"channels": channels, "channel": 1.0, "shift": 2.5, "ratio": 0.05, "scale": 20.0, "offset": -40.0}
+    made = MENDED | {
+        "gain": 0.75,
+        "gain_low": 0.6,
+        "share": 0.9,
+        "own": 0.2,
+        "others": 0.97,
+        "undone": 0.0,
+        "moved": 0.0,
+    }
+    return {f"causes/factor_{key}/{factor}": value for key, value in (known | made | changed).items()}
+
+
+def factor_failure(subject: str = "study/b", kind: str = "factor_failure") -> Finding:
+    return replace(found(kind), subject=subject)
+
+
+@pytest.mark.parametrize("kind", ["factor_failure", "factor_spillover"])
+def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_them(kind: str) -> None:
+    told = diagnose(factor_failure(kind=kind), record(SOUND | on_images("study%2Fb")))
+    assert told.cause == "input_mismatch"
+    assert told.why == (
+        "Channels in which images with study/b differ from the others: 2; in channel 1 their mean lies +2.50 standard "
+        "deviations of the others beside that of the others, and their deviation is 0.05 times as large. With the "
+        "others' mean and deviation, the accuracy on the same images goes from 0.20 to 0.95 (95% interval 0.92 to "
+        "0.97), 90% of the gap to the others."
+    )
+    assert told.advice.endswith("when it is multiplied by 20 and -40 is added.")
+    assert told.experiment["others"] == 0.97
+
+
+def test_the_comparison_of_another_factor_is_not_used() -> None:
+    told = diagnose(factor_failure(), record(SOUND | on_images("study%2Fc")))
+    assert told.cause is None
+    assert "input_mismatch" in told.excluded  # of all validation images
+    alike = on_images("study%2Fc") | {"causes/factor_channels/study%2Fb": 0.0}
+    assert diagnose(factor_failure(), record(SOUND | alike)).cause is None
+    assert diagnose(found("generalisation_gap"), record(SOUND | on_images("study%2Fb"))).cause is None
+
+
+def test_a_scale_that_does_not_mend_the_factor_is_excluded_and_one_that_was_not_undone_is_not_tested() -> None:
+    kept = on_images("study%2Fb", gain_low=-0.02, share=0.05)
+    told = diagnose(factor_failure(), record(SOUND | kept))
+    assert (told.cause, "input_mismatch" in told.excluded) == (None, True)
+    for unmade in (on_images("study%2Fb", after=math.nan), {"causes/factor_channels/study%2Fb": math.nan}):
+        told = diagnose(factor_failure(), record(SOUND | unmade))
+        assert (told.cause, "input_mismatch" in told.untested) == (None, True)
+        assert "input_mismatch" not in told.excluded
+
+
+def test_a_cause_of_all_validation_images_stays_that_of_a_factor_too() -> None:
+    whole = {"causes/channels_differ": 2.0} | experiment("input_scale")
+    alike = {"causes/factor_channels/study%2Fb": 0.0}
+    told = diagnose(factor_failure(), record(SOUND | whole | alike))
+    assert (told.cause, "others" in told.experiment) == ("input_mismatch", False)
+    assert told.why.startswith("Channels of validation on another scale")
+    more = diagnose(factor_failure(), record(SOUND | whole | on_images("study%2Fb", share=0.99)))
+    assert more.why.startswith("Channels in which images with study/b differ")
+
+
+def test_a_channel_with_one_value_in_validation_is_proven_by_spoiling_training_images() -> None:
+    constant = {"channels_constant": 1.0, "channels_faulty": 1.0, "constant_channel": 3.0, "constant_value": 0.0}
+    figures = {f"causes/{key}": value for key, value in constant.items()}
+    spoilt = experiment("constant_channels", before=0.31, after=0.98, share=0.95)
+    told = diagnose(found("generalisation_gap"), record(SOUND | figures | spoilt | {"causes/validation_accuracy": 0.3}))
+    assert told.cause == "input_mismatch"
+    assert told.why == (
+        "Channel 3 is 0 everywhere in validation images, and varies in training images. With the same put into "
+        "training images, the accuracy on them falls from 0.98 to 0.31 (95% interval 0.15 to 0.26); on validation "
+        "images it is 0.30."
+    )
+    unmade = diagnose(found("generalisation_gap"), record(SOUND | figures))
+    assert "input_mismatch" in unmade.untested
+
+
+def test_a_fault_that_cannot_be_undone_is_neither_the_cause_nor_excluded() -> None:
+    for kind, figures in (
+        ("generalisation_gap", {"causes/channels_faulty": 1.0, "causes/channels_constant": 0.0}),
+        ("factor_failure", {"causes/factor_channels/study%2Fb": 0.0, "causes/factor_faulty/study%2Fb": 2.0}),
+    ):
+        told = diagnose(factor_failure(kind=kind), record(SOUND | figures))
+        assert told.cause is None
+        assert "input_mismatch" not in (*told.excluded, *told.untested)
+
+
+def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_it() -> None:
+    figures = on_images("study%2Fb", 0.0, undone=2.0, constant_channel=1.0, constant_value=0.0)
+    told = diagnose(factor_failure(), record(SOUND | figures))
+    assert told.cause == "input_mismatch"
+    assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")
+    assert told.why.endswith("on images with study/b it is 0.20.")

@@ -2,50 +2,16 @@
 
 import math
 
-import lightning as L
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import CauseMonitor, FailureDiagnosis
+from lightning_failures.callbacks.causes import Experiments, Preparation
+from lightning_failures.functional import input_sums
+from tests.quarters import CLASSES, Net, images
 from tests.runs import Classifier, fit, hooks_on
-
-CLASSES = 4
-
-
-def images(n, seed):
-    """Noise with a bright quarter, whose place is the class; three channels of different brightness."""
-    generator = torch.Generator().manual_seed(seed)
-    target = torch.arange(n) % CLASSES
-    inputs = 0.2 * torch.randn(n, 3, 8, 8, generator=generator)
-    for row, place in enumerate(target.tolist()):
-        top, left = 4 * (place // 2), 4 * (place % 2)
-        inputs[row, :, top : top + 4, left : left + 4] += torch.tensor([1.0, 0.5, 0.1])[:, None, None]
-    return inputs, target
-
-
-class Net(L.LightningModule):
-    def __init__(self, norm=False, momentum=0.1):
-        super().__init__()
-        layers = [nn.BatchNorm2d(8, momentum=momentum)] if norm else []
-        self.net = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1), *layers, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, CLASSES)
-        )
-
-    def forward(self, inputs):
-        return self.net(inputs)
-
-    def training_step(self, batch, _):
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch, _):
-        logits = self(batch[0])
-        self.log("val_acc", (logits.argmax(1) == batch[1]).float().mean())
-        self.log("val_loss", nn.functional.cross_entropy(logits, batch[1]))
-
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), lr=1e-2)
 
 
 class InTrainingMode(Net):
@@ -173,3 +139,84 @@ def test_what_was_not_examined_is_nan_and_says_why():
     assert math.isnan(float(monitor.values["gap"]))
     assert monitor.undefined["gap"].startswith("rerun: the module's forward does not give the step's logits back")
     assert monitor.not_watched == {"why it fails": monitor.undefined["gap"]}
+
+
+def in_the_first_channel(n, seed):
+    """The class shows in the first channel; the others are noise."""
+    inputs, target = images(n, seed)
+    inputs[:, 1:] = 0.2 * torch.randn(n, 2, 8, 8, generator=torch.Generator().manual_seed(seed + 20))
+    return inputs, target
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_a_channel_with_one_value_in_validation_is_proven_by_training_images_with_the_same(value):
+    inputs, target = in_the_first_channel(160, 1)
+    inputs[:, 0] = value
+    monitor, findings = run(Net(), (inputs, target), in_the_first_channel(320, 0), epochs=6)
+    assert {finding.cause for finding in findings} == {"input_mismatch"}
+    (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
+    assert finding.why.startswith(
+        f"Channel 0 is {value:.4g} everywhere in validation images, and varies in training images. With the same put "
+        "into training images, the accuracy on them falls from 1.00 to 0.2"
+    )
+    assert finding.advice.startswith("Read channel 0 of validation images as that of training images")
+    assert float(finding.experiment["before"]) < 0.4 < 0.9 < float(finding.experiment["after"])
+    assert float(monitor.values["share/constant_channels"]) > 0.7
+    kind = "empty" if value == 0 else "constant"
+    assert float(monitor.values[f"faults/{kind} in validation only"]) == 1
+    assert float(monitor.values["channels_differ"]) == 0
+
+
+def test_a_channel_with_one_value_that_decides_nothing_is_worth_watching_alone():
+    inputs, target = in_the_first_channel(160, 1)
+    inputs[:, 2] = 0
+    monitor, findings = run(Net(), (inputs, target), in_the_first_channel(320, 0), epochs=6)
+    assert findings == []
+    assert float(monitor.values["proven"]) == 0
+    assert float(monitor.values["before/constant_channels"]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("spoil", "subject"),
+    [
+        (lambda channel: channel.clamp(max=0.1), "saturated in validation only"),
+        (lambda channel: channel * 0, "empty in validation only"),
+        (lambda channel: channel * 0 + 1, "constant in validation only"),
+        (
+            lambda channel: torch.where(torch.arange(8) == 3, torch.nan, channel),
+            "not finite in validation only",
+        ),
+    ],
+)
+def test_a_faulty_channel_is_named_in_words(spoil, subject):
+    inputs, target = in_the_first_channel(160, 1)
+    inputs[:, 2] = spoil(inputs[:, 2])
+    monitor, diagnosis = CauseMonitor(budget=5.0, on_error="raise"), FailureDiagnosis(announce="nothing")
+    data = (
+        DataLoader(TensorDataset(*in_the_first_channel(320, 0)), batch_size=16),
+        DataLoader(TensorDataset(inputs, target), batch_size=32),
+    )
+    fit([monitor, diagnosis], Net(), data=data, epochs=1)
+    (finding,) = (finding for finding in diagnosis.findings if finding.rule == "channels_faulty")
+    assert (finding.subject, finding.severity) == (subject, "watch")
+    assert finding.message == (
+        f"Channels of the images that are {subject}: 1. The first of them is channel 2, counted from 0."
+    )
+
+
+@pytest.mark.parametrize(("n", "proven"), [(240, True), (15, False)])
+def test_a_gain_of_few_images_leaves_open_whether_a_mismatch_is_proven(n, proven):
+    """The class is the channel that is brightest; validation lacks the first."""
+    target = torch.arange(n) % 3
+    noise = 0.1 * torch.randn(n, 3, 4, generator=torch.Generator().manual_seed(0))
+    train = nn.functional.one_hot(target, 3)[..., None] + noise
+    held = train * torch.tensor([0.0, 1.0, 1.0])[:, None] + torch.tensor([-1.0, 0.0, 0.0])[:, None]
+    preparation = Preparation.of(input_sums(train), input_sums(held))
+    experiments = Experiments(3)
+    experiments.begin(torch.device("cpu"))
+    experiments.pass_by(held.mean(2), target)
+    experiments.validate(lambda given: given.mean(2), held, target, None, preparation)
+    experiments.train(lambda given: given.mean(2), train, target, [], preparation)
+    values = experiments.compute()
+    assert float(values["share/constant_channels"]) == 1
+    assert (float(values["proven"]), float(values["undecided"])) == (float(proven), float(not proven))

@@ -39,6 +39,12 @@ def test_a_cause_is_said_with_what_undoing_it_gave() -> None:
     assert because(EXPLAINED) == ", because validation inputs are not prepared as those of training"
 
 
+def test_a_cause_found_beside_other_images_is_told_of_these_images() -> None:
+    beside = of(experiment={"before": 0.2, "after": 0.9, "others": 0.95})
+    assert because(beside) == ", because these images are not prepared as the others"
+    assert why(beside) == f"These images are not prepared as the others. {EXPLAINED.why}"
+
+
 def test_the_parts_come_in_the_order_in_which_people_ask() -> None:
     assert [label for label, _ in passages(EXPLAINED)] == ["Why", "Tested and excluded", "Try"]
     assert dict(passages(EXPLAINED))["Tested and excluded"] == EXCLUDED

@@ -65,10 +65,9 @@ def test_a_monitor_that_stepped_aside_is_said_with_its_name_and_cause():
     with pytest.warns(FailuresWarning):
         fit(callbacks, epochs=1)
     record = callbacks[-1].record
-    assert list(record.not_watched) == ["errors by factor (weather)", "errors by factor"]
-    assert tally(record).endswith(
-        "; not examined: errors by factor (weather), errors by factor (the batch does not hold the factors)."
-    )
+    assert list(record.not_watched) == ["errors by factor (weather)", "errors by factor", "inputs by factor"]
+    said = "; not examined: errors by factor (weather), errors by factor, inputs by factor"
+    assert tally(record).endswith(f"{said} (the batch does not hold the factors).")
 
 
 def test_without_labels_and_without_logits_the_collapse_monitor_says_what_it_leaves_out():

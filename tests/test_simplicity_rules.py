@@ -57,7 +57,7 @@ def test_what_goes_with_the_labels_alone_decides_nothing():
 def test_untapped_information_needs_a_difference_that_is_sure():
     evidence = {"reference_accuracy": 0.9, "difference": 0.3, "high": 0.4, "p_value": 1e-9, "images": 500.0}
     assert findings([0.0] * 6, low=0.04, **evidence) == []
-    assert findings([0.0] * 6, low=0.2, **evidence) == [("untapped_information", "", 2, None)]
+    assert findings([0.0] * 6, low=0.2, **evidence) == [("untapped_information", "", 3, None)]
 
 
 def severities(**changes):

@@ -19,6 +19,9 @@ log = logging.getLogger("lightning_failures")
 #: Characters of a warning, where its cause can be said in them, and those that are always left for what was given.
 LONGEST, LEAST_GIVEN = 240, 80
 
+#: Callbacks that a warning names; of more it names two, and says how many more there are.
+NAMED = 3
+
 #: Packages that raise what they were wrongly asked to do: who asked is told instead.
 _LIBRARIES = {"torch", "lightning", "pytorch_lightning", "torchmetrics", "einops", "numpy", "matplotlib", "contextlib"}
 
@@ -119,7 +122,8 @@ def warn_of(guards: Iterable[ErrorGuard]) -> None:
 
 def _sentence(names: list[str], cause: Cause) -> str:
     """Two lines: who stepped aside, why, and what was seen; what to do."""
-    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    named = [*names[:2], f"{len(names) - 2} more"] if len(names) > NAMED else names
+    listed = " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
     first = f"{listed} stepped aside, training goes on: {_cut(cause.wrong, LONGEST // 2)}"
     if cause.given:
         room = LONGEST - len(f"{first}; given .\n{cause.fix}")

@@ -147,10 +147,16 @@ class ReferenceExamination:
         """Images of the reference batch on each rank."""
         return -(-self.images // evaluation.world_size)
 
-    def keep(self, seen: Observation, logits: Tensor) -> None:
-        """Keep some images of one batch, where the reference batch is not complete yet."""
+    def keep(self, seen: Observation, logits: Tensor, factors: Tensor | None = None) -> None:
+        """Keep some images of one batch, where the reference batch is not complete yet.
+
+        Args:
+            seen: the batch.
+            logits: that the step gave.
+            factors: which of them each image carries; (n f), bool.
+        """
         if self.batch is not None and self.refusal is None:
-            self.batch.add(seen.require_inputs(self.where), logits, seen.targets)
+            self.batch.add(seen.require_inputs(self.where), logits, seen.targets, factors)
 
     def run(
         self,
@@ -235,6 +241,12 @@ class ReferenceExamination:
         """Their labels, on the CPU; None where there are none."""
         targets = None if self.batch is None else self.batch.targets
         return targets if targets is None or self._taken is None else targets[self._taken]
+
+    @property
+    def factors(self) -> Tensor | None:
+        """Which factors they carry, on the CPU; (n f), bool; None where nobody said."""
+        factors = None if self.batch is None else self.batch.factors
+        return factors if factors is None or self._taken is None else factors[self._taken]
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

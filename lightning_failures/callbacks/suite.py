@@ -57,7 +57,7 @@ def failure_monitors(
     its keys; the diagnosis gives it the rules of its kind.
 
     Args:
-        factors: see :class:`.FactorErrorMonitor`; None: no factors, and no monitor of them.
+        factors: see :class:`.FactorErrorMonitor` and :class:`.CauseMonitor`; None: no factors, and no monitor of them.
         wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
         unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
         bands: groups of channels whose part in the decisions is watched; see :class:`.ChannelAttributionMonitor`.
@@ -129,7 +129,7 @@ def failure_monitors(
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
         TrainingMonitor(**options),
-        CauseMonitor(budget=budget / 3, **options),
+        CauseMonitor(factors, budget=budget / 3, **options),
         DataMonitor(**options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

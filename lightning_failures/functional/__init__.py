@@ -4,6 +4,7 @@ from lightning_failures.functional.adjustment import *
 from lightning_failures.functional.assignment import *
 from lightning_failures.functional.audit import *
 from lightning_failures.functional.calibration import *
+from lightning_failures.functional.channel_faults import *
 from lightning_failures.functional.channel_order import *
 from lightning_failures.functional.channels import *
 from lightning_failures.functional.classes import *

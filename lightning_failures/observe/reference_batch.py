@@ -57,7 +57,8 @@ class ReferenceBatch:
         self.inputs: Tensor | None = None
         self.logits: Tensor | None = None
         self.targets: Tensor | None = None
-        self._kept: list[tuple[Tensor, Tensor | None, Tensor | None]] = []
+        self.factors: Tensor | None = None  #: which factors each image carries; (n f), bool
+        self._kept: list[tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]] = []
         self._batches = math.inf
         self._seen = 0
 
@@ -74,30 +75,43 @@ class ReferenceBatch:
     @property
     def kept(self) -> int:
         """Number of images that are kept so far."""
-        return sum(len(rows) for rows, _, _ in self._kept) if self.inputs is None else len(self.inputs)
+        return sum(len(each[0]) for each in self._kept) if self.inputs is None else len(self.inputs)
 
     def restrict(self, images: int) -> None:
         """Keep no more than so many images, where it is found that they are large."""
         if images < self.images and not self.complete:
             self.images = images
 
-    def add(self, inputs: Tensor, logits: Tensor | None, targets: Tensor | None = None) -> None:
-        """Keep some rows of one batch with the logits that the model gave, if any; no device synchronisation."""
+    def add(
+        self, inputs: Tensor, logits: Tensor | None, targets: Tensor | None = None, factors: Tensor | None = None
+    ) -> None:
+        """Keep some rows of one batch with what is known of them; no device synchronisation.
+
+        Args:
+            inputs: (n b ...).
+            logits: that the model gave; (n c ...).
+            targets: (n) or (n h w).
+            factors: which of them each image carries; (n f), bool.
+        """
         self._seen += 1
         known = math.isfinite(self._batches) and self._batches > 0
         due = min(math.ceil(self._seen * self.images / self._batches), self.images) if known else self.images
         count = min(due - self.kept, len(inputs))
         if not self.complete and count > 0:
-            rows = torch.linspace(0, len(inputs) - 1, count, device=inputs.device).round().long()
-            scores = None if logits is None else logits[rows].detach()
-            self._kept.append((inputs[rows].detach(), scores, None if targets is None else targets[rows]))
+            rows = torch.linspace(0, len(inputs) - 1, count).round().long()  # the same ones, wherever each of them is
+
+            def taken(values: Tensor | None) -> Tensor | None:
+                return None if values is None else values[rows.to(values.device, non_blocking=True)].detach()
+
+            images = inputs[rows.to(inputs.device, non_blocking=True)].detach()
+            self._kept.append((images, taken(logits), taken(targets), taken(factors)))
 
     def fix(self) -> bool:
         """Make what was kept the reference batch; whether it was made just now."""
         if self.complete or not self._kept:
             return False
-        self.inputs = torch.cat([inputs.cpu() for inputs, _, _ in self._kept])
-        self.logits, self.targets = _joined([each[1] for each in self._kept]), _joined([each[2] for each in self._kept])
+        self.inputs = torch.cat([each[0].cpu() for each in self._kept])
+        self.logits, self.targets, self.factors = (_joined([each[i] for each in self._kept]) for i in (1, 2, 3))
         self._kept = []
         return True
 

@@ -12,11 +12,14 @@ class Cause(NamedTuple):
         name: by which a finding names it.
         title: what is said where it holds; a sentence without its full stop.
         excluded: what is said where it was tested and does not hold; in a list of such.
+        of_images: the title where it was found by holding the images of the finding's subject against the others;
+            empty: as the title.
     """
 
     name: str
     title: str
     excluded: str
+    of_images: str = ""
 
 
 #: All causes by name. The order matters: an earlier cause explains what a later one would be blamed for.
@@ -32,6 +35,7 @@ CAUSES = {
             "input_mismatch",
             "Validation inputs are not prepared as those of training",
             "other inputs in validation",
+            "These images are not prepared as the others",
         ),
         Cause(
             "label_mismatch",
@@ -49,6 +53,11 @@ CAUSES = {
             "leakage",
         ),
         Cause(
+            "learning_rate_high",
+            "The learning rate is too large",
+            "too large a learning rate",
+        ),
+        Cause(
             "dead_units",
             "Many units no longer answer to any image",
             "dead units",
@@ -57,11 +66,6 @@ CAUSES = {
             "frozen_parameters",
             "Parameters that should learn never change",
             "frozen parameters",
-        ),
-        Cause(
-            "learning_rate_high",
-            "The learning rate is too large",
-            "too large a learning rate",
         ),
         Cause(
             "learning_rate_low",

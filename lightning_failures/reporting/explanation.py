@@ -71,7 +71,7 @@ def because(finding: Finding) -> str:
     """The cause, to be said behind a title; empty where none is known."""
     if finding.cause is None:
         return ""
-    title = CAUSES[finding.cause].title
+    title = _title(finding.cause, finding)
     return f", because {title[0].lower()}{title[1:]}"
 
 
@@ -82,7 +82,13 @@ def why(finding: Finding) -> str:
         if tested == 1:
             return "The one cause that was tested does not explain it."
         return f"None of the {tested} causes that were tested explains it." if tested else ""
-    return f"{CAUSES[finding.cause].title}. {finding.why}".strip()
+    return f"{_title(finding.cause, finding)}. {finding.why}".strip()
+
+
+def _title(name: str, finding: Finding) -> str:
+    """What a cause is called; in another way where its experiment held the images of the subject against the others."""
+    cause = CAUSES[name]
+    return cause.of_images if cause.of_images and "others" in finding.experiment else cause.title
 
 
 def _listed(causes: Sequence[str]) -> str:

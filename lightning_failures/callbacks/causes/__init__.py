@@ -1,11 +1,13 @@
 """Why a model fails: what is tested, on two fixed batches of training and of validation images, and what it gave."""
 
+from lightning_failures.callbacks.causes.answers import *
 from lightning_failures.callbacks.causes.case import *
 from lightning_failures.callbacks.causes.column import *
 from lightning_failures.callbacks.causes.dead_units import *
 from lightning_failures.callbacks.causes.diagnose import *
 from lightning_failures.callbacks.causes.evaluation_mode import *
 from lightning_failures.callbacks.causes.experiments import *
+from lightning_failures.callbacks.causes.factor_inputs import *
 from lightning_failures.callbacks.causes.frozen_parameters import *
 from lightning_failures.callbacks.causes.input_mismatch import *
 from lightning_failures.callbacks.causes.kinds import *

@@ -1,20 +1,35 @@
 """One finding of a run, asked for its cause: the figures that a test reads, and what it gives."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.run_record import RunRecord
 
-__all__ = ["ENOUGH", "EXCLUDED", "INAPPLICABLE", "Case", "CauseTest", "Tested", "experiment_of", "gained", "mends"]
+__all__ = [
+    "ENOUGH",
+    "EXCLUDED",
+    "INAPPLICABLE",
+    "TOO_MUCH",
+    "Case",
+    "CauseTest",
+    "Tested",
+    "experiment_of",
+    "experiment_on",
+    "gained",
+    "mends",
+]
 
 #: Evaluations that are looked back for a figure, since not every evaluation examines everything.
 BACK = 4
 
 #: Gain, at the lower end of its interval, and share of the gap that undoing a cause must bring so that it explains.
 LEAST_GAIN, ENOUGH = 0.05, 0.25
+
+#: Share of the gap from which something else is undone: more than there was to be mended.
+TOO_MUCH = 1.5
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,10 @@ class Case:
             if not math.isnan(value):
                 return value
         return math.nan
+
+    def logged(self, key: str) -> bool:
+        """Whether a key behind ``failures/`` was logged among the last evaluations, be it as nan."""
+        return any(f"failures/{key}" in evaluation.values for evaluation in self.record.evaluations[-BACK:])
 
     def named(self, pattern: str) -> dict[str, float]:
         """The last known values of keys behind ``failures/`` with a star, by what the star stands for."""
@@ -101,19 +120,37 @@ def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
         case: that is asked.
         name: of the experiment, such as ``"input_scale"``.
     """
-    figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share")
+    return _of_one_evaluation(case, "", name, "reached")
+
+
+def experiment_on(case: Case, factor: str) -> dict[str, Evidence]:
+    """The figures of the experiment on a factor, likewise; and the accuracy on its ``own`` images and the ``others``.
+
+    Args:
+        case: that is asked.
+        factor: as it stands in keys.
+    """
+    return _of_one_evaluation(case, "factor_", factor, f"factor_others/{factor}", ("own", "others"))
+
+
+def _of_one_evaluation(
+    case: Case, family: str, name: str, needed: str, more: Sequence[str] = ()
+) -> dict[str, Evidence]:
+    figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share", *more)
     for evaluation in reversed(case.record.evaluations[-BACK:]):
-        found = {figure: evaluation.values.get(f"failures/causes/{figure}/{name}", math.nan) for figure in figures}
-        reached = evaluation.values.get("failures/causes/reached", math.nan)
-        if not (math.isnan(found["after"]) or math.isnan(reached)):
-            return {key: value for key, value in found.items() if not math.isnan(value)}
+        values = {key: evaluation.values.get(f"failures/causes/{family}{key}/{name}", math.nan) for key in figures}
+        known = evaluation.values.get(f"failures/causes/{needed}", math.nan)
+        if not (math.isnan(values["after"]) or math.isnan(known)):
+            return {key: value for key, value in values.items() if not math.isnan(value)}
     return {}
 
 
 def mends(experiment: Mapping[str, Evidence]) -> bool:
     """Whether undoing the cause closes enough of the gap, beyond chance."""
     gain, share = experiment.get("gain_low"), experiment.get("share")
-    return gain is not None and share is not None and float(gain) > LEAST_GAIN and float(share) >= ENOUGH
+    if gain is None or share is None:
+        return False
+    return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH
 
 
 def gained(experiment: Mapping[str, Evidence]) -> str:

@@ -14,13 +14,14 @@ def _test(case: Case) -> Tested | None:
     if not made and not of_training:
         # without batch norm both modes are one, as far as an experiment without chance can tell
         return None if math.isnan(case.value("causes/training_accuracy")) else EXCLUDED
-    images = "validation"
-    if not mends(made):
-        made, images = of_training, "training"
-    if not mends(made):
+    in_training_mode = case.value("causes/in_training_mode") >= 1
+    # the statistics of a validation batch also undo another scale of its inputs: training images tell them apart
+    if not mends(made if in_training_mode else of_training):
         return EXCLUDED
+    images = "validation" if mends(made) else "training"
+    made = made if mends(made) else of_training
     told = f"the accuracy on the same {images} images {gained(made)}"
-    if images == "validation" and case.value("causes/in_training_mode") >= 1:
+    if in_training_mode:
         return Tested(
             True,
             f"The network is validated in training mode; in evaluation mode, {told}.",

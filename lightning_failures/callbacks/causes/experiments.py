@@ -6,14 +6,15 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from lightning_failures.callbacks.causes.case import TOO_MUCH
+from lightning_failures.callbacks.causes.answers import answers
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
 from lightning_failures.metrics.mending import MendedAccuracy
 from lightning_failures.observe.batch_statistics import batch_statistics
-from lightning_failures.observe.pixels import draw_positions, pixel_rows
 
-__all__ = ["EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
+__all__ = ["CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
 EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order")
@@ -23,6 +24,9 @@ LABELS = "labels"
 
 #: On training images: batch norm with the statistics of the batch.
 TRAINING_IMAGES = "training_images"
+
+#: On training images: before, with the values of the channels that do not vary in validation; after, as they are.
+CONSTANT_CHANNELS = "constant_channels"
 
 #: How far training and validation must be apart, so that a share of it can be told.
 LEAST_GAP = 0.05
@@ -47,13 +51,14 @@ class Experiments:
     def __init__(self, classes: int) -> None:
         self.gap = GeneralisationGap()
         self.mended = MendedAccuracy(EXPERIMENTS)
-        self.as_trained = MendedAccuracy([TRAINING_IMAGES])  # before: in evaluation mode; after: as in training
+        # before: in evaluation mode; after: as in training
+        self.on_training = MendedAccuracy([TRAINING_IMAGES, CONSTANT_CHANNELS])
         self.labels = LabelMatching(classes)
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:
         """Forget the evaluation before."""
-        for metric in (self.gap, self.mended, self.as_trained, self.labels):
+        for metric in (self.gap, self.mended, self.on_training, self.labels):
             metric.to(device).reset()
 
     def pass_by(self, logits: Tensor, target: Tensor) -> None:
@@ -61,14 +66,35 @@ class Experiments:
         self.gap.update(logits, target, training=False)
         self.labels.update(logits.float(), target)
 
-    def train(self, model: Model, images: Tensor, target: Tensor, norms: Sequence[nn.Module]) -> None:
-        """Ask the network for training images, in evaluation and with the statistics of the batch."""
+    def train(
+        self,
+        model: Model,
+        images: Tensor,
+        target: Tensor,
+        norms: Sequence[nn.Module],
+        preparation: Preparation | None,
+    ) -> None:
+        """Ask the network for training images, in evaluation and with the statistics of the batch.
+
+        A channel that does not vary in validation cannot be mended there. So it is spoilt here: where training images
+        with that same value in it are judged as badly as those of validation, it is the cause.
+
+        Args:
+            model: as the step runs it.
+            images: (n b ...).
+            target: (n) or (n h w), negative where there is none.
+            norms: batch norms that learn running statistics.
+            preparation: how inputs of validation differ from these; None: not known.
+        """
         images, target = _even(images), _even(target)
-        as_evaluated, labels = _answers(model(images), target)
+        as_evaluated, labels = answers(model(images), target)
         self.gap.update(as_evaluated, labels, training=True)
         with batch_statistics(norms):
-            in_training = _answers(model(images), target)[0] if norms else as_evaluated
-        self.as_trained.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
+            in_training = answers(model(images), target)[0] if norms else as_evaluated
+        self.on_training.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
+        if preparation is not None and bool(preparation.is_constant.any()):
+            spoilt = answers(model(preparation.with_constants(images)), target)[0]
+            self.on_training.update(CONSTANT_CHANNELS, spoilt, as_evaluated, labels)
 
     def validate(
         self,
@@ -77,7 +103,7 @@ class Experiments:
         target: Tensor,
         other_mode: AbstractContextManager[object] | None,
         preparation: Preparation | None,
-    ) -> None:
+    ) -> Tensor:
         """Ask the network for validation images, as they are and with one thing undone at a time.
 
         Args:
@@ -87,15 +113,20 @@ class Experiments:
             other_mode: makes the network work in training's way, or in evaluation's where the step did not; None: both
                 are one.
             preparation: how these inputs differ from those of training; None: not known.
+
+        Returns:
+            Logits of the images as they are; of the first of them, where a last part of few was left out; (m c ...).
         """
         images, target = _even(images), _even(target)
-        before, labels = _answers(model(images), target)
+        logits = model(images)
+        before, labels = answers(logits, target)
         if other_mode is not None:
             with other_mode:
-                self.mended.update("evaluation_mode", before, _answers(model(images), target)[0], labels)
+                self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels)
         undoings = {} if preparation is None or not images.is_floating_point() else preparation.undoings()
         for name, undo in undoings.items():
-            self.mended.update(name, before, _answers(model(undo(images)), target)[0], labels)
+            self.mended.update(name, before, answers(model(undo(images)), target)[0], labels)
+        return logits
 
     def compute(self) -> dict[str, Tensor]:
         """All figures; :attr:`undefined` says why some are nan."""
@@ -103,34 +134,38 @@ class Experiments:
         labels: dict[str, Tensor] = self.labels.compute()
         mended: dict[str, Tensor] = self.mended.compute()
         mended |= {f"{key}/{LABELS}": value for key, value in labels.items()}
-        mended |= self.as_trained.compute()
+        mended |= self.on_training.compute()
         as_trained = mended[f"after/{TRAINING_IMAGES}"]
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
         for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
-            gap = reached - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
+            # what is wrong with validation alone cannot bring more than training images have in the same mode
+            best = reached if name in ("evaluation_mode", TRAINING_IMAGES) else values["training_accuracy"]
+            gap = best - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
             mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
-        proven = [
-            (mended[f"gain_low/{name}"] > PROVEN_GAIN) & (mended[f"share/{name}"] > PROVEN_SHARE)
-            for name in (*EXPERIMENTS[1:], LABELS)
-        ]
+        mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
+        mismatches = (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
+        most = [name for name in mismatches if PROVEN_SHARE < float(mended[f"share/{name}"]) < TOO_MUCH]
+        proven = any(bool(mended[f"gain_low/{name}"] > PROVEN_GAIN) for name in most)
+        # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
+        undecided = not proven and any(bool(mended[f"gain_high/{name}"] > PROVEN_GAIN) for name in most)
         moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
         values["labels_renamed"] = (moved > 0).sum().double()
         shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
         values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
-        values["proven"] = torch.stack(proven).any().double()
-        self.undefined = self.gap.undefined | self.mended.undefined | self.as_trained.undefined
+        for name, holds in (("proven", proven), ("undecided", undecided)):
+            values[name] = torch.tensor(torch.nan if bool(reached.isnan()) else float(holds))
+        self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
 
 
-def _answers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Predicted classes and labels; of maps at 16 pixels of each image; (n)."""
-    if logits.ndim == 4 and target.ndim == 3:
-        places = draw_positions(len(logits), 16, 0)
-        logits, target = pixel_rows(logits, places), pixel_rows(target, places)
-    return logits.argmax(1), target
+def _reproduced(mended: dict[str, Tensor], validation: Tensor) -> Tensor:
+    """How much of the gap to validation spoilt training images show: 1 where they are judged just as validation is."""
+    spoilt, sound = mended[f"before/{CONSTANT_CHANNELS}"], mended[f"after/{CONSTANT_CHANNELS}"]
+    gap = sound - validation
+    return torch.where(gap > LEAST_GAP, 1 - (spoilt - validation).abs() / gap, torch.nan)
 
 
 def _even(rows: Tensor, part: int = 64) -> Tensor:

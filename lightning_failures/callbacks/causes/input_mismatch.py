@@ -1,30 +1,110 @@
-"""Validation inputs that are not prepared as those of training: another scale, or channels in another order."""
+"""Inputs that are not prepared as those of training, or as those of other images: another scale, another order."""
 
 import math
+from collections.abc import Mapping
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
-from lightning_failures.callbacks.causes.kinds import EVALUATED
+from lightning_failures.callbacks.causes.case import (
+    EXCLUDED,
+    INAPPLICABLE,
+    Case,
+    CauseTest,
+    Tested,
+    experiment_of,
+    experiment_on,
+    gained,
+    mends,
+)
+from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS
+from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
+from lightning_failures.records.finding import Evidence
+from lightning_failures.records.keys import escape
 
 __all__ = ["INPUT_MISMATCH"]
 
 
 def _test(case: Case) -> Tested | None:
-    differ, moved = case.value("causes/channels_differ"), case.value("causes/channels_moved")
+    whole = _of_all(case)
+    if case.finding.kind not in OF_ONE_KIND or not case.finding.subject:
+        return whole
+    factor = escape(case.finding.subject)
+    if not case.logged(f"causes/factor_channels/{factor}"):
+        return whole
+    both = (_of_images(case, factor), whole)
+    holding = [each for each in both if each is not None and each.holds]
+    if holding:
+        return max(holding, key=lambda each: each.share)
+    if None in both:
+        return None
+    return INAPPLICABLE if INAPPLICABLE in both else EXCLUDED
+
+
+def _of_images(case: Case, factor: str) -> Tested | None:
+    """The images that carry the factor beside the others."""
+
+    def figure(name: str) -> float:
+        return case.value(f"causes/factor_{name}/{factor}")
+
+    differ, faulty = figure("channels"), figure("faulty")
     if math.isnan(differ):
         return None
-    scale, order = experiment_of(case, "input_scale"), experiment_of(case, "channel_order")
-    if (differ and not scale) or (moved and not order):
+    if not differ and math.isnan(figure("constant_channel")):
+        return INAPPLICABLE if faulty > 0 else EXCLUDED  # of a fault that cannot be undone nobody knows what it does
+    made = experiment_on(case, factor)
+    if not made:
         return None  # there was no time for the experiment
-    best = max((scale, order), key=lambda made: float(made.get("after") or 0))
-    if not mends(best):
-        return EXCLUDED
+    if not mends(made):
+        return INAPPLICABLE if faulty > 0 else EXCLUDED
+    which, undone = f"images with {case.finding.subject}", figure("undone")
+    if undone == 2:
+        channel, value = figure("constant_channel"), figure("constant_value")
+        return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)
+    told = f"the accuracy on the same images {gained(made)} to the others"
+    if undone == 1:
+        return Tested(
+            True,
+            f"In {which}, {figure('moved'):.0f} channels are like other channels of the other images; put back in that "
+            f"order, {told}.",
+            f"Read the channels of {which} in the same order as those of the other images.",
+            made,
+        )
+    channel = figure("channel")
+    return Tested(
+        True,
+        f"Channels in which {which} differ from the others: {differ:.0f}; in channel {channel:.0f} their mean lies "
+        f"{figure('shift'):+.2f} standard deviations of the others beside that of the others, and their deviation is "
+        f"{figure('ratio'):.2f} times as large. With the others' mean and deviation, {told}.",
+        f"Bring {which} onto the scale of the others, in training and in validation: what is read in channel "
+        f"{channel:.0f} is on it when it is multiplied by {figure('scale'):.4g} and {figure('offset'):.4g} is added.",
+        made,
+    )
+
+
+def _of_all(case: Case) -> Tested | None:
+    """All validation images beside those of training."""
+    differ, moved, constant, faulty = (
+        case.value(f"causes/channels_{key}") for key in ("differ", "moved", "constant", "faulty")
+    )
+    if math.isnan(differ):
+        return None
+    found = {"input_scale": differ, "channel_order": moved, CONSTANT_CHANNELS: constant}
+    made = {name: experiment_of(case, name) for name, channels in found.items() if channels > 0}
+    if not all(made.values()):
+        return None  # there was no time for an experiment
+    if not any(mends(each) for each in made.values()):
+        return INAPPLICABLE if faulty > 0 else EXCLUDED  # of a fault that cannot be undone nobody knows what it does
+    name = max((name for name, each in made.items() if mends(each)), key=lambda name: float(made[name]["share"] or 0))
+    best = made[name]
+    if name == CONSTANT_CHANNELS:
+        channel, value = case.value("causes/constant_channel"), case.value("causes/constant_value")
+        accuracy = case.value("causes/validation_accuracy")
+        return _constant("validation images", "training images", channel, value, accuracy, best)
     told = f"the accuracy on the same validation images {gained(best)}"
-    if best is order:
+    if name == "channel_order":
         return Tested(
             True,
             f"{moved:.0f} channels of validation are like other channels of training; put back in that order, {told}.",
             "Read the channels in the same order for training and validation: RGB against BGR, or files sorted anew.",
-            order,
+            best,
         )
     channel, shift, ratio = (case.value(f"causes/input_{key}") for key in ("channel", "shift", "ratio"))
     by, plus = case.value("causes/input_scale"), case.value("causes/input_offset")
@@ -36,7 +116,23 @@ def _test(case: Case) -> Tested | None:
         "Use one transform with one set of statistics, those of the training images, for both loaders. What the "
         f"validation loader gives in channel {channel:.0f} is on the scale of training when it is multiplied by "
         f"{by:.4g} and {plus:.4g} is added.",
-        scale,
+        best,
+    )
+
+
+def _constant(
+    where: str, into: str, channel: float, value: float, accuracy: float, made: Mapping[str, Evidence]
+) -> Tested:
+    """A channel that has one value in some images, put into others."""
+    spoilt, low, high, sound = (float(made.get(key) or 0) for key in ("before", "before_low", "before_high", "after"))
+    return Tested(
+        True,
+        f"Channel {channel:.0f} is {value:.4g} everywhere in {where}, and varies in {into}. With the same put into "
+        f"{into}, the accuracy on them falls from {sound:.2f} to {spoilt:.2f} (95% interval {low:.2f} to {high:.2f}); "
+        f"on {where} it is {accuracy:.2f}.",
+        f"Read channel {channel:.0f} of {where} as that of {into}: look for a file that lacks it, a mask that covers "
+        "all of it, or a value that it was filled with.",
+        made,
     )
 
 

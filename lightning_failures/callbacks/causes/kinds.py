@@ -15,7 +15,7 @@ from lightning_failures.records.kind import (
     UNTAPPED_INFORMATION,
 )
 
-__all__ = ["EVALUATED", "GENERALISES", "LEANS", "LEARNS", "WORKS"]
+__all__ = ["EVALUATED", "GENERALISES", "LEANS", "LEARNS", "OF_ONE_KIND", "WORKS"]
 
 #: That the network does not learn what there is to be learnt.
 LEARNS = (UNTAPPED_INFORMATION, CLASS_COLLAPSE, NO_LEARNING)
@@ -23,8 +23,11 @@ LEARNS = (UNTAPPED_INFORMATION, CLASS_COLLAPSE, NO_LEARNING)
 #: That what is learnt does not hold for other images.
 GENERALISES = (GENERALISATION_GAP, *LEARNS)
 
+#: That images of one kind, the finding's subject, are judged wrongly.
+OF_ONE_KIND = (FACTOR_FAILURE, FACTOR_SPILLOVER)
+
 #: That validation images are judged wrongly, all of them or those of one kind.
-EVALUATED = (*GENERALISES, FACTOR_FAILURE, FACTOR_SPILLOVER)
+EVALUATED = (*GENERALISES, *OF_ONE_KIND)
 
 #: That the network or its training is broken.
 WORKS = (*EVALUATED, REPRESENTATION_COLLAPSE, NOT_FINITE, TRAINING_FAULT)

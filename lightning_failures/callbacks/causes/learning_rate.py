@@ -9,7 +9,12 @@ from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FA
 __all__ = ["LEARNING_RATE_HIGH", "LEARNING_RATE_LOW"]
 
 #: Size of an update over that of the weight; about .001 is usual (Karpathy, "A recipe for training neural networks").
-HIGH, LOW = 0.03, 1e-4
+#: In the first epoch healthy runs come to .05, and later to .03.
+HIGH, LOW = 0.05, 1e-4
+
+#: Training loss over that of the first steps above which nothing was learnt, and shares of dead units of a layer: at
+#: the first evaluation, below which they died later, and at the last, from which hardly any is left.
+NEVER_FELL, ALIVE, DEAD = 0.9, 0.5, 0.75
 
 #: Distance from the start over the weights' own size, below which next to nothing was learnt.
 NEAR = 0.05
@@ -19,16 +24,33 @@ def _high(case: Case) -> Tested | None:
     largest, noise = case.value("training/update_ratio/largest"), case.value("training/loss_noise")
     if math.isnan(largest):
         return None
-    _, course = case.record.series("failures/training/update_ratio/largest")
-    most = max((value for value in course if not math.isnan(value)), default=math.nan)
+    epochs, course = case.record.series("failures/training/update_ratio/largest")
+    later = [value for epoch, value in zip(epochs, course, strict=True) if epoch > 0 and not math.isnan(value)]
+    most = max(later, default=math.nan)
     if not most > HIGH:
-        return EXCLUDED
+        return _killed(case) or EXCLUDED
     return Tested(
         True,
-        f"Steps moved the weights by up to {most:.2g} of their size, where about .001 is usual; losses spread by "
-        f"{noise:.0%} from step to step.",
+        f"After the first epoch, steps moved weights by up to {most:.2g} of their size, where about .001 is usual; "
+        f"losses spread by {noise:.0%} from step to step.",
         "Lower the learning rate tenfold, or warm it up; clip gradients.",
         {"update_ratio": most},
+    )
+
+
+def _killed(case: Case) -> Tested | None:
+    """Where the training loss never fell while units died one after the other; None where that is not so."""
+    _, dead = case.record.series("failures/training/dead_units")
+    _, ratios = case.record.series("failures/training/loss_ratio")
+    known = [[value for value in course if not math.isnan(value)] for course in (dead, ratios)]
+    if not all(known) or min(known[1]) < NEVER_FELL or known[0][0] > ALIVE or known[0][-1] < DEAD:
+        return None
+    return Tested(
+        True,
+        f"The training loss never fell, and the share of dead units in the worst layer rose from {known[0][0]:.0%} to "
+        f"{known[0][-1]:.0%} meanwhile: steps too large push units to where no image reaches them.",
+        "Lower the learning rate tenfold, or warm it up; clip gradients.",
+        {"dead_units_first": known[0][0], "dead_units": known[0][-1], "loss_ratio": min(known[1])},
     )
 
 

@@ -1,14 +1,16 @@
 """Why a model fails, live: what training and validation images give when one thing is undone at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_failures.callbacks.causes.experiments import Experiments
+from lightning_failures.callbacks.causes.factor_inputs import FactorInputs, GroupSums
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.callbacks.causes.rules import RULES
 from lightning_failures.callbacks.causes.terms import TERMS
@@ -16,8 +18,10 @@ from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.callbacks.reference_examination import FEWEST, ReferenceExamination
+from lightning_failures.errors import FailuresError, FailuresWarning
 from lightning_failures.functional.input_statistics import InputSums, input_sums, merge_inputs
 from lightning_failures.observe.batch_statistics import batch_statistics, trained_norms
+from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
 from lightning_failures.observe.reference_batch import ReferenceBatch
@@ -26,6 +30,18 @@ from lightning_failures.observe.undisturbed import undisturbed
 from lightning_failures.records.term import find_term
 
 __all__ = ["CauseMonitor"]
+
+
+#: What is not watched where the factors cannot be read.
+_GROUPS = "inputs by factor"
+
+
+class _Kept(NamedTuple):
+    """What a rank tells the others of its validation images."""
+
+    images: InputSums
+    by_factor: Sequence[GroupSums]
+    unread: str | None  # why the factors could not be read
 
 
 class CauseMonitor(Monitor):
@@ -41,6 +57,9 @@ class CauseMonitor(Monitor):
     - ``input_scale``: validation inputs with the mean and the deviation that training's have, channel by channel, where
       these differ beyond chance;
     - ``channel_order``: channels in the order in which they are most like those of training, where that is another;
+    - ``constant_channels``: a channel that has one value in validation and varies in training cannot be mended; so that
+      value is put into training images: before, with it; after, as they are. The share is 1 where these are then judged
+      just as badly as validation images;
     - ``labels``: each predicted class as the label that it fits best, found on one half of the images and judged on the
       other.
 
@@ -48,7 +67,19 @@ class CauseMonitor(Monitor):
     ``share/<experiment>`` is the share of the gap between training and validation that it closes.
     :class:`.FailureDiagnosis` takes from these, and from what the other monitors log, which cause explains a finding.
 
+    ``faults/<fault>``: channels that hold NaN or infinity, are empty, constant or saturated on one side only.
+
+    *With factors*: the inputs of the validation images that carry a factor are compared with those of the others, such
+    as those of a study in absorbance with those in transmittance. ``factor_channels/<factor>`` says in how many
+    channels they differ. Where they do, these images are run again with the mean and the deviation of the others, or
+    with the others' order of channels; and of a channel that does not vary in them, its value is put into the others.
+    ``factor_before/<factor>``, ``factor_after/<factor>`` and ``factor_gain/<factor>`` are of what closes most of the
+    gap to the others, ``factor_share/<factor>`` says how much of it. On several processes the first such experiment is
+    that of the second evaluation, since the groups are compared when all processes have theirs. Where images depend on
+    each other, since the module is validated in training mode, none is made.
+
     Args:
+        factors: see :class:`.FactorErrorMonitor`; None: no groups are compared.
         images: size of either batch, over all ranks.
         budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
@@ -67,6 +98,7 @@ class CauseMonitor(Monitor):
 
     def __init__(
         self,
+        factors: FactorSource | None = None,
         *,
         images: int = 256,
         budget: float = 0.05,
@@ -81,9 +113,19 @@ class CauseMonitor(Monitor):
         self.trained = ReferenceBatch(images)  #: training images, as the step saw them
         self.experiments: Experiments | None = None
         self.preparation: Preparation | None = None
+        self.reader = None if factors is None else FactorReader(factors, where=where)
+        self.groups: FactorInputs | None = None  #: the factors' images beside the others; from the first batch on
+        self.unread: str | None = None  #: why the factors could not be read, on whichever rank
+        self._compared: ReferenceBatch | None = None  # the batch that the comparisons are of
+        self._warned = False
         self._norms: list[nn.Module] | None = None  # batch norms that learn running statistics
         self._begun = self._in_training_mode = False
         self._sums: InputSums | None = None  # of all training images that are kept, on all ranks
+
+    @property
+    def not_watched(self) -> dict[str, str]:
+        """What could not be watched so far, and why; without the factors, all but the comparison of their images."""
+        return super().not_watched or ({self._named(_GROUPS): self.unread} if self.unread else {})
 
     @property
     def refusal(self) -> str | None:
@@ -129,9 +171,14 @@ class CauseMonitor(Monitor):
             parts = [part for part in gather(mine) if part is not None]
             self._sums = merge_inputs(parts) if parts else None
         self.examining.begin(evaluation, self.ranks.first)
+        if self._compared is not self.examining.batch:  # images of a test are not those of validation
+            self._compared, self.preparation = self.examining.batch, None
+            if self.groups is not None:
+                self.groups.preparations = None
         self._in_training_mode = False
-        if self.experiments is not None:
-            self.experiments.begin(evaluation.device)
+        for part in (self.experiments, self.groups):
+            if part is not None:
+                part.begin(evaluation.device)
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the answers of one batch, and keep images for the examination."""
@@ -142,17 +189,34 @@ class CauseMonitor(Monitor):
         if rows.logits is None or rows.targets is None:
             return
         self._in_training_mode = self._in_training_mode or bool(by_chance(evaluation.module))
-        self.build(rows.logits.shape[1])
+        carried = self._read_factors(evaluation, seen, batch_idx)
+        names = None if self.reader is None else self.reader.names
+        self.build((rows.logits.shape[1], names))
         assert self.experiments is not None
         self.experiments.pass_by(rows.logits, rows.targets)
-        self.examining.keep(seen, logits)
+        self.examining.keep(seen, logits, carried)
+
+    def _read_factors(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> Tensor | None:
+        """Which factors each image carries, while images are kept; (n f), bool."""
+        batch = self.examining.batch
+        if self.reader is None or batch is None or batch.complete:
+            return None
+        try:
+            return seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        except FailuresError as error:  # what else is tested needs no factors
+            if self.guard.on_error == "raise":
+                raise
+            self.unread, self.reader = str(error), None
+            return None
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Undo one thing at a time."""
         batch, modes = self.examining.batch, 1.0 + bool(self._norms)
         trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
         undone = 0 if self.preparation is None else len(self.preparation.undoings())
-        passes = modes * (1.0 + trained) + undone
+        of_factors = 0.0 if self.groups is None else self.groups.passes(self.examining.factors)
+        spoilt = self.preparation is not None and bool(self.preparation.is_constant.any())
+        passes = modes * (1.0 + trained) + undone + of_factors + spoilt * trained
         self.examining.run(
             evaluation,
             self.probe.runnable(evaluation.module),
@@ -166,52 +230,93 @@ class CauseMonitor(Monitor):
         targets = self.examining.targets
         if self.experiments is None or targets is None:
             return
-        if evaluation.world_size == 1 and self.preparation is None:
-            self._prepare([self._validation_sums])
+        if evaluation.world_size == 1:
+            self._prepare([self._kept_sums])
         norms = self._norms or []
         other: AbstractContextManager[object] | None = batch_statistics(norms) if norms else None
         if self._in_training_mode:
             other = undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own")
-        self.experiments.validate(model, inputs, targets.to(inputs.device), other, self.preparation)
+        targets = targets.to(inputs.device)
+        logits = self.experiments.validate(model, inputs, targets, other, self.preparation)
+        carried, n = self.examining.factors, len(logits)
+        if self.groups is not None and carried is not None and not self._in_training_mode:
+            self.groups.examine(model, inputs[:n], targets[:n], logits, carried[:n])
         images, labels = self.trained.inputs, self.trained.targets
         if images is not None and labels is not None:
             part = len(inputs) / (batch.kept if (batch := self.examining.batch) is not None else 1)
             rows = torch.linspace(0, len(images) - 1, round(len(images) * min(1.0, part))).round().long()
             with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
-                self.experiments.train(model, images[rows].to(inputs.device), labels[rows].to(inputs.device), norms)
+                given, asked = images[rows].to(inputs.device), labels[rows].to(inputs.device)
+                self.experiments.train(model, given, asked, norms, self.preparation)
 
-    def _prepare(self, parts: Sequence[InputSums | None]) -> None:
-        """Compare the inputs of validation, as the ranks hold them, with those of training; once, since both stay."""
+    def _prepare(self, parts: "Sequence[_Kept | None]") -> None:
+        """Compare the inputs, as the ranks hold them; once, since they stay.
+
+        Args:
+            parts: of each rank, see :attr:`_kept_sums`.
+        """
         known = [part for part in parts if part is not None]
         if self.preparation is None and self._sums is not None and known:
-            validation = merge_inputs(known)
+            validation = merge_inputs([part.images for part in known])
             if len(validation.images) == len(self._sums.images):
                 self.preparation = Preparation.of(self._sums, validation)
+        self.unread = next((part.unread for part in known if part.unread), self.unread)
+        if self.groups is not None and self.groups.preparations is None and known:
+            if self.unread:
+                self.groups.leave_out(self.unread)
+            else:
+                self.groups.compare([part.by_factor for part in known])
 
     @property
-    def _validation_sums(self) -> InputSums | None:
-        """Of this rank's validation images."""
+    def _unprepared(self) -> bool:
+        """Whether something is still to be compared; the same on all ranks."""
+        return self.preparation is None or (self.groups is not None and self.groups.preparations is None)
+
+    @property
+    def _kept_sums(self) -> "_Kept | None":
+        """Of this rank's validation images, all of them and by factor; None without any, or where all is compared."""
         batch = self.examining.batch
-        return None if batch is None or batch.inputs is None else input_sums(batch.inputs)
+        if batch is None or batch.inputs is None or not self._unprepared:
+            return None
+        by_factor = () if batch.factors is None else GroupSums.of(batch.inputs, batch.factors)
+        return _Kept(input_sums(batch.inputs), by_factor, self.unread)
 
     def describe(self) -> Any:
-        """Number of classes."""
-        return None if self.experiments is None else self.experiments.labels.num_classes
+        """Number of classes, and the names of the factors."""
+        if self.experiments is None:
+            return None
+        return self.experiments.labels.num_classes, None if self.groups is None else self.groups.factors
 
     def build(self, description: Any) -> None:
         """Make the metrics."""
+        classes, factors = description
         if self.experiments is None:
-            self.experiments = Experiments(description)
+            self.experiments = Experiments(classes)
+        if factors is None:  # nobody knows of any, or could read none
+            self.groups = None
+        elif self.groups is None:
+            self.groups = FactorInputs(factors)
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """How far both are apart, and what each experiment gave."""
         assert self.experiments is not None
         values = self.experiments.compute()
-        if evaluation.world_size > 1 and self.preparation is None:
-            self._prepare(gather(self._validation_sums))
+        if self._unprepared:  # of one process too, where the model cannot be run again, such as on NaN
+            self._prepare(gather(self._kept_sums))
+        if self.groups is not None:
+            values |= self.groups.compute()
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
         why = self.examining.refusal or self.examining.why_not
         terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
         self.undefined = {key: why or ("" if term is None else term.when_nan) for key, term in terms.items()}
+        if self.groups is not None:
+            self.undefined |= self.groups.undefined
         return values
+
+    def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
+        """Say once where factors could not be read: last, since a warning may be an error on this rank alone."""
+        if self.unread and not self._warned:
+            self._warned = True
+            text = f"{self.title} does not compare the inputs of images with a factor: {self.unread}"
+            rank_zero_warn(text, category=FailuresWarning)

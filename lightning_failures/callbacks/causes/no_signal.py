@@ -7,10 +7,13 @@ import torch
 from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import GENERALISES
 from lightning_failures.functional.intervals import wilson
-from lightning_failures.records.kind import REPRESENTATION_COLLAPSE
+from lightning_failures.records.kind import GENERALISATION_GAP, REPRESENTATION_COLLAPSE
 from lightning_failures.records.numbers import share
 
 __all__ = ["NO_SIGNAL"]
+
+#: By how much training images may be above chance at the first evaluation, where there is nothing to be learnt of them.
+LITTLE = 0.1
 
 
 #: Share of blank images from which there is nothing that could tell a label.
@@ -41,7 +44,7 @@ def _test(case: Case) -> Tested | None:
         return None
     right = torch.tensor(round(reach * images))
     reach_low = float(wilson(right, torch.tensor(round(images))).low)
-    if low > chance or reach_low > chance:
+    if low > chance or reach_low > chance or (case.finding.kind == GENERALISATION_GAP and not _by_heart(case, chance)):
         return EXCLUDED
     return Tested(
         True,
@@ -52,6 +55,13 @@ def _test(case: Case) -> Tested | None:
         "column. If they belong together, the images may not hold what the labels ask for.",
         {"before": accuracy, "after": reach, "chance": chance},
     )
+
+
+def _by_heart(case: Case, chance: float) -> bool:
+    """Whether training images are learnt one by one: what they have in common is learnt within the first epoch."""
+    _, course = case.record.series("failures/causes/reached")
+    first = next((value for value in course if not math.isnan(value)), math.nan)
+    return first < chance + LITTLE
 
 
 NO_SIGNAL = CauseTest("no_signal", (*GENERALISES, REPRESENTATION_COLLAPSE), _test)

@@ -13,10 +13,11 @@ GAP, KNOWN = 0.1, 0.8
 
 def _test(case: Case) -> Tested | None:
     training, validation = case.value("causes/training_accuracy"), case.value("causes/validation_accuracy")
-    low = case.value("causes/gap_low")
+    low, held, chance = (case.value(f"causes/{key}") for key in ("gap_low", "validation_low", "chance"))
     if math.isnan(low):
         return None
-    if low < GAP or training < KNOWN:
+    # whoever learns by heart what has a signal is better than chance; below, something in training misleads
+    if low < GAP or training < KNOWN or held <= chance:
         return EXCLUDED
     return Tested(
         True,

@@ -1,4 +1,4 @@
-"""Whether validation inputs are prepared as those of training: what differs, channel by channel, and what undoes it."""
+"""Whether inputs are prepared as those they are compared with: what differs, channel by channel, and what undoes it."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.channel_faults import ChannelFaults, channel_faults, only_constant
 from lightning_failures.functional.channel_order import match_channels
 from lightning_failures.functional.input_statistics import InputSums, compare_inputs, map_inputs
 
@@ -21,7 +22,9 @@ ORDER_GAIN = 0.5
 
 
 class Preparation(NamedTuple):
-    """How the two batches differ.
+    """How validation images differ from training images; or images that carry a factor from the others.
+
+    Below, validation stands for what may have to be mended, and training for what it is held against.
 
     Args:
         shift: mean of validation less that of training, in deviations of training, by channel; (b), float64.
@@ -30,6 +33,9 @@ class Preparation(NamedTuple):
         offset: see ``scale``; (b).
         differs: which channels differ beyond chance; (b), bool.
         order: for each channel of training the channel of validation that is most like it; (b), int64.
+        faults: of channels of validation that those of training do not have.
+        faults_of_training: the other way round.
+        constant: value of the channels that have one value in validation and vary in training, nan for others; (b).
     """
 
     shift: Tensor
@@ -38,6 +44,9 @@ class Preparation(NamedTuple):
     offset: Tensor
     differs: Tensor
     order: Tensor
+    faults: ChannelFaults
+    faults_of_training: ChannelFaults
+    constant: Tensor
 
     @classmethod
     def of(cls, training: InputSums, validation: InputSums) -> "Preparation":
@@ -45,20 +54,41 @@ class Preparation(NamedTuple):
         found = compare_inputs(training, validation)
         apart = (found.shift_low > SHIFT) | (found.shift_high < -SHIFT)
         differs = apart | (found.ratio_low > RATIO) | (found.ratio_high < 1 / RATIO)
+        differs &= found.scale.isfinite()  # one value everywhere is a fault, which no mapping mends
         match = match_channels(training, validation)
         order = match.order if float(match.gain) > ORDER_GAIN else torch.arange(len(match.order))
-        return cls(found.shift, found.ratio, found.scale, found.offset, differs, order)
+        return cls(
+            found.shift,
+            found.ratio,
+            found.scale,
+            found.offset,
+            differs,
+            order,
+            channel_faults(validation, training),
+            channel_faults(training, validation),
+            only_constant(validation, training),
+        )
 
     @property
     def channel(self) -> int:
         """The channel that differs most."""
-        apart = self.shift.abs().nan_to_num(0) + self.ratio.log().abs().nan_to_num(0, posinf=0, neginf=0)
-        return int(apart.argmax())
+        apart = self.shift.abs() + self.ratio.log().abs()
+        return int(torch.where(self.scale.isfinite(), apart, 0.0).argmax())
 
     @property
     def moved(self) -> bool:
         """Whether channels stand in another order."""
         return not torch.equal(self.order, torch.arange(len(self.order)))
+
+    @property
+    def moved_channels(self) -> Tensor:
+        """Number of channels in another place; ()."""
+        return (self.order != torch.arange(len(self.order))).sum()
+
+    @property
+    def apart(self) -> Tensor:
+        """Which channels are on another scale or in another place; (b), bool."""
+        return self.differs | (self.order != torch.arange(len(self.order)))
 
     def undoings(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """What can be undone: name of the experiment -> from validation inputs to those as in training."""
@@ -69,12 +99,51 @@ class Preparation(NamedTuple):
             found["channel_order"] = lambda images: images[:, self.order.to(images.device)]
         return found
 
+    @property
+    def is_constant(self) -> Tensor:
+        """Which channels have one value in validation and vary in training; (b), bool."""
+        return self.constant.isfinite()
+
+    def with_constants(self, images: Tensor) -> Tensor:
+        """Training images whose channels have the one value that validation has there, as far as it has one."""
+        axes = (-1, *(1,) * (images.ndim - 2))
+        put = self.is_constant.to(images.device).view(axes)
+        return torch.where(put, self.constant.nan_to_num(0).to(images).view(axes), images)
+
     def figures(self) -> dict[str, Tensor]:
         """What is logged of it."""
-        worst = self.channel
         return {
             "channels_differ": self.differs.sum().double(),
-            "channels_moved": (self.order != torch.arange(len(self.order))).sum().double(),
+            "channels_moved": self.moved_channels.double(),
+            **self.of_worst(),
+            **self._of_faults(),
+        }
+
+    def of_constant(self) -> dict[str, Tensor]:
+        """What is logged of the first channel with one value in validation alone; nothing without one."""
+        if not bool(self.is_constant.any()):
+            return {}
+        first = int(self.is_constant.int().argmax())
+        return {"constant_channel": torch.tensor(float(first)), "constant_value": self.constant[first]}
+
+    def _of_faults(self) -> dict[str, Tensor]:
+        """What is logged of channels with a fault; of each kind of fault only where there is one."""
+        both = {"validation": self.faults, "training": self.faults_of_training}
+        faulty = torch.stack([which for faults in both.values() for which in faults]).any(0)
+        values = {"channels_faulty": faulty.sum().double(), "channels_constant": self.is_constant.sum().double()}
+        values |= self.of_constant()
+        for where, faults in both.items():
+            for kind, which in faults._asdict().items():
+                if bool(which.any()):
+                    name = f"{kind.replace('_', ' ')} in {where} only"
+                    values[f"faults/{name}"] = which.sum().double()
+                    values[f"fault_channel/{name}"] = torch.tensor(float(which.int().argmax()))
+        return values
+
+    def of_worst(self) -> dict[str, Tensor]:
+        """What is logged of the channel that differs most."""
+        worst = self.channel
+        return {
             "input_channel": torch.tensor(float(worst)),
             "input_shift": self.shift[worst],
             "input_ratio": self.ratio[worst],
@@ -85,5 +154,6 @@ class Preparation(NamedTuple):
     @staticmethod
     def unknown() -> dict[str, Tensor]:
         """The same where inputs were not compared."""
-        keys = ("channels_differ", "channels_moved", "input_channel", "input_shift", "input_ratio", "input_scale")
-        return dict.fromkeys((*keys, "input_offset"), torch.tensor(math.nan))
+        of_worst = ("input_channel", "input_shift", "input_ratio", "input_scale", "input_offset")
+        keys = ("channels_differ", "channels_moved", *of_worst, "channels_faulty", "channels_constant")
+        return dict.fromkeys(keys, torch.tensor(math.nan))

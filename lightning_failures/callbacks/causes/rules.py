@@ -18,6 +18,7 @@ RULES = (
         kind=GENERALISATION_GAP,
         name="proven_mismatch",
         when=["failures/causes/proven >= 1"],
+        clear=["failures/causes/proven < 1", "failures/causes/undecided < 1"],
         evidence=_GAP | {"reached": "failures/causes/reached"},
         message=(
             "Validation is not judged as training is: the accuracy is {reached:.3f} on training images and "
@@ -121,5 +122,87 @@ RULES = (
         warmup=0,
         persistence=1,
         source="beyond the 95% interval; augmented images of one data set differ by less",
+    ),
+    Rule(
+        kind=DATA_FAULT,
+        name="channels_faulty",
+        when=["failures/causes/faults/* >= 1"],
+        evidence={
+            "channels": "failures/causes/faults/*",
+            "channel": "failures/causes/fault_channel/*",
+        },
+        message=(
+            "Channels of the images that are {subject}: {channels:.0f}. The first of them is "
+            "channel {channel:.0f}, counted from 0."
+        ),
+        advice=(
+            "Look at how this channel is read, scaled and clipped. Empty: 0 everywhere; constant: one value "
+            "everywhere; saturated: a fifth of its values or more are its smallest, or its largest one."
+        ),
+        severity="watch",
+        warmup=0,
+        persistence=1,
+        source="a fifth of the images, or of the values, on one side, and a twentieth at most on the other",
+    ),
+    Rule(
+        kind=DATA_FAULT,
+        name="factor_inputs_differ",
+        when=[
+            "failures/causes/factor_gain_low/* > 0.1",
+            "failures/causes/factor_share/* > 0.5",
+            "failures/causes/factor_undone/* <= 1",
+        ],
+        clear=["failures/causes/factor_gain_low/* <= 0.05"],
+        evidence={
+            "before": "failures/causes/factor_before/*",
+            "after": "failures/causes/factor_after/*",
+            "gain_low": "failures/causes/factor_gain_low/*",
+            "gain_high": "failures/causes/factor_gain_high/*",
+            "others": "failures/causes/factor_others/*",
+            "channels": "failures/causes/factor_channels/*",
+            "channel": "failures/causes/factor_channel/*",
+            "shift": "failures/causes/factor_shift/*",
+            "ratio": "failures/causes/factor_ratio/*",
+            "scale": "failures/causes/factor_scale/*",
+            "offset": "failures/causes/factor_offset/*",
+        },
+        message=(
+            "Images with {subject} are not prepared as the others; channels that differ: {channels:.0f}. Most of all "
+            "channel {channel:.0f}: its mean lies {shift:+.2f} standard deviations of the others beside theirs, and "
+            "its own deviation is {ratio:.2f} times as large. Prepared as the others, the network is right on "
+            "{after:.1%} of them in place of {before:.1%}; on the others it is right on {others:.1%}."
+        ),
+        advice="Look at how these images are read and scaled, in training and in validation.",
+        severity="watch",
+        warmup=0,
+        persistence=1,
+        source="an experiment on the same images: half of the gap to the others is closed, with a gain above .1 at the "
+        "lower end of its 95% interval; how much it matters is said by the errors of the factor themselves",
+    ),
+    Rule(
+        kind=DATA_FAULT,
+        name="factor_channels_faulty",
+        when=["failures/causes/factor_faulty/* >= 1"],
+        evidence={
+            "channels": "failures/causes/factor_faulty/*",
+            "channel": "failures/causes/factor_faulty_channel/*",
+            "not_finite": "failures/causes/factor_not_finite/*",
+            "empty": "failures/causes/factor_empty/*",
+            "constant": "failures/causes/factor_constant/*",
+            "saturated": "failures/causes/factor_saturated/*",
+        },
+        message=(
+            "Channels at fault in images with {subject} and sound in the others: {channels:.0f}, the first is channel "
+            "{channel:.0f}, counted from 0. Of them {not_finite:.0f} not finite, {empty:.0f} empty, {constant:.0f} "
+            "constant, {saturated:.0f} saturated."
+        ),
+        advice=(
+            "Look at how these images are read, scaled and clipped. Empty: 0 everywhere; constant: one value "
+            "everywhere; saturated: a fifth of the values or more are the smallest, or the largest one."
+        ),
+        severity="watch",
+        warmup=0,
+        persistence=1,
+        source="a fifth of the images, or of the values, with the factor, and a twentieth at most of the others",
     ),
 )

@@ -1,12 +1,106 @@
 """What the logged figures about causes mean."""
 
 from lightning_failures.metrics.generalisation import GeneralisationGap
-from lightning_failures.metrics.mending import MendedAccuracy
+from lightning_failures.metrics.mending import MENDING_TERMS, MendedAccuracy
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
 
 _NOT_COMPARED = "the inputs of training and validation were not compared yet"
+_GROUPS_NOT_COMPARED = (
+    "the inputs of images with the factor and of the others were not compared yet, or one of both are fewer than 8 of "
+    "those that are kept"
+)
+_NOT_UNDONE = "the experiment was not made: there was no time, or validation in training mode lets nobody tell"
+
+_AT_FAULT = "and are not so in the others; logged only where some channel is at fault."
+
+#: Of a factor whose images differ from the others; of the images that are kept of validation.
+_OF_FACTORS = (
+    *(term.of("factor_{}/*", "{}, images with a factor")._replace(when_nan=_NOT_UNDONE) for term in MENDING_TERMS),
+    Term(
+        "factor_own/*",
+        "Accuracy on the images with a factor",
+        "Accuracy, as it is, on the images with the factor that are kept.",
+        "0 to 1",
+        "higher is better",
+        when_nan=_NOT_UNDONE,
+    ),
+    Term(
+        "factor_others/*",
+        "Accuracy on the images without a factor",
+        "Accuracy, as it is, on the other images.",
+        "0 to 1",
+        "higher is better",
+        when_nan=_NOT_UNDONE,
+    ),
+    Term(
+        "factor_share/*",
+        "Share of the gap of a factor that is closed",
+        "Gain by preparing the images with the factor as the others, over how far their accuracy is below that of the "
+        "others; of channels that do not vary, how close the others come to it with their value: 1, as far as that.",
+        "below 1 as a rule",
+        "1: undoing it mends all",
+        when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
+    ),
+    Term(
+        "factor_undone/*",
+        "What was undone for a factor",
+        "The experiment that the accuracies beside it are of, which closes most of the gap. 0: images with the factor "
+        "with the others' mean and deviation; 1: with the others' order of channels; 2: the others with the value of "
+        "channels that do not vary in images with the factor: before, with it; after, as they are.",
+        "0, 1 or 2",
+        "describes",
+        when_nan=_NOT_UNDONE,
+    ),
+    Term(
+        "factor_moved/*",
+        "Channels of a factor in another place",
+        "Channels that, in images with the factor, are much more like another channel of the others.",
+        "0 to the number of channels",
+        "0: both have one order",
+        "channels",
+    ),
+    Term(
+        "factor_channel/*",
+        "The channel of a factor that differs most",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
+        "factor_shift/*",
+        "Shift of that channel of a factor",
+        "Its mean in images with the factor less that in the others, in standard deviations of the others.",
+        "any number",
+        "0: both are alike",
+        when_nan="the channel does not vary in the others",
+    ),
+    Term(
+        "factor_ratio/*",
+        "Ratio of deviations of that channel of a factor",
+        "Its standard deviation in images with the factor over that in the others.",
+        "0 upwards",
+        "1: both are alike",
+        when_nan="the channel does not vary in the others",
+    ),
+    Term(
+        "factor_scale/*",
+        "What that channel of a factor is to be multiplied by",
+        "With it and the offset, images with the factor get the mean and the deviation of the others.",
+        "above 0",
+        "1: nothing is to be done",
+        when_nan="the channel does not vary",
+    ),
+    Term(
+        "factor_offset/*",
+        "What is then to be added for a factor",
+        "With it and the scale, images with the factor get the mean and the deviation of the others.",
+        "any number",
+        "0: nothing is to be done",
+        when_nan="the channel does not vary",
+    ),
+)
 
 TERMS: tuple[Term, ...] = (
     *GeneralisationGap.terms,
@@ -14,7 +108,8 @@ TERMS: tuple[Term, ...] = (
     Term(
         "share/*",
         "Share of the gap that is closed",
-        "Gain by undoing a cause, over how far the accuracy is below that on training images.",
+        "Gain by undoing a cause, over how far the accuracy is below that on training images; these are judged as in "
+        "training where the cause is the mode, and as in evaluation where it is not.",
         "below 1 as a rule",
         "1: undoing it mends all",
         when_nan="the experiment was not made, or there is no gap of .05 to be explained",
@@ -64,6 +159,16 @@ TERMS: tuple[Term, ...] = (
         "1 where undoing another preparation of the inputs, or other names of the labels, closes half of the gap.",
         "0 or 1",
         "1: mend the preparation of validation",
+        when_nan="no training image was kept yet, or there was no time",
+    ),
+    Term(
+        "undecided",
+        "Whether a mismatch is proven is open",
+        "1 where undoing one closes half of the gap, while the interval of the gain holds what would prove it and what "
+        "would not, as where there was time for few images.",
+        "0 or 1",
+        "describes",
+        when_nan="no training image was kept yet, or there was no time",
     ),
     Term(
         "channels_differ",
@@ -83,6 +188,56 @@ TERMS: tuple[Term, ...] = (
         "0: both have one order",
         "channels",
         _NOT_COMPARED,
+    ),
+    Term(
+        "channels_faulty",
+        "Channels with a fault on one side only",
+        "Channels that hold values that are not finite, are empty, constant or saturated in validation images and not "
+        "in training images, or the other way round; see faults.",
+        "0 to the number of channels",
+        "0: both are alike",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
+        "channels_constant",
+        "Channels that do not vary in validation",
+        "Channels that have one value in all validation images, 0 or another, and vary in training images.",
+        "0 to the number of channels",
+        "0: both vary",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
+        "constant_channel",
+        "The first channel that does not vary in validation",
+        "Its number, counted from 0; logged only where there is one.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
+        "constant_value",
+        "The value of that channel",
+        "What it is in all validation images; logged only where there is such a channel.",
+        "any number",
+        "0: the channel is empty",
+    ),
+    Term(
+        "faults/*",
+        "Channels with one fault on one side only",
+        "Not finite: some values are NaN or infinite; empty: 0 everywhere, in a fifth of the images or more; constant: "
+        "one value everywhere; saturated: a fifth of the values or more are the smallest, or the largest one. Logged "
+        "only where there are such channels.",
+        "1 to the number of channels",
+        "above 0: look how the channel is read",
+        "channels",
+    ),
+    Term(
+        "fault_channel/*",
+        "The first channel with that fault",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
     ),
     Term(
         "input_channel",
@@ -123,5 +278,61 @@ TERMS: tuple[Term, ...] = (
         "any number",
         "0: nothing is to be done",
         when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
+    ),
+    Term(
+        "factor_channels/*",
+        "Channels in which a factor differs",
+        "Channels in which validation images with the factor are on another scale than the others, or like another "
+        "channel of the others; by the thresholds of channels_differ and channels_moved.",
+        "0 to the number of channels",
+        "0: both are alike",
+        "channels",
+        _GROUPS_NOT_COMPARED,
+    ),
+    *_OF_FACTORS,
+    Term(
+        "factor_constant_channel/*",
+        "The first channel that does not vary in images with a factor",
+        "Its number, counted from 0; of channels that vary in the others. Logged only where there is one.",
+        "0 upwards",
+        "describes",
+    ),
+    Term(
+        "factor_constant_value/*",
+        "The value of that channel of a factor",
+        "What it is in all images with the factor; logged only where there is such a channel.",
+        "any number",
+        "0: the channel is empty",
+    ),
+    Term(
+        "factor_faulty/*",
+        "Channels of a factor with a fault",
+        f"Channels that in images with the factor have one of the faults below, {_AT_FAULT}",
+        "1 to the number of channels",
+        "above 0: look how the channel is read",
+        "channels",
+    ),
+    Term(
+        "factor_faulty_channel/*",
+        "The first channel of a factor with a fault",
+        "Its number, counted from 0.",
+        "0 upwards",
+        "describes",
+    ),
+    *(
+        Term(
+            f"factor_{kind}/*",
+            f"Channels of a factor that are {kind.replace('_', ' ')}",
+            f"Channels that, in images with the factor, {means} {_AT_FAULT}",
+            "0 to the number of channels",
+            "above 0: look how the channel is read",
+            "channels",
+        )
+        for kind, means in (
+            ("not_finite", "hold values that are NaN or infinite"),
+            ("empty", "are 0 everywhere in a fifth of the images or more"),
+            ("constant", "have one value everywhere, other than 0"),
+            ("saturated", "have a fifth of their values or more at the smallest, or at the largest one"),
+        )
     ),
 )

@@ -1,0 +1,207 @@
+"""Images of one kind that are prepared otherwise than the others: found, undone, and the cause of what fails there."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_failures import (
+    CauseMonitor,
+    FactorErrorMonitor,
+    FactorTable,
+    FailureDiagnosis,
+    FailuresWarning,
+)
+from lightning_failures.callbacks.causes import FactorInputs, GroupSums
+from lightning_failures.errors import UnknownNameError
+from lightning_failures.functional import input_sums
+from tests.quarters import Net, images
+from tests.runs import fit
+
+NAMES = ("study_b", "old", "rare")
+
+
+def factors(n):
+    """The first is carried by every third image, in turns over the classes, the last by four images alone."""
+    rows = torch.arange(n)
+    return torch.stack([rows % 3 == 0, rows % 5 < 2, rows < 4], 1)
+
+
+def run(change, epochs=4, names=NAMES, make=images):
+    """A network trained on plain images, and validated on some of which the first factor's are changed."""
+    inputs, target = make(240, 1)
+    carried = factors(240)
+    changed = torch.where(carried[:, 0, None, None, None], change(inputs), inputs)
+    table = FactorTable(names, carried[:, : len(names)])
+    monitor = CauseMonitor(table, budget=5.0, on_error="raise")
+    diagnosis = FailureDiagnosis(announce="nothing")
+    data = (
+        DataLoader(TensorDataset(*make(320, 0)), batch_size=16, shuffle=True),
+        DataLoader(TensorDataset(changed, target), batch_size=32),
+    )
+    fit([FactorErrorMonitor(table), monitor, diagnosis], Net(), data=data, epochs=epochs)
+    return monitor, diagnosis.findings
+
+
+def absorbance(inputs):
+    return 0.05 * inputs + 2
+
+
+def permuted(inputs):
+    return inputs[:, [2, 0, 1]]
+
+
+def in_one_channel(n, seed):
+    """The class shows in the first channel alone; the others are noise about -1 and -2."""
+    inputs, target = images(n, seed)
+    noise = 0.2 * torch.randn(n, 2, 8, 8, generator=torch.Generator().manual_seed(seed + 9))
+    inputs[:, 1:] = noise - torch.tensor([1.0, 2.0])[:, None, None]
+    return inputs, target
+
+
+def test_a_study_on_another_scale_is_the_cause_of_the_failure_on_its_images():
+    monitor, findings = run(absorbance, epochs=6)
+    (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
+    assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
+    assert float(failure.experiment["after"]) > 0.9 > 0.7 > float(failure.experiment["before"])
+    assert float(failure.experiment["share"]) > 0.8
+    assert float(failure.experiment["others"]) > 0.9
+    assert failure.why.startswith("Channels in which images with study_b differ from the others: 3; in channel")
+    assert failure.advice.startswith("Bring images with study_b onto the scale of the others")
+    assert float(monitor.values["factor_scale/study_b"]) == pytest.approx(20, rel=0.15)
+    assert float(monitor.values["factor_undone/study_b"]) == 0
+    (early,) = (finding for finding in findings if finding.rule == "factor_inputs_differ")
+    assert (early.subject, early.severity) == ("study_b", "watch")
+    assert early.epoch < failure.epoch
+
+
+def test_a_healthy_twin_has_no_figures_of_groups_that_are_alike_and_no_finding():
+    monitor, findings = run(lambda inputs: inputs, epochs=6)
+    assert findings == []
+    of_groups = sorted(key for key in monitor.values if key.startswith("factor_"))
+    assert of_groups == [f"factor_channels/{name}" for name in sorted(NAMES)]
+    assert float(monitor.values["factor_channels/study_b"]) == float(monitor.values["factor_channels/old"]) == 0
+
+
+def test_a_factor_of_few_images_is_left_out_and_says_why():
+    monitor, _ = run(absorbance, epochs=1)
+    assert bool(monitor.values["factor_channels/rare"].isnan())
+    assert monitor.undefined["factor_channels/rare"] == (
+        "fewer than 8 images with this factor, or without it, are among those that are kept"
+    )
+    assert "factor_after/rare" not in monitor.values
+
+
+def test_channels_of_one_group_in_another_order_are_put_back():
+    monitor, findings = run(permuted, epochs=6, make=in_one_channel)
+    (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
+    assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
+    assert failure.why.startswith("In images with study_b, 3 channels are like other channels of the other images")
+    assert failure.advice == "Read the channels of images with study_b in the same order as those of the other images."
+    assert float(failure.experiment["share"]) > 0.9
+    assert float(monitor.values["factor_undone/study_b"]) == 1
+    assert torch.equal(torch.arange(3)[[2, 0, 1]][monitor.groups.preparations["study_b"].order], torch.arange(3))
+
+
+def test_the_healthy_twin_in_one_order_has_no_finding():
+    monitor, findings = run(lambda inputs: inputs, epochs=6, make=in_one_channel)
+    assert findings == []
+    assert "factor_moved/study_b" not in monitor.values
+
+
+def test_figures_of_a_factor_are_those_of_the_network_itself():
+    inputs, target = images(240, 1)
+    carried = factors(240)[:, 0]
+    changed = torch.where(carried[:, None, None, None], absorbance(inputs), inputs)
+    monitor = CauseMonitor(FactorTable(["study_b"], carried[:, None]), budget=5.0, on_error="raise")
+    data = (
+        DataLoader(TensorDataset(*images(320, 0)), batch_size=16),
+        DataLoader(TensorDataset(changed, target), batch_size=32),
+    )
+    _, module = fit([monitor], Net(), data=data, epochs=1)
+    batch, undo = monitor.examining.batch, monitor.groups.preparations["study_b"]
+    kept, with_it = batch.inputs[monitor.examining._taken], monitor.examining.factors[:, 0]
+    assert torch.equal(batch.inputs, changed)
+    assert torch.equal(batch.factors[:, 0], carried)  # all of them are kept, with their factors
+
+    def accuracy(given, rows):
+        with torch.no_grad():
+            return float((module.eval()(given[rows]).argmax(1) == monitor.examining.targets[rows]).double().mean())
+
+    mapped = kept * undo.scale.float()[:, None, None] + undo.offset.float()[:, None, None]
+    told = {key: float(monitor.values[f"factor_{key}/study_b"]) for key in ("before", "after", "others", "share")}
+    before, after, others = accuracy(kept, with_it), accuracy(mapped, with_it), accuracy(kept, ~with_it)
+    expected = {"before": before, "after": after, "others": others, "share": (after - before) / (others - before)}
+    assert told == pytest.approx(expected)
+
+
+def test_no_image_is_run_once_more_where_groups_are_alike():
+    alone, _ = run(lambda inputs: inputs, epochs=1)
+    assert alone.groups.passes(alone.examining.factors) == 0
+    other, _ = run(absorbance, epochs=1)
+    assert other.groups.passes(other.examining.factors) == pytest.approx(1 / 3)
+
+
+def test_sums_of_groups_are_those_of_their_images():
+    inputs, _ = images(30, 3)
+    carried = factors(30)
+    for name, sums in enumerate(GroupSums.of(inputs, carried)):
+        for chosen, group in ((carried[:, name], sums.carrying), (~carried[:, name], sums.others)):
+            for field, expected in input_sums(inputs[chosen])._asdict().items():
+                torch.testing.assert_close(getattr(group, field), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_images_without_a_fraction_are_compared_and_not_undone():
+    groups = FactorInputs(["dark"])
+    inputs = torch.arange(64, dtype=torch.uint8).reshape(32, 1, 2).repeat(1, 1, 1)
+    carried = (torch.arange(32) < 16)[:, None]
+    groups.compare([GroupSums.of(inputs, carried)])
+    assert float(groups.compute()["factor_channels/dark"]) == 1
+    groups.examine(pytest.fail, inputs, torch.zeros(32).long(), torch.zeros(32, 2), carried)
+
+
+def test_factors_that_cannot_be_read_are_left_out_and_nothing_else():
+    monitor = CauseMonitor(["fog"])
+    with pytest.warns(FailuresWarning, match="CauseMonitor does not compare the inputs of images with a factor"):
+        fit([monitor], epochs=2)
+    assert monitor.failure is None
+    assert not bool(monitor.values["gap"].isnan())
+    assert list(monitor.not_watched) == ["inputs by factor"]
+    assert monitor.not_watched["inputs by factor"].startswith(
+        "CauseMonitor(factors=...): the batch does not hold the factors"
+    )
+    with pytest.raises(UnknownNameError, match="the batch does not hold the factors"):
+        fit([CauseMonitor(["fog"], on_error="raise")], epochs=1)
+
+
+def without_the_first(inputs):
+    return inputs * torch.tensor([0.0, 1.0, 1.0])[:, None, None]
+
+
+def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others():
+    monitor, findings = run(without_the_first, epochs=6, make=in_one_channel)
+    (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
+    assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
+    assert failure.why.startswith(
+        "Channel 0 is 0 everywhere in images with study_b, and varies in the other images. With the same put into the "
+        "other images, the accuracy on them falls from 1.00 to 0."
+    )
+    assert float(failure.experiment["before"]) < 0.4 < 0.9 < float(failure.experiment["after"])
+    assert float(failure.experiment["share"]) > 0.7
+    assert float(monitor.values["factor_undone/study_b"]) == 2
+    (watched,) = (finding for finding in findings if finding.rule == "factor_channels_faulty")
+    assert (watched.subject, watched.severity) == ("study_b", "watch")
+    assert watched.message.startswith(
+        "Channels at fault in images with study_b and sound in the others: 1, the first is channel 0, counted from 0. "
+        "Of them 0 not finite, 1 empty, 0 constant, 0 saturated."
+    )
+    assert "factor_inputs_differ" not in {finding.rule for finding in findings}
+
+
+def test_a_saturated_channel_of_one_study_is_named_and_neither_blamed_nor_excluded():
+    def clipped(inputs):
+        return torch.cat([inputs[:, :2], inputs[:, 2:].clamp(max=-2.05)], 1)
+
+    monitor, findings = run(clipped, epochs=6, make=in_one_channel)
+    assert float(monitor.values["factor_saturated/study_b"]) == 1
+    assert float(monitor.values["factor_faulty_channel/study_b"]) == 2
+    assert {finding.severity for finding in findings} == {"watch"}
