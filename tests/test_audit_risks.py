@@ -163,6 +163,37 @@ def test_validation_images_that_hold_something_else_are_a_risk_with_what_mends_i
     assert [risk for risk in held_apart(lambda images: images).risks if risk.kind == "input_mismatch"] == []
 
 
+def renamed(change: Callable[[Tensor], Tensor]) -> DataAudit:
+    """The audit of spectra whose held-out labels were changed."""
+    rows, target = spectra(n=900)
+    return audit_data([(rows[:500], target[:500])], [(rows[500:], change(target[500:]))], steps=100)
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda target: (target + 2) % 6, "(6 of 6 classes, each label 2 higher)"),
+        (lambda target: torch.tensor([0, 2, 1, 3, 4, 5])[target], "(2 of 6 classes)"),
+    ],
+)
+def test_held_out_labels_of_other_classes_are_the_one_risk_as_in_a_run(
+    change: Callable[[Tensor], Tensor], how: str
+) -> None:
+    audit = renamed(change)
+    (risk,) = audit.risks
+    assert (risk.kind, risk.severity) == ("label_mismatch", "high")
+    assert risk.message.startswith(f"Held-out labels stand for other classes than those of training {how}: ")
+    assert risk.evidence["after"].low > risk.evidence["before"].high + 0.1
+    assert risk.advice.startswith("Give both data sets one list of classes in one order")
+
+
+def test_held_out_labels_in_order_are_no_risk() -> None:
+    audit = renamed(lambda target: target)
+    assert audit.labels is not None
+    assert audit.labels.renamed == 0
+    assert audit.risks == ()
+
+
 def test_the_interval_of_a_trial_holds_the_spread_between_trainings() -> None:
     rights = [torch.arange(200) < right for right in (140, 150, 160)]
     spread = training_spread([0.70, 0.75, 0.80])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_failures import FailureDiagnosis
 from lightning_failures.callbacks.causes import CAUSE_TESTS, diagnose
 from lightning_failures.records import CAUSES, FINDING_KINDS, Evaluation, Finding, RunRecord
 
@@ -136,6 +137,20 @@ def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
     assert told.experiment
 
 
+@pytest.mark.parametrize(("key", "side"), [("blank", "validation"), ("training_blank", "training")])
+@pytest.mark.parametrize("kind", ["representation_collapse", "no_learning"])
+def test_constant_inputs_are_named_as_what_tells_nothing(kind: str, key: str, side: str) -> None:
+    told = diagnose(found(kind), record(SOUND | {f"data/{key}": 1.0}))
+    assert told.cause == "no_signal"
+    assert told.why == (
+        f"In all the {side} images each channel has one value throughout, the same in each of them: the inputs are "
+        "constant."
+    )
+    few = diagnose(found(kind), record(SOUND | {f"data/{key}": 0.2}))
+    assert few.cause is None
+    assert ("no_signal" in few.excluded) is (kind == "no_learning")
+
+
 def test_a_finding_on_what_is_not_finite_keeps_the_advice_of_its_own_rule() -> None:
     figures = SOUND | {"training/not_finite": 1.0, "training/not_finite_loss/training": 87.0}
     finding = replace(found("not_finite"), advice="Look in the loss.")
@@ -245,6 +260,15 @@ def test_what_mends_more_than_there_was_to_mend_is_not_the_cause() -> None:
     told = diagnose(found("class_collapse"), record(SOUND | experiment("labels", share=3.3)))
     assert told.cause is None
     assert "label_mismatch" in told.excluded
+
+
+def test_a_class_that_leans_on_a_cue_is_said_of_that_class() -> None:
+    finding = found("simple_cue_reliance", label=3.0, class_reliance=0.98, reliance=0.14)
+    told = diagnose(replace(finding, subject="grey_level"), record({}))
+    assert told.why == (
+        "Exchanged between images, grey_level alone turns the decision: images that are given that of class 3 are put "
+        "into it in 98% of the cases."
+    )
 
 
 def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None:
@@ -381,3 +405,19 @@ def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_i
     assert told.cause == "input_mismatch"
     assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")
     assert told.why.endswith("on images with study/b it is 0.20.")
+
+
+def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:
+    """What is raised over the lower ends of a gap's interval, one an epoch."""
+    diagnosis = FailureDiagnosis(announce="nothing")
+    figures = {"training_accuracy": 1.0, "validation_accuracy": 1 - gap, "gap": gap, "gap_high": gap + 0.1, "proven": 0}
+    for epoch, low in enumerate(lows, 2):
+        values = {f"failures/causes/{name}": value for name, value in (figures | {"gap_low": low}).items()}
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
+    return [(finding.rule, finding.epoch, finding.cleared) for finding in diagnosis.history]
+
+
+def test_a_gap_that_its_interval_shows_is_named_at_once_and_stays_where_fewer_images_are_looked_at() -> None:
+    assert gaps(-0.1, -0.1, 0.16, -0.2, -0.2) == [("generalisation_gap", 4, None)]
+    assert gaps(-0.1, 0.14, 0.14) == []
+    assert gaps(0.16, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]

@@ -70,6 +70,8 @@ def test_data_without_copies_are_silent_and_every_figure_is_known() -> None:
         "training_images": 120,
         "recognised": 1,
         "one_in": 1,
+        "blank": 0,
+        "training_blank": 0,
     }
     assert monitor.undefined == {}
     assert monitor.not_watched == {}
@@ -133,6 +135,36 @@ def test_blank_images_are_no_leak() -> None:
     assert monitor.values["leakage"] == 0
     assert (monitor.values["images"], monitor.values["training_images"]) == (60, 120)
     assert findings(diagnosis) == []
+
+
+def test_constant_inputs_are_named_as_such_on_their_side() -> None:
+    held = torch.full_like(HELD[0], 0.25), HELD[1]
+    monitor, diagnosis = watched(TRAIN, held)
+    assert (monitor.values["blank"], monitor.values["training_blank"]) == (1, 0)
+    (finding,) = diagnosis.findings
+    assert (finding.rule, finding.severity, finding.epoch) == ("blank_validation_images", "failure", 0)
+    assert finding.message == (
+        "The inputs are constant: in all the validation images each channel has one value throughout, the same in each "
+        "of them, so that nothing can be told from them."
+    )
+    monitor, diagnosis = watched((torch.zeros_like(TRAIN[0]), TRAIN[1]), held)
+    assert findings(diagnosis) == [("blank_training_images", "failure"), ("blank_validation_images", "failure")]
+    assert monitor.not_watched == {
+        "images on both sides of the split": "in each image every channel has one value throughout"
+    }
+
+
+def test_evenly_lit_samples_each_with_its_own_spectrum_are_no_constant_inputs() -> None:
+    even = [(data[0].mean((2, 3), keepdim=True).expand_as(data[0]).clone(), data[1]) for data in (TRAIN, HELD)]
+    monitor, diagnosis = watched(*even)
+    assert (monitor.values["blank"], monitor.values["training_blank"]) == (0, 0)
+    assert findings(diagnosis) == []
+
+
+def test_images_of_one_number_are_not_blank() -> None:
+    record = ImageRecord()
+    record.add("held", Observation(None, inputs=torch.rand(5, 1)))
+    assert math.isnan(record.blank("held"))
 
 
 def test_real_digits_are_silent() -> None:

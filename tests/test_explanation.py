@@ -56,6 +56,11 @@ def test_tested_causes_none_of_which_holds_are_an_answer() -> None:
     assert because(UNEXPLAINED) == ""
 
 
+def test_one_tested_cause_that_does_not_hold_is_said_of_one() -> None:
+    alone = dataclasses.replace(UNEXPLAINED, excluded=["not_finite"])
+    assert why(alone) == "The one cause that was tested does not explain it."
+
+
 def test_what_could_not_be_tested_is_said():
     untested = dataclasses.replace(UNEXPLAINED, untested=["label_noise", "shortcut"])
     assert dict(passages(untested))["Not tested"] == "wrong labels, a shortcut."

@@ -113,3 +113,15 @@ def test_a_run_that_breaks_off_is_not_examined():
     with pytest.raises(RuntimeError, match="cut"):
         fit([simple, channels, diagnosis, Breaks()], Logits(), epochs=3)
     assert simple.completed == {}
+
+
+def test_counts_that_were_zero_are_completed_and_what_stands_is_said_with_them():
+    key = "failures/simplicity/pairs"
+    counted = Rule(kind="own_rule", when=f"{key} >= 0", message="{pairs:.0f} pairs", warmup=0)
+    *parts, diagnosis = monitors(counted)
+    fit([*parts, diagnosis], Logits(), epochs=3)
+    simple, pairs = parts[0], diagnosis.record.evaluations[-1].values[key]
+    assert diagnosis.record.evaluations[-2].values[key] == 0
+    assert pairs == float(simple.values["pairs"]) > 0
+    (finding,) = diagnosis.findings
+    assert (finding.latest or finding.message) == f"{pairs:.0f} pairs"

@@ -20,7 +20,7 @@ from lightning_failures import (
 from lightning_failures.callbacks.training_evaluation import why_no_validation
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional import class_moments, linear_discriminant
-from lightning_failures.records import RunRecord
+from lightning_failures.records import RunRecord, Term
 from tests.runs import Classifier, dataset, fit, hooks_on, loaders, table
 from tests.test_channels_rule import Spectra
 
@@ -112,6 +112,23 @@ def test_the_verdict_and_the_record_say_on_which_images(capsys, tmp_path):
     assert RunRecord.from_dict(record.to_dict()).no_validation == "there is no validation"
     assert '"no_validation": "there is no validation"' in (tmp_path / "findings.json").read_text()
     assert RunRecord.from_dict({key: v for key, v in record.to_dict().items() if key != "no_validation"})
+
+
+class Counts(CollapseMonitor):
+    """Logs a whole number that training images cannot tell."""
+
+    terms = (*CollapseMonitor.terms, Term("wrong", "Wrong", "Images that are wrong.", "0 upwards", "lower is better"))
+    held_out = ("wrong",)
+
+    def compute(self, evaluation):
+        return super().compute(evaluation) | {"wrong": torch.tensor(3)}
+
+
+def test_a_whole_number_that_training_images_cannot_tell_is_withheld_too():
+    monitor = Counts(on_error="raise")
+    watched([monitor], epochs=1)
+    assert monitor.values["wrong"].isnan()
+    assert monitor.undefined["wrong"] == HELD_OUT
 
 
 class Recorded(OnlyTraining):

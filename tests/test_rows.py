@@ -34,9 +34,26 @@ def test_the_rows_are_those_that_the_loader_loads():
         assert torch.equal(rows.of(batch_idx).rows, batch)
 
 
+class Drawn(DistributedSampler):
+    """A sampler of the user's own, which draws anew each time."""
+
+
+def test_a_distributed_sampler_that_shuffles_has_the_order_of_its_seed_and_epoch_and_marks_its_padding():
+    counted = []
+    for rank in range(2):
+        sampler = DistributedSampler(DATASET, num_replicas=2, rank=rank, shuffle=True, seed=3)
+        sampler.set_epoch(4)
+        loader = DataLoader(DATASET, batch_size=4, sampler=sampler)
+        rows = DatasetRows(loader)
+        for batch_idx, batch in enumerate(loader):
+            assert torch.equal(rows.of(batch_idx).rows, batch)
+            counted.append(rows.of(batch_idx).rows[rows.of(batch_idx).keep])
+    assert sorted(torch.cat(counted).tolist()) == DATASET
+
+
 def test_an_order_that_only_the_loader_knows_is_not_guessed():
     shuffled = DataLoader(DATASET, batch_size=5, shuffle=True)
-    distributed = DistributedSampler(DATASET, num_replicas=2, rank=0, shuffle=True)
+    distributed = Drawn(DATASET, num_replicas=2, rank=0, shuffle=True)
     own = DataLoader(DATASET, batch_sampler=BatchSampler(RandomSampler(DATASET), 5, False))
     assert not DatasetRows(shuffled).known
     assert not DatasetRows(DataLoader(DATASET, batch_size=5, sampler=distributed)).known

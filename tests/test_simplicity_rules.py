@@ -44,9 +44,9 @@ def test_reliance_needs_three_evaluations_from_the_third_epoch_on_and_as_many_to
 
 
 def test_at_chance_nothing_is_said_since_an_untrained_network_hangs_on_the_dominant_direction():
-    assert findings([1.0] * 9, model_accuracy=0.3) == []
+    assert findings([1.0] * 9, model_accuracy=0.3, best_reach=0.3) == []
     course = {"own/1": 1.0, "own_low/1": 0.9, "own_high/1": 1.0, "donor/1": 0.0, "pairs": 128.0}
-    assert findings([0.0] * 9, model_accuracy=0.3, **course) == []
+    assert findings([0.0] * 9, model_accuracy=0.3, best_reach=0.3, **course) == []
     assert findings([0.0] * 9, **course) == [("one_dimensional_predictions", "", 2, None)]
 
 
@@ -108,3 +108,34 @@ def test_a_cue_that_all_classes_follow_is_one_finding_and_a_class_by_chance_none
     assert finding.rule == "simple_cue_reliance"
     assert of_a_class(class_reliance_low=0.3) == []
     assert of_a_class(class_reliance=0.7) == []
+
+
+def test_a_class_that_plainly_hangs_on_a_cue_is_named_at_once():
+    course = {"class_reliance": 1.0, "reliant_class": 3.0, "reliance": 0.12}
+    raised = []
+    for low in (0.45, 0.55):
+        diagnosis = FailureDiagnosis(announce="nothing")
+        values = {f"{KEY}{name}": value for name, value in SCALARS.items()}
+        values |= {f"{KEY}{name}/grey_level": value for name, value in course.items()}
+        diagnosis.evaluate(Evaluation(9, 900, values | {f"{KEY}class_reliance_low/grey_level": low}))
+        raised.append([finding.rule for finding in diagnosis.findings])
+    assert raised == [[], ["simple_cue_reliance_of_a_class"]]
+
+
+def below_a_simple_model(evaluations=3, **changes):
+    """What stands after some evaluations."""
+    values = SCALARS | {"model_accuracy": 0.24, "chance": 0.12, "best_reach": 0.52, "images": 500.0} | changes
+    diagnosis = FailureDiagnosis(announce="nothing")
+    for epoch in range(2, 2 + evaluations):
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, {f"{KEY}{name}": value for name, value in values.items()}))
+    return [(finding.kind, finding.rule, finding.severity) for finding in diagnosis.findings]
+
+
+def test_an_accuracy_far_below_a_simple_model_is_a_failure_though_a_linear_one_does_no_better():
+    assert below_a_simple_model() == [("untapped_information", "below_simple_model", "failure")]
+    assert below_a_simple_model(2) == []
+    assert below_a_simple_model(1, model_accuracy=0.2) == below_a_simple_model()  # plain
+    assert below_a_simple_model(model_accuracy=0.35) == []
+    assert below_a_simple_model(model_accuracy=0.13) == []  # at chance, which is told as that
+    linear = {"low": 0.2, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35, "p_value": 1e-9}
+    assert below_a_simple_model(**linear) == [("untapped_information", "untapped_information", "failure")]

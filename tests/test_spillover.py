@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import FactorErrorMonitor, FailureDiagnosis
 from lightning_failures.callbacks.factors import Spillover
@@ -197,6 +198,17 @@ def test_a_test_or_validation_beside_a_fit_is_compared_and_is_never_the_best_epo
         evaluate_again(module, validation, verbose=False)
         assert math.isfinite(monitor.values["spillover_mcnemar_p/bright"])
         assert monitor.counted.spillover.best is best
+
+
+def test_images_of_another_dataset_are_not_paired_though_their_targets_are_the_same():
+    monitor = FactorErrorMonitor(table(), on_error="raise")
+    run, module = fit([monitor], epochs=2)
+    images, labels = loaders()[1].dataset.tensors
+    run.test(module, DataLoader(TensorDataset(images.flip(0), labels), batch_size=8), verbose=False)
+    assert monitor.values["spillover_risk/dark"].isnan()
+    assert monitor.undefined["spillover_risk/dark"] == (
+        "these images are of another dataset than those that the run validates on"
+    )
 
 
 def test_a_rank_finds_its_images_in_the_best_epoch_of_another_number_of_ranks():

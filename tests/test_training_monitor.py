@@ -208,7 +208,10 @@ def test_one_image_of_the_validation_that_is_not_finite_is_counted_and_named():
     assert origins(values) == {"input/validation": 6.0}
     (finding,) = findings(data=data)
     assert (finding.rule, finding.subject) == ("not_finite_input", "validation")
-    assert "the predictions of 3% of the evaluated images are not finite; 3% of the evaluated images" in finding.message
+    assert finding.message.endswith(
+        "Such numbers are in 3.33% of the evaluated images. Not finite since the evaluation before: training losses, "
+        "0.00%; predictions of evaluated images, 3.33%."
+    )
 
 
 def test_a_training_that_breaks_is_named_though_a_validation_image_was_broken_before():

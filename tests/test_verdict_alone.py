@@ -88,3 +88,11 @@ def test_nothing_is_said_where_nothing_is_to_be_announced(capsys):
     trainer([SimplicityBiasMonitor(on_error="raise"), diagnosis]).validate(Classifier(), loaders()[1], verbose=False)
     assert "Verdict" not in capsys.readouterr().out
     assert diagnosis.alone.evaluated == "validation"
+
+
+def test_a_test_without_any_training_says_the_accuracy_that_is_known(capsys):
+    trainer(failure_monitors(on_error="raise")).test(Constant(), loaders()[1], verbose=False)
+    said = " ".join(capsys.readouterr().out.split())
+    share = (dataset(30, seed=1).tensors[1] == 0).double().mean()
+    assert f"The accuracy, {share:.2f} on the test images, is no better than chance" in said
+    assert "nan" not in said.split("not examined")[0]

@@ -142,8 +142,8 @@ def small_networks_right(
     }
 
 
-def longer_trial(data: DataSums, steps: int, seed: int) -> Estimate:
-    """What a small network has on standardised images after more steps.
+def longer_trial(data: DataSums, steps: int, seed: int) -> SmallNetworkRun:
+    """A small network on standardised images after more steps.
 
     Args:
         data: their samples.
@@ -152,8 +152,7 @@ def longer_trial(data: DataSums, steps: int, seed: int) -> Estimate:
     """
     train, held = data.train.rows, data.held_images.rows
     images, others = image_views(train["images"], held["images"], None, None)["standardised"]
-    run = run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
-    return accuracy(run.right)
+    return run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
 
 
 def spread_of(rights: Mapping[str, Sequence[Tensor]]) -> dict[str, TrainingSpread]:

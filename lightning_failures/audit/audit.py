@@ -26,6 +26,7 @@ from lightning_failures.audit.copies import NO_NEAR_COPIES
 from lightning_failures.audit.data_audit import DataAudit, linear_rung
 from lightning_failures.audit.data_sums import BatchLayout, DataSums, holds_loaders
 from lightning_failures.audit.inputs import InputDifference, SeenInputs, input_difference
+from lightning_failures.audit.labels import label_names
 from lightning_failures.audit.risks import find_risks
 from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import (
@@ -186,8 +187,12 @@ def audit_data(
         seconds=0.0,
         inputs=inputs_differ,
     )
-    if trials and not audit.reads:
-        audit = replace(audit, longer=longer_trial(data, steps + MORE_STEPS, seed), longer_steps=steps + MORE_STEPS)
+    if trials:
+        trial = trials["standardised"][0]
+        if not audit.reads:
+            trial = longer_trial(data, steps + MORE_STEPS, seed)
+            audit = replace(audit, longer=accuracy(trial.right), longer_steps=steps + MORE_STEPS)
+        audit = replace(audit, labels=label_names(trial.scores, data.held_images.rows["target"]))
     return replace(audit, risks=find_risks(audit), seconds=time.perf_counter() - started)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_failures.audit.copies import DataCopies
 from lightning_failures.audit.inputs import InputDifference
+from lightning_failures.audit.labels import LabelNames
 from lightning_failures.functional.audit import Estimate, LabelDirections
 from lightning_failures.records.strict_json import strict
 from lightning_failures.spectrum.axes import Axis
@@ -61,6 +62,7 @@ class DataAudit:
     notes: dict[str, str]  # what is left out or undefined -> why
     seconds: float
     inputs: InputDifference | None = None  # between training and held-out batches, where these were given
+    labels: LabelNames | None = None  # whether held-out labels stand for other classes, where a network was trained
     longer: Estimate | None = None  # accuracy of the small network after more steps, where nothing read the labels
     longer_steps: int = 0  # of that training
     risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first

@@ -39,6 +39,7 @@ def find_risks(audit: DataAudit) -> tuple[Risk, ...]:
     """
     rules = (
         _inputs,
+        _labels,
         _leakage,
         _near_copies,
         _contradictions,
@@ -243,9 +244,29 @@ def _one_number(audit: DataAudit) -> Risk | None:
     return Risk("one_number_cue", "moderate", message, advice, evidence)
 
 
+def _labels(audit: DataAudit) -> Risk | None:
+    """Held-out labels that stand for other classes than those of training."""
+    found = audit.labels
+    if found is None or not found.gain.low > GAP:
+        return None
+    named = f"{found.renamed} of {audit.classes} classes"
+    how = named if found.shift is None else f"{named}, each label {found.shift} higher"
+    message = (
+        f"Held-out labels stand for other classes than those of training ({how}): a small network that was trained on "
+        f"training labels is right on {_said(found.before)} of the held-out images as they are labelled, and on "
+        f"{_said(found.after)} with each predicted class as the label that it fits best, found on one half of the "
+        "images and judged on the other."
+    )
+    advice = (
+        "Give both data sets one list of classes in one order: compare class_to_idx, a label that is counted from 1, "
+        "and folders that one of them lacks."
+    )
+    return Risk("label_mismatch", "high", message, advice, {"before": found.before, "after": found.after})
+
+
 def _unread(audit: DataAudit) -> Risk | None:
-    """Nothing that was tried reads the labels."""
-    if audit.reads:
+    """Nothing that was tried reads the labels, under whatever names."""
+    if audit.reads or _labels(audit) is not None:
         return None
     message = (
         f"Nothing that was tried reads the labels: the best has {_said(audit.best)}, and always naming the most "

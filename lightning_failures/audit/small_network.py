@@ -39,10 +39,11 @@ class SmallNetwork(nn.Sequential):
 
 
 class SmallNetworkRun(NamedTuple):
-    """Which held-out images a small network gets right; each (m), bool."""
+    """Which held-out images a small network gets right, each (m), bool; and what it says of them."""
 
     right: Tensor  # as networks predict: with the running statistics of batch norm
     batch_right: Tensor  # with the statistics of each batch of held-out images
+    scores: Tensor  # its logits, with the running statistics; (m c)
 
 
 def run_small_network(
@@ -75,13 +76,14 @@ def run_small_network(
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        preds = []
+        scores = []
         for evaluating in (True, False):
             network.train(not evaluating)
             # in batch mode the network looks at all held-out images at once
             parts = held.split(4 * BATCH) if evaluating else (held,)
-            preds.append(torch.cat([network(part) for part in parts]).argmax(1))
-    return SmallNetworkRun(preds[0] == held_target, preds[1] == held_target)
+            scores.append(torch.cat([network(part) for part in parts]))
+    right, batch_right = (each.argmax(1) == held_target for each in scores)
+    return SmallNetworkRun(right, batch_right, scores[0])
 
 
 def image_views(

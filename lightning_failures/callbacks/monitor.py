@@ -296,10 +296,11 @@ class Monitor(Callback, TheirCallback):
         with self.guard():
             self.build(description)
             self.values = self._told_by(evaluation, self.compute(evaluation))
+            # counts too: 0 images before, and not nan
             new = {
                 key: value
                 for key, value in self.values.items()
-                if math.isnan(before.get(key, math.nan)) and not math.isnan(float(value))
+                if float(value) != before.get(key, math.nan) and not math.isnan(float(value))
             }
             self.completed = {self.key(key): float(value) for key, value in new.items()}
             self.log_values(evaluation, new, now=True)
@@ -583,7 +584,7 @@ class Monitor(Callback, TheirCallback):
             return values
         withheld = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
         self.undefined |= dict.fromkeys(withheld, HELD_OUT)
-        return values | {key: torch.full_like(values[key], torch.nan) for key in withheld}
+        return values | {key: values[key].new_full((), torch.nan, dtype=torch.float64) for key in withheld}
 
     # -- what is logged
 

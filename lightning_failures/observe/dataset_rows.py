@@ -18,10 +18,10 @@ class BatchRows(NamedTuple):
 
 
 class DatasetRows:
-    """Dataset rows of the batches of one loader that goes through its dataset in order.
+    """Dataset rows of the batches of one loader whose order can be known.
 
-    Known for a :class:`~torch.utils.data.SequentialSampler` and an unshuffled
-    :class:`~torch.utils.data.DistributedSampler`, which repeats images so that every rank has equally many; the
+    Known for a :class:`~torch.utils.data.SequentialSampler` and a :class:`~torch.utils.data.DistributedSampler`, whose
+    order follows from its seed and epoch where it shuffles. It repeats images so that every rank has equally many; the
     repeated ones are marked. Any other sampler decides its order for itself: :attr:`known` is False.
 
     Args:
@@ -35,7 +35,7 @@ class DatasetRows:
 
     def __init__(self, loader: Any) -> None:
         sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-        self.known = isinstance(loader, DataLoader) and _in_order(sampler, loader)
+        self.known = isinstance(loader, DataLoader) and _has_known_order(sampler, loader)
         self.size = len(loader.dataset) if self.known else 0
         self._world, self._rank = getattr(sampler, "num_replicas", 1), getattr(sampler, "rank", 0)
         self._batches: list[list[int]] = [list(batch) for batch in loader.batch_sampler] if self.known else []
@@ -48,11 +48,12 @@ class DatasetRows:
         return BatchRows(rows, position < self.size)
 
 
-def _in_order(sampler: Any, loader: DataLoader[Any]) -> bool:
+def _has_known_order(sampler: Any, loader: DataLoader[Any]) -> bool:
     batches = loader.batch_sampler
     if type(batches) is not BatchSampler:
         return False  # a batch sampler of the user's own decides the order for itself
     if isinstance(sampler, DistributedSampler):
         # Lightning wraps a custom sampler into a dataset; then the sampler's rows are positions in that sampler
-        return not sampler.shuffle and sampler.dataset is loader.dataset
+        known = not sampler.shuffle or type(sampler) is DistributedSampler  # another may draw as it likes
+        return known and sampler.dataset is loader.dataset
     return isinstance(sampler, SequentialSampler)

@@ -79,6 +79,8 @@ def why(finding: Finding) -> str:
     """The cause and what its test gave; that none is known; empty where none was tested."""
     if finding.cause is None:
         tested = len(finding.excluded)
+        if tested == 1:
+            return "The one cause that was tested does not explain it."
         return f"None of the {tested} causes that were tested explains it." if tested else ""
     return f"{_title(finding.cause, finding)}. {finding.why}".strip()
 

@@ -83,9 +83,16 @@ def alert(finding: Finding) -> str:
 
 
 def accuracy_key(record: RunRecord) -> str | None:
-    """The logged key that holds the run's validation accuracy, a monitor's before the user's; None without one."""
+    """The logged key that holds the run's validation accuracy, a monitor's before the user's; None without one.
+
+    One whose last value is known comes before one that is nan, as that beside a linear model is where no training was
+    seen.
+    """
     logged = record.last_values()
-    return measured_accuracy(logged) or users_accuracy(logged)
+    known = [key for key, value in logged.items() if not math.isnan(value)]
+    return next(
+        (key for each in (known, logged) for key in (measured_accuracy(each), users_accuracy(each)) if key), None
+    )
 
 
 def headline(record: RunRecord, columns: Sequence[Column]) -> str:

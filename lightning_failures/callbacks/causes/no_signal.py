@@ -4,10 +4,11 @@ import math
 
 import torch
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import GENERALISES
 from lightning_failures.functional.intervals import wilson
-from lightning_failures.records.kind import GENERALISATION_GAP
+from lightning_failures.records.kind import GENERALISATION_GAP, REPRESENTATION_COLLAPSE
+from lightning_failures.records.numbers import share
 
 __all__ = ["NO_SIGNAL"]
 
@@ -15,7 +16,27 @@ __all__ = ["NO_SIGNAL"]
 LITTLE = 0.1
 
 
+#: Share of blank images from which there is nothing that could tell a label.
+BLANK = 0.9
+
+#: Whose images they are, and the figure of them.
+SIDES = {"training": "training_blank", "validation": "blank"}
+
+
 def _test(case: Case) -> Tested | None:
+    for side, key in SIDES.items():
+        blank = case.value(f"data/{key}")
+        if blank > BLANK:
+            return Tested(
+                True,
+                f"In {share(blank)} the {side} images each channel has one value throughout, the same in each of them: "
+                "the inputs are constant.",
+                "Look at some images as the step gets them: a file that could not be read and was filled up, a crop "
+                "outside of the image, a division that leaves 0, clipping that leaves one value.",
+                {"blank": blank},
+            )
+    if case.finding.kind == REPRESENTATION_COLLAPSE:
+        return INAPPLICABLE
     accuracy, low = case.value("causes/validation_accuracy"), case.value("causes/validation_low")
     chance = case.value("causes/chance")
     reach, images = case.value("simplicity/best_reach"), case.value("simplicity/images")
@@ -43,4 +64,4 @@ def _by_heart(case: Case, chance: float) -> bool:
     return first < chance + LITTLE
 
 
-NO_SIGNAL = CauseTest("no_signal", GENERALISES, _test)
+NO_SIGNAL = CauseTest("no_signal", (*GENERALISES, REPRESENTATION_COLLAPSE), _test)

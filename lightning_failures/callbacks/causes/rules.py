@@ -32,8 +32,8 @@ RULES = (
     Rule(
         kind=GENERALISATION_GAP,
         when=["failures/causes/gap_low > 0.15", "failures/causes/proven < 1"],
-        clear=["failures/causes/gap_low <= 0.1"],
-        plain_when=["failures/causes/gap_low > 0.2"],
+        clear=["failures/causes/gap <= 0.1"],
+        plain_when=["failures/causes/gap_low > 0.15"],
         evidence=_GAP,
         message=(
             "What is learnt does not hold for new images: in evaluation the network is right on "
@@ -45,7 +45,10 @@ RULES = (
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
-        source="measured on the cases of benchmarks/: healthy runs up to .10 at the lower end; twice that is plain",
+        source=(
+            "measured on digits: healthy runs up to .14 at the lower end, 60 images learnt by heart .17 to .31. Its "
+            "interval decides at once, since most evaluations look at few training images and have a wide one"
+        ),
     ),
     Rule(
         kind=GENERALISATION_GAP,

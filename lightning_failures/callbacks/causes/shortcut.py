@@ -34,9 +34,12 @@ def _leaning(case: Case) -> Tested:
     """The finding itself is that an exchange of one thing turns the predictions."""
     evidence = case.finding.evidence
     what = case.finding.subject or "the first principal direction of the data"
-    share = next((evidence[key] for key in ("own", "swap_own", "reliance", "share") if key in evidence), math.nan)
+    told_by = ("own", "swap_own", "class_reliance", "reliance", "share")
+    share = next((evidence[key] for key in told_by if key in evidence), math.nan)
     if case.finding.kind == ONE_DIMENSIONAL_PREDICTIONS:
         how = "another image that is given it predicts as the image that it came from"
+    elif (label := evidence.get("label")) is not None:  # of one class alone
+        how = f"images that are given that of class {float(label):.0f} are put into it"
     else:
         how = "predictions follow it"
     told = "" if share is None or math.isnan(float(share)) else f" in {float(share):.0%} of the cases"

@@ -1,5 +1,9 @@
 """Hashes of the images that a run has seen, by side of the split; of bounded size."""
 
+import math
+from functools import reduce
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,7 +11,7 @@ from lightning_failures.callbacks.ranks import gather
 from lightning_failures.functional.image_hashes import ImageSets, image_hashes, image_labels, in_sample
 from lightning_failures.observe.observation import Observation
 
-__all__ = ["ImageRecord", "ImageSide"]
+__all__ = ["BlankImages", "ImageRecord", "ImageSide"]
 
 #: Most images of a side, over all processes, whose hashes and labels are compared; twice as many are kept, in 6.4 MB.
 MOST = 200_000
@@ -43,6 +47,51 @@ class ImageSide:
         return hashes, labels
 
 
+class BlankImages(NamedTuple):
+    """How many images are blank, and between what their values lie; adds up over batches and processes."""
+
+    images: int  # of more than one number each
+    blank: Tensor  # () int64, those in which each channel has one value throughout
+    low: Tensor  # (b) float64, the smallest value of each channel among these
+    high: Tensor  # (b) float64, the largest
+
+    @classmethod
+    def of(cls, images: Tensor, hashes: Tensor) -> "BlankImages | None":
+        """Those of a batch, without a device synchronisation; None of single numbers, which are blank always.
+
+        Args:
+            images: of any real dtype; (n b ...).
+            hashes: of them; (n), int64.
+        """
+        if images[0].numel() < 2 or images.is_complex():
+            return None
+        blank = hashes == 0
+        values = images.detach().reshape(*images.shape[:2], -1)[:, :, 0].double()
+        low, high = (torch.where(blank[:, None], values, end) for end in (math.inf, -math.inf))
+        return cls(len(images), blank.sum(), low.amin(0), high.amax(0))
+
+    def plus(self, other: "BlankImages") -> "BlankImages":
+        """Those of both."""
+        alike = self.low.shape == other.low.shape
+        low = torch.minimum(self.low, other.low) if alike else torch.full_like(self.low, -math.inf)
+        high = torch.maximum(self.high, other.high) if alike else torch.full_like(self.high, math.inf)
+        return BlankImages(self.images + other.images, self.blank + other.blank, low, high)
+
+    @property
+    def share(self) -> float:
+        """Share of the images that are blank, all of them with the same values; 0 where blank images differ.
+
+        Evenly lit samples of several channels are blank too, and each has its own spectrum.
+
+        Example:
+            >>> grey = torch.tensor([[[2.0, 2.0], [3.0, 3.0]], [[2.0, 2.0], [3.0, 3.0]]])
+            >>> apart = grey * torch.tensor([1.0, 4.0])[:, None, None]
+            >>> [BlankImages.of(images, image_hashes(images)).share for images in (grey, apart)]
+            [1.0, 0.0]
+        """
+        return float(self.blank) / self.images if bool((self.low >= self.high).all()) else 0.0
+
+
 class ImageRecord:
     """The images of training, of an evaluation, and some of training that are seen again.
 
@@ -64,10 +113,12 @@ class ImageRecord:
         self.most = most
         self.one_in = 1  #: a power of two; of so many images one is kept
         self._sides = {name: ImageSide() for name in ("train", "held", "again")}
+        self._blank: dict[str, BlankImages | None] = dict.fromkeys(self._sides)
 
     def clear(self, side: str) -> None:
         """Forget the images of a side."""
         self._sides[side] = ImageSide()
+        self._blank[side] = None
 
     def images(self, side: str) -> int:
         """How many images of a side are kept on this process."""
@@ -84,6 +135,8 @@ class ImageRecord:
         if seen.inputs is None or seen.empty:
             return
         hashes = image_hashes(seen.inputs)
+        blank, before = BlankImages.of(seen.inputs, hashes), self._blank[side]
+        self._blank[side] = before if blank is None else blank if before is None else before.plus(blank)
         own = self._sides[side]
         own.add(hashes, image_labels(seen.targets, hashes))
         room = max(1, self.most // processes)
@@ -92,6 +145,22 @@ class ImageRecord:
             while own.images > room and self.one_in < _LARGEST:
                 self.one_in *= 2
                 own.thin(self.one_in)
+
+    def blank(self, side: str) -> float:
+        """Share of the images of a side that are blank and all alike, of all processes; nan of no image.
+
+        Every process must call it.
+
+        Example:
+            >>> record = ImageRecord()
+            >>> record.add("held", Observation(None, inputs=torch.tensor([[[0.0, 1.0]], [[2.0, 2.0]]])))
+            >>> record.blank("held"), record.blank("train")
+            (0.5, nan)
+        """
+        mine = self._blank[side]
+        told = gather(None if mine is None else (mine.images, *(part.cpu() for part in mine[1:])))
+        parts = [BlankImages(*part) for part in told if part is not None]
+        return reduce(BlankImages.plus, parts).share if parts else math.nan
 
     def gathered(self, side: str) -> ImageSets:
         """The images of training and of another side, of all processes, on the CPU; every process must call it."""

@@ -81,6 +81,7 @@ class LabelNoiseMonitor(Monitor):
         self.ranked: list[LabelRow] = []  #: the images of the lowest area under the margin, lowest first
         self._images = torch.zeros(0, dtype=torch.int64)
         self._names: dict[int, str | int] = {}
+        self._unread: list[tuple[Tensor, Tensor]] = []  # images and rows, of batches that no evaluation has read yet
         self._rows = DatasetRows(None)
         self._steps = object()  # listens to training steps
         self._one_in = 0
@@ -95,7 +96,7 @@ class LabelNoiseMonitor(Monitor):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run."""
         super().on_fit_start(trainer, pl_module)
-        self.record, self.ranked, self._names = LabelRecord(), [], {}
+        self.record, self.ranked, self._names, self._unread = LabelRecord(), [], {}, []
         self._one_in, self._published, self._first = 0, False, trainer.current_epoch
 
     # -- training
@@ -142,21 +143,17 @@ class LabelNoiseMonitor(Monitor):
         if seen.empty or seen.targets is None:
             return
         logits = self.probe.require_logits(seen, _WHERE)
-        images, names = self._identify(trainer, seen, batch_idx)
+        images = self._identify(trainer, seen, batch_idx)
         self._one_in = self._one_in or _sampled(trainer, len(logits), logits.shape[1])
         targets = seen.targets
         if self._one_in > 1:  # which stops the device; only where there are many images
             chosen = in_sample(images, self._one_in)
             images, logits, targets = images[chosen], logits[chosen], targets[chosen]
-        if names is not None:
-            self._names |= dict(names)
         if len(logits):
             self.record.add(trainer.current_epoch - self._first, images, logits, targets)
 
-    def _identify(
-        self, trainer: Trainer, seen: Observation, batch_idx: int
-    ) -> tuple[Tensor, Iterable[tuple[int, str | int]] | None]:
-        """A number an image (n), and the name of each number where it has one and may be new."""
+    def _identify(self, trainer: Trainer, seen: Observation, batch_idx: int) -> Tensor:
+        """A number an image; (n). The name of each number, where it has one and may be new, is kept."""
         if self.ids is not None:
             given = read_field(seen.batch, self.ids, f"{_WHERE}(ids=...)")
             ids = given.tolist() if isinstance(given, Tensor) else list(given)
@@ -164,14 +161,22 @@ class LabelNoiseMonitor(Monitor):
                 fix = "Give one id an image."
                 raise InputError(f"{_WHERE}(ids=...)", "ids and images differ in number", f"{len(ids)} ids", fix)
             numbers = [_number(each) for each in ids]
-            images = torch.tensor(numbers, dtype=torch.int64, device=seen.require_inputs(_WHERE).device)
-            return images, zip(numbers, ids, strict=True)
+            self._names |= dict(zip(numbers, ids, strict=True))
+            return torch.tensor(numbers, dtype=torch.int64, device=seen.require_inputs(_WHERE).device)
         images = image_hashes(seen.require_inputs(_WHERE))
-        if batch_idx == 0:
-            self._rows = DatasetRows(trainer.train_dataloader)
-        if not self._rows.known or trainer.current_epoch > self._first:
-            return images, None
-        return images, zip(images.tolist(), self._rows.of(batch_idx).rows.tolist(), strict=False)
+        if trainer.current_epoch == self._first:
+            if batch_idx == 0:
+                self._rows = DatasetRows(trainer.train_dataloader)
+            if self._rows.known:
+                self._unread.append((images, self._rows.of(batch_idx).rows))  # read later: the device is not waited for
+        return images
+
+    def _read_names(self) -> dict[int, str | int]:
+        """The name of each number that has one."""
+        for images, rows in self._unread:
+            self._names |= dict(zip(images.tolist(), rows.tolist(), strict=False))
+        self._unread = []
+        return self._names
 
     # -- an evaluation
 
@@ -195,7 +200,7 @@ class LabelNoiseMonitor(Monitor):
         self._images, rows = self.record.lowest(MOST_ROWS)
         wanted = set(self._images.tolist())
         names: dict[int, str | int] = {}
-        for theirs in gather({image: name for image, name in self._names.items() if image in wanted}):
+        for theirs in gather({image: name for image, name in self._read_names().items() if image in wanted}):
             names = theirs | names
         self.ranked = named(rows, self._images, names)
         values = self.record.share | {"negative_margins": self.record.negative, "labels": float(self.record.images)}

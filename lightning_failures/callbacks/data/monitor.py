@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_failures.callbacks.data.image_record import ImageRecord
 from lightning_failures.callbacks.data.rules import RULES
-from lightning_failures.callbacks.data.terms import NO_LABELS, NO_TRAINING, NOTHING_HELD, TERMS
+from lightning_failures.callbacks.data.terms import NO_IMAGE, NO_LABELS, NO_TRAINING, NOTHING_HELD, TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.functional.image_hashes import copies_statistics
@@ -27,6 +27,7 @@ ENOUGH = 0.5
 CHANGED = "training images are augmented or drawn anew each epoch, so that no copy is recognised; audit_data can"
 NO_SECOND = "there was no second epoch of training"
 NO_INPUTS = "no inputs were found"
+ALL_BLANK = "in each image every channel has one value throughout"
 
 
 class DataMonitor(Monitor):
@@ -42,8 +43,8 @@ class DataMonitor(Monitor):
     and nothing leaked, ``leakage`` is nan and the verdict says why. :func:`.audit_data` on loaders without augmentation
     sees what this cannot, near copies included.
 
-    *Blank images*, in which each channel has one value, are left out. ``test`` and ``validate`` compare their images
-    with what this Trainer trained on before, and nan where it trained on nothing.
+    *Blank images*, in which each channel has one value, are counted, ``blank``, and else left out. ``test`` and
+    ``validate`` compare their images with what this Trainer trained on before, and nan where it trained on nothing.
 
     Args:
         options: see :class:`.Monitor`.
@@ -132,10 +133,11 @@ class DataMonitor(Monitor):
         values = {key: float(value) for key, value in copies_statistics(self.record.gathered("held")).items()}
         again = copies_statistics(self.record.gathered("again"))
         values["recognised"], values["one_in"] = float(again["leakage"]), float(self.record.one_in)
+        values |= {"blank": self.record.blank("held"), "training_blank": self.record.blank("train")}
         blind = values["recognised"] < ENOUGH and not values["leaked"]
         self._cannot = CHANGED if blind else None
         if not values["images"] and not values["training_images"]:
-            self._cannot = NO_INPUTS
+            self._cannot = NO_INPUTS if math.isnan(values["blank"]) else ALL_BLANK
         if blind:
             values |= dict.fromkeys(("leakage", "leakage_low", "leakage_high"), math.nan)
         unseen = CHANGED if blind else NO_TRAINING if not values["training_images"] else NOTHING_HELD
@@ -146,5 +148,6 @@ class DataMonitor(Monitor):
             "training_contradicting_labels": NO_LABELS,
             "training_duplicates": NO_TRAINING,
             "recognised": NO_SECOND,
+            **dict.fromkeys(("blank", "training_blank"), NO_IMAGE),
         }
         return values

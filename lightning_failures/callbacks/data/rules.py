@@ -5,6 +5,28 @@ from lightning_failures.records.rule import Rule
 
 __all__ = ["LABEL_RULES", "RULES"]
 
+
+def _blank(name: str, key: str, images: str) -> Rule:
+    """That half of the images of one side, or more, hold nothing."""
+    return Rule(
+        kind=DATA_FAULT,
+        name=name,
+        when=[f"failures/data/{key} >= 0.5"],
+        evidence={"share": f"failures/data/{key}"},
+        message=(
+            f"The inputs are constant: in {{share:share}} the {images} images each channel has one value throughout, "
+            "the same in each of them, so that nothing can be told from them."
+        ),
+        advice=(
+            "Look at some of these images as the step gets them: a file that could not be read and was filled up, a "
+            "crop outside of the image, a division that leaves 0, clipping that leaves one value."
+        ),
+        warmup=0,
+        persistence=1,
+        source="images that are all the same tell nothing; none of the 1,797 8 x 8 digits is blank",
+    )
+
+
 #: Exact counts need neither a warm-up nor a second evaluation: what is equal stays equal.
 RULES = (
     Rule(
@@ -89,6 +111,8 @@ RULES = (
         persistence=1,
         source="as for validation labels",
     ),
+    _blank("blank_training_images", "training_blank", "training"),
+    _blank("blank_validation_images", "blank", "validation"),
 )
 
 #: What :class:`.LabelNoiseMonitor` finds.

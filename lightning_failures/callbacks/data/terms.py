@@ -2,10 +2,11 @@
 
 from lightning_failures.records.term import Term
 
-__all__ = ["LABEL_TERMS", "NOTHING_HELD", "NO_LABELS", "NO_TRAINING", "TERMS"]
+__all__ = ["LABEL_TERMS", "NOTHING_HELD", "NO_IMAGE", "NO_LABELS", "NO_TRAINING", "TERMS"]
 
 NO_TRAINING = "no training image was seen before"
 NOTHING_HELD = "no image of the evaluation is more than one value a channel"
+NO_IMAGE = "no image of more than one value was seen"
 NO_LABELS = "no image that was seen has a label"
 
 TERMS = (
@@ -101,6 +102,24 @@ TERMS = (
         "0 upwards",
         "describes",
         "images",
+    ),
+    Term(
+        "blank",
+        "Blank validation images",
+        "Share of the images of the evaluation in which each channel has one value throughout, the same in all of "
+        "these; 0 where they differ.",
+        "0 to 1",
+        "lower is better: a blank image tells nothing",
+        when_nan=NO_IMAGE,
+    ),
+    Term(
+        "training_blank",
+        "Blank training images",
+        "Share of the training images of the first epoch in which each channel has one value throughout, the same in "
+        "all of these; 0 where they differ.",
+        "0 to 1",
+        "lower is better: a blank image teaches nothing",
+        when_nan=NO_IMAGE,
     ),
     Term(
         "one_in",

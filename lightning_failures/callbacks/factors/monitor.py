@@ -81,6 +81,7 @@ class FactorErrorMonitor(Monitor):
         self.reader = FactorReader(factors, names, ids, type(self).__name__)
         self.counted: Counted | None = None  # from the first batch on, where each image has one class
         self.errors: FactorMeanError | None = None  # where it has none
+        self._dataset: int | None = None  # that a fit validates on
         self._resumed: dict[str, Any] = {}  # of the checkpoint, until the first batch
         self._state_key = state_key(self, f"{self.name}: {', '.join(self.reader.names or ('as the batch says',))}")
 
@@ -141,9 +142,14 @@ class FactorErrorMonitor(Monitor):
         self.errors.to(errors.device).update(errors, factors.to(errors.device, non_blocking=True))
 
     def conclude(self, evaluation: EvaluationContext) -> None:
-        """Pair the images with those of the best epoch of each factor."""
+        """Pair the images with those of the best epoch of each factor, where they are of one dataset."""
+        dataset = id(getattr(evaluation.loader, "dataset", evaluation.loader))
         if self.counted is not None:
             self.counted.spillover.conclude(evaluation.trainer.global_rank, evaluation.world_size)
+            if not evaluation.fitting and dataset != self._dataset:
+                self.counted.spillover.refuse()
+        if evaluation.fitting:
+            self._dataset = dataset
 
     def describe(self) -> tuple[tuple[str, ...], int | None] | None:
         """Names of the factors, and the number of classes, None where an image's error is a number."""

@@ -13,6 +13,7 @@ __all__ = ["Spillover"]
 
 BEST = "spillover_best"
 NOTHING_BEFORE = "no earlier evaluation to compare with"
+OTHER_IMAGES = "these images are of another dataset than those that the run validates on"
 OTHER_ORDER = "the validation images came in another order than before"
 
 
@@ -85,6 +86,10 @@ class Spillover:
             self.why_not = OTHER_ORDER
             return
         self.metric.update(wrong, self.best.wrong[entries].to(wrong.device), factors)
+
+    def refuse(self) -> None:
+        """Compare nothing at this evaluation, which is of other images, though their targets may be the same."""
+        self.why_not = OTHER_IMAGES
 
     def compute(self) -> dict[str, Tensor]:
         """Statistics of all ranks; every rank must call it."""

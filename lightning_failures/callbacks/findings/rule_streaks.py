@@ -51,6 +51,8 @@ class RuleStreaks:
     def complete(self, rules: Iterable[Rule], before: Evaluation, after: Evaluation, history: list[Finding]) -> None:
         """Apply the rules that could not speak at an evaluation to the same one with figures that were added to it.
 
+        A rule that spoke before does not count the evaluation twice; what stands is said with the new figures.
+
         Args:
             rules: in the order in which they raise findings.
             before: the evaluation as the rules were applied to it.
@@ -59,8 +61,9 @@ class RuleStreaks:
         """
         for rule in rules:
             for subject in rule.subjects(after.values):
-                if rule.speaks(after.values, subject) and not rule.speaks(before.values, subject):
-                    self._apply(rule, subject, after, history)
+                if rule.speaks(after.values, subject):
+                    if not rule.speaks(before.values, subject):
+                        self._apply(rule, subject, after, history)
                     _renew(rule, subject, after, history)
 
     def judge(self, rules: Iterable[Rule], evaluation: Evaluation) -> list[Finding]:

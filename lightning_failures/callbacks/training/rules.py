@@ -7,6 +7,11 @@ __all__ = ["RULES"]
 
 KEY = "failures/training/"
 
+SINCE = (
+    "Not finite since the evaluation before: training losses, {losses:.2%}; predictions of evaluated images, "
+    "{images:.2%}."
+)
+
 
 def _not_finite(kind: str, message: str, advice: str) -> Rule:
     """That the first number which was not finite was of this kind."""
@@ -33,18 +38,16 @@ def _not_finite(kind: str, message: str, advice: str) -> Rule:
 RULES = (
     _not_finite(
         "input",
-        "The {subject} images are not finite: at step {at_step:.0f} a batch held NaN or infinity, and since the "
-        "evaluation before {losses:.0%} of the training losses and the predictions of {images:.0%} of the evaluated "
-        "images are not finite; {inputs:.0%} of the evaluated images hold such numbers themselves.",
+        "The {subject} images are not finite: at step {at_step:.0f} a batch held NaN or infinity. Such numbers are in "
+        "{inputs:.2%} of the evaluated images. " + SINCE,
         "Look for NaN in the files and for a division by zero in the transform, such as the deviation of a constant "
         "channel: torch.isfinite(x).all() in the dataset's __getitem__ names the image. Leave it out, or fill it in. "
-        "Then begin again from a checkpoint before that step.",
+        "Where training images hold them, begin again from a checkpoint before that step.",
     ),
     _not_finite(
         "weight",
         "The parameter or buffer {subject} is not finite: at step {at_step:.0f} it held NaN or infinity while the "
-        "inputs were finite. Since the evaluation before {losses:.0%} of the training losses and the predictions of "
-        "{images:.0%} of the evaluated images are not finite.",
+        "inputs were finite. " + SINCE,
         "The update before that step spoilt it: lower the learning rate, warm it up, or clip the gradients "
         "(Trainer(gradient_clip_val=1.0)). Look also for code of your own that writes to the weights. Begin again from "
         "a checkpoint before that step.",
@@ -52,8 +55,7 @@ RULES = (
     _not_finite(
         "activation",
         "The layer {subject} gives numbers that are not finite: at step {at_step:.0f} its inputs and all weights were "
-        "finite, and its output was not. Since the evaluation before {losses:.0%} of the training losses and the "
-        "predictions of {images:.0%} of the evaluated images are not finite.",
+        "finite, and its output was not. " + SINCE,
         "Look in that layer for a division, a logarithm, a root or an exponential without a bound, and for 16-bit "
         "numbers beyond 65504 (precision='bf16-mixed' has room for them). Begin again from a checkpoint before that "
         "step.",
@@ -61,8 +63,7 @@ RULES = (
     _not_finite(
         "loss",
         "The training loss is not finite: at step {at_step:.0f} it was NaN or infinite, and no layer is known that "
-        "gave such a number before it. Since the evaluation before {losses:.0%} of the training losses and the "
-        "predictions of {images:.0%} of the evaluated images are not finite.",
+        "gave such a number before it. " + SINCE,
         "Look in the loss for the logarithm of 0, a division by the number of images that count (none in a batch), and "
         "a target outside of its range. On an accelerator, run the epoch once with Trainer(accelerator='cpu'), which "
         "names the layer.",
@@ -70,8 +71,7 @@ RULES = (
     _not_finite(
         "gradient",
         "The gradient of {subject} is not finite: at step {at_step:.0f} the loss was finite, and its gradient was not. "
-        "Since the evaluation before {losses:.0%} of the training losses and the predictions of {images:.0%} of the "
-        "evaluated images are not finite.",
+        + SINCE,
         "Look after that parameter for the root, the norm or the standard deviation of something that is 0, whose "
         "derivative is infinite: add a small number inside of it. Begin again from a checkpoint before that step.",
     ),
