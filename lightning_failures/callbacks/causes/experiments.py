@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.answers import answers
+from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
