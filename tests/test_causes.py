@@ -237,15 +237,6 @@ def test_figures_of_the_last_evaluations_count_where_the_newest_has_none() -> No
     assert diagnose(found("class_collapse"), record(nan, SOUND | experiment("evaluation_mode"))).cause is not None
 
 
-def test_a_class_that_leans_on_a_cue_is_said_of_that_class() -> None:
-    finding = found("simple_cue_reliance", label=3.0, class_reliance=0.98, reliance=0.14)
-    told = diagnose(replace(finding, subject="grey_level"), record({}))
-    assert told.why == (
-        "Exchanged between images, grey_level alone turns the decision: images that are given that of class 3 are put "
-        "into it in 98% of the cases."
-    )
-
-
 def test_labels_without_a_signal_are_learnt_by_heart_and_a_shortcut_that_breaks_is_learnt_at_once() -> None:
     gap = SOUND | {"causes/reached": 1.0, "causes/validation_low": 0.08, "causes/validation_accuracy": 0.11}
     gap |= {"causes/training_accuracy": 1.0, "causes/gap_low": 0.8, "simplicity/best_reach": 0.11}
@@ -269,6 +260,15 @@ def test_what_mends_more_than_there_was_to_mend_is_not_the_cause() -> None:
     told = diagnose(found("class_collapse"), record(SOUND | experiment("labels", share=3.3)))
     assert told.cause is None
     assert "label_mismatch" in told.excluded
+
+
+def test_a_class_that_leans_on_a_cue_is_said_of_that_class() -> None:
+    finding = found("simple_cue_reliance", label=3.0, class_reliance=0.98, reliance=0.14)
+    told = diagnose(replace(finding, subject="grey_level"), record({}))
+    assert told.why == (
+        "Exchanged between images, grey_level alone turns the decision: images that are given that of class 3 are put "
+        "into it in 98% of the cases."
+    )
 
 
 def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None:
@@ -310,22 +310,6 @@ def test_causes_are_tested_in_the_order_in_which_they_are_listed_and_explain_kno
     places = [list(CAUSES).index(each.name) for each in CAUSE_TESTS]
     assert places == sorted(places)
     assert all(set(each.explains) <= set(FINDING_KINDS) for each in CAUSE_TESTS)
-
-
-def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:
-    """What is raised over the lower ends of a gap's interval, one an epoch."""
-    diagnosis = FailureDiagnosis(announce="nothing")
-    figures = {"training_accuracy": 1.0, "validation_accuracy": 1 - gap, "gap": gap, "gap_high": gap + 0.1, "proven": 0}
-    for epoch, low in enumerate(lows, 2):
-        values = {f"failures/causes/{name}": value for name, value in (figures | {"gap_low": low}).items()}
-        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
-    return [(finding.rule, finding.epoch, finding.cleared) for finding in diagnosis.history]
-
-
-def test_a_gap_that_its_interval_shows_is_named_at_once_and_stays_where_fewer_images_are_looked_at() -> None:
-    assert gaps(-0.1, -0.1, 0.16, -0.2, -0.2) == [("generalisation_gap", 4, None)]
-    assert gaps(-0.1, 0.14, 0.14) == []
-    assert gaps(0.16, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]
 
 
 def on_images(factor: str, channels: float = 2.0, **changed: float) -> dict[str, float]:
@@ -421,3 +405,19 @@ def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_i
     assert told.cause == "input_mismatch"
     assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")
     assert told.why.endswith("on images with study/b it is 0.20.")
+
+
+def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:
+    """What is raised over the lower ends of a gap's interval, one an epoch."""
+    diagnosis = FailureDiagnosis(announce="nothing")
+    figures = {"training_accuracy": 1.0, "validation_accuracy": 1 - gap, "gap": gap, "gap_high": gap + 0.1, "proven": 0}
+    for epoch, low in enumerate(lows, 2):
+        values = {f"failures/causes/{name}": value for name, value in (figures | {"gap_low": low}).items()}
+        diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
+    return [(finding.rule, finding.epoch, finding.cleared) for finding in diagnosis.history]
+
+
+def test_a_gap_that_its_interval_shows_is_named_at_once_and_stays_where_fewer_images_are_looked_at() -> None:
+    assert gaps(-0.1, -0.1, 0.16, -0.2, -0.2) == [("generalisation_gap", 4, None)]
+    assert gaps(-0.1, 0.14, 0.14) == []
+    assert gaps(0.16, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]

@@ -137,5 +137,5 @@ def test_an_accuracy_far_below_a_simple_model_is_a_failure_though_a_linear_one_d
     assert below_a_simple_model(1, model_accuracy=0.2) == below_a_simple_model()  # plain
     assert below_a_simple_model(model_accuracy=0.35) == []
     assert below_a_simple_model(model_accuracy=0.13) == []  # at chance, which is told as that
-    linear = {"low": 0.2, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35, "p_value": 1e-9}
+    linear = {"low": 0.25, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35, "p_value": 1e-9}
     assert below_a_simple_model(**linear) == [("untapped_information", "untapped_information", "failure")]

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.answers import answers
+from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
@@ -63,8 +63,8 @@ class Experiments:
 
     def pass_by(self, logits: Tensor, target: Tensor) -> None:
         """Count one batch of the evaluation; logits (n c), target (n)."""
-        self.gap.update(logits, target, training=False)
-        self.labels.update(logits.float(), target)
+        self.gap.to(logits.device).update(logits, target, training=False)
+        self.labels.to(logits.device).update(logits.float(), target)
 
     def train(
         self,
