@@ -70,8 +70,8 @@ RULES = (
         persistence=4,
         source=(
             "measured on digits: with a learning rate far too small .28 to .46 below after 8 epochs, healthy networks "
-            "that had learnt for 60 steps .17 above and more; one that begins slowly on a linear task is that far below "
-            "twice in a row. At chance, and below a linear model of the mean of each channel, other rules speak"
+            "that had learnt for 60 steps .17 above and more; one that begins slowly on a linear task is that far "
+            "below twice in a row. At chance, and below a linear model of the mean of each channel, other rules speak"
         ),
     ),
     Rule(
