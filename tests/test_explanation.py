@@ -61,6 +61,16 @@ def test_one_tested_cause_that_does_not_hold_is_said_of_one() -> None:
     assert why(alone) == "The one cause that was tested does not explain it."
 
 
+def test_a_cause_that_was_told_of_a_finding_above_is_not_told_again():
+    again = dataclasses.replace(EXPLAINED, kind="no_learning", message="Nothing is learnt.")
+    assert passages(again, [EXPLAINED]) == [
+        ("Why", "As above, validation inputs are not prepared as those of training.")
+    ]
+    assert passages(again, [dataclasses.replace(EXPLAINED, why="Otherwise.")]) == passages(again)
+    assert passages(again, [dataclasses.replace(EXPLAINED, cleared=9)]) == passages(again)
+    assert passages(UNEXPLAINED, [UNEXPLAINED]) == passages(UNEXPLAINED)
+
+
 def test_what_could_not_be_tested_is_said():
     untested = dataclasses.replace(UNEXPLAINED, untested=["label_noise", "shortcut"])
     assert dict(passages(untested))["Not tested"] == "wrong labels, a shortcut."

@@ -65,7 +65,10 @@ def print_verdict(
             out.print(Text(record.name, style="bold"))
             lines = [Text(headline(record, columns)), Text(tally(record), style=STATUSES[status(record)])]
             entries = [*record.standing, *(f for f in record.findings if not f.standing)]
-            parts: list[RenderableType] = [*lines, *(_entry(finding, record) for finding in entries)]
+            parts: list[RenderableType] = [
+                *lines,
+                *(_entry(each, record, entries[:at]) for at, each in enumerate(entries)),
+            ]
             for part in parts:
                 out.print(Padding(part, (0, 0, 0, 2)), width=width)
             out.print()
@@ -128,7 +131,7 @@ def _terminal(console: Console | None) -> Iterator[Console]:
         bars.tqdm.write(text, file=sys.stdout, end="")
 
 
-def _entry(finding: Finding, record: RunRecord) -> Table:
+def _entry(finding: Finding, record: RunRecord, before: Sequence[Finding]) -> Table:
     word = finding.severity if finding.standing else "cleared"
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=7)
@@ -136,6 +139,6 @@ def _entry(finding: Finding, record: RunRecord) -> Table:
     grid.add_row(Text(word, style=STYLES[word]), Text.assemble((title(finding), "bold"), f", {when(finding, record)}"))
     if finding.standing:
         grid.add_row("", Text(message(finding)))
-        for part in passages(finding):
+        for part in passages(finding, before):
             grid.add_row("", Text.assemble((f"{part.label}: ", "" if part.aside else "bold"), part.text))
     return grid

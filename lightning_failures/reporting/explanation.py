@@ -27,11 +27,16 @@ class Passage(NamedTuple):
         return self.label in ("When raised", "Tested and excluded", "Not tested")
 
 
-def passages(finding: Finding) -> list[Passage]:
+def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
     """What is said of a finding below :func:`message`, those parts that there are.
 
     They are: what held when it was raised, where its figures have moved since; why; what was excluded, and what could
-    not be tested; and, while it stands, what to try.
+    not be tested; and, while it stands, what to try. Where the same cause was told of a finding before, that is said in
+    place of the last ones.
+
+    Args:
+        finding: of which it is said.
+        before: findings that stand above it.
 
     Example:
         >>> finding = Finding(
@@ -52,8 +57,12 @@ def passages(finding: Finding) -> list[Passage]:
         Try: Divide by the training set's deviation in the validation transform too.
     """
     moved = bool(finding.latest) and _moved(finding.message, finding.latest)
+    raised = Passage("When raised", finding.message * moved)
+    if finding.cause is not None and any(_same_cause(finding, other) for other in before):
+        title = CAUSES[finding.cause].title
+        return [part for part in (raised, Passage("Why", f"As above, {title[0].lower()}{title[1:]}.")) if part.text]
     parts = (
-        Passage("When raised", finding.message * moved),
+        raised,
         Passage("Why", why(finding)),
         Passage("Tested and excluded", _listed(finding.excluded)),
         Passage("Not tested", _listed(finding.untested if finding.excluded else ())),
@@ -89,6 +98,11 @@ def _title(name: str, finding: Finding) -> str:
     """What a cause is called; in another way where its experiment held the images of the subject against the others."""
     cause = CAUSES[name]
     return cause.of_images if cause.of_images and "others" in finding.experiment else cause.title
+
+
+def _same_cause(one: Finding, other: Finding) -> bool:
+    """Whether two findings that stand are explained alike."""
+    return other.standing and (one.cause, one.why, one.advice) == (other.cause, other.why, other.advice)
 
 
 def _listed(causes: Sequence[str]) -> str:

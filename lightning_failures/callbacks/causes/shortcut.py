@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import LEANS
 from lightning_failures.records.kind import FACTOR_FAILURE, GENERALISATION_GAP, ONE_DIMENSIONAL_PREDICTIONS
 
@@ -21,7 +21,7 @@ def _test(case: Case) -> Tested | None:
         return None
     cue = max(cues, key=lambda name: cues[name])
     if cues[cue] < FOLLOWS:
-        return EXCLUDED
+        return None  # simple cues alone were tested, and a shortcut may be another
     return Tested(
         True,
         f"{cues[cue]:.0%} of the predictions follow {cue}, by exchanging it between images.",
