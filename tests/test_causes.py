@@ -371,7 +371,7 @@ def test_a_cause_of_all_validation_images_stays_that_of_a_factor_too() -> None:
     assert (told.cause, "others" in told.experiment) == ("input_mismatch", False)
     assert told.why.startswith("In 2 channels validation images are on another scale")
     more = diagnose(factor_failure(), record(SOUND | whole | on_images("study%2Fb", share=0.99)))
-    assert more.why.startswith("Channels in which images with study/b differ")
+    assert more.why.startswith("In 2 channels images with study/b are on another scale")
 
 
 def test_a_channel_with_one_value_in_validation_is_proven_by_spoiling_training_images() -> None:

@@ -68,7 +68,7 @@ def test_a_study_on_another_scale_is_the_cause_of_the_failure_on_its_images():
     assert failure.why.startswith(
         "In 3 channels images with study_b are on another scale than the others. Most of all in channel"
     )
-    assert failure.advice.startswith("Bring images with study_b onto the scale of the others")
+    assert failure.advice.startswith("Bring images with study_b to the scale of the others")
     assert float(monitor.values["factor_scale/study_b"]) == pytest.approx(20, rel=0.15)
     assert float(monitor.values["factor_undone/study_b"]) == 0
     (early,) = (finding for finding in findings if finding.rule == "factor_inputs_differ")
