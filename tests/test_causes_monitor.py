@@ -220,3 +220,9 @@ def test_a_gain_of_few_images_leaves_open_whether_a_mismatch_is_proven(n, proven
     values = experiments.compute()
     assert float(values["share/constant_channels"]) == 1
     assert (float(values["proven"]), float(values["undecided"])) == (float(proven), float(not proven))
+
+
+def test_what_passes_by_is_counted_where_it_is_from_the_first_batch_on():
+    experiments = Experiments(3)
+    experiments.pass_by(torch.rand(8, 3, device="meta"), torch.zeros(8, dtype=torch.int64, device="meta"))
+    assert experiments.gap.where.type == experiments.labels.where.type == "meta"

@@ -9,7 +9,9 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 
 from lightning_failures import ChannelAttributionMonitor, FailureDiagnosis, Rule, SimplicityBiasMonitor
-from tests.runs import Classifier, fit, hooks_on
+from lightning_failures.callbacks.findings import RuleStreaks
+from lightning_failures.records import Evaluation
+from tests.runs import Classifier, fit, hooks_on, loaders
 
 HEADLINE = "failures/simplicity/donor/1"
 EVIDENCE = {"donor": HEADLINE}
@@ -125,3 +127,44 @@ def test_counts_that_were_zero_are_completed_and_what_stands_is_said_with_them()
     assert pairs == float(simple.values["pairs"]) > 0
     (finding,) = diagnosis.findings
     assert (finding.latest or finding.message) == f"{pairs:.0f} pairs"
+
+
+def ending(*lows):
+    """A run whose evaluations logged these, one an epoch after the warm-up, as it ends; and the diagnosis."""
+    rule = Rule(kind="factor_failure", when="low/* > 1", message="{subject} at {low:.1f}", persistence=3)
+    streaks, history = RuleStreaks(), []
+    for epoch, low in enumerate(lows, 2):
+        now = Evaluation(epoch, 100 * epoch, {"low/dark": low})
+        streaks.apply([rule], now, history)
+    return history, streaks.close([rule], now, history)
+
+
+def test_what_holds_at_the_last_evaluation_and_not_at_enough_is_worth_watching():
+    history, open_ones = ending(0.0, 2.0, 0.0, 3.0)
+    assert history == []
+    (finding,) = open_ones
+    assert (finding.severity, finding.message, finding.epoch) == ("watch", "dark at 3.0", 5)
+    assert finding.criterion.endswith("at 1 evaluation")
+    assert ending(2.0, 2.0, 0.0)[1] == []  # held before, and no more
+    raised, open_ones = ending(2.0, 2.0, 2.0)
+    assert ([finding.severity for finding in raised], open_ones) == (["failure"], [])
+
+
+def test_of_the_users_own_rules_none_is_worth_watching_before_its_evaluations():
+    own = Rule(kind="own_rule", when="val_loss > 0", message="{val_loss:.1f}", warmup=0, persistence=9)
+    *parts, diagnosis = monitors(own)
+    fit([*parts, diagnosis], Logits(), epochs=3)
+    assert diagnosis.history == diagnosis.unconfirmed == []
+
+
+def test_a_run_that_goes_on_has_yet_to_confirm_what_its_last_evaluation_alone_told():
+    patient = Rule(kind="own_rule", when="val_loss > 0", message="{val_loss:.1f}", warmup=0, persistence=9)
+    *parts, diagnosis = monitors(patient)
+    diagnosis.streaks.own = []  # as a standard rule
+    run, module = fit([*parts, diagnosis], Logits(), epochs=2)
+    assert [finding.severity for finding in diagnosis.findings] == ["watch"]
+    assert diagnosis.state_dict()["record"]["findings"] == []
+    run.fit_loop.max_epochs = 3
+    diagnosis.rules = ()
+    run.fit(module, *loaders())
+    assert diagnosis.history == []

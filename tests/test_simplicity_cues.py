@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import f_oneway
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_failures import CueExplainedVariance, CueSwap
 from lightning_failures.callbacks.simplicity import cue_reliance
@@ -316,3 +317,21 @@ def test_a_class_of_few_pairs_says_nothing_by_itself():
     metric.update(own, donor, torch.where(own == 0, own, donor)[:, None])
     found = metric.compute()
     assert (found["class_reliance/grey_level"], found["reliant_class/grey_level"]) == (0, 1)
+
+
+class Stays(TorchDispatchMode):
+    """Fails where a tensor is sent from the CPU to a device, which waits for it."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        sent = func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu"
+        assert not (sent and (kwargs or {}).get("device", torch.device("cpu")).type == "meta"), args[0].shape
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_batch_of_a_cue_sends_nothing_to_the_device():
+    logits, cue, target = torch.rand(8, 3).to("meta"), torch.rand(8).to("meta"), torch.zeros(8).long().to("meta")
+    edges = torch.linspace(0.2, 0.8, 4).to("meta")
+    with Stays():
+        sums = cue_sums(logits, cue, edges, target)
+        assert grey_level(torch.empty(8, 3, 4, 4, device="meta")).shape == (8,)
+    assert {part.device.type for part in sums} == {"meta"}

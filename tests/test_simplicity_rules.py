@@ -122,7 +122,7 @@ def test_a_class_that_plainly_hangs_on_a_cue_is_named_at_once():
     assert raised == [[], ["simple_cue_reliance_of_a_class"]]
 
 
-def below_a_simple_model(evaluations=3, **changes):
+def below_a_simple_model(evaluations=4, **changes):
     """What stands after some evaluations."""
     values = SCALARS | {"model_accuracy": 0.24, "chance": 0.12, "best_reach": 0.52, "images": 500.0} | changes
     diagnosis = FailureDiagnosis(announce="nothing")
@@ -133,9 +133,8 @@ def below_a_simple_model(evaluations=3, **changes):
 
 def test_an_accuracy_far_below_a_simple_model_is_a_failure_though_a_linear_one_does_no_better():
     assert below_a_simple_model() == [("untapped_information", "below_simple_model", "failure")]
-    assert below_a_simple_model(2) == []
-    assert below_a_simple_model(1, model_accuracy=0.2) == below_a_simple_model()  # plain
+    assert below_a_simple_model(3) == []  # it may begin slowly
     assert below_a_simple_model(model_accuracy=0.35) == []
     assert below_a_simple_model(model_accuracy=0.13) == []  # at chance, which is told as that
-    linear = {"low": 0.2, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35, "p_value": 1e-9}
+    linear = {"low": 0.25, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35, "p_value": 1e-9}
     assert below_a_simple_model(**linear) == [("untapped_information", "untapped_information", "failure")]

@@ -90,8 +90,8 @@ def grey_level(images: Tensor) -> Tensor:
         >>> grey_level(torch.ones(1, 3, 2, 2))
         tensor([1.])
     """
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=images.dtype, device=images.device)
-    return by_pixel(images).mean(2) @ weights
+    red, green, blue = by_pixel(images).mean(2).unbind(1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue  # a tensor of weights would have to be sent to the device
 
 
 def rescale_to(donors: Tensor, own: Tensor, theirs: Tensor) -> Tensor:
@@ -165,7 +165,9 @@ def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor, target: Tensor | None =
         rows = rows - rows.mean(1, keepdim=True)
     kept = values.isfinite() & rows.isfinite().all(1)
     rows = torch.where(kept[:, None], rows, 0.0)
-    zero = CueSums(*(part.to(rows.device) for part in CueSums.zero(len(edges) + 1, rows.shape[1])))
+    zero = CueSums(
+        *(torch.zeros_like(part, device=rows.device) for part in CueSums.zero(len(edges) + 1, rows.shape[1]))
+    )
     groups, bins = zero.counts.shape
     group = torch.full_like(kept, groups - 1, dtype=torch.int64)
     if target is not None:

@@ -63,8 +63,8 @@ class Experiments:
 
     def pass_by(self, logits: Tensor, target: Tensor) -> None:
         """Count one batch of the evaluation; logits (n c), target (n)."""
-        self.gap.update(logits, target, training=False)
-        self.labels.update(logits.float(), target)
+        self.gap.to(logits.device).update(logits, target, training=False)
+        self.labels.to(logits.device).update(logits.float(), target)
 
     def train(
         self,

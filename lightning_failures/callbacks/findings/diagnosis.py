@@ -34,6 +34,9 @@ WHERE = "FailureDiagnosis"
 class FailureDiagnosis(Callback, TheirCallback):
     """Raises and clears findings over the values that were logged afresh at each evaluation.
 
+    What holds at the last evaluation of a run, though not at as many as its rule asks for, is worth watching in the
+    verdict, :attr:`unconfirmed`; a run that goes on has yet to confirm it.
+
     ``trainer.test()`` and ``trainer.validate()`` end with a verdict of their own, :attr:`alone`, on that one
     evaluation, and with a report in the folder ``test`` or ``validation`` of ``report_dir``.
 
@@ -81,6 +84,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.record = RunRecord(name)
         self.streaks = RuleStreaks([rule for rule in self.rules if rule not in standard_rules()])
         self.announcer = Announcer(announce)
+        self.unconfirmed: list[Finding] = []  #: worth watching, from the last evaluation of a run alone
         self._freshness = Freshness()
         self._began = time.perf_counter()
         self._resumed = False
@@ -123,7 +127,9 @@ class FailureDiagnosis(Callback, TheirCallback):
                 self.rules = (*self.rules, *(rule for rule in copies if rule.name not in known))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; what one evaluation alone told at the end of an earlier run is open again."""
+        self.record.findings, self.unconfirmed = self._confirmed(), []
+        self.announcer.resume(self.record)
         self._began = time.perf_counter()
         self.announcer.pictures.restart()
 
@@ -137,6 +143,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         if self.guard.failure is None:
             with self.guard():
                 self._complete(trainer)
+                self._watch_on(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the rules to what this evaluation logged; outside of a ``fit``, say the verdict on it."""
@@ -219,6 +226,22 @@ class FailureDiagnosis(Callback, TheirCallback):
         stopping = {rule.name for rule in self.rules if rule.action == "stop"}
         return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
 
+    def _watch_on(self, trainer: Trainer) -> None:
+        """Say what holds at the last evaluation, though not at as many as a finding takes."""
+        if not self.record.evaluations:
+            return
+        self.unconfirmed = self.streaks.close(self.rules, self.record.evaluations[-1], self.history)
+        if self.unconfirmed:
+            self.record.findings = [*self.history, *self.unconfirmed]
+            self._explain()
+            self.unconfirmed = self.history[-len(self.unconfirmed) :]
+            if trainer.is_global_zero:
+                self.announcer.tell(trainer, self.record)
+
+    def _confirmed(self) -> list[Finding]:
+        """All findings but those of the last evaluation alone, which a run that goes on has yet to confirm."""
+        return [finding for finding in self.history if all(finding is not each for each in self.unconfirmed)]
+
     def _complete(self, trainer: Trainer) -> None:
         """Add to the last evaluation what the monitors examined after it."""
         brought = {key: value for monitor in monitors_of(trainer) for key, value in monitor.completed.items()}
@@ -257,7 +280,8 @@ class FailureDiagnosis(Callback, TheirCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Record and streaks; plain containers, which a resume loads with ``weights_only=True``."""
-        return {"record": self.record.to_dict(), "streaks": dict(self.streaks.lengths)}
+        record = replace(self.record, findings=self._confirmed())
+        return {"record": record.to_dict(), "streaks": dict(self.streaks.lengths)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stood."""

@@ -66,6 +66,28 @@ class RuleStreaks:
                         self._apply(rule, subject, after, history)
                     _renew(rule, subject, after, history)
 
+    def close(self, rules: Iterable[Rule], evaluation: Evaluation, history: Sequence[Finding]) -> list[Finding]:
+        """What holds at the last evaluation of a run and would have had to hold at more: it is worth watching.
+
+        Of the user's own rules none: whoever says how many evaluations wants no fewer.
+
+        Args:
+            rules: in the order in which they raise findings.
+            evaluation: the last one.
+            history: all findings so far; none of them is touched.
+        """
+        found: list[Finding] = []
+        standing = {(finding.rule, finding.subject) for finding in history if finding.standing}
+        for rule in rules:
+            once = replace(rule, persistence=1, plain_when=())
+            for subject in rule.subjects(evaluation.values) if rule not in self.own else ():
+                known = (rule.name, subject_in_words(subject)) in standing
+                if not known and rule.speaks(evaluation.values, subject):
+                    alone: list[Finding] = []
+                    RuleStreaks()._apply(once, subject, evaluation, alone)
+                    found += [replace(finding, severity="watch") for finding in alone]
+        return found
+
     def judge(self, rules: Iterable[Rule], evaluation: Evaluation) -> list[Finding]:
         """The findings of one evaluation alone, as of ``trainer.test()``, where no other one can confirm it.
 

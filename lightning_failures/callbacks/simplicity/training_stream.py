@@ -108,7 +108,8 @@ class TrainingStream:
             spectra = pixel_rows(inputs, PLACES.expand(len(inputs), -1, -1)).to(home)
             self.sums.pixels.update(spectra, torch.zeros(len(spectra), dtype=torch.int64, device=home))
             some = torch.linspace(0, inputs.shape[1] - 1, min(FOR_RINGS, inputs.shape[1])).round().long()
-            self.sums.energy.update(inputs[:, some.tolist()])
+            # one by one: a list of places would be sent to the device, which waits for it
+            self.sums.energy.update(torch.stack([inputs[:, place] for place in some.tolist()], 1))
         room = CUE_VALUES // processes - sum(len(values) for values, _ in self._values)
         if room > 0 and self.shape.cues:
             values = torch.stack([samples.cues[name] for name in self.shape.cues], 1)
