@@ -66,12 +66,12 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
         "generalisation_gap",
         {"causes/channels_differ": 2.0, "causes/input_channel": 3.0, "causes/input_ratio": 10.0}
         | experiment("input_scale"),
-        "Channels of validation on another scale: 2; in channel 3",
+        "In 2 channels validation images are on another scale than training images. Most of all channel 3",
     ),
     "label_mismatch": (
         "generalisation_gap",
         experiment("labels") | {"causes/labels_renamed": 10.0, "causes/label_shift": 1.0},
-        "Predictions know the classes, but under other names (10 classes, each label 1 higher)",
+        "The network tells the classes apart, but under other numbers than these labels (10 classes, each label 1",
     ),
     "evaluation_mode": (
         "class_collapse",
@@ -336,12 +336,12 @@ def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_the
     told = diagnose(factor_failure(kind=kind), record(SOUND | on_images("study%2Fb")))
     assert told.cause == "input_mismatch"
     assert told.why == (
-        "Channels in which images with study/b differ from the others: 2; in channel 1 their mean lies +2.50 standard "
-        "deviations of the others beside that of the others, and their deviation is 0.05 times as large. With the "
-        "others' mean and deviation, the accuracy on the same images goes from 0.20 to 0.95 (95% interval 0.92 to "
-        "0.97), 90% of the gap to the others."
+        "In 2 channels images with study/b are on another scale than the others. Most of all in channel 1 (counted "
+        "from 0): their mean is 2.50 standard deviations of the others higher, and their deviation is 0.05 times as "
+        "large. With the others' mean and deviation, the accuracy on the same images goes from 0.20 to 0.95 (95% "
+        "interval 0.92 to 0.97), which closes 90% of the gap to the other images."
     )
-    assert told.advice.endswith("when it is multiplied by 20 and -40 is added.")
+    assert told.advice.endswith("in channel 1, multiply by 20 and add -40.")
     assert told.experiment["others"] == 0.97
 
 
@@ -369,9 +369,9 @@ def test_a_cause_of_all_validation_images_stays_that_of_a_factor_too() -> None:
     alike = {"causes/factor_channels/study%2Fb": 0.0}
     told = diagnose(factor_failure(), record(SOUND | whole | alike))
     assert (told.cause, "others" in told.experiment) == ("input_mismatch", False)
-    assert told.why.startswith("Channels of validation on another scale")
+    assert told.why.startswith("In 2 channels validation images are on another scale")
     more = diagnose(factor_failure(), record(SOUND | whole | on_images("study%2Fb", share=0.99)))
-    assert more.why.startswith("Channels in which images with study/b differ")
+    assert more.why.startswith("In 2 channels images with study/b are on another scale")
 
 
 def test_a_channel_with_one_value_in_validation_is_proven_by_spoiling_training_images() -> None:

@@ -65,8 +65,10 @@ def test_a_study_on_another_scale_is_the_cause_of_the_failure_on_its_images():
     assert float(failure.experiment["after"]) > 0.9 > 0.7 > float(failure.experiment["before"])
     assert float(failure.experiment["share"]) > 0.8
     assert float(failure.experiment["others"]) > 0.9
-    assert failure.why.startswith("Channels in which images with study_b differ from the others: 3; in channel")
-    assert failure.advice.startswith("Bring images with study_b onto the scale of the others")
+    assert failure.why.startswith(
+        "In 3 channels images with study_b are on another scale than the others. Most of all in channel"
+    )
+    assert failure.advice.startswith("Bring images with study_b to the scale of the others")
     assert float(monitor.values["factor_scale/study_b"]) == pytest.approx(20, rel=0.15)
     assert float(monitor.values["factor_undone/study_b"]) == 0
     (early,) = (finding for finding in findings if finding.rule == "factor_inputs_differ")

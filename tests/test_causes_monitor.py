@@ -48,7 +48,7 @@ def test_another_scale_of_validation_is_proven_by_the_mapping_that_mends_it():
     assert finding.epoch == 0
     assert float(finding.experiment["after"]) > 0.9
     assert float(finding.experiment["share"]) > 0.8
-    assert "Channels of validation on another scale: 3" in finding.why
+    assert "In 3 channels validation images are on another scale" in finding.why
     assert float(monitor.values["input_scale"]) == pytest.approx(20, rel=0.1)
 
 
@@ -71,7 +71,7 @@ def test_labels_that_are_shifted_are_proven_by_renaming_them():
     monitor, findings = run(Net(), (inputs, (target + 1) % CLASSES))
     assert {finding.cause for finding in findings} == {"label_mismatch"}
     assert float(monitor.values["label_shift"]) == 1
-    assert "4 classes, each label 1 higher" in findings[0].why
+    assert "4 classes, each label 1 above the prediction" in findings[0].why
 
 
 def test_running_statistics_that_lag_are_proven_by_those_of_the_batch():

@@ -34,7 +34,7 @@ def predictions(scale: float, non_finite: int = 0) -> dict[str, float]:
 def test_sure_predictions_of_one_class_are_a_collapse_and_its_message_says_how_sure() -> None:
     (finding,) = judged("class_collapse", *[predictions(6.0)] * 3).findings
     assert (finding.kind, finding.severity) == ("class_collapse", "failure")
-    assert "the network is sure of it (sharpness 0.93)" in finding.message
+    assert "the predictions are confident (sharpness 0.93; 1: certain)" in finding.message
 
 
 def test_the_largest_of_a_flat_softmax_is_no_collapse() -> None:
@@ -78,7 +78,7 @@ def test_features_on_a_line_or_in_one_direction_or_dead_are_a_collapse(
 ) -> None:
     values = features(rank, cosine, started(32.0, 0.3), label_rank)
     (finding,) = judged("representation_collapse", *[values] * 3).findings
-    assert finding.message.startswith("The features of net collapse: ")
+    assert finding.message.startswith("The features of net collapse, they vary in few directions: ")
     assert "nan" not in finding.message
 
 

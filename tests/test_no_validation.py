@@ -259,7 +259,7 @@ def test_a_finding_whose_accuracy_is_withheld_says_that_it_is_not_known():
 
     watched([CollapseMonitor(on_error="raise"), diagnosis], OneClass(), epochs=3)
     (finding,) = diagnosis.findings
-    assert "The accuracy is not known where naming the most frequent class gives 0." in finding.message
+    assert "The accuracy is not known, and always naming the most frequent class gives 0." in finding.message
 
 
 class TwoParts(OnlyTraining):

@@ -108,7 +108,7 @@ def test_a_model_of_the_total_absorbance_rests_on_it_and_is_explained_by_the_low
     finding = found["simple_cue_reliance", "total_absorbance"]
     assert (finding.epoch, found["one_dimensional_predictions", ""].epoch) == (2, 2)  # plain enough at once
     assert finding.message.startswith(
-        "The predictions rest on one simple cue, total_absorbance: 100% of them follow it, by exchanging it"
+        "The predictions rest on one simple cue, total_absorbance: 100% of them follow it when images are "
     )
     assert finding.evidence["reliance"] == 1
 

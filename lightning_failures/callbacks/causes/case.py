@@ -153,18 +153,23 @@ def mends(experiment: Mapping[str, Evidence]) -> bool:
     return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH
 
 
-def gained(experiment: Mapping[str, Evidence]) -> str:
+def gained(experiment: Mapping[str, Evidence], best: str = "training images") -> str:
     """What undoing a cause gave, in words to be said behind "the accuracy".
+
+    Args:
+        experiment: its figures.
+        best: the images up to whose accuracy the gap goes.
 
     Example:
         >>> made = {"before": 0.17, "after": 0.966, "after_low": 0.944, "after_high": 0.979, "share": 0.994}
         >>> gained(made)
-        'goes from 0.17 to 0.97 (95% interval 0.94 to 0.98), 99% of the gap'
+        'goes from 0.17 to 0.97 (95% interval 0.94 to 0.98), which closes 99% of the gap to training images'
     """
     figures = {name: float(value) for name, value in experiment.items() if isinstance(value, float | int)}
     said = f"goes from {figures['before']:.2f} to {figures['after']:.2f}"
     if "after_low" in figures and "after_high" in figures:
         said += f" (95% interval {figures['after_low']:.2f} to {figures['after_high']:.2f})"
     if "share" in figures:
-        said += ", all of the gap" if figures["share"] >= 0.995 else f", {figures['share']:.0%} of the gap"
+        part = "all" if figures["share"] >= 0.995 else f"{figures['share']:.0%}"
+        said += f", which closes {part} of the gap to {best}"
     return said

@@ -21,8 +21,8 @@ def _test(case: Case) -> Tested | None:
     worst = max(layers, key=lambda name: layers[name])
     return Tested(
         True,
-        f"{layers[worst]:.0%} of the units of {worst} gave no gradient at any step that was looked at: they answer to "
-        "no image any more, and training cannot bring them back.",
+        f"{layers[worst]:.0%} of the units of {worst} gave no gradient at any step that was looked at: no image "
+        "moves them, so that training can hardly bring them back.",
         "Start again from a checkpoint before it, with a lower learning rate or a warm-up; clip gradients, add a norm, "
         "or use a unit that is never flat, such as GELU.",
         {"dead_units": layers[worst]},

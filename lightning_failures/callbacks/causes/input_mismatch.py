@@ -58,7 +58,7 @@ def _of_images(case: Case, factor: str) -> Tested | None:
     if undone == 2:
         channel, value = figure("constant_channel"), figure("constant_value")
         return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)
-    told = f"the accuracy on the same images {gained(made)} to the others"
+    told = f"the accuracy on the same images {gained(made, 'the other images')}"
     if undone == 1:
         return Tested(
             True,
@@ -70,11 +70,12 @@ def _of_images(case: Case, factor: str) -> Tested | None:
     channel = figure("channel")
     return Tested(
         True,
-        f"Channels in which {which} differ from the others: {differ:.0f}; in channel {channel:.0f} their mean lies "
-        f"{figure('shift'):+.2f} standard deviations of the others beside that of the others, and their deviation is "
-        f"{figure('ratio'):.2f} times as large. With the others' mean and deviation, {told}.",
-        f"Bring {which} onto the scale of the others, in training and in validation: what is read in channel "
-        f"{channel:.0f} is on it when it is multiplied by {figure('scale'):.4g} and {figure('offset'):.4g} is added.",
+        f"In {_channels(differ)} {which} are on another scale than the others. Most of all in channel {channel:.0f} "
+        f"(counted from 0): their mean is {abs(figure('shift')):.2f} standard deviations of the others "
+        f"{'lower' if figure('shift') < 0 else 'higher'}, and their deviation is {figure('ratio'):.2f} times as large. "
+        f"With the others' mean and deviation, {told}.",
+        f"Bring {which} to the scale of the others, in training and in validation: in channel {channel:.0f}, multiply "
+        f"by {figure('scale'):.4g} and add {figure('offset'):.4g}.",
         made,
     )
 
@@ -110,12 +111,13 @@ def _of_all(case: Case) -> Tested | None:
     by, plus = case.value("causes/input_scale"), case.value("causes/input_offset")
     return Tested(
         True,
-        f"Channels of validation on another scale: {differ:.0f}; in channel {channel:.0f} the mean lies {shift:+.2f} "
-        f"standard deviations of training beside that of training, and the deviation is {ratio:.2f} times as large. "
-        f"With training's mean and deviation, {told}.",
-        "Use one transform with one set of statistics, those of the training images, for both loaders. What the "
-        f"validation loader gives in channel {channel:.0f} is on the scale of training when it is multiplied by "
-        f"{by:.4g} and {plus:.4g} is added.",
+        f"In {_channels(differ)} validation images are on another scale than training images. Most of all channel "
+        f"{channel:.0f} (counted from 0): its mean is {abs(shift):.2f} standard deviations of training "
+        f"{'lower' if shift < 0 else 'higher'}, and its own deviation is {ratio:.2f} times as large. With training's "
+        f"mean and deviation, {told}.",
+        "Use one transform with one set of statistics, those of the training images, for both loaders. To bring "
+        f"channel {channel:.0f} of what the validation loader gives to the scale of training, multiply it by {by:.4g} "
+        f"and add {plus:.4g}.",
         best,
     )
 
@@ -134,6 +136,10 @@ def _constant(
         "all of it, or a value that it was filled with.",
         made,
     )
+
+
+def _channels(number: float) -> str:
+    return "1 channel" if number == 1 else f"{number:.0f} channels"
 
 
 INPUT_MISMATCH = CauseTest("input_mismatch", EVALUATED, _test, undoes=True)

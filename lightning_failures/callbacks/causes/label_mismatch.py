@@ -16,11 +16,11 @@ def _test(case: Case) -> Tested | None:
     if not mends(made):
         return EXCLUDED
     renamed, shift = case.value("causes/labels_renamed"), case.value("causes/label_shift")
-    how = f"{renamed:.0f} classes" if math.isnan(shift) else f"{renamed:.0f} classes, each label {shift:.0f} higher"
+    how = f"{renamed:.0f} classes" + ("" if math.isnan(shift) else f", each label {shift:.0f} above the prediction")
     return Tested(
         True,
-        f"Predictions know the classes, but under other names ({how}): with each predicted class as the label that it "
-        f"fits best, found on one half of the images, the accuracy on the other half {gained(made)}.",
+        f"The network tells the classes apart, but under other numbers than these labels ({how}). Each predicted class "
+        f"was matched with a label on one half of the images; on the other half the accuracy then {gained(made)}.",
         "Give both data sets one list of classes in one order: compare class_to_idx, a label that is counted from 1, "
         "and folders that one of them lacks.",
         made,

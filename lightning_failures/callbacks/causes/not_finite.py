@@ -16,7 +16,7 @@ _ORIGINS = {
     "gradient": "the gradient of",
     "loss": "the loss of",
 }
-_ADVICE = "Look at what enters there; lower the learning rate or clip gradients, and train on in float32 or bfloat16."
+_ADVICE = "Look at what enters there; lower the learning rate or clip gradients, and train in float32 or bfloat16."
 
 
 def _test(case: Case) -> Tested | None:

@@ -21,8 +21,9 @@ RULES = (
         clear=["failures/causes/proven < 1", "failures/causes/undecided < 1"],
         evidence=_GAP | {"reached": "failures/causes/reached"},
         message=(
-            "Validation is not judged as training is: the accuracy is {reached:.3f} on training images and "
-            "{validation_accuracy:.3f} on those of validation, and undoing how validation differs closes most of it."
+            "Validation images or labels are not like those of training: the accuracy is {reached:.3f} on training "
+            "images and {validation_accuracy:.3f} on those of validation, and undoing how validation differs closes "
+            "most of that gap."
         ),
         advice="Prepare validation images and labels as those of training.",
         warmup=0,
@@ -89,9 +90,9 @@ RULES = (
             "training_accuracy": "failures/causes/training_accuracy",
         },
         message=(
-            "The network is no better than chance: its accuracy is {accuracy:.3f} (95% interval {low:.3f} to "
-            "{high:.3f}) where naming the most frequent class gives {chance:.3f}; on training images it is "
-            "{training_accuracy:.3f}."
+            "As it is evaluated, the network is no better than chance: its accuracy is {accuracy:.3f} (95% interval "
+            "{low:.3f} to {high:.3f}), and always naming the most frequent class gives {chance:.3f}. On training "
+            "images it is {training_accuracy:.3f}."
         ),
         advice="Look whether labels and images belong together, and whether the training loss falls at all.",
         warmup=2,
@@ -112,10 +113,10 @@ RULES = (
             "offset": "failures/causes/input_offset",
         },
         message=(
-            "Channels in which validation images are on another scale than training images: {channels:.0f}. Most of "
-            "all channel {channel:.0f}: its mean lies {shift:+.2f} standard deviations of training beside that of "
-            "training, and its own deviation is {ratio:.2f} times as large. Multiplied by {scale:.3g}, plus "
-            "{offset:.3g}, it has both as in training."
+            "Validation images are on another scale than training images in {channels:.0f} of the channels. Most of "
+            "all channel {channel:.0f} (counted from 0): its mean is {shift:+.2f} standard deviations of training away "
+            "from that of training, and its own deviation is {ratio:.2f} times as large. To bring it to the scale of "
+            "training, multiply by {scale:.3g} and add {offset:.3g}."
         ),
         advice="Look whether both loaders use the same transform and the same statistics.",
         severity="watch",
@@ -167,8 +168,8 @@ RULES = (
             "offset": "failures/causes/factor_offset/*",
         },
         message=(
-            "Images with {subject} are not prepared as the others; channels that differ: {channels:.0f}. Most of all "
-            "channel {channel:.0f}: its mean lies {shift:+.2f} standard deviations of the others beside theirs, and "
+            "Images with {subject} are not prepared as the others: {channels:.0f} of the channels differ. Most of all "
+            "channel {channel:.0f}: its mean is {shift:+.2f} standard deviations of the others away from theirs, and "
             "its own deviation is {ratio:.2f} times as large. Prepared as the others, the network is right on "
             "{after:.1%} of them in place of {before:.1%}; on the others it is right on {others:.1%}."
         ),

@@ -22,9 +22,10 @@ RULES = (
             "label_effective_rank": "failures/collapse/label_effective_rank",
         },
         message=(
-            "The features of {subject} collapse: {kept:.0%} is left of the dimensions and the angles that they had or "
-            "need. Their effective rank is {effective_rank:.2f} (1: all on a line) and their mean cosine "
-            "{mean_cosine:.3f} (1: all in one direction)."
+            "The features of {subject} collapse, they vary in few directions: their effective rank is "
+            "{effective_rank:.2f} (1: all on a line) and their mean cosine {mean_cosine:.3f} (1: all in one "
+            "direction). Of the dimensions and the angles that the layer had at its best, or that its task needs, "
+            "{kept:.0%} is left."
         ),
         advice=(
             "Self-supervised: check the stop-gradient, the predictor and the normalisation; add a variance term. "
@@ -58,10 +59,10 @@ RULES = (
             "chance": "failures/collapse/chance",
         },
         message=(
-            "Predictions fall on {effective_classes:.1f} effective classes where the labels have "
-            "{label_classes:.1f}; one class is predicted {dominant_excess:.0%} of the images more often than it "
-            "occurs, and the network is sure of it (sharpness {sharpness:.2f}). The accuracy is {accuracy:.3f} where "
-            "naming the most frequent class gives {chance:.3f}."
+            "The network names few of the classes: its predictions are spread over {effective_classes:.1f} effective "
+            "classes, the labels over {label_classes:.1f}. One class is predicted for {dominant_excess:.0%} more of "
+            "the images than have it, and the predictions are confident (sharpness {sharpness:.2f}; 1: certain). The "
+            "accuracy is {accuracy:.3f}, and always naming the most frequent class gives {chance:.3f}."
         ),
         advice="Lower the learning rate or warm it up; balance the classes in the batches or in the loss.",
         warmup=2,

@@ -63,11 +63,14 @@ RULES = (
             "error": "failures/factors/error/*",
         },
         message=(
-            "Images with {subject} got worse while the network got better on the others: they have {risk:.2f} times "
-            "the errors of epoch {best:.0f}, when they had fewest, image by image (McNemar's exact p {mcnemar_p:.2g}), "
-            "and the others have {others:.2f} times theirs."
+            "Images with {subject} got worse while the network got better on the others. They have {risk:.2f} times "
+            "the errors of epoch {best:.0f}, when they had fewest (McNemar's exact p on the same images: "
+            "{mcnemar_p:.2g}); the others have {others:.2f} times the errors that they had then."
         ),
-        advice="Keep the checkpoint of then at hand; look at what changed: augmentation, sampling, learning rate.",
+        advice=(
+            "Compare with the checkpoint of that epoch, and look at what changed after it: augmentation, sampling, "
+            "learning rate."
+        ),
         severity="warning",
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,

@@ -26,12 +26,12 @@ RULES = (
             "images": "failures/simplicity/images",
         },
         message=(
-            "The network does worse than a linear model that knows nothing of an image but the mean of each channel: "
+            "The network does worse than a linear model that sees only the mean of each channel of an image: "
             "its accuracy is {model_accuracy:.3f}, that of the linear model {linear_accuracy:.3f} on the same "
             "{images:.0f} images, a difference of {difference:.3f} (95% interval {low:.3f} to {high:.3f})."
         ),
         advice=(
-            "What to change depends on the cause. Where none is named: train until the losses come to rest, run "
+            "What to change depends on the cause. Where none is named: train until the losses stop falling, run "
             "`lightning-failures audit` on the data, and look at images that only the linear model gets right."
         ),
         warmup=2,
@@ -92,9 +92,10 @@ RULES = (
             "chance": "failures/simplicity/chance",
         },
         message=(
-            "The predictions hang on one scalar an image: when another image is given only this image's coordinate "
-            "on the data's first principal direction, {own:.0%} of {pairs:.0f} pairs predict as this image "
-            "(95% interval {own_low:.0%} to {own_high:.0%}) and {donor:.0%} as the other."
+            "The predictions depend on one number an image, its coordinate on the data's first principal direction: "
+            "an image that is given nothing but that number of another one is predicted as the image that the number "
+            "came from in {own:.0%} of {pairs:.0f} pairs (95% interval {own_low:.0%} to {own_high:.0%}), and as itself "
+            "in {donor:.0%}."
         ),
         advice=(
             "If that scalar is what the label is made of, such as a dose, this is right. Else remove that direction "
@@ -138,10 +139,10 @@ RULES = (
             "chance": "failures/simplicity/chance",
         },
         message=(
-            "The predictions rest on one simple cue, {subject}: {reliance:.0%} of them follow it, by exchanging it "
-            "between images where that is possible, else by what it explains of the logits within the labels. A "
-            "model of nothing but this cue reaches an accuracy of {reach:.3f} and the best simple model "
-            "{best_reach:.3f} on the images where the network reaches {model_accuracy:.3f}."
+            "The predictions rest on one simple cue, {subject}: {reliance:.0%} of them follow it when images are given "
+            "the cue of others, or, where that cannot be done, it explains so much of the logits among images of one "
+            "label. On the same images a model that sees only this cue has an accuracy of {reach:.3f}, the best simple "
+            "model {best_reach:.3f}, and the network {model_accuracy:.3f}."
         ),
         severity="warning",
         severe_when={

@@ -238,7 +238,7 @@ RULES = (
         },
         message=(
             "The training loss is {loss:.3g}, {ratio:.0f} times what it was in the first steps ({loss_initial:.3g}): "
-            "the training has gone astray. A weight has come {distance:.2g} times its own size from where it began."
+            "training diverges. A weight has moved by {distance:.2g} times its own size from where it began."
         ),
         advice=(
             "Lower the learning rate, warm it up, or clip the gradients (Trainer(gradient_clip_val=1.0)), and begin "
