@@ -138,7 +138,7 @@ def test_two_processes_that_validate_nothing_agree_and_are_watched_on_training_b
     run.fit(Validates(), DataLoader(dataset(49), batch_size=4, shuffle=True), DataLoader(dataset(9), batch_size=4))
     why, values = torch.load(tmp_path / "kept.pt")
     assert why == "validation_step runs no layer that is watched and returns nothing"
-    # of 7 batches on each rank the last two, 4 + 1 images; one of the 50 is there twice, so that both ranks have as many
+    # of 7 batches on each rank the last two, 4 + 1 images; one of them is there twice, so that both ranks have as many
     assert values["failures/collapse/images/penultimate"] == 9
     assert values["failures/simplicity/images"] == 9
     assert values["failures/collapse/training_loss"] > 0
