@@ -12,7 +12,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.moments import finite_images
 
-__all__ = ["RingEnergy", "radial_energy", "remove_ring", "ring_edges"]
+__all__ = ["RingEnergy", "frequency_radius", "radial_energy", "remove_ring", "ring_edges"]
 
 _BINS = 256
 _LARGEST = 0.5**0.5  # cycles a pixel, at the corner of the spectrum
@@ -45,7 +45,7 @@ def radial_energy(images: Tensor) -> RingEnergy:
     usable = torch.where(finite_images(images)[:, None, None, None], images.detach().float(), 0.0)
     spectrum = never_empty(torch.fft.fft2)(usable, norm="ortho")
     power = spectrum.abs().double().square().sum((0, 1))
-    radius = _radius(images)
+    radius = frequency_radius(images)
     place = (radius / _LARGEST * _BINS).long().clamp(max=_BINS - 1)
     energy = torch.zeros(_BINS, dtype=torch.float64, device=images.device)
     return RingEnergy(energy.index_add_(0, place.reshape(-1), torch.where(radius > 0, power, 0.0).reshape(-1)))
@@ -92,13 +92,19 @@ def remove_ring(images: Tensor, low: float, high: float) -> Tensor:
         As the images; (n b h w).
     """
     spectrum = torch.fft.fft2(images.float())
-    radius = _radius(images)
+    radius = frequency_radius(images)
     removed = (radius >= low) & (radius < high) & (radius > 0)
     changed: Tensor = torch.fft.ifft2(spectrum.masked_fill(removed, 0)).real
     return changed.to(images.dtype)
 
 
-def _radius(images: Tensor) -> Tensor:
+def frequency_radius(images: Tensor) -> Tensor:
+    """Radius of each Fourier coefficient of images of this size, in cycles a pixel from 0 to sqrt(1/2); (h w), float64.
+
+    Example:
+        >>> frequency_radius(torch.zeros(1, 1, 1, 4))
+        tensor([[0.0000, 0.2500, 0.5000, 0.2500]], dtype=torch.float64)
+    """
     h, w = images.shape[-2:]
     vertical = torch.fft.fftfreq(h, dtype=torch.float64, device=images.device)
     horizontal = torch.fft.fftfreq(w, dtype=torch.float64, device=images.device)
