@@ -17,6 +17,8 @@ import lightning_failures as lf
 from lightning_failures import metrics as metrics_package
 from lightning_failures.functional import (
     at_least_one,
+    border_mask,
+    control_rows,
     gaussian_clones,
     grey_level,
     interchange_inputs,
@@ -32,6 +34,13 @@ from lightning_failures.functional import (
     shuffle_pixels,
     target_scores,
     total_absorbance,
+    transplant_amplitude,
+    transplant_channel_statistics,
+    transplant_channels,
+    transplant_colour,
+    transplant_level,
+    transplant_low_frequencies,
+    transplant_region,
     unit_total,
 )
 from lightning_failures.interventions import (
@@ -58,6 +67,7 @@ from lightning_failures.metrics import (
     Retention,
     SpatialEnergy,
     SumMetric,
+    TransplantShares,
 )
 from lightning_failures.observe import (
     Observation,
@@ -130,6 +140,7 @@ def cases() -> dict[str, Case]:
         Case(Retention(names, C), (LABELS, torch.stack([LABELS, OTHER], 1), LABELS)),
         Case(SpatialEnergy(), (IMAGES,)),
         Case(lf.SubspaceOverlap(D, k=2), (ROWS,)),
+        Case(TransplantShares(names), (LABELS, OTHER, *[torch.stack([LABELS, OTHER], 1)] * 2, LABELS > 0)),
         Case(lf.UntappedInformation(), (LABELS, OTHER, LABELS)),
         Case(lf.WorstClasses(C), (LOGITS, LABELS)),
     ]
@@ -238,6 +249,13 @@ IMAGE_FUNCTIONS = {
     "gaussian_clones": lambda images: gaussian_clones(images, LABELS[: len(images)]),
     "interchange_inputs": lambda images: interchange_inputs(images, images, torch.eye(3)[:, :1]),
     "rescale_to": lambda images: rescale_to(images, total_absorbance(images), grey_level(images)),
+    "transplant_level": lambda images: transplant_level(images, images),
+    "transplant_channel_statistics": lambda images: transplant_channel_statistics(images, images),
+    "transplant_colour": lambda images: transplant_colour(images, images),
+    "transplant_low_frequencies": lambda images: transplant_low_frequencies(images, images),
+    "transplant_amplitude": lambda images: transplant_amplitude(images, images),
+    "transplant_region": lambda images: transplant_region(images, images, border_mask(7, 9)),
+    "transplant_channels": lambda images: transplant_channels(images, images, torch.tensor([True, False, False])),
     "mean_spectra": mean_spectra,
     "target_scores": lambda images: target_scores(images.mean((2, 3)), LABELS[: len(images)]),
     "target_scores of pixels": lambda images: target_scores(images, images[:, 0].long()),
@@ -322,6 +340,7 @@ PROBES = {
     "patch_logits": lambda images: patch_logits(NETWORK, images, grid=2),
     "rerun": rerun(NETWORK.eval(), None),
     "donor_rows": lambda images: donor_rows(LABELS[: len(images)]),
+    "control_rows": lambda images: control_rows(LABELS[: len(images)]),
 }
 
 

@@ -50,6 +50,7 @@ EMPTY = {
     "Retention": lambda: metrics.Retention(["shuffled_pixels"], num_classes=3),
     "SpatialEnergy": lambda: metrics.SpatialEnergy(rings=2),
     "SubspaceOverlap": lambda: metrics.SubspaceOverlap(num_features=4, k=2),
+    "TransplantShares": lambda: metrics.TransplantShares(["level"]),
     "UntappedInformation": lambda: metrics.UntappedInformation(),
     "WorstClasses": lambda: metrics.WorstClasses(num_classes=3, k=2),
 }

@@ -50,4 +50,5 @@ from lightning_failures.functional.similarity import *
 from lightning_failures.functional.simplicity import *
 from lightning_failures.functional.spectra import *
 from lightning_failures.functional.straight_line import *
+from lightning_failures.functional.transplants import *
 from lightning_failures.functional.trend import *

@@ -27,4 +27,5 @@ from lightning_failures.metrics.prediction_collapse import *
 from lightning_failures.metrics.retention import *
 from lightning_failures.metrics.similarity import *
 from lightning_failures.metrics.simplicity import *
+from lightning_failures.metrics.transplants import *
 from lightning_failures.metrics.trend import *

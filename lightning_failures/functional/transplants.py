@@ -1,0 +1,165 @@
+"""Whose prediction comes out when only one kind of content is exchanged between two images, and what chance gives.
+
+A receiver is given one content of a donor that is predicted otherwise. The *donor share* counts those that now predict
+as the donor, the *own share* those that still predict as the receiver; what is left predicts as neither. If a small and
+poor content carries the decision, the model leans on it. What the exchange itself disturbs is measured by a matched
+control: the same content from a donor with the receiver's own prediction.
+
+Exchange as an intervention: Geiger, Lu, Icard and Potts, "Causal abstractions of neural networks" (2021). Intervals:
+Wilson's, and for the paired difference from the control Newcombe's method 10, Statistics in Medicine 17 (1998), with
+the effective sample size of Kish, "Survey Sampling" (1965), where an image has several answers.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.paired_accuracy import accuracy_difference
+
+__all__ = ["TransplantCounts", "TransplantFigures", "control_rows", "count_transplants", "transplant_shares"]
+
+
+class TransplantCounts(NamedTuple):
+    """What came out of transplants of k contents; adds up across batches and across ranks.
+
+    An answer is an image's class, or a pixel's, or the yes or no of one of several labels. Only answers that differ
+    between receiver and donor are counted.
+    """
+
+    transplant_donor: Tensor  # (k) int64, answers that became the donor's
+    transplant_own: Tensor  # (k) int64, answers that stayed the receiver's
+    pairs: Tensor  # () int64, answers that were compared
+    pair_squares: Tensor  # () int64, sum over the images of the square of their number of these
+    both: Tensor  # (k) int64, with a control: answers that became the donor's by the transplant and by the control
+    transplant_only: Tensor  # (k) int64, by the transplant alone
+    control_only: Tensor  # (k) int64, by the control alone
+    controlled: Tensor  # () int64, answers with a control
+    controlled_squares: Tensor  # () int64, sum over the images of the square of their number of these
+
+    @classmethod
+    def zero(cls, num_contents: int) -> "TransplantCounts":
+        """The counts of no pairs."""
+        by_content, one = torch.zeros(num_contents, dtype=torch.int64), torch.zeros((), dtype=torch.int64)
+        return cls(by_content, by_content, one, one, by_content, by_content, by_content, one, one)
+
+
+class TransplantFigures(NamedTuple):
+    """What :func:`transplant_shares` gives, one a content; each (k), float64."""
+
+    donor: Tensor
+    donor_low: Tensor
+    donor_high: Tensor
+    own: Tensor
+    own_low: Tensor
+    own_high: Tensor
+    off_manifold: Tensor
+    control: Tensor
+    excess: Tensor
+    excess_low: Tensor
+    excess_high: Tensor
+
+
+def control_rows(predictions: Tensor) -> Tensor:
+    """For each image the next other one, going round, that is predicted most nearly as it is: the matched control.
+
+    Args:
+        predictions: classes (n), maps of them (n h w), or several labels an image (n l); int64.
+
+    Returns:
+        Itself for a single image; (n), int64.
+
+    Example:
+        >>> control_rows(torch.tensor([0, 1, 0, 1]))
+        tensor([2, 3, 0, 1])
+    """
+    n = len(predictions)
+    rows = torch.arange(n, device=predictions.device)
+    if n < 2:
+        return rows
+    flat = rearrange(predictions, "n ... -> n (...)")
+    agreeing = torch.stack([(flat == row).sum(1) for row in flat]).fill_diagonal_(-1)
+    ahead = (rows[None] - rows[:, None]) % n
+    nearest = ahead.masked_fill(agreeing < agreeing.max(1, keepdim=True).values, n).min(1).values
+    return (rows + nearest) % n
+
+
+def count_transplants(
+    own_preds: Tensor,
+    donor_preds: Tensor,
+    transplanted_preds: Tensor,
+    control_preds: Tensor | None = None,
+    controlled: Tensor | None = None,
+) -> TransplantCounts:
+    """Count whose prediction came out, over the answers that differ between receiver and donor.
+
+    Args:
+        own_preds: predicted for the receivers: classes (n), maps of them (n h w), or 0 and 1 for several labels (n l);
+            int64. An answer below 0 is none, and is left out.
+        donor_preds: predicted for the donors; the same shape.
+        transplanted_preds: predicted for the receivers with one content of the donors, a content a column; (n ... k).
+        control_preds: the same with the contents of images that are predicted as the receivers; (n ... k). None: no
+            control was run.
+        controlled: which answers have a control, that is where that image's prediction is the receiver's; the shape of
+            ``own_preds``, bool. None: all, where a control was run.
+    """
+    own, donor = (rearrange(preds, "n ... -> n (...)") for preds in (own_preds, donor_preds))
+    moved = rearrange(transplanted_preds, "n ... k -> k n (...)")
+    differ = (own != donor) & (own >= 0) & (donor >= 0)
+    as_donor = differ & (moved == donor)
+    if control_preds is None:
+        known, by_control = torch.zeros_like(differ), torch.zeros_like(as_donor)
+    else:
+        known = differ if controlled is None else differ & rearrange(controlled, "n ... -> n (...)")
+        by_control = rearrange(control_preds, "n ... k -> k n (...)") == donor
+    return TransplantCounts(
+        as_donor.sum((1, 2)),
+        (differ & (moved == own)).sum((1, 2)),
+        differ.sum(),
+        differ.sum(1).square().sum(),
+        (known & as_donor & by_control).sum((1, 2)),
+        (known & as_donor & ~by_control).sum((1, 2)),
+        (known & ~as_donor & by_control).sum((1, 2)),
+        known.sum(),
+        known.sum(1).square().sum(),
+    )
+
+
+def transplant_shares(counts: TransplantCounts) -> TransplantFigures:
+    """Share of the transplants that predict as the donor, as the receiver and as neither, less what chance gives.
+
+    Convention:
+        ``donor`` and ``own`` in [0, 1], with Wilson's 95% limits: ``donor`` near 1: this content carries the decision;
+        near 0: it does not. ``off_manifold`` is what is left, in [0, 1]: large where the result is like no image that
+        the model knows; with two classes it is always 0, and the control alone shows it. ``control`` is the share that
+        predicts as the donor though the content came from an image predicted as the receiver; ``excess`` is what the
+        donor share has above it on the same pairs, in [-1, 1], with its paired 95% limits: above 0 the content itself
+        carries the decision beyond what any exchange disturbs. Where an image has several answers, pixels or labels,
+        they go together: limits are those of as many independent answers as Kish's effective sample size, which is at
+        most the number of images. Donors that serve several receivers are taken as independent. ``nan`` without pairs,
+        and from ``control`` on without a control.
+
+    Returns:
+        One of each a content; (k), float64.
+
+    Example:
+        >>> own, donor = torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 0, 0])
+        >>> transplanted, control = torch.tensor([[1], [1], [0], [1]]), torch.tensor([[0], [0], [0], [1]])
+        >>> figures = transplant_shares(count_transplants(own, donor, transplanted, control))
+        >>> figures.donor, figures.excess
+        (tensor([0.7500], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
+    """
+    pairs = counts.pairs.double()
+    independent = (pairs.square() / counts.pair_squares).expand_as(counts.transplant_donor)
+    donor, own = counts.transplant_donor / pairs, counts.transplant_own / pairs
+    donor_limits, own_limits = (wilson(share * independent, independent) for share in (donor, own))
+    neither = (counts.pairs - counts.transplant_donor - counts.transplant_own) / pairs
+
+    controlled = counts.controlled.double()
+    shares = [count / controlled for count in (counts.both, counts.transplant_only, counts.control_only)]
+    shares.append((counts.controlled - counts.both - counts.transplant_only - counts.control_only) / controlled)
+    excess = accuracy_difference(*(share * (controlled.square() / counts.controlled_squares) for share in shares))
+    control = (counts.both + counts.control_only) / controlled
+    return TransplantFigures(donor, *donor_limits, own, *own_limits, neither, control, *excess)
