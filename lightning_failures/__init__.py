@@ -37,6 +37,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "data.planted": ("planted_scene",),
     "errors": ("FailuresError", "FailuresWarning"),
     "interventions.interventions": ("interchange",),
+    "interventions.transplants": ("transplant",),
     "metrics.adjustment": ("ClassAdjustedErrorRatio",),
     "metrics.calibration": ("FactorCalibration",),
     "metrics.classes": ("WorstClasses",),
@@ -59,6 +60,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "metrics.retention": ("Retention",),
     "metrics.similarity": ("CrossLayerCKA", "LiDAR", "SubspaceOverlap"),
     "metrics.simplicity": ("DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"),
+    "metrics.transplants": ("TransplantShares",),
     "metrics.trend": ("FactorTrend",),
     "observe.probe": ("Probe",),
     "records.finding": ("Finding",),
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     from lightning_failures.errors import FailuresError as FailuresError
     from lightning_failures.errors import FailuresWarning as FailuresWarning
     from lightning_failures.interventions.interventions import interchange as interchange
+    from lightning_failures.interventions.transplants import transplant as transplant
     from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio as ClassAdjustedErrorRatio
     from lightning_failures.metrics.calibration import FactorCalibration as FactorCalibration
     from lightning_failures.metrics.classes import WorstClasses as WorstClasses
@@ -124,6 +127,7 @@ if TYPE_CHECKING:
     from lightning_failures.metrics.simplicity import ExplainedBySimple as ExplainedBySimple
     from lightning_failures.metrics.simplicity import LinearReference as LinearReference
     from lightning_failures.metrics.simplicity import UntappedInformation as UntappedInformation
+    from lightning_failures.metrics.transplants import TransplantShares as TransplantShares
     from lightning_failures.metrics.trend import FactorTrend as FactorTrend
     from lightning_failures.observe.probe import Probe as Probe
     from lightning_failures.records.finding import Finding as Finding

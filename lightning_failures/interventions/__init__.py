@@ -3,3 +3,4 @@
 from lightning_failures.interventions.changes import *
 from lightning_failures.interventions.interventions import *
 from lightning_failures.interventions.perturbations import *
+from lightning_failures.interventions.transplants import *

@@ -65,8 +65,9 @@ def predict_transplants(
     transplants: Mapping[str, Transplant],
     batch_size: int = 64,
     where: str = "predict_transplants",
+    say: Callable[[Tensor], Tensor] = as_labels,
 ) -> Tensor:
-    """Predictions for donor images that were given something of the receivers.
+    """Predictions for donor images that were given something of the receivers, or the other way round.
 
     Args:
         model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
@@ -75,6 +76,7 @@ def predict_transplants(
         transplants: name -> what a donor is given, such as an interchange or the swap of a cue.
         batch_size: images a forward pass.
         where: the public name to put into an error.
+        say: predictions from logits; int64.
 
     Returns:
         One column a transplant; (n k), or (n h w k) for pixels, int64.
@@ -82,7 +84,7 @@ def predict_transplants(
     columns = []
     for transplant in transplants.values():
         parts = zip(torch.split(inputs, batch_size), torch.split(donors, batch_size), strict=True)
-        columns.append(_run(model, (transplant(own, donor) for own, donor in parts), inputs.device, where))
+        columns.append(_run(model, (transplant(own, donor) for own, donor in parts), inputs.device, where, say))
     return torch.stack(columns, -1)
 
 

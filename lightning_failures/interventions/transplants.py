@@ -1,0 +1,346 @@
+"""Which kind of content carries a model's decision: each is exchanged between images, and the model run on that."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.contents import (
+    border_mask,
+    cell_mask,
+    content_size,
+    transplant_amplitude,
+    transplant_channel_statistics,
+    transplant_channels,
+    transplant_colour,
+    transplant_level,
+    transplant_low_frequencies,
+    transplant_region,
+)
+from lightning_failures.functional.moments import finite_images
+from lightning_failures.functional.transplants import control_rows, count_transplants, transplant_shares
+from lightning_failures.interventions.changes import Change, RawUnits, Transplant, raw_units
+from lightning_failures.interventions.interventions import Model, as_labels, predict_transplants
+from lightning_failures.observe.task import check_kind
+from lightning_failures.spectrum.bands import BandsLike, resolve_bands
+
+__all__ = ["KINDS", "ContentShares", "Transplanted", "transplant"]
+
+#: Kinds of content that are known by name, the smaller and poorer ones first.
+KINDS = (
+    "level",
+    "channel_statistics",
+    "colour",
+    "channels",
+    "texture",
+    "low_frequencies",
+    "border",
+    "centre",
+    "regions",
+)
+_SPATIAL = ("texture", "low_frequencies", "border", "centre", "regions")
+_REGIONS = ("border", "centre", "regions")
+_RADIUS = 0.1  # cycles a pixel: a slow wave, and little of an object
+_GRIDS = (2, 4, 8)  # cells along each side, from coarse to fine
+
+
+class ContentShares(NamedTuple):
+    """What came out for one content; see :func:`.transplant_shares` and :func:`.content_size`."""
+
+    donor: float
+    donor_low: float
+    donor_high: float
+    own: float
+    own_low: float
+    own_high: float
+    off_manifold: float
+    control: float
+    excess: float
+    excess_low: float
+    excess_high: float
+    size: float
+
+
+@dataclass(frozen=True)
+class Transplanted:
+    """What :func:`transplant` gives.
+
+    Args:
+        shares: by content.
+        own_preds: predictions for the receivers, -1 for a pair that is left out; (n), (n h w), or (n l) for several
+            labels, int64.
+        donor_preds: for the donors; the same shape.
+        preds: for the receivers with one content of the donors, a column a content in the order of ``shares``;
+            (n ... k).
+        pairs: answers that differ between receiver and donor, which alone count.
+        controlled: how many of these have a control.
+        left_out: why a content was not exchanged, by its kind.
+        non_finite: pairs left out since an image holds NaN or infinity.
+    """
+
+    shares: dict[str, ContentShares]
+    own_preds: Tensor
+    donor_preds: Tensor
+    preds: Tensor
+    pairs: int
+    controlled: int
+    left_out: dict[str, str]
+    non_finite: int
+
+
+def transplant(
+    model: Model,
+    images: Tensor,
+    donors: Tensor,
+    kinds: Sequence[str] | Mapping[str, str | Transplant] | None = None,
+    *,
+    denormalize: Change | None = None,
+    bands: BandsLike = None,
+    task: str | None = None,
+    batch_size: int = 64,
+) -> Transplanted:
+    """Whose prediction comes out when images are given one kind of content of their donors.
+
+    ``level``: the mean of the whole image. ``channel_statistics``: mean and deviation of each channel. ``colour``: the
+    proportions of the channels. ``channels``: each channel, or band, by itself. ``texture``: the Fourier amplitude.
+    ``low_frequencies``: up to 0.1 cycles a pixel, and one wave along the shorter side at least. ``border``: an eighth
+    of each side, and ``centre``, the rest. ``regions``: the quarters of the image, then the quarters of the one that
+    carries most, and once more. The model runs in evaluation mode, nothing of it is changed, and every content costs
+    two forward passes of the images: one from the donors, and one from other images that are predicted alike.
+
+    Args:
+        model: gives logits: (n c), (n) or (n 1) for two classes, (n c h w) for pixels, (n l) for several labels.
+        images: the receivers, on the model's device; (n b h w), or (n b ...) for the contents that need no image.
+        donors: one a receiver; the same shape, for example ``images.roll(1, 0)``.
+        kinds: names of kinds, or name -> kind or a function from receivers and donors to images. None: all.
+        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Level and colour
+            need raw units.
+        bands: of ``channels``, as :func:`.resolve_bands` takes them without an axis; None: each channel.
+        task: ``"multilabel"`` for several labels an image, which the shapes of logits do not tell; None: else.
+        batch_size: images a forward pass.
+
+    Returns:
+        Shares by content, and the predictions that they rest on. A content that does not fit the images is left out,
+        with the reason. In segmentation so are parts of the image, whose pixels' answers move along with them.
+
+    Raises:
+        InputError: images and donors that are no pairs; a function that gives images of another shape; a task without
+            classes; ``denormalize`` that is not one scale and shift a channel.
+        UnknownNameError: no such kind.
+
+    Example:
+        >>> images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> bright = lambda x: x.mean((1, 2, 3)) - 0.5
+        >>> found = transplant(bright, images, images.roll(1, 0), ["level", "centre", "colour"])
+        >>> found.shares["level"].donor, found.left_out
+        (1.0, {'colour': 'the images have one channel'})
+    """
+    where = "transplant"
+    _check(where, images, donors)
+    say = _answers(where, task)
+    usable = finite_images(images) & finite_images(donors)
+    receivers, givers = images[usable], donors[usable]
+    units = raw_units(denormalize, receivers, where) if receivers.is_floating_point() else None
+    wanted = _wanted(where, kinds)
+
+    def predict(those: Tensor, transplants: Mapping[str, Transplant]) -> Tensor:
+        return predict_transplants(model, receivers, those, transplants, batch_size, where, say)
+
+    own, donor = predict(givers, {"own": lambda mine, _: mine, "donor": lambda _, theirs: theirs}).unbind(-1)
+    maps = own.ndim > 1 and task != "multilabel" and own[:1].numel() > 1
+    left_out, contents, preds = {}, {}, [own.new_zeros(*own.shape, 0)]
+    for name, kind in wanted.items():
+        why = _why_not(kind, receivers, units, maps) if isinstance(kind, str) else None
+        if why is not None:
+            left_out[name] = why
+        elif kind == "regions":
+            searched, found = _search(receivers, partial(predict, givers), own, donor)
+            contents.update(searched)
+            preds += found
+        else:
+            made = _contents(name, kind, receivers, units, bands, where)
+            contents.update(made)
+            preds.append(predict(givers, made))
+    moved = torch.cat(preds, -1)
+    rows = control_rows(own)
+    control = predict(receivers[rows], contents) if contents else moved
+    counts = count_transplants(own, donor, moved, control, _alike(own, rows))
+    by_content = torch.stack(transplant_shares(counts), 1).tolist()
+    shares = {
+        name: ContentShares._make([*row, float(content_size(receivers, givers, change(receivers, givers)))])
+        for (name, change), row in zip(contents.items(), by_content, strict=True)
+    }
+    return Transplanted(
+        shares=shares,
+        own_preds=_in_place(own, usable),
+        donor_preds=_in_place(donor, usable),
+        preds=_in_place(moved, usable),
+        pairs=int(counts.pairs),
+        controlled=int(counts.controlled),
+        left_out=left_out,
+        non_finite=int((~usable).sum()),
+    )
+
+
+def _search(
+    receivers: Tensor, predict: Callable[[Mapping[str, Transplant]], Tensor], own: Tensor, donor: Tensor
+) -> tuple[dict[str, Transplant], list[Tensor]]:
+    """Cells of ever finer grids, each within the one that carried most; and what was predicted for them."""
+    height, width = receivers.shape[2:]
+    contents: dict[str, Transplant] = {}
+    preds: list[Tensor] = []
+    row = column = 0
+    for grid in _GRIDS:
+        if grid > min(height, width):
+            break
+        places = [(2 * row + down, 2 * column + on) for down in (0, 1) for on in (0, 1)]
+        masks = [cell_mask(height, width, grid, *place) for place in places]
+        cells = {_region(mask): _exact(partial(transplant_region, mask=mask)) for mask in masks}
+        found = predict(cells)
+        contents.update(cells)
+        preds.append(found)
+        most = count_transplants(own, donor, found).transplant_donor
+        if not bool(most.any()):
+            break  # no part of what carries nothing is looked into
+        row, column = places[int(most.argmax())]
+    return contents, preds
+
+
+def _region(mask: Tensor) -> str:
+    rows, columns = (mask.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return f"region (rows {rows[0]}-{rows[-1]}, columns {columns[0]}-{columns[-1]})"
+
+
+def _contents(
+    name: str, kind: str | Transplant, images: Tensor, units: RawUnits | None, bands: BandsLike, where: str
+) -> dict[str, Transplant]:
+    """The exchanges that a kind stands for, by the name of their content."""
+    if not isinstance(kind, str):
+        return {name: _exact(_checked(where, name, kind))}
+    if kind == "channels":
+        found = resolve_bands(bands, images.shape[1], where=where)
+        names = [band if band.startswith("channel") else f"channel {band}" for band in found.names]
+        members = zip(names, found.members, strict=True)
+        return {band: _exact(partial(transplant_channels, members=which)) for band, which in members}
+    if kind in ("level", "colour"):
+        return {name: _exact(_in_raw(transplant_level if kind == "level" else transplant_colour, units))}
+    if kind == "channel_statistics":
+        return {name: _exact(transplant_channel_statistics)}
+    if kind == "texture":
+        return {name: _exact(transplant_amplitude)}
+    height, width = images.shape[2:]
+    if kind == "low_frequencies":
+        radius = max(_RADIUS, 1 / min(side for side in (height, width) if side > 1))
+        return {name: _exact(partial(transplant_low_frequencies, radius=radius))}
+    edge = border_mask(height, width)
+    return {name: _exact(partial(transplant_region, mask=edge if kind == "border" else ~edge))}
+
+
+def _why_not(kind: str, images: Tensor, units: RawUnits | None, maps: bool) -> str | None:
+    """Why a kind of content cannot be exchanged between such images; None where it can."""
+    if not images.is_floating_point() and images.ndim != 4:
+        return "the inputs are whole numbers that are no images (n b h w)"
+    if kind in _SPATIAL and images.ndim != 4:
+        return "the inputs are no images (n b h w)"
+    if kind in _SPATIAL and images.shape[2:].numel() == 1:
+        return "the images have one pixel"
+    if kind == "channel_statistics" and images.shape[2:].numel() == 1:
+        return "the inputs have no pixels over which a channel deviates"
+    if kind in ("colour", "channels") and images.shape[1] == 1:
+        return "the images have one channel"
+    if kind in ("border", "centre") and min(images.shape[2:]) < 3:
+        return "a side of the images has fewer than three pixels, so that they are all border"
+    if kind == "regions" and min(images.shape[2:]) < 2:
+        return "a side of the images has one pixel"
+    if kind in _REGIONS and maps:
+        return "each pixel has a prediction of its own, which moves along with a part of the image"
+    if kind == "colour":
+        raw = images.double() if units is None else units.to_raw(images).double()
+        if bool(-raw.clamp(max=0).sum() > 0.01 * raw.abs().sum()):
+            return "the images hold values below 0, which are no light; pass denormalize"
+    return None
+
+
+def _wanted(where: str, kinds: Sequence[str] | Mapping[str, str | Transplant] | None) -> dict[str, str | Transplant]:
+    if isinstance(kinds, str):
+        kinds = [kinds]
+    if kinds is not None and not isinstance(kinds, Mapping) and len(set(kinds)) < len(kinds):
+        raise InputError(where, "a kind stands twice", ", ".join(kinds), "Name each one once.")
+    named = KINDS if kinds is None else kinds
+    wanted: dict[str, str | Transplant] = {**named} if isinstance(named, Mapping) else {kind: kind for kind in named}
+    unknown = [kind for kind in wanted.values() if kind not in KINDS and not callable(kind)]
+    if unknown:
+        fix = f"Use some of {', '.join(KINDS)}, or name -> a function from receivers and donors to images."
+        raise UnknownNameError(where, "there is no such kind of content", ", ".join(map(str, unknown)), fix)
+    return wanted
+
+
+def _answers(where: str, task: str | None) -> Callable[[Tensor], Tensor]:
+    check_kind(task, where)
+    if task in ("regression", "embedding", "unknown"):
+        fix = "Use it on a model that classifies, or pass a function that gives its output as logits."
+        raise InputError(where, "such a task has no classes to compare", repr(task), fix)
+    return _yes_or_no if task == "multilabel" else as_labels
+
+
+def _yes_or_no(logits: Tensor) -> Tensor:
+    return torch.where(logits.isnan(), -1, (logits > 0).long())
+
+
+def _check(where: str, images: Tensor, donors: Tensor) -> None:
+    if not isinstance(images, Tensor) or not isinstance(donors, Tensor):
+        given = f"{type(images).__name__} and {type(donors).__name__}"
+        raise InputError(where, "images and donors are not tensors", given, "Pass (n b h w).")
+    if images.shape != donors.shape or images.ndim < 2 or images.is_complex():
+        given = f"images {tuple(images.shape)} {images.dtype}, donors {tuple(donors.shape)}"
+        raise InputError(where, "images and donors are no pairs", given, "Pass one donor a receiver: both (n b h w).")
+
+
+def _checked(where: str, name: str, change: Transplant) -> Transplant:
+    def run(receivers: Tensor, donors: Tensor) -> Tensor:
+        found = change(receivers, donors)
+        if not isinstance(found, Tensor) or found.shape != receivers.shape:
+            given = f"{tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            fix = "Give images like the receivers: (receivers, donors) -> images, all (n b h w)."
+            raise InputError(where, f"the function of {name!r} gives other images", f"{given}", fix)
+        return found
+
+    return run
+
+
+def _in_raw(change: Transplant, units: RawUnits | None) -> Transplant:
+    if units is None:
+        return change
+    return lambda receivers, donors: units.to_inputs(change(units.to_raw(receivers), units.to_raw(donors)))
+
+
+def _exact(change: Transplant) -> Transplant:
+    """The exchange in the dtype of the receivers, whole numbers rounded."""
+
+    def run(receivers: Tensor, donors: Tensor) -> Tensor:
+        found = change(receivers, donors)
+        if found.dtype == receivers.dtype or receivers.is_floating_point():
+            return found.to(receivers.dtype)
+        span = torch.iinfo(receivers.dtype)
+        return found.round().clamp(span.min, span.max).to(receivers.dtype)
+
+    return run
+
+
+def _alike(preds: Tensor, rows: Tensor) -> Tensor:
+    """Which answers another image gives as well."""
+    other = (rows != torch.arange(len(rows), device=rows.device)).reshape(-1, *[1] * (preds.ndim - 1))
+    return other & (preds[rows] == preds)
+
+
+def _in_place(found: Tensor, usable: Tensor) -> Tensor:
+    """Predictions of the usable pairs at the places of all, -1 elsewhere."""
+    if bool(usable.all()):
+        return found
+    everywhere = found.new_full((len(usable), *found.shape[1:]), -1)
+    everywhere[usable] = found
+    return everywhere
