@@ -140,10 +140,13 @@ class Experiments:
         values |= {"reached": reached, "chance": self.labels.chance}
         for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
             # what is wrong with validation alone cannot bring more than training images have in the same mode
-            best = reached if name in ("evaluation_mode", TRAINING_IMAGES) else values["training_accuracy"]
+            of_mode = name in ("evaluation_mode", TRAINING_IMAGES)
+            best = reached if of_mode else values["training_accuracy"]
             gap = best - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
-            mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
+            # of few training images a gap may be chance, and then there is nothing to be shared
+            least = gap if of_mode else torch.minimum(gap, values["gap_low"])
+            mended[f"share/{name}"] = torch.where(least > LEAST_GAP, share, torch.nan)
         mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
         mismatches = (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
         most = [name for name in mismatches if PROVEN_SHARE < float(mended[f"share/{name}"]) < TOO_MUCH]

@@ -8,7 +8,7 @@ from lightning_failures.callbacks.causes.kinds import GENERALISES
 __all__ = ["OVERFITTING"]
 
 #: Gap between training and validation, at the lower end of its interval, and accuracy on training images.
-GAP, KNOWN = 0.1, 0.8
+GAP, KNOWN = 0.05, 0.8
 
 
 def _test(case: Case) -> Tested | None:
