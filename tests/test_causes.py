@@ -331,9 +331,41 @@ def factor_failure(subject: str = "study/b", kind: str = "factor_failure") -> Fi
     return replace(found(kind), subject=subject)
 
 
-@pytest.mark.parametrize("kind", ["factor_failure", "factor_spillover"])
-def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_them(kind: str) -> None:
-    told = diagnose(factor_failure(kind=kind), record(SOUND | on_images("study%2Fb")))
+def test_images_that_were_right_at_an_earlier_epoch_are_not_prepared_otherwise() -> None:
+    spill = diagnose(factor_failure(kind="factor_spillover"), record(SOUND | on_images("study%2Fb")))
+    then = SOUND | on_images("study%2Fb") | {"factors/spillover/study%2Fb": 1.0}
+    for told in (spill, diagnose(factor_failure(), record(then))):
+        assert told.cause is None
+
+
+def test_gradients_that_are_never_set_back_are_no_matter_of_the_rate_nor_of_dead_units() -> None:
+    figures = {"training/update_ratio/largest": 0.3, "training/dead_units": 1.0, "training/dead_units/net.2": 1.0}
+    summed = SOUND | figures | {"training/gradient_survives": 1.0}
+    told = diagnose(found("training_fault"), record(summed, SOUND))
+    assert told.cause is None
+    assert not {"learning_rate_high", "dead_units"} & {*told.excluded, *told.untested}
+
+
+def test_a_rate_with_which_training_images_are_learnt_is_not_too_large() -> None:
+    learnt = SOUND | {"training/update_ratio/largest": 0.3, "causes/reached": 0.95}
+    assert "learning_rate_high" in diagnose(found("class_collapse"), record(learnt, SOUND)).excluded
+
+
+def test_an_optimizer_over_other_parameters_comes_before_units_that_are_dead() -> None:
+    stale = SOUND | {"training/not_in_optimizer": 1.0, "training/dead_units": 1.0, "training/dead_units/net.2": 1.0}
+    assert diagnose(found("training_fault"), record(stale, SOUND)).cause == "frozen_parameters"
+
+
+def test_others_that_are_hardly_above_chance_are_not_explained_by_learning_by_heart() -> None:
+    gap = SOUND | {"causes/training_accuracy": 1.0, "causes/reached": 1.0, "causes/gap_low": 0.7}
+    little = gap | {"causes/validation_accuracy": 0.2, "causes/validation_low": 0.17}
+    half = gap | {"causes/validation_accuracy": 0.6, "causes/validation_low": 0.56}
+    assert diagnose(found("generalisation_gap"), record(little)).cause is None
+    assert diagnose(found("generalisation_gap"), record(half)).cause == "overfitting"
+
+
+def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_them() -> None:
+    told = diagnose(factor_failure(), record(SOUND | on_images("study%2Fb")))
     assert told.cause == "input_mismatch"
     assert told.why == (
         "In 2 channels images with study/b are on another scale than the others. Most of all in channel 1 (counted "

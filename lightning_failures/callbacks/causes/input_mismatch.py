@@ -18,6 +18,7 @@ from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS
 from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.keys import escape
+from lightning_failures.records.kind import FACTOR_SPILLOVER
 
 __all__ = ["INPUT_MISMATCH"]
 
@@ -44,6 +45,8 @@ def _of_images(case: Case, factor: str) -> Tested | None:
     def figure(name: str) -> float:
         return case.value(f"causes/factor_{name}/{factor}")
 
+    if case.finding.kind == FACTOR_SPILLOVER or case.value(f"factors/spillover/{factor}") >= 1:
+        return INAPPLICABLE  # the same images were right at an earlier epoch
     differ, faulty = figure("channels"), figure("faulty")
     if math.isnan(differ):
         return None

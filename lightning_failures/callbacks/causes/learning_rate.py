@@ -2,7 +2,7 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import LEARNS
 from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FAULT
 
@@ -16,11 +16,18 @@ HIGH, LOW = 0.05, 1e-4
 #: the first evaluation, below which they died later, and at the last, from which hardly any is left.
 NEVER_FELL, ALIVE, DEAD = 0.9, 0.5, 0.75
 
+#: Accuracy on training images, judged as in training, from which steps were not too large to learn.
+LEARNT = 0.8
+
 #: Distance from the start over the weights' own size, below which next to nothing was learnt.
 NEAR = 0.05
 
 
 def _high(case: Case) -> Tested | None:
+    if case.value("training/gradient_survives") > 0.5:
+        return INAPPLICABLE  # steps are too large since gradients add up, whatever the rate
+    if case.value("causes/reached") >= LEARNT:
+        return EXCLUDED
     largest, noise = case.value("training/update_ratio/largest"), case.value("training/loss_noise")
     if math.isnan(largest):
         return None
