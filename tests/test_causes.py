@@ -211,6 +211,23 @@ def test_no_later_cause_is_named_while_an_experiment_before_it_could_not_be_made
     assert "learning_rate_high" not in told.excluded
 
 
+def test_inputs_that_differ_without_being_mended_are_open_and_no_later_cause_is_named() -> None:
+    apart = SOUND | {"causes/channels_differ": 3.0, "causes/gap_low": 0.4, "causes/training_accuracy": 0.95}
+    apart |= experiment("input_scale", gain_low=0.0) | {"causes/validation_accuracy": 0.5, "causes/reached": 0.95}
+    told = diagnose(found("generalisation_gap"), record(apart))
+    assert told.cause is None
+    assert {"input_mismatch", "overfitting"} <= {*told.untested}
+    alike = apart | {"causes/channels_differ": 0.0}
+    assert diagnose(found("generalisation_gap"), record(alike)).cause == "overfitting"
+
+
+def test_a_cause_that_can_no_longer_be_is_taken_back() -> None:
+    high = SOUND | {"training/update_ratio/largest": 0.3}
+    first = diagnose(found("no_learning"), record(high, SOUND))
+    assert first.cause == "learning_rate_high"
+    assert diagnose(first, record(high | {"training/gradient_survives": 1.0}, SOUND), "Look again.").cause is None
+
+
 def test_an_experiment_without_training_images_was_not_made() -> None:
     alone = SOUND | experiment("labels") | {"causes/reached": math.nan, "causes/share/labels": math.nan}
     told = diagnose(found("class_collapse"), record(alone))

@@ -17,7 +17,7 @@ from lightning_failures.observe.batch_statistics import batch_statistics
 __all__ = ["CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
-EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order")
+EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order", "order_and_scale")
 
 #: From the predictions that pass by.
 LABELS = "labels"
@@ -123,7 +123,11 @@ class Experiments:
         if other_mode is not None:
             with other_mode:
                 self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels)
-        undoings = {} if preparation is None or not images.is_floating_point() else preparation.undoings()
+        undoings = (
+            {}
+            if preparation is None or not images.is_floating_point()
+            else preparation.undoings() | preparation.trial()
+        )
         for name, undo in undoings.items():
             self.mended.update(name, before, answers(model(undo(images)), target)[0], labels)
         return logits
