@@ -20,7 +20,8 @@ def _test(case: Case) -> Tested | None:
         return EXCLUDED
     images = "validation" if mends(made) else "training"
     made = made if mends(made) else of_training
-    told = f"the accuracy on the same {images} images {gained(made)}"
+    gap = "the gap to training images" if images == "validation" else "the gap between training and validation"
+    told = f"the accuracy on the same {images} images {gained(made, gap)}"
     if in_training_mode:
         return Tested(
             True,

@@ -61,7 +61,7 @@ def _of_images(case: Case, factor: str) -> Tested | None:
     if undone == 2:
         channel, value = figure("constant_channel"), figure("constant_value")
         return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)
-    told = f"the accuracy on the same images {gained(made, 'the other images')}"
+    told = f"the accuracy on the same images {gained(made, 'the gap to the other images')}"
     if undone == 1:
         return Tested(
             True,
