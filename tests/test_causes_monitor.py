@@ -129,7 +129,25 @@ def test_running_statistics_that_lag_are_proven_by_those_of_the_batch():
 def test_a_validation_in_training_mode_is_proven_by_evaluation_mode():
     _, findings = run(InTrainingMode(), images(160, 1), epochs=6)
     assert {finding.cause for finding in findings} == {"evaluation_mode"}
-    assert findings[0].why.startswith("The network is validated in training mode; in evaluation mode, the accuracy")
+    told = {finding.rule: finding for finding in findings}
+    assert told["validated_in_training_mode"].epoch == 0
+    assert told["evaluation_gap"].why.startswith("The network is validated in training mode; in evaluation mode, the ")
+
+
+def test_a_validation_in_training_mode_is_said_where_it_does_no_harm_to_the_accuracy():
+    class Harmless(Net):
+        def __init__(self):
+            super().__init__(norm=True)
+
+        def on_validation_batch_start(self, *_):
+            self.train()
+
+    _, (finding,) = run(Harmless(), images(160, 1))
+    assert (finding.rule, finding.severity, finding.cause) == (
+        "validated_in_training_mode",
+        "warning",
+        "evaluation_mode",
+    )
 
 
 def test_labels_that_nothing_tells_are_no_learning():
