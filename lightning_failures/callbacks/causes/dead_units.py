@@ -6,7 +6,7 @@ from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Cas
 from lightning_failures.callbacks.causes.kinds import LEARNS
 from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FAULT
 
-__all__ = ["DEAD_UNITS"]
+__all__ = ["DEAD", "DEAD_UNITS"]
 
 #: Share of a layer's units from which they explain a failure; healthy rectified layers have up to half.
 DEAD = 0.75

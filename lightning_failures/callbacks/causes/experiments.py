@@ -157,10 +157,9 @@ class Experiments:
         proven = any(bool(mended[f"gain_low/{name}"] > PROVEN_GAIN) for name in most)
         # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
         undecided = not proven and any(bool(mended[f"gain_high/{name}"] > PROVEN_GAIN) for name in most)
-        moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
-        values["labels_renamed"] = (moved > 0).sum().double()
-        shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
-        values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
+        shift = self.labels.shift
+        values["labels_renamed"] = torch.tensor(float(self.labels.renamed), dtype=torch.float64)
+        values["label_shift"] = torch.tensor(torch.nan if shift is None else float(shift), dtype=torch.float64)
         for name, holds in (("proven", proven), ("undecided", undecided)):
             values[name] = torch.tensor(torch.nan if bool(reached.isnan()) else float(holds))
         self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined
