@@ -28,6 +28,7 @@ def label_names(scores: Tensor, target: Tensor) -> LabelNames:
         target: held-out labels; (m).
 
     Example:
+        >>> import torch
         >>> predicted = torch.arange(300) % 3
         >>> noise = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
         >>> found = label_names(torch.nn.functional.one_hot(predicted, 3) + 0.1 * noise, (predicted + 1) % 3)
