@@ -211,6 +211,23 @@ def test_no_later_cause_is_named_while_an_experiment_before_it_could_not_be_made
     assert "learning_rate_high" not in told.excluded
 
 
+def test_inputs_that_differ_without_being_mended_are_open_and_no_later_cause_is_named() -> None:
+    apart = SOUND | {"causes/channels_differ": 3.0, "causes/gap_low": 0.4, "causes/training_accuracy": 0.95}
+    apart |= experiment("input_scale", gain_low=0.0) | {"causes/validation_accuracy": 0.5, "causes/reached": 0.95}
+    told = diagnose(found("generalisation_gap"), record(apart))
+    assert told.cause is None
+    assert {"input_mismatch", "overfitting"} <= {*told.untested}
+    alike = apart | {"causes/channels_differ": 0.0}
+    assert diagnose(found("generalisation_gap"), record(alike)).cause == "overfitting"
+
+
+def test_a_cause_that_can_no_longer_be_is_taken_back() -> None:
+    high = SOUND | {"training/update_ratio/largest": 0.3}
+    first = diagnose(found("no_learning"), record(high, SOUND))
+    assert first.cause == "learning_rate_high"
+    assert diagnose(first, record(high | {"training/gradient_survives": 1.0}, SOUND), "Look again.").cause is None
+
+
 def test_an_experiment_without_training_images_was_not_made() -> None:
     alone = SOUND | experiment("labels") | {"causes/reached": math.nan, "causes/share/labels": math.nan}
     told = diagnose(found("class_collapse"), record(alone))
@@ -331,9 +348,41 @@ def factor_failure(subject: str = "study/b", kind: str = "factor_failure") -> Fi
     return replace(found(kind), subject=subject)
 
 
-@pytest.mark.parametrize("kind", ["factor_failure", "factor_spillover"])
-def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_them(kind: str) -> None:
-    told = diagnose(factor_failure(kind=kind), record(SOUND | on_images("study%2Fb")))
+def test_images_that_were_right_at_an_earlier_epoch_are_not_prepared_otherwise() -> None:
+    spill = diagnose(factor_failure(kind="factor_spillover"), record(SOUND | on_images("study%2Fb")))
+    then = SOUND | on_images("study%2Fb") | {"factors/spillover/study%2Fb": 1.0}
+    for told in (spill, diagnose(factor_failure(), record(then))):
+        assert told.cause is None
+
+
+def test_gradients_that_are_never_set_back_are_no_matter_of_the_rate_nor_of_dead_units() -> None:
+    figures = {"training/update_ratio/largest": 0.3, "training/dead_units": 1.0, "training/dead_units/net.2": 1.0}
+    summed = SOUND | figures | {"training/gradient_survives": 1.0}
+    told = diagnose(found("training_fault"), record(summed, SOUND))
+    assert told.cause is None
+    assert not {"learning_rate_high", "dead_units"} & {*told.excluded, *told.untested}
+
+
+def test_a_rate_with_which_training_images_are_learnt_is_not_too_large() -> None:
+    learnt = SOUND | {"training/update_ratio/largest": 0.3, "causes/reached": 0.95}
+    assert "learning_rate_high" in diagnose(found("class_collapse"), record(learnt, SOUND)).excluded
+
+
+def test_an_optimizer_over_other_parameters_comes_before_units_that_are_dead() -> None:
+    stale = SOUND | {"training/not_in_optimizer": 1.0, "training/dead_units": 1.0, "training/dead_units/net.2": 1.0}
+    assert diagnose(found("training_fault"), record(stale, SOUND)).cause == "frozen_parameters"
+
+
+def test_others_that_are_hardly_above_chance_are_not_explained_by_learning_by_heart() -> None:
+    gap = SOUND | {"causes/training_accuracy": 1.0, "causes/reached": 1.0, "causes/gap_low": 0.7}
+    little = gap | {"causes/validation_accuracy": 0.2, "causes/validation_low": 0.17}
+    half = gap | {"causes/validation_accuracy": 0.6, "causes/validation_low": 0.56}
+    assert diagnose(found("generalisation_gap"), record(little)).cause is None
+    assert diagnose(found("generalisation_gap"), record(half)).cause == "overfitting"
+
+
+def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_them() -> None:
+    told = diagnose(factor_failure(), record(SOUND | on_images("study%2Fb")))
     assert told.cause == "input_mismatch"
     assert told.why == (
         "In 2 channels images with study/b are on another scale than the others. Most of all in channel 1 (counted "

@@ -66,6 +66,49 @@ def test_channels_in_another_order_are_proven_by_putting_them_back():
     assert float(monitor.values["after/channel_order"]) > 0.9
 
 
+def test_an_order_that_was_hidden_by_the_scale_is_proven_by_undoing_both():
+    """Read as BGR, and then standardised with the statistics of RGB."""
+    (inputs, target), (train, labels) = images(160, 1), images(320, 0)
+    scale, offset = torch.tensor([5.0, 1.0, 40.0]).view(1, 3, 1, 1), torch.tensor([10.0, 60.0, 200.0]).view(1, 3, 1, 1)
+    noise = torch.Generator().manual_seed(7)
+
+    def raw(of):
+        others = 0.5 * torch.randn(len(of), 2, *of.shape[2:], generator=noise)
+        return scale * torch.cat([of[:, :1], others], 1) + offset
+
+    def standardised(of):
+        return (of - mean) / deviation
+
+    known = raw(train)
+    deviation, mean = torch.std_mean(known, (0, 2, 3), keepdim=True)
+    read = raw(inputs)
+    _, healthy = run(Net(), (standardised(read), target), (standardised(known), labels))
+    monitor, findings = run(Net(), (standardised(read.flip(1)), target), (standardised(known), labels))
+    assert healthy == []
+    assert {finding.cause for finding in findings} == {"input_mismatch"}
+    assert "stand in another order than those of training" in findings[0].why
+    assert (float(monitor.values["channels_moved"]), float(monitor.values["channels_tried"])) == (0, 2)
+    assert float(monitor.values["after/order_and_scale"]) > 0.9 > float(monitor.values["after/input_scale"])
+
+
+def test_the_order_to_try_is_that_of_the_correlations_where_they_tell_one():
+    generator = torch.Generator().manual_seed(0)
+    first, last = torch.randn(2, 300, 1, 4, 4, generator=generator)
+    noise = torch.randn(300, 5, 4, 4, generator=generator)
+    channels = (
+        torch.cat([first, first, first, last, last], 1) + torch.tensor([0.1, 0.3, 0.9, 0.2, 0.6])[:, None, None] * noise
+    )
+    order = torch.tensor([3, 0, 4, 1, 2])
+    moved = channels[150:, order] * torch.tensor([9.0, 1.0, 0.1, 30.0, 4.0])[:, None, None] + 70
+    found = Preparation.of(input_sums(channels[:150]), input_sums(moved))
+    assert not found.moved
+    assert found.tried.tolist() == order.argsort().tolist()
+    (undo,) = found.trial().values()
+    torch.testing.assert_close(undo(moved).mean((0, 2, 3)), channels[:150].mean((0, 2, 3)), atol=1e-4, rtol=1e-4)
+    alike = Preparation.of(input_sums(channels[:150]), input_sums(channels[150:]))
+    assert (alike.tries, alike.trial()) == (0, {})
+
+
 def test_labels_that_are_shifted_are_proven_by_renaming_them():
     inputs, target = images(160, 1)
     monitor, findings = run(Net(), (inputs, (target + 1) % CLASSES))
@@ -86,7 +129,25 @@ def test_running_statistics_that_lag_are_proven_by_those_of_the_batch():
 def test_a_validation_in_training_mode_is_proven_by_evaluation_mode():
     _, findings = run(InTrainingMode(), images(160, 1), epochs=6)
     assert {finding.cause for finding in findings} == {"evaluation_mode"}
-    assert findings[0].why.startswith("The network is validated in training mode; in evaluation mode, the accuracy")
+    told = {finding.rule: finding for finding in findings}
+    assert told["validated_in_training_mode"].epoch == 0
+    assert told["evaluation_gap"].why.startswith("The network is validated in training mode; in evaluation mode, the ")
+
+
+def test_a_validation_in_training_mode_is_said_where_it_does_no_harm_to_the_accuracy():
+    class Harmless(Net):
+        def __init__(self):
+            super().__init__(norm=True)
+
+        def on_validation_batch_start(self, *_):
+            self.train()
+
+    _, (finding,) = run(Harmless(), images(160, 1))
+    assert (finding.rule, finding.severity, finding.cause) == (
+        "validated_in_training_mode",
+        "warning",
+        "evaluation_mode",
+    )
 
 
 def test_labels_that_nothing_tells_are_no_learning():

@@ -73,7 +73,7 @@ def test_a_cause_that_was_told_of_a_finding_above_is_not_told_again():
 
 def test_what_could_not_be_tested_is_said():
     untested = dataclasses.replace(UNEXPLAINED, untested=["label_noise", "shortcut"])
-    assert dict(passages(untested))["Not tested"] == "wrong labels, a shortcut."
+    assert dict(passages(untested))["Still open"] == "wrong labels, a shortcut."
     assert passages(dataclasses.replace(UNTAPPED, untested=["shortcut"])) == passages(UNTAPPED)
 
 

@@ -150,6 +150,23 @@ def test_what_holds_at_the_last_evaluation_and_not_at_enough_is_worth_watching()
     assert ([finding.severity for finding in raised], open_ones) == (["failure"], [])
 
 
+def test_what_has_ended_by_the_last_evaluation_is_cleared_and_what_lies_between_stands():
+    rule = Rule(
+        kind="factor_failure", when="low/* > 1", clear="low/* <= 0.5", message="{subject} at {low:.1f}", persistence=2
+    )
+    for last, cleared in ((0.4, 4), (0.8, None), (float("nan"), None)):
+        streaks, history = RuleStreaks(), []
+        for epoch, low in enumerate((2.0, 2.0, last), 2):
+            now = Evaluation(epoch, 100 * epoch, {"low/dark": low})
+            streaks.apply([rule], now, history)
+        streaks.end([rule], now, history)
+        assert [finding.cleared for finding in history] == [cleared]
+        own = RuleStreaks([rule])
+        history = [history[0].with_cleared(None)]
+        own.end([rule], now, history)
+        assert history[0].standing
+
+
 def test_of_the_users_own_rules_none_is_worth_watching_before_its_evaluations():
     own = Rule(kind="own_rule", when="val_loss > 0", message="{val_loss:.1f}", warmup=0, persistence=9)
     *parts, diagnosis = monitors(own)

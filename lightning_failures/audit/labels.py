@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from lightning_failures.functional.audit import Estimate
@@ -29,6 +28,7 @@ def label_names(scores: Tensor, target: Tensor) -> LabelNames:
         target: held-out labels; (m).
 
     Example:
+        >>> import torch
         >>> predicted = torch.arange(300) % 3
         >>> noise = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
         >>> found = label_names(torch.nn.functional.one_hot(predicted, 3) + 0.1 * noise, (predicted + 1) % 3)
@@ -41,6 +41,4 @@ def label_names(scores: Tensor, target: Tensor) -> LabelNames:
     before, after, gain = (
         Estimate(*(values[name + end] for end in ("", "_low", "_high"))) for name in ("before", "after", "gain")
     )
-    moved = (matching.label - torch.arange(len(matching.label))) % len(matching.label)
-    same = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
-    return LabelNames(before, after, gain, int((moved > 0).sum()), int(moved[0]) if same else None)
+    return LabelNames(before, after, gain, matching.renamed, matching.shift)

@@ -32,7 +32,7 @@ class ChannelMatch(NamedTuple):
     matched: Tensor  # () float64, with the order found
 
 
-def match_channels(train: InputSums, validation: InputSums) -> ChannelMatch:
+def match_channels(train: InputSums, validation: InputSums, *, rescaled: bool = False) -> ChannelMatch:
     """The order of the validation channels that goes best with the training channels.
 
     Each channel is known by its mean, its deviation, and its correlations with the other channels; a difference counts
@@ -49,6 +49,7 @@ def match_channels(train: InputSums, validation: InputSums) -> ChannelMatch:
     Args:
         train: sums of training images.
         validation: sums of validation images, of equally many channels.
+        rescaled: the channels may be on another scale too, so that their correlations alone tell them apart.
 
     Example:
         >>> from lightning_failures.functional.input_statistics import input_sums
@@ -63,6 +64,7 @@ def match_channels(train: InputSums, validation: InputSums) -> ChannelMatch:
     if min(int(train.whole), int(validation.whole)) < 4:
         return ChannelMatch(identity, undefined, undefined, undefined)
     values, own, other = _own_distances(train, validation), _linked(train), _linked(validation)
+    values, noise = (torch.zeros_like(values), NOISE / 3) if rescaled else (values, NOISE)
     variance = 1 / (train.whole.double() - 3) + 1 / (validation.whole.double() - 3)
 
     def distances(order: Tensor) -> Tensor:  # (3), mean over the channels
@@ -83,7 +85,7 @@ def match_channels(train: InputSums, validation: InputSums) -> ChannelMatch:
         if distances(best).sum() > as_it_is / 2:
             break  # nothing like a mere change of order, which more rounds would not find either
     matched = distances(best).sum()
-    gain = 1 - (matched - NOISE).clamp(min=0) / (as_it_is - NOISE)
+    gain = 1 - (matched - noise).clamp(min=0) / (as_it_is - noise)
     if gain <= 0:
         return ChannelMatch(identity, torch.zeros_like(gain), as_it_is, as_it_is)
     return ChannelMatch(best, gain, as_it_is, matched)

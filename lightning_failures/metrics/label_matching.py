@@ -42,8 +42,8 @@ class LabelMatching(SumMetric[ClassPairs]):
         >>> noise = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
         >>> metric.update(torch.nn.functional.one_hot(predicted) + 0.1 * noise, (predicted + 1) % 3)
         >>> values = metric.compute()
-        >>> float(values["before"]), float(values["after"]), metric.label.tolist()
-        (0.0, 1.0, [1, 2, 0])
+        >>> float(values["before"]), float(values["after"]), metric.label.tolist(), metric.renamed, metric.shift
+        (0.0, 1.0, [1, 2, 0], 3, 1)
     """
 
     terms: ClassVar[tuple[Term, ...]] = MENDING_TERMS
@@ -67,6 +67,21 @@ class LabelMatching(SumMetric[ClassPairs]):
             fix = f"Pass scores (n {self.num_classes}), float, and the labels (n) of the same images."
             raise InputError("LabelMatching.update", "scores and target do not fit", given, fix)
         self.add(count_class_pairs(scores, target))
+
+    @property
+    def renamed(self) -> int:
+        """Predicted classes that stand for another label, as of the last ``compute``."""
+        return int((self._moved > 0).sum())
+
+    @property
+    def shift(self) -> int | None:
+        """By how much each label is above the predicted class that stands for it, where that is the same for all."""
+        first = int(self._moved[0])
+        return first if first > 0 and bool((self._moved == first).all()) else None
+
+    @property
+    def _moved(self) -> Tensor:
+        return (self.label - torch.arange(self.num_classes)) % self.num_classes
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far."""

@@ -53,6 +53,11 @@ CAUSES = {
             "leakage",
         ),
         Cause(
+            "frozen_parameters",
+            "Parameters that should learn never change",
+            "frozen parameters",
+        ),
+        Cause(
             "learning_rate_high",
             "The learning rate is too large",
             "too large a learning rate",
@@ -61,11 +66,6 @@ CAUSES = {
             "dead_units",
             "Many units no longer answer to any image",
             "dead units",
-        ),
-        Cause(
-            "frozen_parameters",
-            "Parameters that should learn never change",
-            "frozen parameters",
         ),
         Cause(
             "learning_rate_low",

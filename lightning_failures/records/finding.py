@@ -40,7 +40,8 @@ class Finding:
         cause: what explains it, one of :data:`.CAUSES`; None: no cause was tested, or none of the tested ones does.
         why: what was tried to test the cause, and what came of it, in plain words with the figures; empty without one.
         excluded: causes that were tested and do not explain it.
-        untested: causes that may explain it and could not be tested so far, since a figure that they need is missing.
+        untested: causes that may explain it and are open: a figure that they need is missing, or it tells that there is
+            something, and not what undoes it.
         experiment: what undoing the cause gave: the accuracies ``before`` and ``after`` with their 95% intervals
             (``before_low``, ``before_high``, ``after_low``, ``after_high``) and ``share``, the share of the gap that it
             closes, as far as each is known; other figures by their names. Empty without a cause.

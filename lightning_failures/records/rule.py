@@ -12,7 +12,7 @@ from lightning_failures.records.condition import Condition
 from lightning_failures.records.finding import SEVERITIES
 from lightning_failures.records.keys import fill_key, parse_key, subject_in_words, unescape, write_key
 from lightning_failures.records.kind import FINDING_KINDS
-from lightning_failures.records.numbers import share
+from lightning_failures.records.numbers import p_value, share
 
 __all__ = ["STEPS_TO_LEARN", "Rule"]
 
@@ -53,7 +53,7 @@ class Rule:
         when: conditions, such as ``"failures/factors/low/* > 1.5"``; a star is the finding's subject, several stars are
             it together.
         message: what is wrong, in plain words with the figures; ``{figure:share}`` says a share as "all", "62% of" or
-            "none of".
+            "none of", ``{figure:p_value}`` a p-value as "< 0.001" or "0.042".
         name: what the rule is called, so that it can be changed or silenced; empty: as its kind.
         clear: conditions that end it; empty: as soon as ``when`` no longer holds.
         evidence: name -> logged key; the names stand in ``message`` as in :meth:`str.format`, beside ``{subject}``;
@@ -334,12 +334,13 @@ def _compared(condition: Condition, values: Mapping[str, float], subject: str) -
 
 
 class _Figure(float):
-    """A figure as a message says it: also as a share in words, and a nan as not known."""
+    """A figure as a message says it: also as a share or a p-value in words, and a nan as not known."""
 
     def __format__(self, form: str) -> str:
         if math.isnan(self):
             return "not known"
-        return share(self) if form == "share" else format(float(self), form)
+        in_words = {"share": share, "p_value": p_value}.get(form)
+        return format(float(self), form) if in_words is None else in_words(self)
 
 
 def _named(message: str) -> Iterator[str]:

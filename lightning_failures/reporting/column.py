@@ -1,5 +1,6 @@
 """What a report needs to know of one noun: its terms, its rules, and what it shows of a run."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,7 @@ from lightning_failures.records.term import Term
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "Column", "ProgressNote", "Reference", "Row", "Section", "Table", "Tile", "views"]
+__all__ = ["Chart", "Column", "ProgressNote", "Reference", "Row", "Section", "Table", "Tile", "last_figure", "views"]
 
 
 class Tile(NamedTuple):
@@ -133,6 +134,27 @@ class Column(NamedTuple):
     sections: tuple[Section, ...] = ()
     reference: Reference | None = None
     progress: Callable[[Mapping[str, float]], ProgressNote | None] = lambda values: None
+
+
+def last_figure(key: str, form: str) -> Callable[[RunRecord], str]:
+    """What gives the last value of a key in figures; nothing where none is known.
+
+    Args:
+        key: that was logged.
+        form: of the figure, such as ``".3f"``.
+
+    Example:
+        >>> from lightning_failures.records.run_record import Evaluation
+        >>> told = last_figure("val_acc", ".1%")
+        >>> told(RunRecord("run", [Evaluation(0, 1, {"val_acc": 0.91})])), told(RunRecord("run"))
+        ('91.0%', '')
+    """
+
+    def told(record: RunRecord) -> str:
+        value = record.last(key)
+        return "" if math.isnan(value) else format(value, form)
+
+    return told
 
 
 def views(column: Column, records: Sequence[RunRecord]) -> Iterator[tuple[str, list[RunRecord]]]:

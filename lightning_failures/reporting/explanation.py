@@ -24,7 +24,7 @@ class Passage(NamedTuple):
     @property
     def aside(self) -> bool:
         """Whether somebody in a hurry may skip it."""
-        return self.label in ("When raised", "Tested and excluded", "Not tested")
+        return self.label in ("When raised", "Tested and excluded", "Still open")
 
 
 def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
@@ -65,7 +65,7 @@ def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
         raised,
         Passage("Why", why(finding)),
         Passage("Tested and excluded", _listed(finding.excluded)),
-        Passage("Not tested", _listed(finding.untested if finding.excluded else ())),
+        Passage("Still open", _listed(finding.untested if finding.excluded else ())),
         Passage("Try", finding.advice * finding.standing),
     )
     return [part for part in parts if part.text]

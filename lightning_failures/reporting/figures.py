@@ -1,6 +1,7 @@
 """Figures of a run by epoch, with its findings marked where they were raised."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Line", "by_epoch", "points", "position"]
 
 _FEW = 30  # evaluations up to which each one gets its own mark
+WIDE = 76  # characters of a line of notes, which end at the edge of the figure
 
 
 class Line(NamedTuple):
@@ -107,7 +109,7 @@ def points(record: RunRecord, key: str) -> tuple[list[int], list[float]]:
 
 
 def _finding_marks(record: RunRecord) -> tuple[list[str], list[tuple[int, int, bool]]]:
-    """One note a kind of finding, in the order of time; and the number, position and standing of each."""
+    """One note a kind of finding, in lines, in the order of time; and the number, position and standing of each."""
     counted, notes, marks = position(record), [], []
     kinds: dict[str, list[Finding]] = {}
     for finding in sorted(record.findings, key=lambda f: f.step):
@@ -119,7 +121,8 @@ def _finding_marks(record: RunRecord) -> tuple[list[str], list[tuple[int, int, b
         about = f" ({', '.join(subjects[:2])}{f' and {len(subjects) - 2} more' * (len(subjects) > 2)})"
         end = "" if standing else f", cleared at epoch {max(f.cleared or 0 for f in found)}"
         mild = ", worth watching" * all(f.severity == "watch" for f in found)
-        notes.append(f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {counted} {where}{mild}{end}")
+        note = f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {counted} {where}{mild}{end}"
+        notes += textwrap.wrap(note, WIDE, subsequent_indent="    ")
         marks.append((index, where, standing))
     return notes, marks
 

@@ -153,12 +153,12 @@ def mends(experiment: Mapping[str, Evidence]) -> bool:
     return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH
 
 
-def gained(experiment: Mapping[str, Evidence], best: str = "training images") -> str:
+def gained(experiment: Mapping[str, Evidence], gap: str = "the gap to training images") -> str:
     """What undoing a cause gave, in words to be said behind "the accuracy".
 
     Args:
         experiment: its figures.
-        best: the images up to whose accuracy the gap goes.
+        gap: of which it has a share, in words.
 
     Example:
         >>> made = {"before": 0.17, "after": 0.966, "after_low": 0.944, "after_high": 0.979, "share": 0.994}
@@ -171,5 +171,5 @@ def gained(experiment: Mapping[str, Evidence], best: str = "training images") ->
         said += f" (95% interval {figures['after_low']:.2f} to {figures['after_high']:.2f})"
     if "share" in figures:
         part = "all" if figures["share"] >= 0.995 else f"{figures['share']:.0%}"
-        said += f", which closes {part} of the gap to {best}"
+        said += f", which closes {part} of {gap}"
     return said

@@ -1,22 +1,10 @@
 """Causes as the report shows them."""
 
-import math
-from collections.abc import Callable
-
 from lightning_failures.callbacks.causes.rules import RULES
 from lightning_failures.callbacks.causes.terms import TERMS
-from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column
+from lightning_failures.reporting.column import Column, last_figure
 
 __all__ = ["CAUSES_COLUMN"]
-
-
-def _last(statistic: str) -> Callable[[RunRecord], str]:
-    def told(record: RunRecord) -> str:
-        value = record.last(f"failures/causes/{statistic}")
-        return "" if math.isnan(value) else f"{value:.3f}"
-
-    return told
 
 
 CAUSES_COLUMN = Column(
@@ -24,7 +12,7 @@ CAUSES_COLUMN = Column(
     TERMS,
     RULES,
     rows=(
-        ("Accuracy on training images", _last("training_accuracy")),
-        ("Gap between training and validation", _last("gap")),
+        ("Accuracy on training images", last_figure("failures/causes/training_accuracy", ".3f")),
+        ("Gap between training and validation", last_figure("failures/causes/gap", ".3f")),
     ),
 )

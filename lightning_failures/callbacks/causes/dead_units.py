@@ -2,11 +2,11 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import LEARNS
 from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FAULT
 
-__all__ = ["DEAD_UNITS"]
+__all__ = ["DEAD", "DEAD_UNITS"]
 
 #: Share of a layer's units from which they explain a failure; healthy rectified layers have up to half.
 DEAD = 0.75
@@ -14,6 +14,8 @@ DEAD = 0.75
 
 def _test(case: Case) -> Tested | None:
     most, layers = case.value("training/dead_units"), case.named("training/dead_units/*")
+    if case.value("training/gradient_survives") > 0.5:
+        return INAPPLICABLE  # what kills units is that gradients add up
     if math.isnan(most):
         return None
     if most < DEAD or not layers:  # layers with few dead units have no figure of their own

@@ -29,9 +29,9 @@ CAUSE_TESTS: tuple[CauseTest, ...] = (
     LABEL_MISMATCH,
     EVALUATION_MODE,
     LEAKAGE,
+    FROZEN_PARAMETERS,
     LEARNING_RATE_HIGH,
     DEAD_UNITS,
-    FROZEN_PARAMETERS,
     LEARNING_RATE_LOW,
     NO_SIGNAL,
     UNFINISHED_TRAINING,
@@ -46,7 +46,7 @@ def diagnose(finding: Finding, record: RunRecord, advice: str = "") -> Finding:
 
     Of the causes that hold, the one that closes the largest share of the gap when it is undone counts; where none of
     them can be undone on the spot, the first in the order of testing, and then only where every experiment before it
-    was made. Without one the finding keeps the cause that it had, unless that is excluded by now.
+    was made. Without one the finding keeps the cause that it had while that cannot be tested.
 
     Args:
         finding: that stands.
@@ -69,7 +69,7 @@ def diagnose(finding: Finding, record: RunRecord, advice: str = "") -> Finding:
             excluded.append(each.name)
     finding = replace(finding, excluded=excluded, untested=untested)
     if not holding:
-        if finding.cause not in excluded:
+        if finding.cause is None or finding.cause in untested:
             return finding
         return replace(finding, cause=None, why="", advice=advice, experiment={})
     name = max(holding, key=lambda each: holding[each].share if not math.isnan(holding[each].share) else -1.0)

@@ -2,14 +2,29 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
+from lightning_failures.callbacks.causes.case import (
+    EXCLUDED,
+    INAPPLICABLE,
+    Case,
+    CauseTest,
+    Tested,
+    experiment_of,
+    gained,
+    mends,
+)
 from lightning_failures.callbacks.causes.experiments import TRAINING_IMAGES
 from lightning_failures.callbacks.causes.kinds import EVALUATED
+from lightning_failures.records.kind import TRAINING_FAULT
 
 __all__ = ["EVALUATION_MODE"]
 
 
 def _test(case: Case) -> Tested | None:
+    if case.finding.kind == TRAINING_FAULT:
+        if case.finding.rule != "validated_in_training_mode":
+            return INAPPLICABLE
+        figures = {"in_training_mode": case.value("causes/in_training_mode")}
+        return Tested(True, "The network is validated in training mode.", case.finding.advice, figures)
     made, of_training = experiment_of(case, "evaluation_mode"), experiment_of(case, TRAINING_IMAGES)
     if not made and not of_training:
         # without batch norm both modes are one, as far as an experiment without chance can tell
@@ -20,7 +35,8 @@ def _test(case: Case) -> Tested | None:
         return EXCLUDED
     images = "validation" if mends(made) else "training"
     made = made if mends(made) else of_training
-    told = f"the accuracy on the same {images} images {gained(made)}"
+    gap = "the gap to training images" if images == "validation" else "the gap between training and validation"
+    told = f"the accuracy on the same {images} images {gained(made, gap)}"
     if in_training_mode:
         return Tested(
             True,
@@ -38,4 +54,4 @@ def _test(case: Case) -> Tested | None:
     )
 
 
-EVALUATION_MODE = CauseTest("evaluation_mode", EVALUATED, _test, undoes=True)
+EVALUATION_MODE = CauseTest("evaluation_mode", (*EVALUATED, TRAINING_FAULT), _test, undoes=True)

@@ -17,7 +17,7 @@ from lightning_failures.observe.batch_statistics import batch_statistics
 __all__ = ["CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
-EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order")
+EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order", "order_and_scale")
 
 #: From the predictions that pass by.
 LABELS = "labels"
@@ -123,7 +123,11 @@ class Experiments:
         if other_mode is not None:
             with other_mode:
                 self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels)
-        undoings = {} if preparation is None or not images.is_floating_point() else preparation.undoings()
+        undoings = (
+            {}
+            if preparation is None or not images.is_floating_point()
+            else preparation.undoings() | preparation.trial()
+        )
         for name, undo in undoings.items():
             self.mended.update(name, before, answers(model(undo(images)), target)[0], labels)
         return logits
@@ -140,20 +144,22 @@ class Experiments:
         values |= {"reached": reached, "chance": self.labels.chance}
         for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
             # what is wrong with validation alone cannot bring more than training images have in the same mode
-            best = reached if name in ("evaluation_mode", TRAINING_IMAGES) else values["training_accuracy"]
+            of_mode = name in ("evaluation_mode", TRAINING_IMAGES)
+            best = reached if of_mode else values["training_accuracy"]
             gap = best - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
-            mended[f"share/{name}"] = torch.where(gap > LEAST_GAP, share, torch.nan)
+            # of few training images a gap may be chance, and then there is nothing to be shared
+            least = gap if of_mode else torch.minimum(gap, values["gap_low"])
+            mended[f"share/{name}"] = torch.where(least > LEAST_GAP, share, torch.nan)
         mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
         mismatches = (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
         most = [name for name in mismatches if PROVEN_SHARE < float(mended[f"share/{name}"]) < TOO_MUCH]
         proven = any(bool(mended[f"gain_low/{name}"] > PROVEN_GAIN) for name in most)
         # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
         undecided = not proven and any(bool(mended[f"gain_high/{name}"] > PROVEN_GAIN) for name in most)
-        moved = (self.labels.label - torch.arange(len(self.labels.label))) % len(self.labels.label)
-        values["labels_renamed"] = (moved > 0).sum().double()
-        shifted = bool((moved == moved[0]).all()) and bool(moved[0] > 0)
-        values["label_shift"] = moved[0].double() if shifted else torch.tensor(torch.nan)
+        shift = self.labels.shift
+        values["labels_renamed"] = torch.tensor(float(self.labels.renamed), dtype=torch.float64)
+        values["label_shift"] = torch.tensor(torch.nan if shift is None else float(shift), dtype=torch.float64)
         for name, holds in (("proven", proven), ("undecided", undecided)):
             values[name] = torch.tensor(torch.nan if bool(reached.isnan()) else float(holds))
         self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined

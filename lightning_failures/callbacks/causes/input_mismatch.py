@@ -14,10 +14,11 @@ from lightning_failures.callbacks.causes.case import (
     gained,
     mends,
 )
-from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS
+from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS, LEAST_GAP
 from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.keys import escape
+from lightning_failures.records.kind import FACTOR_SPILLOVER
 
 __all__ = ["INPUT_MISMATCH"]
 
@@ -44,6 +45,8 @@ def _of_images(case: Case, factor: str) -> Tested | None:
     def figure(name: str) -> float:
         return case.value(f"causes/factor_{name}/{factor}")
 
+    if case.finding.kind == FACTOR_SPILLOVER or case.value(f"factors/spillover/{factor}") >= 1:
+        return INAPPLICABLE  # the same images were right at an earlier epoch
     differ, faulty = figure("channels"), figure("faulty")
     if math.isnan(differ):
         return None
@@ -58,7 +61,7 @@ def _of_images(case: Case, factor: str) -> Tested | None:
     if undone == 2:
         channel, value = figure("constant_channel"), figure("constant_value")
         return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)
-    told = f"the accuracy on the same images {gained(made, 'the other images')}"
+    told = f"the accuracy on the same images {gained(made, 'the gap to the other images')}"
     if undone == 1:
         return Tested(
             True,
@@ -82,16 +85,18 @@ def _of_images(case: Case, factor: str) -> Tested | None:
 
 def _of_all(case: Case) -> Tested | None:
     """All validation images beside those of training."""
-    differ, moved, constant, faulty = (
-        case.value(f"causes/channels_{key}") for key in ("differ", "moved", "constant", "faulty")
+    differ, moved, tried, constant, faulty = (
+        case.value(f"causes/channels_{key}") for key in ("differ", "moved", "tried", "constant", "faulty")
     )
     if math.isnan(differ):
         return None
-    found = {"input_scale": differ, "channel_order": moved, CONSTANT_CHANNELS: constant}
+    found = {"input_scale": differ, "channel_order": moved, "order_and_scale": tried, CONSTANT_CHANNELS: constant}
     made = {name: experiment_of(case, name) for name, channels in found.items() if channels > 0}
     if not all(made.values()):
         return None  # there was no time for an experiment
     if not any(mends(each) for each in made.values()):
+        if (differ > 0 or moved > 0) and case.value("causes/gap_low") > LEAST_GAP:
+            return None  # inputs differ and so do accuracies, though what was undone does not mend these
         return INAPPLICABLE if faulty > 0 else EXCLUDED  # of a fault that cannot be undone nobody knows what it does
     name = max((name for name, each in made.items() if mends(each)), key=lambda name: float(made[name]["share"] or 0))
     best = made[name]
@@ -105,6 +110,15 @@ def _of_all(case: Case) -> Tested | None:
             True,
             f"{moved:.0f} channels of validation are like other channels of training; put back in that order, {told}.",
             "Read the channels in the same order for training and validation: RGB against BGR, or files sorted anew.",
+            best,
+        )
+    if name == "order_and_scale":
+        return Tested(
+            True,
+            "Channels of validation stand in another order than those of training, and were scaled in that order: put "
+            f"back ({tried:.0f} of them), and on the scale of training, {told}.",
+            "Read the channels in the same order for training and validation before anything else is done to them: RGB "
+            "against BGR, or files sorted anew.",
             best,
         )
     channel, shift, ratio = (case.value(f"causes/input_{key}") for key in ("channel", "shift", "ratio"))

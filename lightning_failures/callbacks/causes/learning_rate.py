@@ -2,7 +2,8 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.dead_units import DEAD
 from lightning_failures.callbacks.causes.kinds import LEARNS
 from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FAULT
 
@@ -12,15 +13,22 @@ __all__ = ["LEARNING_RATE_HIGH", "LEARNING_RATE_LOW"]
 #: In the first epoch healthy runs come to .05, and later to .03.
 HIGH, LOW = 0.05, 1e-4
 
-#: Training loss over that of the first steps above which nothing was learnt, and shares of dead units of a layer: at
-#: the first evaluation, below which they died later, and at the last, from which hardly any is left.
-NEVER_FELL, ALIVE, DEAD = 0.9, 0.5, 0.75
+#: Training loss over that of the first steps above which nothing was learnt, and the share of dead units of a layer at
+#: the first evaluation, below which they died later.
+NEVER_FELL, ALIVE = 0.9, 0.5
+
+#: Accuracy on training images, judged as in training, from which steps were not too large to learn.
+LEARNT = 0.8
 
 #: Distance from the start over the weights' own size, below which next to nothing was learnt.
 NEAR = 0.05
 
 
 def _high(case: Case) -> Tested | None:
+    if case.value("training/gradient_survives") > 0.5:
+        return INAPPLICABLE  # steps are too large since gradients add up, whatever the rate
+    if case.value("causes/reached") >= LEARNT:
+        return EXCLUDED
     largest, noise = case.value("training/update_ratio/largest"), case.value("training/loss_noise")
     if math.isnan(largest):
         return None

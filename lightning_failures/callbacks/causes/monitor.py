@@ -53,6 +53,8 @@ class CauseMonitor(Monitor):
 
     - ``evaluation_mode``: batch norm with the statistics of the batch, as in training; where the module is validated in
       training mode, in evaluation mode;
+    - ``order_and_scale``: both, where channels are on another scale and another order may hide behind that: the order
+      that their correlations tell, or, of few channels, the opposite one;
     - ``training_images``: the same, on training images, which it was trained on in just this way;
     - ``input_scale``: validation inputs with the mean and the deviation that training's have, channel by channel, where
       these differ beyond chance;
@@ -213,7 +215,7 @@ class CauseMonitor(Monitor):
         """Undo one thing at a time."""
         batch, modes = self.examining.batch, 1.0 + bool(self._norms)
         trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
-        undone = 0 if self.preparation is None else len(self.preparation.undoings())
+        undone = 0 if self.preparation is None else len(self.preparation.undoings() | self.preparation.trial())
         of_factors = 0.0 if self.groups is None else self.groups.passes(self.examining.factors)
         spoilt = self.preparation is not None and bool(self.preparation.is_constant.any())
         passes = modes * (1.0 + trained) + undone + of_factors + spoilt * trained

@@ -4,11 +4,16 @@ import math
 
 from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import GENERALISES
+from lightning_failures.records.kind import GENERALISATION_GAP
 
 __all__ = ["OVERFITTING"]
 
 #: Gap between training and validation, at the lower end of its interval, and accuracy on training images.
-GAP, KNOWN = 0.1, 0.8
+GAP, KNOWN = 0.05, 0.8
+
+#: Where the finding is of something else, the gap that may explain it; and the least share of what training images have
+#: above chance that others must have too: whoever learns by heart what has a signal has a part of it.
+WIDE, PART = 0.1, 0.3
 
 
 def _test(case: Case) -> Tested | None:
@@ -16,8 +21,9 @@ def _test(case: Case) -> Tested | None:
     low, held, chance = (case.value(f"causes/{key}") for key in ("gap_low", "validation_low", "chance"))
     if math.isnan(low):
         return None
-    # whoever learns by heart what has a signal is better than chance; below, something in training misleads
-    if low < GAP or training < KNOWN or held <= chance:
+    least = GAP if case.finding.kind == GENERALISATION_GAP else WIDE
+    misled = held <= chance or validation - chance < PART * (training - chance)
+    if low < least or training < KNOWN or misled:
         return EXCLUDED
     return Tested(
         True,

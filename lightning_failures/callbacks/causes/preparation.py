@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_failures.functional.channel_faults import ChannelFaults, channel_faults, only_constant
 from lightning_failures.functional.channel_order import match_channels
-from lightning_failures.functional.input_statistics import InputSums, compare_inputs, map_inputs
+from lightning_failures.functional.input_statistics import InputSums, channel_statistics, compare_inputs, map_inputs
 
 __all__ = ["Preparation"]
 
@@ -19,6 +19,10 @@ SHIFT, RATIO = 0.5, 1.5
 
 #: Share of the distance between the channels of both that another order must take away.
 ORDER_GAIN = 0.5
+
+
+#: Channels up to which the opposite order is tried where nothing tells of another one.
+FEW_CHANNELS = 4
 
 
 class Preparation(NamedTuple):
@@ -35,6 +39,10 @@ class Preparation(NamedTuple):
         order: for each channel of training the channel of validation that is most like it; (b), int64.
         faults: of channels of validation that those of training do not have.
         faults_of_training: the other way round.
+        tried: an order that is worth a trial where channels are on another scale and no other order stands out, for one
+            may hide the other: images standardised with the statistics of RGB after they were read as BGR; (b), int64.
+        tried_scale: what maps validation in that order to training: multiply by it, then add ``tried_offset``; (b).
+        tried_offset: see ``tried_scale``; (b).
         constant: value of the channels that have one value in validation and vary in training, nan for others; (b).
     """
 
@@ -44,6 +52,9 @@ class Preparation(NamedTuple):
     offset: Tensor
     differs: Tensor
     order: Tensor
+    tried: Tensor
+    tried_scale: Tensor
+    tried_offset: Tensor
     faults: ChannelFaults
     faults_of_training: ChannelFaults
     constant: Tensor
@@ -56,7 +67,12 @@ class Preparation(NamedTuple):
         differs = apart | (found.ratio_low > RATIO) | (found.ratio_high < 1 / RATIO)
         differs &= found.scale.isfinite()  # one value everywhere is a fault, which no mapping mends
         match = match_channels(training, validation)
-        order = match.order if float(match.gain) > ORDER_GAIN else torch.arange(len(match.order))
+        as_it_is = torch.arange(len(match.order))
+        order = match.order if float(match.gain) > ORDER_GAIN else as_it_is
+        hidden = bool(differs.any()) and torch.equal(order, as_it_is)
+        tried = _order_to_try(training, validation) if hidden else as_it_is
+        own, other = channel_statistics(training), channel_statistics(validation)
+        tried_scale = own.deviation / other.deviation[tried]
         return cls(
             found.shift,
             found.ratio,
@@ -64,6 +80,9 @@ class Preparation(NamedTuple):
             found.offset,
             differs,
             order,
+            tried,
+            tried_scale,
+            own.mean - tried_scale * other.mean[tried],
             channel_faults(validation, training),
             channel_faults(training, validation),
             only_constant(validation, training),
@@ -99,6 +118,22 @@ class Preparation(NamedTuple):
             found["channel_order"] = lambda images: images[:, self.order.to(images.device)]
         return found
 
+    def trial(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """What is tried without knowing: name of the experiment -> from validation inputs; empty where nothing is."""
+        if not self.tries or not bool(self.tried_scale.isfinite().all()):
+            return {}
+        order = self.tried
+        return {
+            "order_and_scale": lambda images: map_inputs(
+                images[:, order.to(images.device)], self.tried_scale, self.tried_offset
+            )
+        }
+
+    @property
+    def tries(self) -> int:
+        """Channels that are put in another place as a trial."""
+        return int((self.tried != torch.arange(len(self.tried))).sum())
+
     @property
     def is_constant(self) -> Tensor:
         """Which channels have one value in validation and vary in training; (b), bool."""
@@ -115,6 +150,7 @@ class Preparation(NamedTuple):
         return {
             "channels_differ": self.differs.sum().double(),
             "channels_moved": self.moved_channels.double(),
+            "channels_tried": torch.tensor(float(len(self.trial()) and self.tries)),
             **self.of_worst(),
             **self._of_faults(),
         }
@@ -155,5 +191,21 @@ class Preparation(NamedTuple):
     def unknown() -> dict[str, Tensor]:
         """The same where inputs were not compared."""
         of_worst = ("input_channel", "input_shift", "input_ratio", "input_scale", "input_offset")
-        keys = ("channels_differ", "channels_moved", *of_worst, "channels_faulty", "channels_constant")
+        keys = (
+            "channels_differ",
+            "channels_moved",
+            "channels_tried",
+            *of_worst,
+            "channels_faulty",
+            "channels_constant",
+        )
         return dict.fromkeys(keys, torch.tensor(math.nan))
+
+
+def _order_to_try(training: InputSums, validation: InputSums) -> Tensor:
+    """The order that the correlations of the channels tell; else, of few channels, the opposite one; (b), int64."""
+    match = match_channels(training, validation, rescaled=True)
+    as_it_is = torch.arange(len(match.order))
+    if float(match.gain) > ORDER_GAIN and not torch.equal(match.order, as_it_is):
+        return match.order
+    return as_it_is.flip(0) if 1 < len(as_it_is) <= FEW_CHANNELS else as_it_is

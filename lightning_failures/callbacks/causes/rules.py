@@ -1,6 +1,6 @@
 """What counts as a failure in the figures of causes; each threshold has its source or its measurement beside it."""
 
-from lightning_failures.records.kind import DATA_FAULT, GENERALISATION_GAP, NO_LEARNING
+from lightning_failures.records.kind import DATA_FAULT, GENERALISATION_GAP, NO_LEARNING, TRAINING_FAULT
 from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
 __all__ = ["RULES"]
@@ -73,6 +73,21 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source="an experiment on the same images, with its interval",
+    ),
+    Rule(
+        kind=TRAINING_FAULT,
+        name="validated_in_training_mode",
+        when=["failures/causes/in_training_mode >= 1"],
+        evidence={"in_training_mode": "failures/causes/in_training_mode"},
+        message=(
+            "The module is validated in training mode: dropout is at work, or batch norm takes the statistics of each "
+            "batch of validation images, and learns from them."
+        ),
+        advice="Do not call train() in or before validation: Lightning sets both modes itself.",
+        severity="warning",
+        warmup=0,
+        persistence=1,
+        source="the modes of dropout and of batch norm, as the validation step left them",
     ),
     Rule(
         kind=NO_LEARNING,

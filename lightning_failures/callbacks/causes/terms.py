@@ -190,6 +190,16 @@ TERMS: tuple[Term, ...] = (
         _NOT_COMPARED,
     ),
     Term(
+        "channels_tried",
+        "Channels in another place as a trial",
+        "Channels that are put in another place, and on the scale of training, to see whether that mends validation; "
+        "where channels are on another scale, which may hide another order.",
+        "0 to the number of channels",
+        "describes",
+        "channels",
+        _NOT_COMPARED,
+    ),
+    Term(
         "channels_faulty",
         "Channels with a fault on one side only",
         "Channels that hold values that are not finite, are empty, constant or saturated in validation images and not "

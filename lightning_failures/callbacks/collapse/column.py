@@ -1,13 +1,12 @@
 """Collapse as the report shows it."""
 
 import math
-from collections.abc import Callable
 
 from lightning_failures.callbacks.collapse.rules import RULES
 from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column, Tile
+from lightning_failures.reporting.column import Column, Tile, last_figure
 
 __all__ = ["COLLAPSE"]
 
@@ -40,24 +39,14 @@ def _told_of_labels(record: RunRecord) -> str:
     return f"{error:.2f} (label {label})" if label else ""
 
 
-def _last(statistic: str) -> Callable[[RunRecord], str]:
-    """The last value of a statistic in figures; nothing where it was not logged."""
-
-    def told(record: RunRecord) -> str:
-        value = record.last(KEY + statistic)
-        return "" if math.isnan(value) else f"{value:.1f}"
-
-    return told
-
-
 COLLAPSE = Column(
     "collapse",
     TERMS,
     RULES,
     tiles=_tiles,
     rows=(
-        ("Effective predicted classes", _last("effective_classes")),
-        ("Effective rank of the logits", _last("logit_effective_rank")),
+        ("Effective predicted classes", last_figure(f"{KEY}effective_classes", ".1f")),
+        ("Effective rank of the logits", last_figure(f"{KEY}logit_effective_rank", ".1f")),
         ("Worst balanced error of a label", _told_of_labels),
     ),
 )

@@ -1,20 +1,15 @@
 """Data as the report shows them."""
 
-import math
-
 from lightning_failures.callbacks.data.rules import LABEL_RULES, RULES
 from lightning_failures.callbacks.data.terms import LABEL_TERMS, TERMS
-from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column
+from lightning_failures.reporting.column import Column, last_figure
 
 __all__ = ["DATA"]
 
 
-def _leakage(record: RunRecord) -> str:
-    value = record.last("failures/data/leakage")
-    return "" if math.isnan(value) else f"{value:.1%}"
-
-
 DATA = Column(
-    "data", (*TERMS, *LABEL_TERMS), (*RULES, *LABEL_RULES), rows=(("Validation images trained on", _leakage),)
+    "data",
+    (*TERMS, *LABEL_TERMS),
+    (*RULES, *LABEL_RULES),
+    rows=(("Validation images trained on", last_figure("failures/data/leakage", ".1%")),),
 )

@@ -64,8 +64,8 @@ RULES = (
         },
         message=(
             "Images with {subject} got worse while the network got better on the others. They have {risk:.2f} times "
-            "the errors of epoch {best:.0f}, when they had fewest (McNemar's exact p on the same images: "
-            "{mcnemar_p:.2g}); the others have {others:.2f} times the errors that they had then."
+            "the errors of epoch {best:.0f}, when they had fewest (McNemar's exact test on the same "
+            "images: p {mcnemar_p:p_value}); the others have {others:.2f} times the errors that they had then."
         ),
         advice=(
             "Compare with the checkpoint of that epoch, and look at what changed after it: augmentation, sampling, "

@@ -227,16 +227,18 @@ class FailureDiagnosis(Callback, TheirCallback):
         return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
 
     def _watch_on(self, trainer: Trainer) -> None:
-        """Say what holds at the last evaluation, though not at as many as a finding takes."""
+        """Clear what has ended by the last evaluation; say what holds at it, but not at as many as a finding takes."""
         if not self.record.evaluations:
             return
-        self.unconfirmed = self.streaks.close(self.rules, self.record.evaluations[-1], self.history)
+        last = self.record.evaluations[-1]
+        self.streaks.end(self.rules, last, self.record.findings)
+        self.unconfirmed = self.streaks.close(self.rules, last, self.history)
         if self.unconfirmed:
             self.record.findings = [*self.history, *self.unconfirmed]
             self._explain()
             self.unconfirmed = self.history[-len(self.unconfirmed) :]
-            if trainer.is_global_zero:
-                self.announcer.tell(trainer, self.record)
+        if trainer.is_global_zero:
+            self.announcer.tell(trainer, self.record)
 
     def _confirmed(self) -> list[Finding]:
         """All findings but those of the last evaluation alone, which a run that goes on has yet to confirm."""

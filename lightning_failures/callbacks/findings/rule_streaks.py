@@ -88,6 +88,26 @@ class RuleStreaks:
                     found += [replace(finding, severity="watch") for finding in alone]
         return found
 
+    def end(self, rules: Iterable[Rule], evaluation: Evaluation, history: list[Finding]) -> None:
+        """Clear what has ended by the last evaluation of a run, which no later one will confirm.
+
+        Of the user's own rules nothing: whoever says how many evaluations wants no fewer.
+
+        Args:
+            rules: in the order in which they raise findings.
+            evaluation: the last one.
+            history: all findings so far; those that end are cleared in their place.
+        """
+        known = {rule.name: rule for rule in rules if rule not in self.own}
+        for place, finding in enumerate(history):
+            rule = known.get(finding.rule)
+            if rule is None or not finding.standing or finding.epoch == evaluation.epoch:
+                continue
+            for subject in rule.subjects(evaluation.values):
+                mine = subject_in_words(subject) == finding.subject
+                if mine and rule.speaks(evaluation.values, subject) and rule.ends(evaluation.values, subject):
+                    history[place] = finding.with_cleared(evaluation.epoch)
+
     def judge(self, rules: Iterable[Rule], evaluation: Evaluation) -> list[Finding]:
         """The findings of one evaluation alone, as of ``trainer.test()``, where no other one can confirm it.
 

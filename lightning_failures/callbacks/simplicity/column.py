@@ -1,14 +1,13 @@
 """Simplicity as the report shows it."""
 
 import math
-from collections.abc import Callable
 
 from lightning_failures.callbacks.simplicity.record_figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Chart, Column, Reference, Tile
+from lightning_failures.reporting.column import Chart, Column, Reference, Tile, last_figure
 from lightning_failures.reporting.sentences import accuracy_key, headline, on_which
 
 __all__ = ["SIMPLICITY"]
@@ -48,14 +47,6 @@ def _tiles(record: RunRecord) -> list[Tile]:
     return [Tile("One direction decides", f"{own:.2f}", "of image pairs", record.series(_OWN)[1])]
 
 
-def _last(statistic: str) -> Callable[[RunRecord], str]:
-    def value(record: RunRecord) -> str:
-        figure = record.last(f"failures/simplicity/{statistic}")
-        return "" if math.isnan(figure) else f"{figure:.3f}"
-
-    return value
-
-
 SIMPLICITY = Column(
     "simplicity",
     TERMS,
@@ -79,9 +70,9 @@ SIMPLICITY = Column(
     ),
     tiles=_tiles,
     rows=(
-        ("Linear reference", _last(_REFERENCE)),
-        ("One direction decides", _last("own/1")),
-        ("The rest decides", _last("donor/1")),
+        ("Linear reference", last_figure(f"failures/simplicity/{_REFERENCE}", ".3f")),
+        ("One direction decides", last_figure(_OWN, ".3f")),
+        ("The rest decides", last_figure("failures/simplicity/donor/1", ".3f")),
     ),
     reference=Reference(_REFERENCE, "linear model"),
 )
