@@ -3,6 +3,7 @@
 from lightning_failures.audit.accuracies import *
 from lightning_failures.audit.audit import *
 from lightning_failures.audit.console import *
+from lightning_failures.audit.contents import *
 from lightning_failures.audit.copies import *
 from lightning_failures.audit.data_audit import *
 from lightning_failures.audit.data_sums import *

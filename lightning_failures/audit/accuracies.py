@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from lightning_failures.audit.contents import without_content
 from lightning_failures.audit.data_sums import DataSums
 from lightning_failures.audit.small_network import BATCH, SmallNetworkRun, image_views, run_small_network
 from lightning_failures.functional.audit import (
@@ -23,6 +24,7 @@ from lightning_failures.functional.paired_accuracy import accuracy_difference, c
 
 __all__ = [
     "accuracy",
+    "content_trial",
     "difference",
     "directions_right",
     "longer_trial",
@@ -152,6 +154,20 @@ def longer_trial(data: DataSums, steps: int, seed: int) -> SmallNetworkRun:
     """
     train, held = data.train.rows, data.held_images.rows
     images, others = image_views(train["images"], held["images"], None, None)["standardised"]
+    return run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
+
+
+def content_trial(data: DataSums, kind: str, steps: int, seed: int) -> SmallNetworkRun:
+    """A small network on standardised images that all have one content of one image.
+
+    Args:
+        data: their samples.
+        kind: of content, as :func:`.content_descriptor` takes it.
+        steps: of its training.
+        seed: of weights and order.
+    """
+    train, held = data.train.rows, data.held_images.rows
+    images, others = image_views(*without_content(train, held, kind), None, None)["standardised"]
     return run_small_network(images, train["target"], others, held["target"], data.classes, steps, seed)
 
 

@@ -1,7 +1,7 @@
 """The audit of data before a model is trained: what they invite a network to do, in figures."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import hypot, isfinite
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_failures.audit.accuracies import (
     MORE_STEPS,
     accuracy,
+    content_trial,
     difference,
     directions_right,
     longer_trial,
@@ -22,8 +23,9 @@ from lightning_failures.audit.accuracies import (
     trial_accuracy,
     trial_difference,
 )
+from lightning_failures.audit.contents import ContentsRight, contents_right
 from lightning_failures.audit.copies import NO_NEAR_COPIES
-from lightning_failures.audit.data_audit import DataAudit, linear_rung
+from lightning_failures.audit.data_audit import ContentReading, DataAudit, linear_rung, without_view
 from lightning_failures.audit.data_sums import BatchLayout, DataSums, holds_loaders
 from lightning_failures.audit.inputs import InputDifference, SeenInputs, input_difference
 from lightning_failures.audit.labels import label_names
@@ -72,7 +74,9 @@ def audit_data(
     images share against how they differ; variance and label information along each principal direction of the mean
     spectra; the accuracy of each rung; and that of a small network with batch norm, trained for some seconds on the
     images as given, standardised, and with a part of their information alone or taken away; where it reads nothing, it
-    is trained for 400 steps more before that is said. Held-out batches are compared with training batches channel by
+    is trained for 400 steps more before that is said. Each content of the images (level, colour, texture, border, one
+    channel, ...) is looked at alone, and the images without it, by linear models; where a poor one alone gives nearly all,
+    the small network is trained without it too. Held-out batches are compared with training batches channel by
     channel. What may go wrong in training is named only where a figure shows it. Torch's random state stays as it is,
     and the same data in other batches give the same figures.
 
@@ -84,7 +88,7 @@ def audit_data(
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         inputs: path of the images (n b h w), or spectra (n b), in a batch, or a callable; None: found.
         targets: path of the class labels, one an image (n) or a pixel (n h w), negative where unknown; None: found.
-        denormalize: gives raw units back, for the total absorbance of normalised inputs.
+        denormalize: gives raw units back, for the total absorbance, the level and the colour of normalised inputs.
         cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
             one-hot.
         ignore_index: a label that is left out.
@@ -134,6 +138,10 @@ def audit_data(
     trials = small_networks_right(data, info.directions[:, 0] if main else None, steps, seed, notes)
     linear = rungs[linear_rung(data.shape[0])]
     differences = {"linear - main directions": difference(linear, first[main])} if main else {}
+    contents = contents_right(data.train.rows, data.held_images.rows, data.classes, data.shape)
+    for why in dict.fromkeys(contents.left_out.values()):
+        lacking = [kind.replace("_", " ") for kind, said in contents.left_out.items() if said == why]
+        notes[f"not looked at alone, {', '.join(lacking)}"] = why
     right = {view: [run.right for run in runs] for view, runs in trials.items()}
     in_batches = {view: [run.batch_right for run in runs] for view, runs in trials.items()}
     spreads = spread_of(right) if right else {}
@@ -186,14 +194,37 @@ def audit_data(
         notes=notes,
         seconds=0.0,
         inputs=inputs_differ,
+        contents=_readings(contents, names),
+        whole=accuracy(contents.whole),
     )
     if trials:
+        kind = next((kind for kind in contents.without if _subject(kind, names) == audit.poor_content), None)
+        if kind is not None:
+            rest = trial_accuracy([content_trial(data, kind, steps, seed).right], spreads["standardised"])
+            audit = replace(audit, trials=audit.trials | {without_view(audit.poor_content): rest})
         trial = trials["standardised"][0]
         if not audit.reads:
             trial = longer_trial(data, steps + MORE_STEPS, seed)
             audit = replace(audit, longer=accuracy(trial.right), longer_steps=steps + MORE_STEPS)
         audit = replace(audit, labels=label_names(trial.scores, data.held_images.rows["target"]))
     return replace(audit, risks=find_risks(audit), seconds=time.perf_counter() - started)
+
+
+def _readings(contents: ContentsRight, names: Sequence[str]) -> dict[str, ContentReading]:
+    return {
+        _subject(kind, names): ContentReading(
+            accuracy(alone), accuracy(contents.without[kind]) if kind in contents.without else None
+        )
+        for kind, alone in contents.alone.items()
+    }
+
+
+def _subject(kind: str, names: Sequence[str]) -> str:
+    """A content as runs call it: a channel by its name."""
+    if not kind.startswith("channel "):
+        return kind
+    name = names[int(kind.removeprefix("channel "))]
+    return name if name.startswith("channel") else f"channel {name}"
 
 
 def _read(data: DataSums, loader: Iterable[Any], validation: Iterable[Any] | float) -> InputDifference | None:

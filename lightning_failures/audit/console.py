@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_failures.audit.data_audit import DataAudit, Risk
-from lightning_failures.audit.sentences import compare, describe, facts, in_digits, rows
+from lightning_failures.audit.sentences import CONTENT, carriers, compare, describe, facts, in_digits, rows
 from lightning_failures.functional.audit import Estimate
 
 __all__ = ["print_audits"]
@@ -24,6 +24,11 @@ EXPLAINED = (
     "the share of the variance and of the label information that the first of them hold, and a linear model of them."
 )
 
+CARRIED = (
+    "What linear models read of held-out images: from one kind of content and nothing else, and from images that all "
+    "have this content of one image. Of single channels, the three that tell most."
+)
+
 
 def print_audits(console: Console, audits: Sequence[DataAudit]) -> None:
     """Print the figures of some audits side by side, and what they mean.
@@ -35,6 +40,9 @@ def print_audits(console: Console, audits: Sequence[DataAudit]) -> None:
     width = min(console.width, WIDEST)
     console.print(_figures(audits, console.width))
     console.print(Padding(Text(EXPLAINED, style="dim"), (0, 0, 1, 0)), width=width)
+    if carriers(audits):
+        console.print(_carriers(audits, console.width))
+        console.print(Padding(Text(CARRIED, style="dim"), (0, 0, 1, 0)), width=width)
     for audit in audits:
         console.print(Text.assemble((audit.name, "bold"), f": {describe(audit)}"), width=width)
         for risk in audit.risks:
@@ -64,6 +72,20 @@ def _figures(audits: Sequence[DataAudit], width: int) -> Table:
         table.add_row(Text(section, style="bold"))
         for place, (name, cells) in enumerate(found):
             table.add_row(f"  {name}", *(_cell(cell, intervals) for cell in cells), end_section=place == len(found) - 1)
+    return table
+
+
+def _carriers(audits: Sequence[DataAudit], width: int) -> Table:
+    intervals = width >= 36 + 40 * len(audits)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(CONTENT, no_wrap=True)
+    for audit in audits:
+        name = f"{audit.name}: " if len(audits) > 1 else ""
+        table.add_column(f"{name}from it alone", justify="right", overflow="fold")
+        table.add_column("without it", justify="right")
+    for name, readings in carriers(audits):
+        cells = [cell for reading in readings for cell in (reading or (None, None))]
+        table.add_row(f"  {name}", *(_cell(cell, intervals) for cell in cells))
     return table
 
 

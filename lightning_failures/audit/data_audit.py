@@ -1,7 +1,7 @@
 """All that an audit found in data: figures with their intervals, and the risks that they show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -10,10 +10,15 @@ from lightning_failures.audit.copies import DataCopies
 from lightning_failures.audit.inputs import InputDifference
 from lightning_failures.audit.labels import LabelNames
 from lightning_failures.functional.audit import Estimate, LabelDirections
+from lightning_failures.functional.content_descriptors import CONTENTS
 from lightning_failures.records.strict_json import strict
 from lightning_failures.spectrum.axes import Axis
 
-__all__ = ["DataAudit", "Risk", "linear_rung"]
+__all__ = ["ContentReading", "DataAudit", "Risk", "linear_rung", "without_view"]
+
+#: Contents that say little of what is to be seen on an image, the smallest first; beside them each channel's mean.
+POOR = ("level", "channel", "colour", "channel_statistics", "texture", "border")
+NEARLY = 0.9  # of what anything reaches above chance, from which a content alone gives nearly all
 
 
 class Risk(NamedTuple):
@@ -29,6 +34,13 @@ class Risk(NamedTuple):
         """As strict JSON has it."""
         evidence = {name: [strict(part) for part in value] for name, value in self.evidence.items()}
         return self._asdict() | {"evidence": evidence}
+
+
+class ContentReading(NamedTuple):
+    """Held-out accuracy of linear models, with and without one content of the images."""
+
+    alone: Estimate  # from this content, and nothing else
+    without: Estimate | None  # from images that all have this content of one image; None: not looked at
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,8 @@ class DataAudit:
     labels: LabelNames | None = None  # whether held-out labels stand for other classes, where a network was trained
     longer: Estimate | None = None  # accuracy of the small network after more steps, where nothing read the labels
     longer_steps: int = 0  # of that training
+    contents: Mapping[str, ContentReading] = field(default_factory=dict)  # what can carry the label
+    whole: Estimate | None = None  # accuracy of a linear model of the whole image, beside these
     risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first
 
     @property
@@ -77,6 +91,25 @@ class DataAudit:
         """The highest accuracy that anything reached on images as they are: a rung, or the small network."""
         tried = [*self.rungs.values(), *(self.trials[name] for name in ("as_given", "standardised") if self.trials)]
         return max(tried, key=lambda estimate: estimate.value)
+
+    @property
+    def most(self) -> Estimate:
+        """The highest accuracy that anything reached: as :attr:`best`, or a linear model of the image or a content."""
+        others = [self.contents[kind].alone for kind in CONTENTS if kind in self.contents]
+        found = [self.best, *others, *([self.whole] if self.whole else [])]
+        return max(found, key=lambda estimate: estimate.value)
+
+    @property
+    def poor_content(self) -> str | None:
+        """The smallest poor content that alone gives nearly all that anything reached; None: none does."""
+        chance = self.chance
+        enough = max(chance.high, chance.value + NEARLY * (self.most.value - chance.value))
+        channels = [kind for kind in self.contents if kind not in CONTENTS]
+        best = max(channels, key=lambda kind: self.contents[kind].alone.value, default="")
+        for kind in (best if kind == "channel" else kind for kind in POOR):
+            if kind in self.contents and self.contents[kind].alone.low > enough:
+                return kind
+        return None
 
     @property
     def reads(self) -> bool:
@@ -106,6 +139,14 @@ class DataAudit:
                 "hold_95_percent": self.main,
             },
             "best_channel": self.best_channel,
+            "contents": {
+                kind: {
+                    "alone": _plain(reading.alone),
+                    "without": None if reading.without is None else _plain(reading.without),
+                }
+                for kind, reading in self.contents.items()
+            },
+            "whole_image": None if self.whole is None else _plain(self.whole),
             "longer": None if self.longer is None else _plain(self.longer) | {"steps": self.longer_steps},
             "copies": self.copies.to_dict(),
             "notes": self.notes,
@@ -116,6 +157,11 @@ class DataAudit:
 def linear_rung(channels: int) -> str:
     """The rung of the ladder that is a linear model of mean spectra, as it is called with so many channels."""
     return {1: "mean_intensity", 3: "mean_color"}.get(channels, "mean_spectrum")
+
+
+def without_view(content: str | None) -> str:
+    """The view of the small network that a content is taken away from; one name for all channels."""
+    return f"without_{content if content in CONTENTS else 'channel'}"
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:

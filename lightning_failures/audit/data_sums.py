@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_failures.audit.contents import content_rows
 from lightning_failures.audit.copies import CopyRecords
 from lightning_failures.audit.inputs import SeenInputs
 from lightning_failures.audit.sample import Sample
@@ -25,6 +26,8 @@ GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
 NUMBERS = 16384  # a kept image has at most as many, and at most 16 pixels a side
 SIDE = 16
+CONTENT_NUMBERS = 2**18  # of an image whose contents are described; a larger one is averaged down
+CONTENT_SIDE = 256  # pixels a side that it has at most
 SPECTRA = 16  # pixels of an image whose spectra are summed
 PIXELS = 64  # of an image that are looked at where each pixel has a label
 MOST_CLASSES = 10_000
@@ -60,6 +63,7 @@ class _Rows(NamedTuple):
     target: Tensor  # (m)
     images: Tensor  # (m b h w), averaged down
     raw: Tensor  # the same in raw units
+    large: Tensor  # in raw units, as large as they came; (m b h w) or (m b)
     spectra: Tensor  # some of its pixels, as they are; (m p b)
     kept: Tensor  # (m) bool: labelled and finite
     image: Tensor  # (m) the image that each row is of
@@ -116,14 +120,26 @@ class DataSums:
         group = (draws[:, 1] * GROUPS).long()[rows.image]
         self.images += n
         self._sum(rows, mine, group)
-        kept = {"images": rows.images, "target": rows.target}
+        as_given = {"images": rows.images, "target": rows.target}
         if rows.raw is not rows.images:
-            kept["raw"] = rows.raw
+            as_given["raw"] = rows.raw
         for sample, chosen in ((self.train, mine), (self.held_images, out)):
-            sample.add(priority[chosen], {name: value[chosen] for name, value in kept.items()})
+            some = chosen.nonzero().squeeze(1)
+            some = some[sample.keeps(priority[some])]  # the contents of no other image are described
+            if len(some):
+                taken = {name: value[some] for name, value in as_given.items()}
+                sample.add(priority[some], taken | content_rows(self._of_one_size(rows.large[some])))
         self.held.add(
             priority[out], {name: v[out].float() for name, v in rows.features.items()} | {"": rows.target[out]}
         )
+
+    def _of_one_size(self, images: Tensor) -> Tensor:
+        """Images averaged to the size of the first one, and down where that is large; others as they are."""
+        if images.ndim != 4 or self.by_pixel:
+            return images
+        if images.shape[2:] != self.shape[1:]:
+            images = F.adaptive_avg_pool2d(images, self.shape[1:])  # type: ignore[arg-type]
+        return _smaller(images, CONTENT_SIDE, CONTENT_NUMBERS)
 
     def _sum(self, rows: _Rows, mine: Tensor, group: Tensor) -> None:
         widths = {name: value.shape[1] for name, value in rows.features.items()}
@@ -170,7 +186,7 @@ class DataSums:
             said = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
             raise InputError(layout.where, "labels and images differ in number", said, "Give one label an image.")
         small = _smaller(images)
-        parts = small, small if raw is images else _smaller(raw), _some_pixels(images, SPECTRA)
+        parts = small, small if raw is images else _smaller(raw), raw, _some_pixels(images, SPECTRA)
         return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n)), given, target
 
     def _pixel_rows(self, images: Tensor, raw: Tensor, cues: dict[str, Tensor], target: Tensor) -> _Rows:
@@ -180,7 +196,7 @@ class DataSums:
         place = rearrange(torch.arange(n)[:, None] * pixels + some, "n p -> (n p)")
         features = {name: rows[place] for name, rows in pixel_ladder_features(images, raw, cues).items()}
         spectra, raws = (rearrange(_some_pixels(part, PIXELS), "n p b -> (n p) b") for part in (images, raw))
-        parts = _one_pixel(spectra), _one_pixel(raws), rearrange(spectra, "m b -> m 1 b")
+        parts = _one_pixel(spectra), _one_pixel(raws), _one_pixel(raws), rearrange(spectra, "m b -> m 1 b")
         labels = rearrange(target, "n h w -> (n h w)")[place]
         return self._kept(features, labels, *parts, repeat(torch.arange(n), "n -> (n p)", p=len(some)))
 
@@ -190,6 +206,7 @@ class DataSums:
         target: Tensor,
         images: Tensor,
         raw: Tensor,
+        large: Tensor,
         spectra: Tensor,
         image: Tensor,
     ) -> _Rows:
@@ -210,7 +227,7 @@ class DataSums:
         totals = features.get("total_absorbance")
         if totals is not None and self.positive:
             self.positive = bool((totals[finite] > 0).all())
-        return _Rows(features, torch.where(kept, target, -1), images, raw, spectra, kept, image)
+        return _Rows(features, torch.where(kept, target, -1), images, raw, large, spectra, kept, image)
 
     def _images(self, given: Any) -> Tensor:
         where, axis = self.layout.where, self.layout.channel_axis
@@ -230,12 +247,12 @@ class DataSums:
         return given.detach().cpu()
 
 
-def _smaller(images: Tensor) -> Tensor:
+def _smaller(images: Tensor, most_side: int = SIDE, numbers: int = NUMBERS) -> Tensor:
     """Images averaged down to few numbers each; spectra as images of one pixel; (n b h w)."""
     if images.ndim == 2:
         return _one_pixel(images)
     b, h, w = images.shape[1:]
-    side = max(1, min(SIDE, int((NUMBERS / b) ** 0.5)))
+    side = max(1, min(most_side, int((numbers / b) ** 0.5)))
     if h <= side and w <= side:
         return images
     return F.adaptive_avg_pool2d(images, (min(h, side), min(w, side)))

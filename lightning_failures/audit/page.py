@@ -48,6 +48,7 @@ def write_audit(
         words=sentences,
         audits=audits,
         rows=sentences.rows(audits),
+        carriers=sentences.carriers(audits),
         comparison=sentences.compare(audits) if len(audits) > 1 else [],
         figure=Markup(drawn),
     )

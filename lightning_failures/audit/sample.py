@@ -35,6 +35,12 @@ class Sample:
         order = self._priority.argsort()
         return {name: value[order] for name, value in self._rows.items()}
 
+    def keeps(self, priority: Tensor) -> Tensor:
+        """Which rows of these priorities would be kept, were they added; (m), bool."""
+        chosen = torch.cat([self._priority, priority.double()]).argsort(stable=True)[: self.limit]
+        kept = torch.zeros(len(self) + len(priority), dtype=torch.bool).index_fill_(0, chosen, True)
+        return kept[len(self) :]
+
     def add(self, priority: Tensor, rows: Mapping[str, Tensor]) -> None:
         """Add the rows of a batch, each (m ...), with a priority each (m)."""
         room = self.limit - len(self)

@@ -3,11 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, isnan
 
-from lightning_failures.audit.data_audit import DataAudit
+from lightning_failures.audit.data_audit import ContentReading, DataAudit, without_view
 from lightning_failures.functional.audit import Estimate
 from lightning_failures.records.numbers import number
 
-__all__ = ["RUNGS", "SECTIONS", "VIEWS", "compare", "describe", "facts", "in_digits", "rows", "two_digits"]
+__all__ = [
+    "CONTENT",
+    "RUNGS",
+    "SECTIONS",
+    "VIEWS",
+    "carriers",
+    "compare",
+    "describe",
+    "facts",
+    "in_digits",
+    "rows",
+    "two_digits",
+]
 
 SECTIONS = (
     "The inputs",
@@ -38,6 +50,30 @@ VIEWS = {
     "without_mean_spectrum": "without the mean spectrum",
     "without_first_component": "without the first component",
     "without_total": "without the total",
+    "without_level": "without the level",
+    "without_channel": "without the channel that tells most",
+    "without_colour": "without the colour",
+    "without_channel_statistics": "without channel statistics",
+    "without_texture": "without the texture",
+    "without_border": "without the border",
+}
+#: The heading of what :func:`carriers` gives.
+CONTENT = "What can carry the label"
+_CONTENTS = {
+    "level": "level: the mean of all values",
+    "colour": "colour: shares of the channels",
+    "channel_statistics": "means and deviations of channels",
+    "texture": "texture: Fourier amplitudes",
+    "border": "border: an eighth of each side",
+    "low_frequencies": "low frequencies",
+    "centre": "centre: all but the border",
+}
+_SHORT = {
+    "level": "level",
+    "colour": "colour",
+    "channel_statistics": "means and deviations of the channels",
+    "texture": "texture",
+    "border": "border",
 }
 _FIGURES = {
     "offset_ratio": "mean over deviation",
@@ -70,6 +106,31 @@ def rows(audits: Sequence[DataAudit]) -> dict[str, list[tuple[str, list[Estimate
 
     ladder = _table(audits, RUNGS, called)
     return dict(zip(SECTIONS, (inputs, _copies(audits), _directions(audits), [*rungs, *ladder], trials), strict=True))  # type: ignore[list-item]
+
+
+def carriers(audits: Sequence[DataAudit]) -> list[tuple[str, list[ContentReading | None]]]:
+    """What can carry the label: each content, and what is read from it alone and without it, one cell an audit.
+
+    Of single channels, those that tell most. First the whole image, without which there is chance; none where the
+    inputs have no content that was looked at.
+    """
+    if not any(audit.contents for audit in audits):
+        return []
+    channels = [
+        kind
+        for audit in audits
+        for kind, reading in audit.contents.items()
+        if kind not in _CONTENTS and reading.without is not None
+    ]
+    whole = [None if audit.whole is None else ContentReading(audit.whole, audit.chance) for audit in audits]
+    return [
+        ("the whole image", whole),
+        *(
+            (_CONTENTS.get(kind, kind), [audit.contents.get(kind) for audit in audits])
+            for kind in (*_CONTENTS, *dict.fromkeys(channels))
+            if any(kind in audit.contents for audit in audits)
+        ),
+    ]
 
 
 def describe(audit: DataAudit) -> str:
@@ -111,6 +172,8 @@ def facts(audit: DataAudit) -> list[str]:
             told.append(sentence + ".")
     elif len(audit.channels) > 1:
         told.append(f"The mean spectra say nothing of the labels: a linear model of them has {two_digits(linear)}.")
+    if audit.poor_content is not None:
+        told.append(_leaning(audit, audit.poor_content))
     if audit.trials and {"spectra_only", "shapes_only"} <= audit.trials.keys() and len(audit.channels) > 1:
         spectra, shapes = audit.trials["spectra_only"], audit.trials["shapes_only"]
         told.append(
@@ -152,6 +215,25 @@ def in_digits(estimate: Estimate) -> tuple[str, str, str]:
     """
     value, low, high = (number(part) if estimate.value >= 10 else f"{part:.2f}" for part in estimate)
     return value, low, high
+
+
+def _leaning(audit: DataAudit, content: str) -> str:
+    """That a poor content alone gives nearly all, and what there is without it."""
+    reading, chance = audit.contents[content], audit.chance.value
+    trial = audit.trials.get(without_view(content))
+    found = [rest for rest in (reading.without, trial) if rest is not None]
+    tried = [*(["a linear model"] if reading.without else []), *(["a small network"] if trial else [])]
+    rest = max(found, key=lambda estimate: estimate.value)
+    said = " and ".join(f"{two_digits(each)} in {name}" for name, each in zip(tried, found, strict=True))
+    more = rest.low > chance + 0.5 * (audit.most.value - chance)
+    called = f"the {_SHORT[content]}" if content in _SHORT else f"the mean of {content}"
+    alone, most = two_digits(reading.alone), two_digits(audit.most)
+    told = "more can be had, which a network may never look for" if more else "little else was found"
+    return (
+        f"{called[0].upper()}{called[1:]} alone {'give' if called.endswith('s') else 'gives'} {alone} of the {most} "
+        f"that anything tried has, so that a network may lean on it. Without it there is {said}: {told}. Whether a "
+        f"network leans on it, a run says: failures/simplicity/transplant/{content}."
+    )
 
 
 def _copies(audits: Sequence[DataAudit]) -> list[tuple[str, list[Estimate | str | None]]]:

@@ -203,7 +203,7 @@ def _mean(values: Tensor) -> Tensor:
 
 def _texture(images: Tensor) -> Tensor:
     """The mean, and the logarithm of the root mean square amplitude in each sector of a ring."""
-    power = never_empty(torch.fft.fft2)(images, norm="ortho").abs().square().sum(1)
+    power = torch.view_as_real(never_empty(torch.fft.fft2)(images, norm="ortho")).square().sum((1, -1))
     radius = frequency_radius(images)
     rows, columns = (torch.fft.fftfreq(side, device=images.device) for side in images.shape[2:])
     angle = torch.atan2(rows[:, None].expand_as(radius), columns.expand_as(radius)) / torch.pi % 1
