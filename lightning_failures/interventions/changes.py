@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.cues import rescale_to, total_absorbance
+from lightning_failures.functional.cues import grey_level, rescale_to, total_absorbance
 from lightning_failures.functional.empty_batches import at_least_one
 from lightning_failures.functional.frequencies import remove_ring
 from lightning_failures.functional.retention import (
@@ -24,6 +24,7 @@ __all__ = [
     "Change",
     "RawUnits",
     "Transplant",
+    "grey_level_swap",
     "raw_units",
     "retention_changes",
     "ring_changes",
@@ -93,6 +94,16 @@ def total_absorbance_swap(units: RawUnits) -> Transplant:
     def swap(receivers: Tensor, donors: Tensor) -> Tensor:
         own, theirs = units.to_raw(receivers), units.to_raw(donors)
         return units.to_inputs(rescale_to(theirs, total_absorbance(own), total_absorbance(theirs)))
+
+    return swap
+
+
+def grey_level_swap(units: RawUnits) -> Transplant:
+    """The cue swap that scales a donor of three channels, in raw units, to the receiver's grey level."""
+
+    def swap(receivers: Tensor, donors: Tensor) -> Tensor:
+        own, theirs = units.to_raw(receivers), units.to_raw(donors)
+        return units.to_inputs(rescale_to(theirs, grey_level(own), grey_level(theirs)))
 
     return swap
 

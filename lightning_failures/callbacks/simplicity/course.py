@@ -22,7 +22,6 @@ class SimplicityCourse:
         self.latest: dict[str, float] = {}
         self.names: list[str] = []
         self.directions: list[list[float]] = []
-        self.rings: list[float] = []
         self.points: dict[str, list[Any]] = {}
 
     def add(
