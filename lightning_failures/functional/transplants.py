@@ -194,7 +194,7 @@ def leads(donor: float, own: float) -> bool:
 
 
 def beyond_smaller(donor: Tensor, own: Tensor, rank: Tensor, baseline: Tensor) -> Tensor:
-    """What each content carries beyond what it always does, and beyond the smaller ones that carry the decision already.
+    """What each content carries beyond what it always does, and beyond smaller ones that carry the decision already.
 
     What a smaller content that :func:`leads` carries is taken off, so that the smallest content that carries the
     decision is left and all that hold it too are not. Of two contents of one rank, the one with the larger share counts

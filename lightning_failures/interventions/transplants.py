@@ -62,7 +62,7 @@ KINDS = (
 )
 _SPATIAL = ("texture", "low_frequencies", "border", "centre", "regions")
 _REGIONS = ("border", "centre", "regions")
-_RADIUS = 0.1  # cycles a pixel: a slow wave, and little of an object
+_WAVES = 1.5  # along the shorter side: a slow wave over the image, and little of an object
 _GRIDS = (2, 4, 8)  # cells along each side, from coarse to fine
 
 
@@ -125,7 +125,7 @@ def transplant(
 
     ``level``: the mean of the whole image. ``channel_statistics``: mean and deviation of each channel. ``colour``: the
     proportions of the channels. ``channels``: each channel, or band, by itself. ``texture``: the Fourier amplitude.
-    ``low_frequencies``: up to 0.1 cycles a pixel, and one wave along the shorter side at least. ``border``: an eighth
+    ``low_frequencies``: up to one and a half waves along the shorter side. ``border``: an eighth
     of each side, and ``centre``, the rest. ``regions``: the quarters of the image, then the quarters of the one that
     carries most, and once more. The model runs in evaluation mode, nothing of it is changed, and every content costs
     two forward passes of the images: one from the donors, and one from other images that are predicted alike.
@@ -319,8 +319,8 @@ def _contents(
 
 
 def _slow_waves(receivers: Tensor, donors: Tensor) -> Tensor:
-    radius = max(_RADIUS, 1 / min(side for side in receivers.shape[2:] if side > 1))
-    return transplant_low_frequencies(receivers, donors, radius)
+    shortest = min(side for side in receivers.shape[2:] if side > 1)
+    return transplant_low_frequencies(receivers, donors, _WAVES / shortest)
 
 
 def _edge_or_centre(receivers: Tensor, donors: Tensor, centre: bool) -> Tensor:

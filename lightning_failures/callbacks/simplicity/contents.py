@@ -22,6 +22,7 @@ GROUPS = (
     ("few channels",),
     ("colour",),
     ("many channels",),
+    ("channels",),
     ("channel_statistics",),
     ("low_frequencies",),
     ("texture",),
@@ -43,7 +44,7 @@ def richness(content: str, channels: int) -> int:
         (True, False)
     """
     kind = content.split(" ")[0]
-    if kind in ("channel", "channels"):
+    if kind == "channel":
         kind = "many channels" if channels <= FEW else "few channels"
     return next((place for place, group in enumerate(GROUPS) if kind in group), len(GROUPS))
 
@@ -68,8 +69,8 @@ class Refinement:
     """A search from coarse to fine for the part that carries the decision, a step an evaluation, alike on all ranks.
 
     The coarse parts are looked at until one of them leads. Then its finer parts are, as long as one of them leads;
-    where none does, no single part decides. Parts that led before are looked at again, so that what is said of them is never
-    old.
+    where none does, no single part decides. Parts that led before are looked at again, so that what is said of them is
+    never old.
 
     Args:
         coarse: coarse part -> its finer parts; none where it is as fine as can be.

@@ -86,10 +86,10 @@ class Examination:
     """Everything that needs further forward passes of the reference batch, in parts that may run separately.
 
     ``headline``: interchange on the first direction. ``contents``: transplants of the total absorbance or the grey
-    level, of the statistics of channels and of patterns in space. ``channels`` and ``regions``: transplants of groups of
-    channels and of quarters of the image, and within the one that leads of its parts, see :class:`.Refinement`; of every
-    other image. ``image_ranks`` and ``pixel_ranks``: interchange on 1, 2, 4 and 8 directions. What does not fit the
-    inputs or the labels is left out. Donors are images of the same rank.
+    level, of the statistics of channels and of patterns in space. ``channels`` and ``regions``: transplants of groups
+    of channels and of quarters of the image, and within the one that leads of its parts, see :class:`.Refinement`; of
+    every other image. ``image_ranks`` and ``pixel_ranks``: interchange on 1, 2, 4 and 8 directions. What does not fit
+    the inputs or the labels is left out. Donors are images of the same rank.
 
     Args:
         models: give directions and raw units.

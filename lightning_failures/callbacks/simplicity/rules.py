@@ -207,8 +207,8 @@ RULES = (
             "chance": "failures/simplicity/chance",
         },
         message=(
-            "The predictions rest on one simple cue, {subject}: it explains {reliance:.0%} of the logits among images of "
-            "one label. On the same images a model that sees only this cue has an accuracy of {reach:.3f}, the best "
+            "The predictions rest on one simple cue, {subject}: it explains {reliance:.0%} of the logits among images "
+            "of one label. On the same images a model that sees only this cue has an accuracy of {reach:.3f}, the best "
             "simple model {best_reach:.3f}, and the network {model_accuracy:.3f}."
         ),
         severity="warning",
@@ -228,8 +228,8 @@ RULES = (
         source=(
             "measured on planted scenes with three architectures past chance (benchmarks/planted_findings.py): within "
             "the labels, .37 to .88 where the network leans on the cue and up to .41 where it does not, so that a cue "
-            "that cannot be exchanged is named only where it is plain; the variance explained over all labels (.93 in a "
-            "network that never sees the cue) and the information shared with a simple model are large wherever "
+            "that cannot be exchanged is named only where it is plain; the variance explained over all labels (.93 in "
+            "a network that never sees the cue) and the information shared with a simple model are large wherever "
             "cue and label agree, and decide nothing"
         ),
     ),
@@ -239,7 +239,7 @@ RULES = (
         when=[
             "failures/simplicity/class_reliance/* >= 0.8",
             "failures/simplicity/class_reliance_low/* >= 0.4",
-            "failures/simplicity/reliance/* < 0.4",
+            "failures/simplicity/transplant/* < 0.4",
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/class_reliance/* < 0.6"],
@@ -248,7 +248,7 @@ RULES = (
             "label": "failures/simplicity/reliant_class/*",
             "class_reliance": "failures/simplicity/class_reliance/*",
             "class_reliance_low": "failures/simplicity/class_reliance_low/*",
-            "reliance": "failures/simplicity/reliance/*",
+            "reliance": "failures/simplicity/transplant/*",
             "model_accuracy": "failures/simplicity/model_accuracy",
             "chance": "failures/simplicity/chance",
         },

@@ -103,9 +103,9 @@ _CUES = [
     Term(
         "without/*",
         "To be had without a content",
-        "A small model reads the labels of images that all have the same content: its accuracy above that of naming one "
-        "class, as a share of what there is above it. Without the total absorbance, a level, a colour or a channel, the "
-        "other statistics of the channels are not left either.",
+        "A small model reads the labels of images that all have the same content: its accuracy above that of naming "
+        "one class, as a share of what there is above it. Without the total absorbance, a level, a colour or a "
+        "channel, the other statistics of the channels are not left either.",
         "about 0 to 1",
         "near 1: the label is to be had without it; near 0: nothing else was found",
         when_nan="the images that were judged have one label",
