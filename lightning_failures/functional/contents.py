@@ -14,7 +14,6 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
-from lightning_failures.functional.frequencies import frequency_radius
 
 __all__ = [
     "border_mask",
@@ -134,7 +133,7 @@ def transplant_low_frequencies(receivers: Tensor, donors: Tensor, radius: float 
         tensor([1., 1., 1., 1.])
     """
     own, theirs = _pairs("transplant_low_frequencies", receivers, donors, images=True)
-    low = frequency_radius(own) <= radius
+    low = _radius(own) <= radius
     change = never_empty(torch.fft.ifft2)(never_empty(torch.fft.fft2)(theirs - own) * low).real
     return _as_given(own + change, receivers)
 
@@ -293,6 +292,14 @@ def content_size(receivers: Tensor, donors: Tensor, transplanted: Tensor) -> Ten
     known = changes.isfinite() & differences.isfinite()
     moved, apart = (torch.where(known, x, 0.0).square().sum() for x in (changes, differences))
     return moved / apart
+
+
+def _radius(images: Tensor) -> Tensor:
+    """Radius of each Fourier coefficient of images of this size, in cycles a pixel; (h w), float64."""
+    h, w = images.shape[-2:]
+    vertical = torch.fft.fftfreq(h, dtype=torch.float64, device=images.device)
+    horizontal = torch.fft.fftfreq(w, dtype=torch.float64, device=images.device)
+    return torch.hypot(vertical[:, None], horizontal)
 
 
 def _edge(side: int, share: float) -> Tensor:
