@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
+    NOT_RUN,
     TransplantCounts,
     accuracy_difference,
-    NOT_RUN,
     control_rows,
     count_transplants,
     transplant_shares,

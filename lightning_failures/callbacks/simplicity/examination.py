@@ -107,7 +107,8 @@ class Examination:
         kinds = (*STATISTICS, *(PATTERNS if len(shape) == 3 else ()))
         if self.channels != 3:  # the colour of other images is what the statistics of their channels are
             kinds = tuple(kind for kind in kinds if kind != "colour")
-        self.swaps = {} if models.units is None else cue_exchanges(models.units, self.channels)
+        swaps = {} if models.units is None else cue_exchanges(models.units, self.channels)
+        self.swaps = {name: swap for name, swap in swaps.items() if name in models.bins}  # else it is constant
         made, self.left_out = exchanges({k: k for k in kinds}, example, models.units, maps=models.pixels)
         self.exchanges: dict[str, Transplant] = {**self.swaps, **made}
         self.contents = tuple(self.exchanges)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
+PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
 
@@ -198,7 +199,8 @@ class SimplicityBiasMonitor(Monitor):
         self._batches = 0
         if self.examining.due and self.examination is not None:
             left = self.examining.budget.turn if self.examining.seconds is None else math.inf
-            if evaluation.fitting and not RULES[0].counts(evaluation.epoch, evaluation.step):
+            early = evaluation.fitting and not RULES[0].counts(evaluation.epoch, evaluation.step)
+            if early and left < PLENTY * sum(self.examination.work.values()):
                 left = 0.0  # nothing is said of so early an evaluation, so that the budget is kept for later ones
             self.examination.follow(self.ranks.first(self.examination.fits(left)) or ())
         self._say(left_out)  # last: a warning that is an error on one rank must not keep the others waiting
@@ -295,7 +297,7 @@ class SimplicityBiasMonitor(Monitor):
         assert self.examination is not None
         leading = dict(self.examination.leading)
         own, donor = (float(values.get(f"{key}/1", math.nan)) for key in ("own", "donor"))
-        if leads(own, donor) and not self.models.pixels:
+        if leads(own, donor):
             leading["first_direction"] = exchange_direction(self.models.image_directions[:, 0])
         if not leading:
             return {}

@@ -202,7 +202,7 @@ class WithoutContents:
         if not new:
             return
         images, labels = sample.fixed()
-        enough = images.ndim > 1 and images.shape[1:] == held[0].shape[1:]
+        enough = len(images) > 0 and len(held[0]) > 0 and images.shape[1:] == held[0].shape[1:]
         known: dict[str, Judged | None] = {}
         failed: Exception | None = None
         for name in new:
