@@ -29,7 +29,7 @@ RULES = (
         message=(
             "The model depends on one band: with {subject} replaced its cross-entropy rises by {change:.2f} nats "
             "(standard error {error:.2f}). That is {share:.0%} of all that is lost when each of the {bands:.0f} bands "
-            "is replaced in turn; in a model that knows nothing no band costs more than {floor:.2f}."
+            "is replaced in turn; a rise up to {floor:.2f} would mean nothing."
         ),
         advice=(
             "Ask whether that band can carry the task. Look there for an artefact of the instrument or the "
