@@ -170,14 +170,18 @@ def transplant(
 
     own, donor = predict(givers, {"own": lambda mine, _: mine, "donor": lambda _, theirs: theirs}).unbind(-1)
     maps = own.ndim > 1 and task != "multilabel" and own[:1].numel() > 1
-    left_out, contents, preds = {}, {}, [own.new_zeros(*own.shape, 0)]
+    left_out: dict[str, str] = {}
+    contents: dict[str, Transplant] = {}
+    preds = [own.new_zeros(*own.shape, 0)]
     for name, kind in wanted.items():
-        if kind == "regions" and (why := _why_not(kind, receivers, units, maps)) is None:
+        if kind == "regions":
+            why = _why_not(kind, receivers, units, maps)
+            if why is not None:
+                left_out[name] = why
+                continue
             searched, found = _search(receivers, partial(predict, givers), own, donor)
             contents.update(searched)
             preds += found
-        elif kind == "regions":
-            left_out[name] = why
         else:
             made, lacking = exchanges({name: kind}, receivers, units, bands, maps, where)
             left_out.update(lacking)
@@ -329,7 +333,7 @@ def _edge_or_centre(receivers: Tensor, donors: Tensor, centre: bool) -> Tensor:
 
 
 def _cell(receivers: Tensor, donors: Tensor, grid: int, row: int, column: int) -> Tensor:
-    return transplant_region(receivers, donors, cell_mask(*receivers.shape[2:], grid, row, column))
+    return transplant_region(receivers, donors, cell_mask(*receivers.shape[-2:], grid=grid, row=row, column=column))
 
 
 def _why_not(kind: str, images: Tensor, units: RawUnits | None, maps: bool) -> str | None:
