@@ -333,7 +333,8 @@ def _edge_or_centre(receivers: Tensor, donors: Tensor, centre: bool) -> Tensor:
 
 
 def _cell(receivers: Tensor, donors: Tensor, grid: int, row: int, column: int) -> Tensor:
-    return transplant_region(receivers, donors, cell_mask(*receivers.shape[-2:], grid=grid, row=row, column=column))
+    height, width = receivers.shape[-2:]
+    return transplant_region(receivers, donors, cell_mask(height, width, grid, row, column))
 
 
 def _why_not(kind: str, images: Tensor, units: RawUnits | None, maps: bool) -> str | None:
