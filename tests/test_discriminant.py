@@ -249,3 +249,15 @@ def test_pairs_are_counted_where_they_are_kept() -> None:
     second = torch.tensor([True, False, True, False, False])
     kept = torch.tensor([True, True, True, True, False])
     assert [int(count) for count in count_pairs(first, second, kept)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+def test_channels_that_are_constant_within_each_class_tell_it_exactly(noise):
+    colours = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5], [0.35, 0.35, 0.3]])
+    labels = torch.arange(400) % 4
+    generator = torch.Generator().manual_seed(0)
+    rows = colours.double()[labels] + noise * torch.randn(400, 3, generator=generator, dtype=torch.float64)
+    for columns in (slice(0, 1), slice(0, 2), slice(0, 3)):
+        told = colours[:, columns].unique(dim=0, return_inverse=True)[1]
+        model = linear_discriminant(class_moments(rows[:, columns], told[labels], int(told.max()) + 1))
+        assert (model.predict(rows[:, columns]) == told[labels]).all()

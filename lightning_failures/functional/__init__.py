@@ -10,6 +10,7 @@ from lightning_failures.functional.channels import *
 from lightning_failures.functional.classes import *
 from lightning_failures.functional.collapse import *
 from lightning_failures.functional.concentration import *
+from lightning_failures.functional.content_descriptors import *
 from lightning_failures.functional.contents import *
 from lightning_failures.functional.cues import *
 from lightning_failures.functional.discriminant import *

@@ -165,11 +165,14 @@ def linear_discriminant(sums: ClassMoments, shrinkage: float | None = None) -> D
     total = sums.outer - torch.outer(centre, centre) * rows
     within = total - (centred * counts[:, None]).T @ centred
     varies = total.diagonal() > _ROUNDING * sums.outer.diagonal()
-    # a channel that is constant within its classes but not between them must not divide by zero
-    scale = torch.maximum(within.diagonal(), _ROUNDING * total.diagonal())
+    # a channel that is constant within its classes but not between them must not divide by zero; what is left within
+    # them is rounding, of either sign, which goes with no other channel
+    least = _ROUNDING * total.diagonal()
+    inside = varies & (within.diagonal() > least)
     dof = rows - seen.sum()
-    scale = torch.where(varies, scale / dof, 1.0).sqrt()
-    correlation = torch.where(varies[:, None] & varies, within / dof / torch.outer(scale, scale), 0.0)
+    scale = torch.where(varies, torch.maximum(within.diagonal(), least) / dof, 1.0).sqrt()
+    correlation = torch.where(inside[:, None] & inside, within / dof / torch.outer(scale, scale), 0.0)
+    correlation = correlation + torch.diag((varies & ~inside).double())
 
     channels = varies.sum()
     identity = torch.diag(varies.double())

@@ -15,4 +15,5 @@ from lightning_failures.callbacks.simplicity.scatter import *
 from lightning_failures.callbacks.simplicity.simple_models import *
 from lightning_failures.callbacks.simplicity.terms import *
 from lightning_failures.callbacks.simplicity.training_stream import *
+from lightning_failures.callbacks.simplicity.transplant_figures import *
 from lightning_failures.callbacks.simplicity.turns import *
