@@ -27,6 +27,7 @@ def course(wavelengths=None, unit=None):
         values |= {f"{key}/{rank}": 0.9 - 0.05 * rank for rank in (1, 2, 4, 8)}
         values |= {f"{key}_{end}/{rank}": 0.9 - 0.05 * rank for rank in (1, 2, 4, 8) for end in ("low", "high")}
     found.add(3, values, RUNGS, [[0.1 * k, 0.5, -0.2] for k in range(4)])
+    found.cues = ["total_absorbance", "scanner"]
     found.points = {"cue": [1.0, 2.0, 3.0], "logits": [[1.0, 0.0], [0.0, 1.0], [2.0, 0.5]], "labels": [0, 1, 0]}
     return found
 

@@ -13,6 +13,7 @@ from lightning_failures.functional.contents import (
     border_mask,
     cell_mask,
     content_size,
+    low_frequency_radius,
     transplant_amplitude,
     transplant_channel_statistics,
     transplant_channels,
@@ -62,7 +63,6 @@ KINDS = (
 )
 _SPATIAL = ("texture", "low_frequencies", "border", "centre", "regions")
 _REGIONS = ("border", "centre", "regions")
-_WAVES = 1.5  # along the shorter side: a slow wave over the image, and little of an object
 _GRIDS = (2, 4, 8)  # cells along each side, from coarse to fine
 
 
@@ -323,8 +323,8 @@ def _contents(
 
 
 def _slow_waves(receivers: Tensor, donors: Tensor) -> Tensor:
-    shortest = min(side for side in receivers.shape[2:] if side > 1)
-    return transplant_low_frequencies(receivers, donors, _WAVES / shortest)
+    height, width = receivers.shape[-2:]
+    return transplant_low_frequencies(receivers, donors, low_frequency_radius(height, width))
 
 
 def _edge_or_centre(receivers: Tensor, donors: Tensor, centre: bool) -> Tensor:

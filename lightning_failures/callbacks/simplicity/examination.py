@@ -72,6 +72,14 @@ class BaseRun(NamedTuple):
     target: Tensor  # (n), or (n h w); int64
 
 
+class Moved(NamedTuple):
+    """What was predicted when contents were last exchanged, on this rank; n images of which each has one label."""
+
+    own: Tensor  # (n) int64
+    donors: Tensor  # (n) int64, rows
+    preds: dict[str, Tensor]  # content -> (n) int64
+
+
 class Part(NamedTuple):
     """One part of an examination."""
 
@@ -113,14 +121,16 @@ class Examination:
         self.exchanges: dict[str, Transplant] = {**self.swaps, **made}
         self.contents = tuple(self.exchanges)
         self.searches: dict[str, Refinement] = {}
+        self.places: dict[str, tuple[int, int, int]] = {}  # of regions: grid, row and column
         if self.channels > 1:
             groups, members = neighbours(names or [str(k) for k in range(self.channels)])
             self.exchanges |= {name: exchange_channels(which) for name, which in members.items()}
             self.searches["channels"] = Refinement(groups)
         if len(shape) == 3 and min(shape[1:]) > 1 and not models.pixels:
-            quarters, places = cells(*shape[1:])
-            self.exchanges |= {name: exchange_cell(*place) for name, place in places.items()}
+            quarters, self.places = cells(*shape[1:])
+            self.exchanges |= {name: exchange_cell(*place) for name, place in self.places.items()}
             self.searches["regions"] = Refinement(quarters)
+        self.moved: Moved | None = None  #: what there is to be seen of
         self.known: dict[str, tuple[float, float]] = {}  #: content -> donor share and own share, when last looked at
         self.by_class = CueSwapByClass(list(self.swaps), classes)
         several = DecisionDimension(self.ranks)
@@ -225,6 +235,9 @@ class Examination:
                 column = predict_transplants(base.model, receivers, base.inputs[rows], {name: made[name]})
                 control[..., metric.contents.index(name)] = column[..., 0]
         metric.update(own, base.preds[donors], moved, control, alike)
+        if own.ndim == 1 and part == "contents":
+            columns = {name: moved[:, k].cpu() for k, name in enumerate(metric.contents)}
+            self.moved = Moved(own.cpu(), donors.cpu(), columns)
         if part == "contents" and self.swaps:
             swapped = moved[..., [metric.contents.index(name) for name in self.swaps]]
             self.by_class.update(base.preds[donors], own, swapped)
@@ -305,6 +318,21 @@ class Examination:
             return IS_THE_SPECTRUM
         coarse = any(content in search.coarse and not search.finest(content) for search in self.searches.values())
         return COARSE if coarse else None
+
+    @property
+    def boxes(self) -> dict[str, tuple[int, int, int, int]]:
+        """Where the regions that were looked at lie, coarse ones first: first row, end, first column, end."""
+        found = {}
+        for name in sorted(self.places, key=lambda name: self.places[name][0]):
+            if name in self.known:
+                grid, row, column = self.places[name]
+                height, width = self.models.sides
+                edges = [
+                    (place * side // grid, (place + 1) * side // grid)
+                    for place, side in ((row, height), (column, width))
+                ]
+                found[name] = (*edges[0], *edges[1])
+        return found
 
     # -- resume
 

@@ -18,7 +18,7 @@ from lightning_failures.callbacks.simplicity.comparison import TOO_FEW, Comparis
 from lightning_failures.callbacks.simplicity.contents import FEW
 from lightning_failures.callbacks.simplicity.course import SimplicityCourse
 from lightning_failures.callbacks.simplicity.cues import cue_reliance, why_no_reliance
-from lightning_failures.callbacks.simplicity.examination import PARTS_IN_WORDS, Examination
+from lightning_failures.callbacks.simplicity.examination import PARTS_IN_WORDS, Examination, Moved
 from lightning_failures.callbacks.simplicity.figures import FIGURES
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.samples import SampleReader, home_of
@@ -26,12 +26,13 @@ from lightning_failures.callbacks.simplicity.scatter import CueScatter
 from lightning_failures.callbacks.simplicity.simple_models import SimpleModels
 from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.callbacks.simplicity.training_stream import TrainingStream
+from lightning_failures.callbacks.simplicity.transplant_figures import contact_sheet, region_map
 from lightning_failures.callbacks.simplicity.turns import Turns
 from lightning_failures.callbacks.simplicity.without import TrainingSample, WithoutContents, few_pixels
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.functional.transplants import leads
-from lightning_failures.interventions.changes import Change
+from lightning_failures.interventions.changes import Change, Transplant
 from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
@@ -344,8 +345,34 @@ class SimplicityBiasMonitor(Monitor):
             return {}
         directions = self.models.image_directions[:, :4].T.tolist()
         self.course.add(evaluation.epoch, values, self.models.names, directions)
+        self.course.cues = list(self.models.bins)
         self.course.points = self.scatter.points(self.course.worst_cue) or self.course.points
-        return {name: partial(make, self.course) for name, make in FIGURES.items()}
+        course = {name: partial(make, self.course) for name, make in FIGURES.items()}
+        return {**self._transplants_seen(), **course}
+
+    def _transplants_seen(self) -> "dict[str, Callable[[], Figure | None]]":
+        """Images whose prediction moved with the content that carries the decision, and where on the image it lies."""
+        examination, found = self.examination, dict[str, Callable[[], "Figure | None"]]()
+        if examination is None or self.models is None or self.examining.batch is None:
+            return found
+        images = self.examining.inputs(torch.device("cpu"))
+        moved, leading = examination.moved, examination.leading
+        content = next((name for name in leading if moved is not None and name in moved.preds), None)
+        if content is not None and moved is not None and len(images) == len(moved.own):
+            found["transplants"] = partial(self._sheet, images, moved, content, leading[content])
+        regions = [(box, examination.known[name][0]) for name, box in examination.boxes.items()]
+        if regions:
+            found["regions"] = partial(region_map, regions, images.shape[2], images.shape[3], images.float().mean(0))
+        return found
+
+    def _sheet(self, images: Tensor, moved: Moved, content: str, exchange: Transplant) -> "Figure | None":
+        """The contact sheet, in raw units where they are known."""
+        donors = images[moved.donors]
+        units = None if self.models is None else self.models.units
+        one, other, made = (
+            each if units is None else units.to_raw(each) for each in (images, donors, exchange(images, donors))
+        )
+        return contact_sheet(one, other, made, moved.own, moved.own[moved.donors], moved.preds[content], content)
 
     # -- resume
 
