@@ -113,7 +113,7 @@ class Examination:
         self.ranks = tuple(sorted({*(r for r in RANKS if r <= self.channels), min(max(RANKS), self.channels)}))
         example = torch.zeros(1, *shape)
         kinds = (*STATISTICS, *(PATTERNS if len(shape) == 3 else ()))
-        if self.channels != 3:  # the colour of other images is what the statistics of their channels are
+        if self.channels != 3 or models.units is None:  # of others it is the channels' statistics; it needs raw units
             kinds = tuple(kind for kind in kinds if kind != "colour")
         swaps = {} if models.units is None else cue_exchanges(models.units, self.channels)
         self.swaps = {name: swap for name, swap in swaps.items() if name in models.bins}  # else it is constant
