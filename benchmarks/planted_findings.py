@@ -42,8 +42,8 @@ from lightning_failures.records import strict
 HERE = "failures/simplicity/"
 COURSE = (
     "model_accuracy", "own/1", "donor/1", "pixel_own/1", "reliance/total_absorbance", "reliance/thickness",
-    "eta2/total_absorbance", "eta2_within/total_absorbance", "explained_adjusted/total_absorbance",
-    "retained/mean_spectrum", "retained/shuffled_pixels", "retained/unit_total", "decision_dimension", "lowest_rung",
+    "explained_adjusted/total_absorbance",
+    "transplant/total_absorbance", "transplant/level", "decision_dimension", "lowest_rung",
 )  # fmt: skip
 RATES = {"cnn": 3e-3, "resnet10t": 2e-3, "vit": 1e-3}
 EXPECTED = {"complex": False, "simple": True, "both": True, "partial": True, "normalised": False}

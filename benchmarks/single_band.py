@@ -79,9 +79,10 @@ def course(train: Tensor, labels: Tensor, valid: Tensor, target: Tensor, epochs:
             optimizer.step()
             schedule.step()
         metric.reset()
-        metric.update(attribute_channels(model, valid[:128], target[:128], bands=layout.bands, null="head"))
+        metric.update(attribute_channels(model, valid[:128], target[:128], bands=layout.bands, null="images"))
         values = {key: float(value) for key, value in metric.compute().items()}
-        diagnosis.evaluate(Evaluation(epoch, epoch, {f"failures/channels/{key}": v for key, v in values.items()}))
+        logged = {f"failures/channels/{key}": value for key, value in values.items()}
+        diagnosis.evaluate(Evaluation(epoch, (epoch + 1) * len(train) // 32, logged))
         if epoch >= 2:
             shares.append(round(values["largest_share"], 3))
             effective.append(round(values["effective_channels"], 1))

@@ -151,7 +151,7 @@ def test_a_model_that_knows_nothing_has_a_blank_profile() -> None:
     with torch.no_grad():
         model.head.weight[:] = model.head.weight[0]  # all logits are one: the cross-entropy never changes
     inputs, targets = batch()
-    for null in (None, "head", "channels"):
+    for null in (None, "images", "head", "channels"):
         profile = attribute_channels(model, inputs, targets, null=null)  # type: ignore[arg-type]
         assert profile.blank
         assert bool(profile.share.isnan().all())
@@ -162,4 +162,6 @@ def test_an_unknown_null_is_named() -> None:
     inputs, targets = batch()
     with pytest.raises(UnknownNameError) as caught:
         attribute_channels(Bent(), inputs, targets, null="weights")  # type: ignore[arg-type]
-    assert str(caught.value) == "attribute_channels: no such null; given 'weights'. Choose from 'head' and 'channels'."
+    assert str(caught.value) == (
+        "attribute_channels: no such null; given 'weights'. Choose from 'images', 'head' and 'channels'."
+    )

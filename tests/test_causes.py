@@ -294,7 +294,7 @@ def test_what_leans_on_one_thing_leans_on_a_shortcut_and_says_on_which() -> None
         subject="total_absorbance",
         epoch=2,
         step=60,
-        evidence={"swap_own": 0.91},
+        evidence={"share": 0.91},
         message="It leans.",
         advice="Divide by the total.",
     )

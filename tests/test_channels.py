@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import sem, spearmanr
+from scipy.stats import sem, spearmanr, t
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +16,7 @@ from lightning_failures.functional import (
     ChannelProfile,
     ChannelSums,
     Moments,
+    chance_floor,
     channel_sums,
     haufe_pattern,
     jensen_shannon,
@@ -30,7 +31,9 @@ from lightning_failures.functional import (
 )
 
 
-def profile(changes: Tensor, floor: float = 0.0, sampling: Tensor | None = None) -> ChannelProfile:
+def profile(
+    changes: Tensor, floor: float = 0.0, sampling: Tensor | None = None, chance: bool = False
+) -> ChannelProfile:
     bands = changes.shape[1]
     return ChannelProfile(
         names=tuple(f"band {i}" for i in range(bands)),
@@ -39,12 +42,13 @@ def profile(changes: Tensor, floor: float = 0.0, sampling: Tensor | None = None)
         sampling=torch.zeros(bands, dtype=torch.float64) if sampling is None else sampling,
         positions=None,
         total=torch.tensor(torch.nan),
-        floor=torch.tensor(floor, dtype=torch.float64),
+        least=torch.tensor(floor, dtype=torch.float64),
         method="ablation",
         output="cross_entropy",
         baseline="mean",
         target="true",
         way="",
+        chance=chance,
     )
 
 
@@ -154,6 +158,33 @@ def test_a_profile_under_its_null_floor_is_blank_and_keeps_its_values() -> None:
     assert under.blank
     assert bool(under.share.isnan().all())
     assert under.values.tolist() == pytest.approx([0.02, 0.02])
+
+
+def test_the_floor_of_chance_is_the_one_sided_t_bound_of_all_bands_over_the_largest_standard_error() -> None:
+    changes = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bound = t.ppf(1 - 0.05 / 5, 11) * sem(changes.numpy()).max()
+    assert float(chance_floor(channel_sums(changes))) == pytest.approx(bound)
+    assert float(profile(changes, floor=0.01, chance=True).floor) == pytest.approx(bound)
+    assert float(profile(changes, floor=9.0, chance=True).floor) == 9.0
+
+
+def test_models_to_which_no_band_is_of_use_pass_the_floor_of_chance_in_one_of_twenty_at_most() -> None:
+    drawn = torch.randn(2000, 16, 8, generator=torch.Generator().manual_seed(0))
+    passed = sum(not profile(changes, chance=True).blank for changes in drawn)
+    assert 1 <= passed <= 100  # 6: the largest standard error counts for all
+
+
+def test_a_certain_fall_passes_the_floor_of_a_null_model_but_not_that_of_chance() -> None:
+    falls = torch.tensor([[-1.0, 0.0], [-1.1, 0.0], [-0.9, 0.0]])
+    assert not profile(falls, floor=0.5).blank
+    assert profile(falls, floor=0.5, chance=True).blank
+    assert not profile(-falls, floor=0.5, chance=True).blank
+
+
+def test_one_image_alone_has_no_chance_to_be_told_and_a_blank_profile() -> None:
+    alone = profile(torch.tensor([[1.0, 0.0]]), chance=True)
+    assert math.isnan(float(alone.floor))
+    assert alone.blank
 
 
 def test_the_error_holds_the_spread_over_images_and_over_draws() -> None:

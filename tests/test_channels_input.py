@@ -82,7 +82,7 @@ REFUSED = [
     (
         {"null": "weights"},
         UnknownNameError,
-        "ChannelAttributionMonitor: no such null; given 'weights'. Choose from 'head' and 'channels'.",
+        "ChannelAttributionMonitor: no such null; given 'weights'. Choose from 'images', 'head' and 'channels'.",
     ),
     (
         {"every_n_steps": 0},

@@ -11,6 +11,7 @@ from lightning_failures import attribute_channels
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     centroid,
+    chance_floor,
     concentration,
     density,
     effective_channels,
@@ -171,6 +172,26 @@ def test_the_null_floor_of_parts_is_not_below_that_of_the_whole() -> None:
     for part in (slice(0, 3), slice(3, 12)):
         metric.update(attribute_channels(model, inputs[part], targets[part], null="head", baseline=base))
     assert float(metric.compute()["floor"]) >= float(whole.floor)
+
+
+def test_the_chance_of_images_in_parts_is_that_of_the_whole() -> None:
+    inputs, targets = batch(12)
+    model, base = Bent(), inputs.mean((0, 2, 3))
+    whole = attribute_channels(model, inputs, targets, null="images", baseline=base)
+    metric = ChannelDependence(whole.names)
+    for part in (slice(0, 1), slice(1, 3), slice(3, 12)):
+        metric.update(attribute_channels(model, inputs[part], targets[part], null="images", baseline=base))
+    values = metric.compute()
+    assert float(values["floor"]) == pytest.approx(float(whole.floor), rel=1e-4)
+    assert float(whole.floor) >= 0.05
+    assert whole.blank == bool(values["largest_share"].isnan())
+
+
+def test_a_floor_of_logits_is_chance_alone() -> None:
+    inputs, targets = batch(12)
+    profile = attribute_channels(Bent(), inputs, targets, null="images", output="logit")
+    assert float(profile.floor) == pytest.approx(float(chance_floor(profile.sums)))
+    assert 0 < float(profile.least) < 1e-4
 
 
 def test_spectra_are_means_and_deviations_of_images_and_their_largest_pattern() -> None:

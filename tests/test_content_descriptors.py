@@ -225,9 +225,9 @@ def test_what_cannot_be_described_is_refused():
 
 
 def test_a_low_frequency_is_one_wave_of_a_small_image_at_least():
-    assert low_frequency_radius(224, 224) == 0.1
-    assert low_frequency_radius(5, 224) == 0.2
-    assert low_frequency_radius(1, 1) == 0.1
+    assert low_frequency_radius(224, 224) == 1.5 / 224
+    assert low_frequency_radius(5, 224) == 0.3
+    assert low_frequency_radius(1, 1) == 1.5
 
 
 def test_of_a_mean_that_was_taken_away_nothing_is_left_but_0():

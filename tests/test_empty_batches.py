@@ -19,17 +19,13 @@ from lightning_failures.functional import (
     at_least_one,
     border_mask,
     control_rows,
-    gaussian_clones,
     grey_level,
     interchange_inputs,
     keep_intensity,
     keep_mean_spectrum,
     ladder_features,
     never_empty,
-    noisy_patch,
     pixel_ladder_features,
-    radial_energy,
-    remove_ring,
     rescale_to,
     shuffle_pixels,
     target_scores,
@@ -45,14 +41,11 @@ from lightning_failures.functional import (
 )
 from lightning_failures.interventions import (
     PERTURBATIONS,
-    patch_logits,
     perturbations,
     predict_changed,
-    predict_clones,
     predict_transplants,
     raw_units,
     retention_changes,
-    ring_changes,
     total_absorbance_swap,
 )
 from lightning_failures.metrics import (
@@ -63,9 +56,7 @@ from lightning_failures.metrics import (
     FactorSetback,
     InputStatistics,
     Ladder,
-    PatchSensitivity,
     Retention,
-    SpatialEnergy,
     SumMetric,
     TransplantShares,
 )
@@ -135,10 +126,8 @@ def cases() -> dict[str, Case]:
         Case(lf.MendedAccuracy(names), ("odd", LABELS, OTHER, LABELS)),
         Case(lf.NeuralCollapse(C, D), (ROWS, LABELS)),
         Case(lf.PairedErrorRatio(names), (LOGITS, LOGITS.roll(1, 0), LABELS, FACTORS)),
-        Case(PatchSensitivity(), (LOGITS, LOGITS.roll(1, 0)[..., None])),
         Case(lf.PredictionCollapse(C), (LOGITS, LABELS)),
         Case(Retention(names, C), (LABELS, torch.stack([LABELS, OTHER], 1), LABELS)),
-        Case(SpatialEnergy(), (IMAGES,)),
         Case(lf.SubspaceOverlap(D, k=2), (ROWS,)),
         Case(TransplantShares(names), (LABELS, OTHER, *[torch.stack([LABELS, OTHER], 1)] * 2, LABELS > 0)),
         Case(lf.UntappedInformation(), (LABELS, OTHER, LABELS)),
@@ -240,13 +229,10 @@ def test_a_gradient_finds_its_way_through_no_rows(refusing):
 
 UNITS = raw_units(None, COLOUR)
 IMAGE_FUNCTIONS = {
-    "remove_ring": lambda images: remove_ring(images, 0.1, 0.3),
-    "noisy_patch": lambda images: noisy_patch(images, 5),
     "shuffle_pixels": shuffle_pixels,
     "keep_mean_spectrum": keep_mean_spectrum,
     "keep_intensity": keep_intensity,
     "unit_total": unit_total,
-    "gaussian_clones": lambda images: gaussian_clones(images, LABELS[: len(images)]),
     "interchange_inputs": lambda images: interchange_inputs(images, images, torch.eye(3)[:, :1]),
     "rescale_to": lambda images: rescale_to(images, total_absorbance(images), grey_level(images)),
     "transplant_level": lambda images: transplant_level(images, images),
@@ -263,7 +249,6 @@ IMAGE_FUNCTIONS = {
     "ladder_features": lambda images: torch.cat(list(ladder_features(images, raw=images).values()), 1),
     "pixel_ladder_features": lambda images: torch.cat(list(pixel_ladder_features(images, raw=images).values()), 1),
     **retention_changes(UNITS),
-    **ring_changes(torch.tensor([0.0, 0.2, 0.8])),
     **perturbations(list(PERTURBATIONS), raw_units(lambda images: 2 * images + 1, COLOUR[:0])),
 }
 
@@ -273,10 +258,6 @@ def test_no_images_give_no_rows_of_the_usual_shape(name, refusing):
     some, none = IMAGE_FUNCTIONS[name](COLOUR), IMAGE_FUNCTIONS[name](COLOUR[:0])
     assert none.shape == (0, *some.shape[1:])
     assert none.dtype == some.dtype
-
-
-def test_no_images_have_no_energy(refusing):
-    assert torch.equal(radial_energy(IMAGES[:0]).energy, torch.zeros_like(radial_energy(IMAGES).energy))
 
 
 # -- metrics
@@ -336,8 +317,6 @@ PROBES = {
     "predict_transplants": lambda images: predict_transplants(
         NETWORK, images, images, {"total": total_absorbance_swap(UNITS)}
     ),
-    "predict_clones": lambda images: predict_clones(NETWORK, images, LABELS[: len(images)]),
-    "patch_logits": lambda images: patch_logits(NETWORK, images, grid=2),
     "rerun": rerun(NETWORK.eval(), None),
     "donor_rows": lambda images: donor_rows(LABELS[: len(images)]),
     "control_rows": lambda images: control_rows(LABELS[: len(images)]),
@@ -518,7 +497,7 @@ def test_a_rank_without_an_image_logs_with_the_other_what_one_process_logs(tmp_p
 
 #: Of pairs and draws within a rank, and against the sanity check, in which two processes see twice the batches.
 OF_A_RANK = (
-    *(f"failures/simplicity/{name}" for name in ("own", "donor", "pixel_", "swap_", "pairs", "patch_", "reliance")),
+    *(f"failures/simplicity/{name}" for name in ("own", "donor", "pixel_", "transplant", "pairs", "reliance")),
     *(f"failures/simplicity/{name}" for name in ("decision_", "lost", "retained", "changed", "class_rel", "reliant_")),
     *(f"failures/channels/{name}" for name in ("floor", "share", "spearman", "jensen", "effective")),
     *(f"failures/channels/{name}" for name in ("largest_share", "centroid")),

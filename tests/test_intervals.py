@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from lightning_failures.functional import (
     FactorCounts,
@@ -13,6 +14,7 @@ from lightning_failures.functional import (
     holm,
     log_ratio_error,
     shrunk_error_ratio,
+    student_quantile,
     wilson,
 )
 
@@ -212,3 +214,14 @@ def test_tables_as_probable_as_the_one_seen_count_though_rounding_tells_them_apa
     stats = pytest.importorskip("scipy.stats")
     expected = stats.fisher_exact([[a, n - a], [10 - a, 10 - n + a]]).pvalue
     assert float(factor_p_value(counts_of((a, n), all_wrong=10, all_seen=20))) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 30, 127, 1000])
+@pytest.mark.parametrize("probability", [0.5, 0.9, 0.9975, 0.99999])
+def test_student_quantiles_are_those_of_scipy(probability: float, freedom: int) -> None:
+    expected = t.ppf(probability, freedom)
+    assert float(student_quantile(probability, freedom)) == pytest.approx(expected, abs=1e-9, rel=1e-9)
+
+
+def test_without_a_degree_of_freedom_no_finite_value_is_certain() -> None:
+    assert float(student_quantile(0.975, 0)) == math.inf

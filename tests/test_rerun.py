@@ -6,7 +6,7 @@ from torch import nn
 
 from lightning_failures import interchange
 from lightning_failures.errors import DiscoveryError
-from lightning_failures.interventions import patch_logits, predict_changed
+from lightning_failures.interventions import predict_changed
 from lightning_failures.observe import ReferenceBatch, check_rerun, donor_rows, mean_spectra, rerun
 
 IMAGES = torch.rand(10, 3, 4, 4)
@@ -51,7 +51,6 @@ class Writing(nn.Module):
 RUNS = {
     "rerun": lambda module, x: rerun(module, module["net"], chunk=3)(x),
     "predict_changed": lambda module, x: predict_changed(module["net"], x, {"as it is": lambda images: images}, 3),
-    "patch_logits": lambda module, x: patch_logits(module["net"], x[..., None, None].expand(-1, -1, 4, 4), 2),
     "interchange": lambda module, x: interchange(module["net"], x, x.roll(1, 0), torch.eye(3)),
 }
 

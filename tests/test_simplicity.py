@@ -13,7 +13,7 @@ from lightning_failures import (
 )
 from lightning_failures.errors import InputError
 from lightning_failures.functional import class_moments, ladder_features, linear_discriminant
-from lightning_failures.metrics import CueSwap, Ladder, PatchSensitivity, Retention, SpatialEnergy
+from lightning_failures.metrics import CueSwap, Ladder, Retention
 from tests.processes import run_on_processes
 
 
@@ -29,7 +29,6 @@ def batch() -> dict[str, Tensor]:
         "donor": labels[1],
         "swapped": torch.randint(4, (50, 2), generator=generator),
         "logits": torch.randn(50, 4, generator=generator),
-        "patched": torch.randn(50, 4, 3, generator=generator),
         "images": torch.rand(50, 5, 4, 4, generator=generator),
     }
 
@@ -39,7 +38,7 @@ def measured(rows: slice, cuts: int = 1) -> dict[str, Tensor]:
     reference = LinearReference(4, 5)
     dimension, untapped, explained = DecisionDimension(ranks=(1, 3)), UntappedInformation(), ExplainedBySimple(4)
     cue, swap = CueExplainedVariance(torch.tensor([-0.5, 0.0, 1.0]), 4), CueSwap(["a", "b"])
-    kept, patches, energy = Retention(["a", "b"], 4), PatchSensitivity(), SpatialEnergy(rings=3)
+    kept = Retention(["a", "b"], 4)
     ladder = Ladder(4, {name: rows.shape[1] for name, rows in ladder_features(data["images"]).items()})
     for part in range(cuts):
         x = {name: value.tensor_split(cuts)[part] for name, value in data.items()}
@@ -49,8 +48,6 @@ def measured(rows: slice, cuts: int = 1) -> dict[str, Tensor]:
         cue.update(x["logits"], x["features"][:, 0], x["target"])
         swap.update(x["own"], x["donor"], x["swapped"])
         kept.update(x["own"], x["swapped"], x["target"])
-        patches.update(x["logits"], x["patched"])
-        energy.update(x["images"])
         reference.update(x["features"], x["target"])
         ladder.update(ladder_features(x["images"]), x["target"])
     metrics = {
@@ -60,8 +57,6 @@ def measured(rows: slice, cuts: int = 1) -> dict[str, Tensor]:
         "cue": cue,
         "swap": swap,
         "kept": kept,
-        "patches": patches,
-        "energy": energy,
         "reference": reference,
         "ladder": ladder,
     }

@@ -282,20 +282,15 @@ def test_the_metric_says_how_far_predictions_rest_on_the_cue_by_the_smaller_shar
         assert values["reliance"] == values["eta2"]
 
 
-def test_the_monitor_takes_each_cue_by_the_witness_that_it_has() -> None:
+def test_a_cue_of_the_users_own_is_taken_by_the_smaller_of_its_two_shares() -> None:
     values = {
-        "swap_own/total": torch.tensor(0.7),
-        "eta2/total": torch.tensor(0.1),
-        "eta2_within/total": torch.tensor(0.2),
         "eta2/scanner": torch.tensor(0.6),
         "eta2_within/scanner": torch.tensor(0.3),
         "eta2/size": torch.tensor(0.2),
         "eta2_within/size": torch.tensor(0.9),
     }
-    found = {
-        key: round(float(value), 3) for key, value in cue_reliance(values, ["total", "scanner", "size", "no"]).items()
-    }
-    assert found == {"reliance/total": 0.7, "reliance/scanner": 0.3, "reliance/size": 0.2}
+    found = {key: round(float(value), 3) for key, value in cue_reliance(values, ["scanner", "size", "no"]).items()}
+    assert found == {"reliance/scanner": 0.3, "reliance/size": 0.2}
 
 
 def test_the_class_that_hangs_on_a_cue_is_found_though_the_share_over_all_is_small():

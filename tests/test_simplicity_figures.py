@@ -8,8 +8,6 @@ from lightning_failures.callbacks.simplicity import (
     cue_figure,
     dimension_figure,
     ladder_figure,
-    retention_figure,
-    ring_figure,
 )
 from lightning_failures.reporting.figure_style import to_png
 
@@ -21,18 +19,15 @@ RUNGS = ["total_absorbance", "scanner", "first_component", "mean_spectrum", "low
 def course(wavelengths=None, unit=None):
     found = SimplicityCourse(wavelengths, unit)
     values = {"model_accuracy": 0.91, "chance": 0.26, "reliance/total_absorbance": 0.9, "reliance/scanner": 0.1}
-    values |= {"eta2/total_absorbance": 0.94, "eta2_within/total_absorbance": 0.8, "lost/ring_1": math.nan}
+    values |= {"eta2/total_absorbance": 0.94, "eta2_within/total_absorbance": 0.8}
     values |= {f"reach/{name}": 0.2 * place for place, name in enumerate(RUNGS)}
     values |= {f"explained_adjusted/{name}": 1.1 - 0.4 * place for place, name in enumerate(RUNGS)}
     values["reach/scanner"] = math.nan
     for key in ("own", "pixel_own"):
         values |= {f"{key}/{rank}": 0.9 - 0.05 * rank for rank in (1, 2, 4, 8)}
         values |= {f"{key}_{end}/{rank}": 0.9 - 0.05 * rank for rank in (1, 2, 4, 8) for end in ("low", "high")}
-    for name in ("shuffled_pixels", "mean_spectrum", "unit_total"):
-        values |= {f"changed_accuracy/{name}": 0.5, f"retained/{name}": 0.3}
-    values |= {f"{key}/ring_{k}": 0.1 * k for key in ("lost", "lost_low", "lost_high") for k in (0, 2)}
     found.add(3, values, RUNGS, [[0.1 * k, 0.5, -0.2] for k in range(4)])
-    found.rings = [0.0, 0.1, 0.2, 0.73]
+    found.cues = ["total_absorbance", "scanner"]
     found.points = {"cue": [1.0, 2.0, 3.0], "logits": [[1.0, 0.0], [0.0, 1.0], [2.0, 0.5]], "labels": [0, 1, 0]}
     return found
 
@@ -56,18 +51,6 @@ def test_directions_are_drawn_over_the_wavelengths_where_these_fit():
     assert infrared.get_xlim()[0] > infrared.get_xlim()[1]
     assert [list(figure.axes[1].lines[-1].get_xdata()) for figure in (other, none)] == [[0, 1, 2]] * 2
     assert list(known.axes[0].lines[0].get_ydata()) == pytest.approx([0.85, 0.8, 0.7, 0.5])
-
-
-def test_retention_says_what_is_kept_and_leaves_out_what_was_not_measured():
-    said = texts(retention_figure(course()))
-    assert {"pixels shuffled", "mean spectrum at every pixel", "intensity removed", "keeps 30%"} <= said
-    assert "Gaussian clones" not in said
-
-
-def test_rings_that_were_not_measured_have_no_bar():
-    figure = ring_figure(course())
-    assert [bar.get_height() for bar in figure.axes[0].patches] == [0.0, 0.2]
-    assert {"0.00\nto 0.10", "0.20\nto 0.71"} <= texts(figure)
 
 
 def test_the_scatter_is_of_the_cue_on_which_predictions_rest_most():

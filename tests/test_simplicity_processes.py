@@ -16,14 +16,13 @@ OF_A_RANK = (
     "own",
     "donor",
     "pixel_",
-    "swap_",
+    "transplant",
     "pairs",
-    "patch_",
     "reliance",
+    "without",
     "decision_",
-    "lost",
-    "retained",
-    "changed",
+    "class_",
+    "reliant_",
 )
 
 
@@ -54,16 +53,15 @@ def test_two_processes_with_an_uneven_shard_log_the_ladder_and_the_cues_of_one(t
     first, second = watched(1, tmp_path), watched(2, tmp_path)
     one, two = ({key.removeprefix(KEY): v for key, v in part["logged"].items()} for part in (first, second))
     assert one["images"] == two["images"] == 74
-    assert one.keys() == two.keys()
+    same = [{key for key in part if not key.startswith(("transplant", "reliance"))} for part in (one, two)]
+    assert same[0] == same[1]  # which parts are looked at goes by what was found
     sums = [key for key in one if not key.startswith(OF_A_RANK)]
-    assert {"reach/thickness", "eta2/total_absorbance", "explained_adjusted/low_frequencies", "difference"} <= set(sums)
+    assert {"reach/thickness", "eta2/thickness", "explained_adjusted/low_frequencies", "difference"} <= set(sums)
     for key in sorted(sums):
         assert two[key] == pytest.approx(one[key], rel=1e-5, abs=1e-6, nan_ok=True), key
     assert one["pairs"] == two["pairs"] == 74
-    for key in ("own/1", "own/2", "pixel_own/1", "swap_own/total_absorbance"):
+    for key in ("own/1", "own/2", "pixel_own/1", "transplant/total_absorbance"):
         assert two[key] == pytest.approx(one[key], abs=0.1), key
-    for key in ("retained/mean_spectrum", "changed_accuracy/mean_shape", "retained/unit_total"):
-        assert two[key] == pytest.approx(one[key], abs=1e-6), key
     for name, cut in first["fixed"]["bins"].items():
         torch.testing.assert_close(second["fixed"]["bins"][name], cut)
     torch.testing.assert_close(second["fixed"]["tensors"], first["fixed"]["tensors"], rtol=1e-6, atol=1e-8)

@@ -10,7 +10,6 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     UntappedCounts,
     count_retention,
-    gaussian_clones,
     keep_intensity,
     keep_mean_spectrum,
     retained,
@@ -21,7 +20,6 @@ from lightning_failures.functional import (
 from lightning_failures.interventions import (
     as_labels,
     predict_changed,
-    predict_clones,
     predict_transplants,
     raw_units,
     retention_changes,
@@ -61,27 +59,6 @@ def test_each_change_keeps_what_it_says(images: Tensor) -> None:
     even = unit_total(images, 7.0)
     torch.testing.assert_close(even.sum(1), torch.full_like(even[:, 0], 7))
     torch.testing.assert_close(even / 7, images / images.sum(1, keepdim=True))
-
-
-def test_gaussian_clones_have_the_mean_and_covariance_of_their_class() -> None:
-    images = draw(12, 2, 1, 2) @ torch.tensor([[1.0, 0.7], [0.0, 0.5]], dtype=torch.float64) + 3
-    target = torch.tensor([0, 1] * 6)
-    members = images[target == 0].flatten(1)
-    clones = torch.cat(
-        [
-            gaussian_clones(images, target, torch.Generator().manual_seed(seed))[target == 0].flatten(1)
-            for seed in range(3000)
-        ]
-    )
-    torch.testing.assert_close(clones.mean(0), members.mean(0), atol=0.05, rtol=0)
-    torch.testing.assert_close(clones.T.cov(), members.T.cov(), atol=0.08, rtol=0)
-    kurtosis = ((clones - clones.mean(0)) / clones.std(0)).pow(4).mean(0)
-    torch.testing.assert_close(kurtosis, torch.full_like(kurtosis, 3), atol=0.2, rtol=0)
-
-
-def test_a_class_of_one_image_has_no_clone() -> None:
-    clones = gaussian_clones(draw(3, 2, 2, 2), torch.tensor([0, 0, 1]), torch.Generator().manual_seed(0))
-    assert clones.isnan().flatten(1).all(1).tolist() == [False, False, True]
 
 
 def literal_retention(before: list[int], after: list[int], target: list[int]) -> dict[str, float]:
@@ -216,19 +193,6 @@ def test_a_changed_image_that_is_nan_has_no_prediction() -> None:
     changes = retention_changes(raw_units(None, x))
     preds = predict_changed(lambda x: x.mean((2, 3)), x, changes)
     assert preds.tolist() == [[0, 0, -1, -1], [0, 0, -1, -1]]
-
-
-def test_clones_of_a_linear_problem_are_predicted_like_the_images() -> None:
-    target = torch.arange(80) % 2
-    images = draw(80, 3, 2, 2) + 4 * target[:, None, None, None]
-
-    def model(x: Tensor) -> Tensor:
-        return (x.mean((1, 2, 3)) - 2)[:, None]
-
-    clones = predict_clones(model, images, target, batch_size=7)
-    assert (clones == target).double().mean() > 0.97
-    lonely = target.masked_fill(torch.arange(80) == 0, 2)
-    assert predict_clones(model, images, lonely)[0] == -1
 
 
 def test_predictions_of_other_images_are_refused() -> None:

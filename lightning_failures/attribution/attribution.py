@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from lightning_failures.attribution.ablation import ablation, conditional_permutation, permutation, shapley
-from lightning_failures.attribution.null_models import NULL_HEADS, Null, check_null, null_heads, shuffled_head, widened
+from lightning_failures.attribution.null_models import (
+    LEAST_RISE,
+    NULL_HEADS,
+    Null,
+    check_null,
+    null_heads,
+    shuffled_head,
+    widened,
+)
 from lightning_failures.attribution.path_gradients import expected_gradients, gradient_x_input, integrated_gradients
 from lightning_failures.attribution.task import Changes, Task, check_inputs, open_task, resolve_groups
 from lightning_failures.errors import FailuresWarning, InputError, UnknownNameError
@@ -88,9 +96,10 @@ def attribute_channels(
         output: the score: ``"cross_entropy"`` or the target's ``"logit"``.
         draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
             default from 8 up, until what they miss is below a thousandth.
-        null: a model or inputs that know nothing, whose largest rise becomes the profile's floor, which is otherwise
-            what rounding gives: ``"head"``: the last layer's weights shuffled, at next to no cost where bands are
-            replaced; ``"channels"``: the channels of the inputs shuffled, at twice the cost.
+        null: what becomes the profile's floor, which is otherwise what rounding gives. ``"images"``: the rise that
+            chance gives some band, see :func:`.chance_floor`, and at least .05 nats; it costs no forward. Or the
+            largest rise of a model or inputs that know nothing: ``"head"``: the last layer's weights shuffled, at next
+            to no cost where bands are replaced; ``"channels"``: the channels of the inputs shuffled, at twice the cost.
         channel_axis: axis of the channels.
         chunk_size: the most images in one forward, which bounds the memory.
         seed: of the random draws, which leave the global random state alone.
@@ -159,12 +168,13 @@ def attribute_channels(
         sampling=found.sampling.cpu(),
         positions=bands.positions,
         total=found.total.nanmean().cpu(),
-        floor=floor.cpu().maximum(task.rounding.cpu()),
+        least=floor.cpu().maximum(task.rounding.cpu()),
         method=method,
         output=output,
         baseline="other images" if method in _SHUFFLES else task.baseline_name,
         target="predicted" if targets is None else "true",
         way=found.way,
+        chance=null == "images",
     )
 
 
@@ -178,13 +188,15 @@ def _check_enough(images: int, left_out: int, method: str, where: str) -> None:
 
 
 def _with_floor(task: Task, method: Callable[[Task], Changes], null: Null | None) -> tuple[Changes, Tensor]:
-    """What a method finds, and the largest rise that a null gives: without a band, what knows nothing errs less."""
+    """What a method finds, and the least floor of a null: of a model that knows nothing, its largest rise."""
     floor = torch.zeros((), dtype=torch.float64)
     own = torch.Generator().manual_seed(task.generator.initial_seed() + 1)  # values are the same with and without
     if null == "channels":
         order = torch.randperm(task.inputs.shape[task.axis], generator=own).to(task.inputs.device)
         inputs, base = (part.index_select(task.axis, order) for part in (task.inputs, task.baseline))
         return method(task), method(task._replace(inputs=inputs, baseline=base)).changes.nanmean(0).max()
+    if null == "images":  # the chance of the images is for whoever has all of them
+        return method(task), floor + (LEAST_RISE if task.output == "cross_entropy" else 0.0)
     if null is None:
         return method(task), floor
     heads = null_heads(task.model, task.inputs, own, task.where)

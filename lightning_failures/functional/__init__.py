@@ -18,7 +18,6 @@ from lightning_failures.functional.dormant_units import *
 from lightning_failures.functional.duplicate_units import *
 from lightning_failures.functional.empty_batches import *
 from lightning_failures.functional.factors import *
-from lightning_failures.functional.frequencies import *
 from lightning_failures.functional.generalisation import *
 from lightning_failures.functional.grouped_dimension import *
 from lightning_failures.functional.image_hashes import *
@@ -40,7 +39,6 @@ from lightning_failures.functional.neural_collapse import *
 from lightning_failures.functional.odds import *
 from lightning_failures.functional.paired import *
 from lightning_failures.functional.paired_accuracy import *
-from lightning_failures.functional.patches import *
 from lightning_failures.functional.prediction_collapse import *
 from lightning_failures.functional.profile import *
 from lightning_failures.functional.projection import *

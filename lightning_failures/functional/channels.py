@@ -14,16 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.intervals import student_quantile
 from lightning_failures.functional.moments import Moments, covariance, finite_rows, moments
 
 __all__ = [
     "ChannelProfile",
     "ChannelSums",
     "Output",
+    "chance_floor",
     "channel_sums",
     "haufe_pattern",
+    "is_blank",
     "jensen_shannon",
     "mean_change",
+    "null_floor",
     "pearson",
     "share",
     "signal_moments",
@@ -44,13 +48,20 @@ class ChannelSums(NamedTuple):
     squares: Tensor  # (g) float64, sum of its square
     drawn: Tensor  # (g) float64, n times the deviation of the mean by random draws, which all parts share
     together: Tensor  # () float64, sum of the change with all bands replaced; nan where the method does not give it
-    floor: Tensor  # () float64, n times the null floor; the mean floor of parts is not below that of the whole
+    floor: Tensor  # () float64, n times the least floor; the mean floor of parts is not below that of the whole
+    chance: Tensor  # () float64, images that were given with the demand that a rise be more than their chance
 
     @classmethod
     def zero(cls, num_bands: int) -> "ChannelSums":
         """The sums of no images."""
         vector, scalar = torch.zeros(num_bands, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        return cls(torch.zeros((), dtype=torch.int64), vector, vector.clone(), vector.clone(), scalar, scalar.clone())
+        return cls(
+            torch.zeros((), dtype=torch.int64),
+            vector,
+            vector.clone(),
+            vector.clone(),
+            *(scalar.clone() for _ in range(3)),
+        )
 
 
 class ChannelProfile(NamedTuple):
@@ -59,7 +70,8 @@ class ChannelProfile(NamedTuple):
     Convention:
         ``values`` are in nats (cross-entropy) or in units of the logit; 0: the model does not depend on the band, above
         0: it does worse without. ``share`` is dimensionless, at least 0, and sums to 1; ``nan`` throughout where
-        nothing changes, or where no band passes ``floor``: then the profile is ``blank``, and its shape means nothing.
+        nothing changes, or where no band passes ``floor``: then the profile is ``blank``, and its shape means nothing;
+        see :func:`.is_blank`.
     """
 
     names: tuple[str, ...]  # bands, in the order of the axis (g)
@@ -68,17 +80,18 @@ class ChannelProfile(NamedTuple):
     sampling: Tensor  # (g) float64, variance of the values by random orders or shuffles; 0 for exact methods
     positions: Tensor | None  # (g) float64, centre of each band on the axis
     total: Tensor  # () float64, the change with all bands replaced; nan where the method does not give it
-    floor: Tensor  # () float64, the largest rise of a null model, or rounding where that was not asked for
+    least: Tensor  # () float64, the least floor: the largest rise of a null model, what matters at all, or rounding
     method: str
     output: str
     baseline: str
     target: str  # "true" or "predicted"
     way: str  # how it was computed, with the reason where the fast way was not taken
+    chance: bool = False  # whether a rise counts only beyond the chance of the images
 
     @property
     def sums(self) -> ChannelSums:
         """The sums that a metric adds up."""
-        return channel_sums(self.changes, self.sampling, self.total, self.floor)
+        return channel_sums(self.changes, self.sampling, self.total, self.least, self.chance)
 
     @property
     def values(self) -> Tensor:
@@ -93,7 +106,12 @@ class ChannelProfile(NamedTuple):
     @property
     def blank(self) -> bool:
         """Whether no band's change is larger than the null floor."""
-        return not bool((self.values.abs() > self.floor).any())
+        return bool(is_blank(self.sums, self.floor))
+
+    @property
+    def floor(self) -> Tensor:
+        """Size of change that means nothing, see :func:`.null_floor`; (), float64."""
+        return null_floor(self.sums)
 
     @property
     def share(self) -> Tensor:
@@ -156,7 +174,11 @@ def target_scores(
 
 
 def channel_sums(
-    changes: Tensor, sampling: Tensor | None = None, together: Tensor | None = None, floor: Tensor | None = None
+    changes: Tensor,
+    sampling: Tensor | None = None,
+    together: Tensor | None = None,
+    floor: Tensor | None = None,
+    chance: bool = False,
 ) -> ChannelSums:
     """Sums of the changes of one batch; images whose change is not finite do not count.
 
@@ -165,6 +187,7 @@ def channel_sums(
         sampling: variance of their mean by random draws; (g), any float; None: 0.
         together: mean change with all bands replaced; (), any float; None: not known.
         floor: size of change that a null gives; (), any float; None: 0.
+        chance: whether a rise counts only beyond the chance of the images, see :func:`.chance_floor`.
     """
     rows = changes.detach().double()
     valid = finite_rows(rows)
@@ -177,7 +200,7 @@ def channel_sums(
 
     drawn = times(None if sampling is None else sampling.sqrt(), 0.0).expand(rows.shape[1])
     sums = rows.sum(0), rows.square().sum(0)
-    return ChannelSums(images, *sums, drawn, times(together, torch.nan), times(floor, 0.0))
+    return ChannelSums(images, *sums, drawn, times(together, torch.nan), times(floor, 0.0), (images * chance).double())
 
 
 def mean_change(sums: ChannelSums) -> Tensor:
@@ -198,6 +221,53 @@ def standard_error(sums: ChannelSums) -> Tensor:
     spread = (sums.squares - sums.total.square() / sums.images).clamp(min=0)
     error = (spread / (sums.images - 1) / sums.images + (sums.drawn / sums.images).square()).sqrt()
     return torch.where(sums.images > 1, error, torch.nan)
+
+
+def chance_floor(sums: ChannelSums, confidence: float = 0.95) -> Tensor:
+    """The mean rise that chance gives some band at most, of a model to which no band is of use; (), float64.
+
+    Such a model's cross-entropy rises by nothing on the whole, or falls: what it shows on these images is their chance.
+    Student's quantile, one-sided, for as many bands as there are (Bonferroni), times the largest standard error, which
+    random orders or shuffles widen as well: more draws bring it down.
+
+    Args:
+        sums: changes of the score by band.
+        confidence: that no band of such a model passes.
+
+    Convention:
+        In the unit of the change, at least 0; falls with the number of images. ``nan`` with fewer than two.
+
+    Example:
+        >>> chance_floor(channel_sums(torch.tensor([[1.0], [2.0], [3.0]])))
+        tensor(1.6859, dtype=torch.float64)
+    """
+    error = standard_error(sums).max()
+    return error * student_quantile(1 - (1 - confidence) / len(sums.total), int(sums.images) - 1).to(error.device)
+
+
+def null_floor(sums: ChannelSums) -> Tensor:
+    """Size of change that means nothing: the least that was given, and where asked for the chance of the images.
+
+    Convention:
+        In the unit of the change, at least 0; (), float64; ``nan`` without images, or where the chance of one image
+        alone is asked for.
+    """
+    least = sums.floor / sums.images
+    return least.maximum(chance_floor(sums)) if bool(sums.chance > 0) else least
+
+
+def is_blank(sums: ChannelSums, floor: Tensor) -> Tensor:
+    """Whether no band's change passes the floor, so that the shape of the profile means nothing; (), bool.
+
+    Where the floor holds the chance of the images only a rise passes: a model that overfits errs less without any band,
+    and by more than chance. Else a fall does as well.
+
+    Args:
+        sums: changes of the score by band.
+        floor: by :func:`.null_floor`; ``nan``: none passes.
+    """
+    change = mean_change(sums)
+    return ~(torch.where(sums.chance > 0, change, change.abs()) > floor).any()
 
 
 def share(values: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.contents import (
     border_mask,
+    frequency_radius,
+    low_frequency_radius,
     transplant_amplitude,
     transplant_channel_statistics,
     transplant_channels,
@@ -23,14 +25,12 @@ from lightning_failures.functional.contents import (
 )
 from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.empty_batches import never_empty
-from lightning_failures.functional.frequencies import frequency_radius
 
-__all__ = ["CONTENTS", "content_descriptor", "low_frequency_radius", "neutralise", "why_no_content"]
+__all__ = ["CONTENTS", "content_descriptor", "neutralise", "why_no_content"]
 
 #: Contents that are known by name, the smaller and poorer ones first; beside them ``"channel 0"``, ``"channel 1"``, ...
 CONTENTS = ("level", "colour", "channel_statistics", "texture", "border", "low_frequencies", "centre")
 _SPATIAL = ("texture", "low_frequencies", "border", "centre")
-_RADIUS = 0.1  # cycles a pixel: a slow wave, and little of an object
 _MOST = 512  # numbers of one kind, which keeps a linear model of them at some hundredths of a second
 _CELLS = 16  # of a region along each side
 _GROUPS = 4  # of adjacent channels, whose pixels are averaged
@@ -157,24 +157,6 @@ def why_no_content(images: Tensor, kind: str) -> str | None:
     if kind == "colour" and bool(-images.clamp(max=0).double().sum() > 0.01 * images.abs().double().sum()):
         return "the images hold values below 0, which are no light; pass denormalize"
     return None
-
-
-def low_frequency_radius(height: int, width: int) -> float:
-    """Up to which radius a frequency is low: 0.1, and one wave along the shorter side at least.
-
-    Args:
-        height: of the images h.
-        width: of the images w; a side of one pixel is left out.
-
-    Returns:
-        In cycles a pixel.
-
-    Example:
-        >>> low_frequency_radius(32, 32), low_frequency_radius(8, 12)
-        (0.1, 0.125)
-    """
-    sides = [side for side in (height, width) if side > 1]
-    return max(_RADIUS, 1 / min(sides)) if sides else _RADIUS
 
 
 def _numbers(images: Tensor, kind: str) -> Tensor:

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
-from lightning_failures.functional.frequencies import frequency_radius
 
 __all__ = [
     "border_mask",
     "cell_mask",
     "content_size",
+    "frequency_radius",
+    "low_frequency_radius",
     "transplant_amplitude",
     "transplant_channel_statistics",
     "transplant_channels",
@@ -28,6 +29,10 @@ __all__ = [
     "transplant_low_frequencies",
     "transplant_region",
 ]
+
+
+#: Waves along the shorter side that are slow: little of an object, and a wave over the image.
+WAVES = 1.5
 
 
 def transplant_level(receivers: Tensor, donors: Tensor) -> Tensor:
@@ -293,6 +298,28 @@ def content_size(receivers: Tensor, donors: Tensor, transplanted: Tensor) -> Ten
     known = changes.isfinite() & differences.isfinite()
     moved, apart = (torch.where(known, x, 0.0).square().sum() for x in (changes, differences))
     return moved / apart
+
+
+def frequency_radius(images: Tensor) -> Tensor:
+    """Radius of each Fourier coefficient of images of this size, in cycles a pixel; (h w), float64."""
+    h, w = images.shape[-2:]
+    vertical = torch.fft.fftfreq(h, dtype=torch.float64, device=images.device)
+    horizontal = torch.fft.fftfreq(w, dtype=torch.float64, device=images.device)
+    return torch.hypot(vertical[:, None], horizontal)
+
+
+def low_frequency_radius(height: int, width: int) -> float:
+    """The largest radius of a slow wave over such images: one and a half waves along the shorter side; cycles a pixel.
+
+    Args:
+        height: of the image h.
+        width: of the image w.
+
+    Example:
+        >>> low_frequency_radius(30, 60)
+        0.05
+    """
+    return WAVES / max(1, min(side for side in (height, width) if side > 1 or height == width == 1))
 
 
 def _edge(side: int, share: float) -> Tensor:

@@ -5,6 +5,7 @@ factor's share w of the images, the error ratio is RR / (w RR + 1 - w), and any 
 RR is MOVER-R (Donner and Zou 2012) over Wilson limits, which holds at ten images a factor; the delta method does not.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ __all__ = [
     "log_ratio_error",
     "normal_quantile",
     "shrunk_error_ratio",
+    "student_quantile",
     "wilson",
 ]
 
@@ -36,6 +38,34 @@ def normal_quantile(confidence: float) -> Tensor:
     """The standard normal deviate that a two-sided interval of this confidence reaches to; (), float64."""
     deviate: Tensor = torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64))
     return deviate
+
+
+def student_quantile(probability: float, freedom: int) -> Tensor:
+    """What Student's t stays below with a probability; (), float64; infinite without a degree of freedom.
+
+    By bisection of the finite series of Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
+
+    Args:
+        probability: from .5 up to, not including, 1.
+        freedom: degrees of freedom.
+
+    Example:
+        >>> student_quantile(0.975, 9)
+        tensor(2.2622, dtype=torch.float64)
+    """
+    if freedom < 1:
+        return torch.tensor(torch.inf, dtype=torch.float64)
+    odd = freedom % 2
+    steps = torch.arange(2 + odd, max(freedom - 1, 2 + odd), 2, dtype=torch.float64)
+    low, high = torch.zeros((), dtype=torch.float64), torch.tensor(torch.pi / 2, dtype=torch.float64)
+    for _ in range(64):
+        angle = (low + high) / 2
+        series = angle.sin() * (1 + ((steps - 1) / steps * angle.cos().square()).cumprod(0).sum())
+        if odd:
+            series = (angle + (series * angle.cos() if freedom > 1 else 0)) * 2 / torch.pi
+        low, high = (angle, high) if float(1 + series) / 2 < probability else (low, angle)
+    quantile: Tensor = math.sqrt(freedom) * low.tan()
+    return quantile
 
 
 def wilson(wrong: Tensor, seen: Tensor, confidence: float = 0.95) -> Interval:

@@ -1,7 +1,6 @@
 """Images with one part of their information removed, and how much accuracy a model keeps on them.
 
-Bags of pixels: Brendel and Bethge, "Approximating CNNs with bag-of-local-features models" (2019). Gaussian clones:
-Refinetti, Ingrosso and Goldt, "Neural networks trained with SGD learn distributions of increasing complexity" (2023).
+Bags of pixels: Brendel and Bethge, "Approximating CNNs with bag-of-local-features models" (2019).
 """
 
 from typing import NamedTuple
@@ -16,7 +15,6 @@ __all__ = [
     "Retained",
     "RetentionCounts",
     "count_retention",
-    "gaussian_clones",
     "keep_intensity",
     "keep_mean_spectrum",
     "retained",
@@ -91,32 +89,6 @@ def unit_total(raw: Tensor, level: Tensor | float = 1.0) -> Tensor:
         level: total that every pixel gets, such as the mean over the data, so that the scale stays known to the model.
     """
     return raw * (level / raw.sum(1, keepdim=True))
-
-
-def gaussian_clones(images: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """One draw a given image from the Gaussian with the mean and covariance of its class.
-
-    The covariance, over all channels and pixels, is the sample's own and never formed: a draw is the class mean plus
-    the centred images of the class, weighted by standard normal numbers and divided by sqrt(images of the class - 1).
-
-    Args:
-        images: (n ...), any float.
-        target: class of each image; (n), int64.
-        generator: on the CPU; None: torch's own.
-
-    Returns:
-        Clones in the places of the images, nan for a class with fewer than two; (n ...).
-    """
-    clones = torch.full_like(images, torch.nan)
-    for label in target.unique().tolist():
-        rows = (target == label).nonzero().squeeze(1)
-        if len(rows) < 2:
-            continue
-        members = rearrange(images[rows], "n ... -> n (...)")
-        mean = members.mean(0)
-        weights = torch.randn(len(rows), len(rows), generator=generator).to(members) / (len(rows) - 1) ** 0.5
-        clones[rows] = (mean + weights @ (members - mean)).reshape(-1, *images.shape[1:])
-    return clones
 
 
 def count_retention(preds: Tensor, changed_preds: Tensor, target: Tensor, num_classes: int) -> RetentionCounts:

@@ -19,7 +19,24 @@ from torch import Tensor
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.paired_accuracy import accuracy_difference
 
-__all__ = ["TransplantCounts", "TransplantFigures", "control_rows", "count_transplants", "transplant_shares"]
+__all__ = [
+    "NOT_RUN",
+    "TransplantCounts",
+    "TransplantFigures",
+    "beyond_smaller",
+    "control_rows",
+    "count_transplants",
+    "leads",
+    "transplant_shares",
+]
+
+#: Share of pairs that predict as the donor, and how many more of them than as the receiver, from which a content
+#: carries the decision. Measured with small networks (``benchmarks/transplants.py``): planted cues .41 and more with a
+#: lead of .26 and more, contents of healthy networks, whose objects are not among them, a lead of -.05 and less.
+CARRIES, LEADS = 0.4, 0.2
+
+#: Stands for the prediction of a control that was not run.
+NOT_RUN = -2
 
 
 class TransplantCounts(NamedTuple):
@@ -36,14 +53,14 @@ class TransplantCounts(NamedTuple):
     both: Tensor  # (k) int64, with a control: answers that became the donor's by the transplant and by the control
     transplant_only: Tensor  # (k) int64, by the transplant alone
     control_only: Tensor  # (k) int64, by the control alone
-    controlled: Tensor  # () int64, answers with a control
-    controlled_squares: Tensor  # () int64, sum over the images of the square of their number of these
+    controlled: Tensor  # (k) int64, answers with a control
+    controlled_squares: Tensor  # (k) int64, sum over the images of the square of their number of these
 
     @classmethod
     def zero(cls, num_contents: int) -> "TransplantCounts":
         """The counts of no pairs."""
         by_content, one = torch.zeros(num_contents, dtype=torch.int64), torch.zeros((), dtype=torch.int64)
-        return cls(by_content, by_content, one, one, by_content, by_content, by_content, one, one)
+        return cls(by_content, by_content, one, one, *[by_content] * 5)
 
 
 class TransplantFigures(NamedTuple):
@@ -100,8 +117,8 @@ def count_transplants(
             int64. An answer below 0 is none, and is left out.
         donor_preds: predicted for the donors; the same shape.
         transplanted_preds: predicted for the receivers with one content of the donors, a content a column; (n ... k).
-        control_preds: the same with the contents of images that are predicted as the receivers; (n ... k). None: no
-            control was run.
+        control_preds: the same with the contents of images that are predicted as the receivers; (n ... k).
+            :data:`NOT_RUN` where no control was run. None: none was.
         controlled: which answers have a control, that is where that image's prediction is the receiver's; the shape of
             ``own_preds``, bool. None: all, where a control was run.
     """
@@ -110,10 +127,11 @@ def count_transplants(
     differ = (own != donor) & (own >= 0) & (donor >= 0)
     as_donor = differ & (moved == donor)
     if control_preds is None:
-        known, by_control = torch.zeros_like(differ), torch.zeros_like(as_donor)
+        known, by_control = torch.zeros_like(as_donor), torch.zeros_like(as_donor)
     else:
+        control = rearrange(control_preds, "n ... k -> k n (...)")
         known = differ if controlled is None else differ & rearrange(controlled, "n ... -> n (...)")
-        by_control = rearrange(control_preds, "n ... k -> k n (...)") == donor
+        known, by_control = known & (control != NOT_RUN), control == donor
     return TransplantCounts(
         as_donor.sum((1, 2)),
         (differ & (moved == own)).sum((1, 2)),
@@ -122,8 +140,8 @@ def count_transplants(
         (known & as_donor & by_control).sum((1, 2)),
         (known & as_donor & ~by_control).sum((1, 2)),
         (known & ~as_donor & by_control).sum((1, 2)),
-        known.sum(),
-        known.sum(1).square().sum(),
+        known.sum((1, 2)),
+        known.sum(2).square().sum(1),
     )
 
 
@@ -163,3 +181,43 @@ def transplant_shares(counts: TransplantCounts) -> TransplantFigures:
     excess = accuracy_difference(*(share * (controlled.square() / counts.controlled_squares) for share in shares))
     control = (counts.both + counts.control_only) / controlled
     return TransplantFigures(donor, *donor_limits, own, *own_limits, neither, control, *excess)
+
+
+def leads(donor: float, own: float) -> bool:
+    """Whether a content carries the decision: it decides more than all else together.
+
+    Args:
+        donor: share of pairs that predict as the donor: :data:`CARRIES` at least.
+        own: share that predicts as the receiver: :data:`LEADS` less at least.
+    """
+    return donor >= CARRIES and donor - own >= LEADS
+
+
+def beyond_smaller(donor: Tensor, own: Tensor, rank: Tensor, baseline: Tensor) -> Tensor:
+    """What each content carries beyond what it always does, and beyond smaller ones that carry the decision already.
+
+    What a smaller content that :func:`leads` carries is taken off, so that the smallest content that carries the
+    decision is left and all that hold it too are not. Of two contents of one rank, the one with the larger share counts
+    as the smaller.
+
+    Args:
+        donor: shares that predict as the donor; (k), float64.
+        own: shares that predict as the receiver; (k), float64.
+        rank: how rich each content is, from 0; (k), int64.
+        baseline: what each carries in networks that do not lean on it; (k), float64.
+
+    Convention:
+        In [0, 1]: near 1: this content carries the decision, and no smaller one does; near 0: it does not, or a smaller
+        one does. ``nan`` where the shares are; a content whose shares are ``nan`` explains no other one.
+
+    Example:
+        >>> donor, own = torch.tensor([0.05, 0.9, 0.95]), torch.tensor([0.9, 0.05, 0.0])
+        >>> beyond_smaller(donor, own, torch.tensor([0, 1, 2]), torch.tensor([0.0, 0.0, 0.2]))
+        tensor([0.0500, 0.9000, 0.0500])
+    """
+    leading = (donor >= CARRIES) & (donor - own >= LEADS)
+    place = torch.arange(len(donor), device=donor.device)
+    before = (donor[:, None] > donor) | ((donor[:, None] == donor) & (place[:, None] < place))
+    explains = leading[:, None] & ((rank[:, None] < rank) | ((rank[:, None] == rank) & before))  # (smaller, larger)
+    taken = torch.where(explains, donor[:, None], baseline).amax(0) if len(donor) else donor
+    return (donor - taken).clamp(min=0)

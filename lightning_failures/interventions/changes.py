@@ -1,8 +1,6 @@
 """What can be taken from an image, or given to it, as plain functions of images; some need raw units."""
 
 from collections.abc import Callable
-from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,9 +8,8 @@ from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.cues import rescale_to, total_absorbance
+from lightning_failures.functional.cues import grey_level, rescale_to, total_absorbance
 from lightning_failures.functional.empty_batches import at_least_one
-from lightning_failures.functional.frequencies import remove_ring
 from lightning_failures.functional.retention import (
     keep_intensity,
     keep_mean_spectrum,
@@ -24,9 +21,9 @@ __all__ = [
     "Change",
     "RawUnits",
     "Transplant",
+    "grey_level_swap",
     "raw_units",
     "retention_changes",
-    "ring_changes",
     "total_absorbance_swap",
 ]
 
@@ -97,6 +94,16 @@ def total_absorbance_swap(units: RawUnits) -> Transplant:
     return swap
 
 
+def grey_level_swap(units: RawUnits) -> Transplant:
+    """The cue swap that scales a donor of three channels, in raw units, to the receiver's grey level."""
+
+    def swap(receivers: Tensor, donors: Tensor) -> Tensor:
+        own, theirs = units.to_raw(receivers), units.to_raw(donors)
+        return units.to_inputs(rescale_to(theirs, grey_level(own), grey_level(theirs)))
+
+    return swap
+
+
 def retention_changes(units: RawUnits | None = None, level: float | None = None, seed: int = 0) -> dict[str, Change]:
     """The retention tests: ``shuffled_pixels``, ``mean_spectrum``, and in raw units ``mean_shape`` and ``unit_total``.
 
@@ -120,17 +127,6 @@ def retention_changes(units: RawUnits | None = None, level: float | None = None,
         changes["mean_shape"] = lambda images: units.to_inputs(keep_intensity(units.to_raw(images)))
         changes["unit_total"] = same_total
     return changes
-
-
-def ring_changes(edges: Tensor) -> dict[str, Change]:
-    """The removal of each ring that is not empty, ``ring_0`` the lowest frequencies.
-
-    Args:
-        edges: as :func:`.ring_edges` gives them; (R + 1).
-    """
-    radii = edges.tolist()
-    rings = [(k, low, high) for k, (low, high) in enumerate(pairwise(radii)) if high > low]
-    return {f"ring_{k}": partial(remove_ring, low=low, high=high) for k, low, high in rings}
 
 
 def _along(values: Tensor, images: Tensor) -> Tensor:

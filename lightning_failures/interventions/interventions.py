@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
-from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.interchange import Level, interchange_inputs
-from lightning_failures.functional.patches import noisy_patch
-from lightning_failures.functional.retention import gaussian_clones
 from lightning_failures.interventions.changes import Change, Transplant
 from lightning_failures.observe.logits import logits_of
 from lightning_failures.observe.undisturbed import undisturbed
@@ -19,9 +16,7 @@ from lightning_failures.observe.undisturbed import undisturbed
 __all__ = [
     "as_labels",
     "interchange",
-    "patch_logits",
     "predict_changed",
-    "predict_clones",
     "predict_transplants",
 ]
 
@@ -140,46 +135,6 @@ def interchange(
         str(rank): partial(interchange_inputs, directions=directions[:, :rank], level=level) for rank in ranks
     }
     return predict_transplants(model, inputs, donors, interchanges, batch_size, where)
-
-
-def predict_clones(model: Model, inputs: Tensor, target: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:
-    """Predictions for class-wise Gaussian clones of the images, -1 for a class with fewer than two images.
-
-    Args:
-        model: gives logits (n c) or (n 1); a module runs in evaluation mode.
-        inputs: on the model's device; (n b h w).
-        target: class of each image; (n), int64.
-        seed: of the clones.
-        batch_size: images a forward pass.
-
-    Returns:
-        (n), int64.
-    """
-    clones = gaussian_clones(inputs, target, torch.Generator().manual_seed(seed))
-    kept = rearrange(clones, "n ... -> n (...)").isfinite().all(1)
-    preds = _run(model, torch.split(clones, batch_size), inputs.device, "predict_clones")
-    return torch.where(kept, preds, -1)
-
-
-def patch_logits(model: Model, inputs: Tensor, grid: int = 4, seed: int = 0, batch_size: int = 64) -> Tensor:
-    """Logits for images with one cell of a grid replaced by noise, for each cell in turn.
-
-    Args:
-        model: gives logits (n c) or (n c h w); a module runs in evaluation mode.
-        inputs: on the model's device; (n b h w).
-        grid: cells along each side.
-        seed: of the noise.
-        batch_size: images a forward pass.
-
-    Returns:
-        One column a cell; (n c m) or (n c h w m), float.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    columns = []
-    for patch in range(grid * grid):
-        changed = noisy_patch(inputs, patch, grid, generator)
-        columns.append(_run(model, torch.split(changed, batch_size), inputs.device, "patch_logits", nn.Identity()))
-    return torch.stack(columns, -1)
 
 
 def _run(

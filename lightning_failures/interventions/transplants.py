@@ -13,6 +13,7 @@ from lightning_failures.functional.contents import (
     border_mask,
     cell_mask,
     content_size,
+    low_frequency_radius,
     transplant_amplitude,
     transplant_channel_statistics,
     transplant_channels,
@@ -21,14 +22,32 @@ from lightning_failures.functional.contents import (
     transplant_low_frequencies,
     transplant_region,
 )
+from lightning_failures.functional.interchange import interchange_inputs
 from lightning_failures.functional.moments import finite_images
 from lightning_failures.functional.transplants import control_rows, count_transplants, transplant_shares
-from lightning_failures.interventions.changes import Change, RawUnits, Transplant, raw_units
+from lightning_failures.interventions.changes import (
+    Change,
+    RawUnits,
+    Transplant,
+    grey_level_swap,
+    raw_units,
+    total_absorbance_swap,
+)
 from lightning_failures.interventions.interventions import Model, as_labels, predict_transplants
 from lightning_failures.observe.task import check_kind
 from lightning_failures.spectrum.bands import BandsLike, resolve_bands
 
-__all__ = ["KINDS", "ContentShares", "Transplanted", "transplant"]
+__all__ = [
+    "KINDS",
+    "ContentShares",
+    "Transplanted",
+    "cue_exchanges",
+    "exchange_cell",
+    "exchange_channels",
+    "exchange_direction",
+    "exchanges",
+    "transplant",
+]
 
 #: Kinds of content that are known by name, the smaller and poorer ones first.
 KINDS = (
@@ -44,7 +63,6 @@ KINDS = (
 )
 _SPATIAL = ("texture", "low_frequencies", "border", "centre", "regions")
 _REGIONS = ("border", "centre", "regions")
-_RADIUS = 0.1  # cycles a pixel: a slow wave, and little of an object
 _GRIDS = (2, 4, 8)  # cells along each side, from coarse to fine
 
 
@@ -107,7 +125,7 @@ def transplant(
 
     ``level``: the mean of the whole image. ``channel_statistics``: mean and deviation of each channel. ``colour``: the
     proportions of the channels. ``channels``: each channel, or band, by itself. ``texture``: the Fourier amplitude.
-    ``low_frequencies``: up to 0.1 cycles a pixel, and one wave along the shorter side at least. ``border``: an eighth
+    ``low_frequencies``: up to one and a half waves along the shorter side. ``border``: an eighth
     of each side, and ``centre``, the rest. ``regions``: the quarters of the image, then the quarters of the one that
     carries most, and once more. The model runs in evaluation mode, nothing of it is changed, and every content costs
     two forward passes of the images: one from the donors, and one from other images that are predicted alike.
@@ -152,19 +170,24 @@ def transplant(
 
     own, donor = predict(givers, {"own": lambda mine, _: mine, "donor": lambda _, theirs: theirs}).unbind(-1)
     maps = own.ndim > 1 and task != "multilabel" and own[:1].numel() > 1
-    left_out, contents, preds = {}, {}, [own.new_zeros(*own.shape, 0)]
+    left_out: dict[str, str] = {}
+    contents: dict[str, Transplant] = {}
+    preds = [own.new_zeros(*own.shape, 0)]
     for name, kind in wanted.items():
-        why = _why_not(kind, receivers, units, maps) if isinstance(kind, str) else None
-        if why is not None:
-            left_out[name] = why
-        elif kind == "regions":
+        if kind == "regions":
+            why = _why_not(kind, receivers, units, maps)
+            if why is not None:
+                left_out[name] = why
+                continue
             searched, found = _search(receivers, partial(predict, givers), own, donor)
             contents.update(searched)
             preds += found
         else:
-            made = _contents(name, kind, receivers, units, bands, where)
-            contents.update(made)
-            preds.append(predict(givers, made))
+            made, lacking = exchanges({name: kind}, receivers, units, bands, maps, where)
+            left_out.update(lacking)
+            if made:
+                contents.update(made)
+                preds.append(predict(givers, made))
     moved = torch.cat(preds, -1)
     rows = control_rows(own)
     control = predict(receivers[rows], contents) if contents else moved
@@ -180,10 +203,73 @@ def transplant(
         donor_preds=_in_place(donor, usable),
         preds=_in_place(moved, usable),
         pairs=int(counts.pairs),
-        controlled=int(counts.controlled),
+        controlled=int(counts.controlled.max()) if contents else 0,
         left_out=left_out,
         non_finite=int((~usable).sum()),
     )
+
+
+def exchanges(
+    kinds: Mapping[str, str | Transplant],
+    images: Tensor,
+    units: RawUnits | None,
+    bands: BandsLike = None,
+    maps: bool = False,
+    where: str = "exchanges",
+) -> tuple[dict[str, Transplant], dict[str, str]]:
+    """What exchanges each kind of content between such images, and why some are left out.
+
+    Args:
+        kinds: name -> kind, one of :data:`KINDS` but ``regions``, or a function from receivers and donors to images.
+        images: some inputs; (n b h w), (n b t) or (n b).
+        units: raw units of the inputs; None: unknown, and the inputs are taken as they are.
+        bands: of ``channels``; None: each channel.
+        maps: whether each pixel has a prediction of its own.
+        where: the public name to put into an error.
+
+    Returns:
+        Name of the content -> function from receivers and donors to receivers with the donors' content, in the dtype of
+        the receivers; and name -> reason.
+
+    Example:
+        >>> made, left_out = exchanges({"level": "level", "colour": "colour"}, torch.rand(4, 1, 8, 8), None)
+        >>> list(made), left_out
+        (['level'], {'colour': 'the images have one channel'})
+    """
+    made: dict[str, Transplant] = {}
+    left_out: dict[str, str] = {}
+    for name, kind in kinds.items():
+        why = _why_not(kind, images, units, maps) if isinstance(kind, str) else None
+        if why is None:
+            made.update(_contents(name, kind, images, units, bands, where))
+        else:
+            left_out[name] = why
+    return made, left_out
+
+
+def cue_exchanges(units: RawUnits, channels: int) -> dict[str, Transplant]:
+    """What scales receivers, in raw units, to the donors' total absorbance; to their grey level where they have three
+    channels. By name, as :func:`exchanges` gives them.
+    """
+    swap = grey_level_swap(units) if channels == 3 else total_absorbance_swap(units)
+    name = "grey_level" if channels == 3 else "total_absorbance"
+    return {name: _exact(lambda receivers, donors: swap(donors, receivers))}
+
+
+def exchange_channels(members: Tensor) -> Transplant:
+    """What gives receivers the donors' values in some channels (b), bool."""
+    return _exact(partial(transplant_channels, members=members))
+
+
+def exchange_direction(direction: Tensor) -> Transplant:
+    """What gives receivers the donors' coordinate on a direction of the channels (b), one number an image."""
+    column = direction[:, None]
+    return _exact(lambda receivers, donors: interchange_inputs(donors, receivers, column.to(receivers), "image"))
+
+
+def exchange_cell(grid: int, row: int, column: int) -> Transplant:
+    """What gives receivers the donors' pixels in one cell of a grid; see :func:`.cell_mask`."""
+    return _exact(partial(_cell, grid=grid, row=row, column=column))
 
 
 def _search(
@@ -198,8 +284,7 @@ def _search(
         if grid > min(height, width):
             break
         places = [(2 * row + down, 2 * column + on) for down in (0, 1) for on in (0, 1)]
-        masks = [cell_mask(height, width, grid, *place) for place in places]
-        cells = {_region(mask): _exact(partial(transplant_region, mask=mask)) for mask in masks}
+        cells = {_region(cell_mask(height, width, grid, *place)): exchange_cell(grid, *place) for place in places}
         found = predict(cells)
         contents.update(cells)
         preds.append(found)
@@ -232,12 +317,24 @@ def _contents(
         return {name: _exact(transplant_channel_statistics)}
     if kind == "texture":
         return {name: _exact(transplant_amplitude)}
-    height, width = images.shape[2:]
     if kind == "low_frequencies":
-        radius = max(_RADIUS, 1 / min(side for side in (height, width) if side > 1))
-        return {name: _exact(partial(transplant_low_frequencies, radius=radius))}
-    edge = border_mask(height, width)
-    return {name: _exact(partial(transplant_region, mask=edge if kind == "border" else ~edge))}
+        return {name: _exact(_slow_waves)}
+    return {name: _exact(partial(_edge_or_centre, centre=kind == "centre"))}
+
+
+def _slow_waves(receivers: Tensor, donors: Tensor) -> Tensor:
+    height, width = receivers.shape[-2:]
+    return transplant_low_frequencies(receivers, donors, low_frequency_radius(height, width))
+
+
+def _edge_or_centre(receivers: Tensor, donors: Tensor, centre: bool) -> Tensor:
+    edge = border_mask(*receivers.shape[2:])
+    return transplant_region(receivers, donors, ~edge if centre else edge)
+
+
+def _cell(receivers: Tensor, donors: Tensor, grid: int, row: int, column: int) -> Tensor:
+    height, width = receivers.shape[-2:]
+    return transplant_region(receivers, donors, cell_mask(height, width, grid, row, column))
 
 
 def _why_not(kind: str, images: Tensor, units: RawUnits | None, maps: bool) -> str | None:

@@ -12,7 +12,9 @@ from lightning_failures.functional.channels import (
     ChannelSums,
     channel_sums,
     haufe_pattern,
+    is_blank,
     mean_change,
+    null_floor,
     share,
     signal_moments,
     standard_error,
@@ -142,12 +144,12 @@ class ChannelDependence(SumMetric[ChannelSums]):
         Term(
             "floor",
             "Null floor",
-            "Size of change that means nothing: the one that was given, or, where it is larger, the mean of those that "
-            "the profiles brought, the largest change of models that know nothing.",
+            "Size of change that means nothing: the largest of the one that was given, the mean of those that the "
+            "profiles brought, and, where they ask for it, the rise that the chance of the images gives some band.",
             "0 upwards",
             "a change below it means nothing",
             "nats",
-            "no image was seen",
+            "no image was seen, or one alone where chance counts",
         ),
         Term("bands", "Bands", "Number of bands that are watched.", "1 upwards", "describes", "bands"),
     )
@@ -189,8 +191,8 @@ class ChannelDependence(SumMetric[ChannelSums]):
         """Change, error and share by band, and their concentration."""
         sums = self.sums
         change, error = mean_change(sums), standard_error(sums)
-        largest, floor = change.abs().max(), (sums.floor / sums.images).clamp(min=self._least)
-        shares = torch.where(largest > floor, share(change), torch.nan)
+        floor = null_floor(sums).clamp(min=self._least)
+        shares = torch.where(is_blank(sums, floor), torch.nan, share(change))
         found = concentration(shares, self._positions)
         by_band = {"change": change, "error": error, "share": shares}
         return {
@@ -200,7 +202,7 @@ class ChannelDependence(SumMetric[ChannelSums]):
                 for name, value in zip(self.names, column, strict=True)
             },
             **found._asdict(),
-            "largest_change": largest,
+            "largest_change": change.abs().max(),
             "total": sums.together / sums.images,
             "floor": floor,
             "bands": torch.tensor(float(len(self.names)), dtype=torch.float64, device=change.device),

@@ -1,4 +1,4 @@
-"""Changed images, streamed: the accuracy that is kept, and how much one patch moves the output."""
+"""Changed images, streamed: the accuracy that is kept."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -6,17 +6,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.frequencies import RingEnergy, radial_energy, ring_edges
-from lightning_failures.functional.patches import (
-    SensitivitySums,
-    patch_sensitivity,
-    sensitivity_sums,
-)
 from lightning_failures.functional.retention import RetentionCounts, count_retention, retained
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.records.term import Term
 
-__all__ = ["PatchSensitivity", "Retention", "SpatialEnergy"]
+__all__ = ["Retention"]
 
 _NO_LABEL = "no image with a label"
 _NO_CHANGED = "no image with a label and a changed version"
@@ -27,8 +21,7 @@ class Retention(SumMetric[RetentionCounts]):
 
     ``compute`` returns ``accuracy`` and ``chance``, and for each change ``changed_accuracy/<name>``,
     ``retained/<name>``, ``lost/<name>``, ``lost_low/<name>`` and ``lost_high/<name>``; see
-    :func:`.retained`. Serves retention tests, frequency rings and Gaussian
-    clones alike.
+    :func:`.retained`.
 
     Args:
         changes: names of the changes, one a column of the changed predictions.
@@ -136,103 +129,3 @@ class Retention(SumMetric[RetentionCounts]):
         }
         values = {f"{key}/{name}": value[k] for key, value in by_change.items() for k, name in enumerate(self.changes)}
         return {"accuracy": result.accuracy, "chance": result.chance, **values}
-
-
-class PatchSensitivity(SumMetric[SensitivitySums]):
-    """How much one patch of noise moves the output.
-
-    ``compute`` returns ``sensitivity`` and ``flipped``; see
-    :func:`.patch_sensitivity`.
-
-    Example:
-        >>> import torch
-        >>> metric = PatchSensitivity()
-        >>> metric.update(torch.tensor([[9.0, -9.0]]), torch.tensor([[[9.0], [-9.0]]]))
-        >>> metric.compute()["sensitivity"]
-        tensor(0., dtype=torch.float64)
-    """
-
-    terms: ClassVar[tuple[Term, ...]] = (
-        Term(
-            "sensitivity",
-            "Patch sensitivity",
-            "How much the predicted probabilities move, as total variation, when one patch becomes noise; the mean "
-            "over images and patches.",
-            "0 to 1",
-            "describes; low where no single place matters",
-            when_nan="no images",
-        ),
-        Term(
-            "flipped",
-            "Predictions flipped by a patch",
-            "Share of images and patches whose predicted class changes when the patch becomes noise.",
-            "0 to 1",
-            "describes; low where no single place matters",
-            when_nan="no images",
-        ),
-    )
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(SensitivitySums.zero(), **kwargs)
-
-    def update(self, logits: Tensor, changed_logits: Tensor) -> None:
-        """Add logits of images and of their versions with one patch as noise; (n c) and (n c m), or with pixels."""
-        if logits.ndim < 2 or changed_logits.shape[:-1] != logits.shape:
-            raise InputError(
-                "PatchSensitivity.update",
-                "logits are not of the same images",
-                f"logits {tuple(logits.shape)}, changed_logits {tuple(changed_logits.shape)}",
-                "Pass logits (n c), and one patch a column: (n c m).",
-            )
-        self.add(sensitivity_sums(logits.to(self.where), changed_logits.to(self.where)))
-
-    def compute(self) -> dict[str, Tensor]:
-        """Both statistics."""
-        return patch_sensitivity(self.sums)._asdict()
-
-
-class SpatialEnergy(SumMetric[RingEnergy]):
-    """Streams the energy of training images by spatial frequency, and cuts it into rings of equal energy.
-
-    ``compute`` returns ``edge/<k>`` for k from 0 to R, in cycles a pixel; see
-    :func:`.ring_edges`.
-
-    Args:
-        rings: number of rings R.
-        kwargs: passed on to :class:`torchmetrics.Metric`.
-
-    Example:
-        >>> import torch
-        >>> metric = SpatialEnergy(rings=1)
-        >>> metric.update(torch.rand(2, 3, 8, 8))
-        >>> metric.compute()["edge/0"]
-        tensor(0., dtype=torch.float64)
-    """
-
-    terms: ClassVar[tuple[Term, ...]] = (
-        Term(
-            "edge/*",
-            "Edge of a ring of frequencies",
-            "Spatial frequency between two rings of equal energy of the training images.",
-            "0 to about 0.71",
-            "describes",
-            "cycles a pixel",
-            "no image varies in space",
-        ),
-    )
-
-    def __init__(self, rings: int = 8, **kwargs: Any) -> None:
-        super().__init__(RingEnergy.zero(), **kwargs)
-        ring_edges(RingEnergy.zero(), rings)
-        self.rings = rings
-
-    def update(self, images: Tensor) -> None:
-        """Add a batch of images; (n b h w)."""
-        if images.ndim != 4:
-            fix = "Pass (n b h w)."
-            raise InputError("SpatialEnergy.update", "images have no two axes of space", f"{tuple(images.shape)}", fix)
-        self.add(radial_energy(images.to(self.where)))
-
-    def compute(self) -> dict[str, Tensor]:
-        """Every edge."""
-        return {f"edge/{k}": edge for k, edge in enumerate(ring_edges(self.sums, self.rings))}

@@ -21,8 +21,8 @@ class TransplantShares(SumMetric[TransplantCounts]):
 
     ``compute`` returns, for each content, ``donor/<content>``, ``own/<content>``, ``off_manifold/<content>``,
     ``control/<content>`` and ``excess/<content>``, the first two and the last with 95% limits in
-    ``donor_low/<content>``, ``donor_high/<content>`` and so on, see :func:`.transplant_shares`; then ``pairs`` and
-    ``controlled``.
+    ``donor_low/<content>``, ``donor_high/<content>`` and so on, see :func:`.transplant_shares`;
+    ``controlled/<content>``, and ``pairs``.
 
     Args:
         contents: names, one a column of the predictions for transplants.
@@ -141,9 +141,9 @@ class TransplantShares(SumMetric[TransplantCounts]):
             "pairs",
         ),
         Term(
-            "controlled",
+            "controlled/*",
             "Pairs with a control",
-            "Pairs of the exchange for which another image is predicted as the receiver.",
+            "Pairs of the exchange for which another image is predicted as the receiver, and was run.",
             "0 upwards",
             "describes",
             "pairs",
@@ -170,7 +170,8 @@ class TransplantShares(SumMetric[TransplantCounts]):
             own_preds: of the receivers: classes (n), maps of them (n h w), or 0 and 1 for several labels (n l).
             donor_preds: of the donors; the same shape.
             transplanted_preds: of the receivers with one content of the donors, a content a column; (n ... k).
-            control_preds: the same with contents of images predicted as the receivers; (n ... k). None: no control.
+            control_preds: the same with contents of images predicted as the receivers; (n ... k).
+                :data:`.NOT_RUN` where no control was run. None: none was.
             controlled: which answers have a control; the shape of ``own_preds``, bool. None: all.
         """
         expected = (*own_preds.shape, len(self.contents))
@@ -196,7 +197,8 @@ class TransplantShares(SumMetric[TransplantCounts]):
         """Every share by content, and the pairs that they rest on."""
         sums = self.sums
         shares = transplant_shares(sums)._asdict()
+        shares["controlled"] = sums.controlled.double()
         values = {
             f"{name}/{content}": value[k] for name, value in shares.items() for k, content in enumerate(self.contents)
         }
-        return {**values, "pairs": sums.pairs.double(), "controlled": sums.controlled.double()}
+        return {**values, "pairs": sums.pairs.double()}

@@ -38,10 +38,10 @@ class How(NamedTuple):
     chunk: int = 64
 
     def passes(self, bands: int) -> float:
-        """How often an examination runs each image: once as it is, and for the changes with and without the null."""
+        """How often an examination runs each image: once as it is, and for the changes, of a null model too."""
         draws = DRAWS[self.method] or NULL_POINTS
         changes = draws if self.method in GRADIENTS else draws * bands
-        return 2 + changes * (1 + (self.null is not None))
+        return 2 + changes * (1 + (self.null in ("head", "channels")))
 
 
 class ChannelExamination:

@@ -119,7 +119,7 @@ def band_bars(
     with canvas(4.7, 0.75 + 0.17 * len(names) + 0.2 * (not math.isnan(total))) as figure:
         axes = figure.add_subplot()
         for hollow in (False, True):
-            those = [i for i in places if (abs(change[i]) <= floor) == hollow]
+            those = [i for i in places if (not abs(change[i]) > floor) == hollow]
             axes.barh(
                 those, [change[i] for i in those], height=0.7, edgecolor=COLOURS["first"], linewidth=0.8,
                 facecolor="none" if hollow else COLOURS["first"],
@@ -239,7 +239,7 @@ def _shade(axes: "Axes", course: ChannelCourse) -> None:
 
 def _limits(axes: "Axes", course: ChannelCourse, last: BandProfile) -> None:
     """Room for profile, error and floor."""
-    tops = [last.floor, 0.0]
+    tops = [last.floor if math.isfinite(last.floor) else 0.0, 0.0]
     for profile in (course.profiles[0], last):
         for value, error in zip(profile.change, profile.error, strict=True):
             if math.isfinite(value):

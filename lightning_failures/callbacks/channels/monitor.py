@@ -41,11 +41,11 @@ class ChannelAttributionMonitor(Monitor):
     """Logs, under ``failures/channels/``, what the model loses on a fixed batch without each band of channels.
 
     ``change/<band>`` is the rise of the cross-entropy in nats, ``error/<band>`` its standard error, ``share/<band>``
-    its size over the sum of sizes: read the share beside the change. ``floor`` is the largest rise of a model that
-    knows nothing, the same with its last layer's weights shuffled; where no change passes it, shares and their
-    summaries are nan: ``largest_share``, ``effective_channels`` (1 over the sum of squared shares) and, on an axis,
-    ``centroid``. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32 bands have
-    no scalars of their own, but all are in the table ``failures/channels/table``, in the heat map
+    its size over the sum of sizes: read the share beside the change. ``floor`` is the size of change that means
+    nothing: the rise that the chance of the images gives some band, and at least .05 nats; where no rise passes it,
+    shares and their summaries are nan: ``largest_share``, ``effective_channels`` (1 over the sum of squared shares)
+    and, on an axis, ``centroid``. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32
+    bands have no scalars of their own, but all are in the table ``failures/channels/table``, in the heat map
     ``failures/channels/course`` (evaluation by axis) and in the profile over the mean spectrum
     ``failures/channels/profile``; Shapley values as bars in ``failures/channels/shapley``.
 
@@ -65,7 +65,8 @@ class ChannelAttributionMonitor(Monitor):
         method: see :func:`.attribute_channels`. ``"ablation"`` costs a forward a
             band; ``"shapley"`` shares out what bands hold together, at 8 times the cost.
         baseline: what a band is replaced by: ``"mean"``, ``"zero"``, a number or a tensor.
-        null: ``"head"``, ``"channels"``, or None for no floor but rounding.
+        null: what a change must pass, see :func:`.attribute_channels`: ``"images"``, ``"head"``, ``"channels"``, or
+            None for no floor but rounding.
         target: the class whose score counts: ``"true"``, which is the predicted one where there are no labels, or
             ``"predicted"``.
         images: most images of the reference batch, over all ranks.
@@ -99,7 +100,7 @@ class ChannelAttributionMonitor(Monitor):
         method: Method = "ablation",
         *,
         baseline: str | float | Tensor = "mean",
-        null: Null | None = "head",
+        null: Null | None = "images",
         target: Literal["true", "predicted"] = "true",
         images: int = 128,
         budget: float = 0.05,

@@ -34,8 +34,8 @@ _IN_A_RUN: dict[str, dict[str, Any]] = {
         "when_nan": "",
     },
     "floor": {
-        "meaning": "The largest rise of a model that knows nothing, as the option null makes it: by default the same "
-        "model with the weights of its last layer shuffled, eight times.",
+        "meaning": "Size of change that means nothing, as the option null makes it: by default the rise that the "
+        "chance of the images gives some band of a model to which none is of use, and at least .05 nats.",
     },
 }
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lightning_failures.callbacks.simplicity.cues import CueWatch
+from lightning_failures.callbacks.simplicity.cues import STANDARD_CUES, CueWatch
 from lightning_failures.callbacks.simplicity.ladder import LadderWatch
 from lightning_failures.callbacks.simplicity.samples import Samples
 from lightning_failures.callbacks.simplicity.simple_models import SimpleModels
@@ -29,7 +29,8 @@ class Comparison:
         self.models = models
         self.linear = UntappedInformation()
         self.ladder = LadderWatch(models.names, len(models.linear.bias))
-        self.cues = CueWatch(models.bins, models.logits)
+        own = {name: bins for name, bins in models.bins.items() if name not in STANDARD_CUES}
+        self.cues = CueWatch(own, models.logits)  # the others are exchanged
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:

@@ -21,8 +21,8 @@ class SimplicityCourse:
         self.epoch = 0
         self.latest: dict[str, float] = {}
         self.names: list[str] = []
+        self.cues: list[str] = []  #: one number an image each, as the total absorbance is
         self.directions: list[list[float]] = []
-        self.rings: list[float] = []
         self.points: dict[str, list[Any]] = {}
 
     def add(
@@ -51,10 +51,8 @@ class SimplicityCourse:
 
     @property
     def worst_cue(self) -> str | None:
-        """The cue on which predictions rest most; None without cues."""
-        cues = {key.split("/")[1]: value for key, value in self.latest.items() if key.startswith("reliance/")}
-        cues = cues or {key.split("/")[1]: value for key, value in self.latest.items() if key.startswith("eta2/")}
-        return max(cues, key=lambda cue: cues[cue], default=None)
+        """The cue, one number an image, on which predictions rest most; None without cues."""
+        return max(self.cues, key=lambda cue: self.latest.get(f"reliance/{cue}", -1.0), default=None)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers."""

@@ -150,7 +150,7 @@ class CueWatch:
 
 
 def cue_reliance(values: Mapping[str, Tensor], cues: Sequence[str]) -> dict[str, Tensor]:
-    """How far the predictions rest on each cue, ``reliance/<cue>``, by what bears witness of it; see :func:`.reliance`.
+    """How far the predictions rest on each of the user's cues, ``reliance/<cue>``; see :func:`.reliance`.
 
     Args:
         values: what was computed.
@@ -158,14 +158,14 @@ def cue_reliance(values: Mapping[str, Tensor], cues: Sequence[str]) -> dict[str,
     """
     found = {}
     for cue in cues:
-        swap_own, eta2, eta2_within = (values.get(f"{key}/{cue}") for key in ("swap_own", "eta2", "eta2_within"))
-        if swap_own is not None or eta2 is not None:
-            found[f"reliance/{cue}"] = reliance(swap_own, eta2, eta2_within)
+        eta2, eta2_within = (values.get(f"{key}/{cue}") for key in ("eta2", "eta2_within"))
+        if eta2 is not None:
+            found[f"reliance/{cue}"] = reliance(eta2=eta2, eta2_within=eta2_within)
     return found
 
 
 def why_no_reliance(undefined: Mapping[str, str], cues: Sequence[str]) -> dict[str, str]:
     """Why a reliance is nan: what its witnesses say."""
-    causes = {cue: (f"swap_own/{cue}", f"eta2_within/{cue}", f"eta2/{cue}") for cue in cues}
+    causes = {cue: (f"eta2_within/{cue}", f"eta2/{cue}") for cue in cues}
     known = {cue: [undefined[key] for key in keys if key in undefined] for cue, keys in causes.items()}
     return {f"reliance/{cue}": why[0] for cue, why in known.items() if why}

@@ -1,57 +1,62 @@
-"""The examination of a model on the reference batch: interchange, cue swaps and what it retains, in turns."""
+"""The examination of a model on the reference batch: interchange and transplants, in turns."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_failures.callbacks.simplicity.contents import (
+    FEW,
+    PATTERNS,
+    STATISTICS,
+    Refinement,
+    cells,
+    neighbours,
+    unexplained,
+)
 from lightning_failures.callbacks.simplicity.simple_models import RANKS, SimpleModels
 from lightning_failures.callbacks.simplicity.turns import Turns
-from lightning_failures.functional.cues import grey_level, rescale_to
 from lightning_failures.functional.interchange import Level
-from lightning_failures.interventions.changes import (
-    Change,
-    RawUnits,
-    Transplant,
-    retention_changes,
-    ring_changes,
-    total_absorbance_swap,
-)
-from lightning_failures.interventions.interventions import (
-    as_labels,
-    interchange,
-    patch_logits,
-    predict_changed,
-    predict_clones,
-    predict_transplants,
-)
+from lightning_failures.functional.transplants import CARRIES, NOT_RUN, control_rows, leads
+from lightning_failures.interventions.changes import Transplant
+from lightning_failures.interventions.interventions import as_labels, interchange, predict_transplants
+from lightning_failures.interventions.transplants import cue_exchanges, exchange_cell, exchange_channels, exchanges
 from lightning_failures.metrics.base import SumMetric
-from lightning_failures.metrics.cues import CueSwap, CueSwapByClass
-from lightning_failures.metrics.retention import PatchSensitivity, Retention
+from lightning_failures.metrics.cues import CueSwapByClass
 from lightning_failures.metrics.simplicity import DecisionDimension
+from lightning_failures.metrics.transplants import TransplantShares
 from lightning_failures.observe.reference_batch import donor_rows
 
 __all__ = ["PARTS_IN_WORDS", "BaseRun", "Examination"]
 
-GRID = 4  # patches along each side
 LATER = "left to a later evaluation, or to the end of the run, by the budget of extra forward passes"
+NOT_YET = "finer parts of the image, or single channels, are looked at first"
+COARSE = "several channels, or a quarter of the image, are no simple cue; finer parts are looked at where they lead"
+IS_THE_SPECTRUM = "the mean and deviation of many channels are what a spectrum is, and no simple cue"
 
 #: What each part looks at, in the words of the verdict.
 PARTS_IN_WORDS = {
-    "headline": "exchanging the first direction and the cues",
+    "headline": "exchanging the first direction",
+    "contents": "exchanging contents of images",
+    "channels": "exchanging single channels",
+    "regions": "exchanging regions",
     "image_ranks": "exchanging several directions",
     "pixel_ranks": "exchanging directions pixel by pixel",
-    "retention": "removing something from the images",
-    "rings": "removing rings of frequencies",
-    "patches": "replacing patches",
-    "clones": "Gaussian clones",
 }
 
-#: Statistics of an interchange, of images that are changed, and of images without a ring, that are logged.
+#: Statistics of an interchange, and of a transplant, that are logged.
 SHARES = ("own", "own_low", "own_high")
-KEPT, LOST = ("changed_accuracy", "retained"), ("lost", "lost_low", "lost_high")
+MOVED = {
+    "donor": "transplant",
+    "donor_low": "transplant_low",
+    "own": "transplant_own",
+    "excess": "transplant_excess",
+    "excess_low": "transplant_excess_low",
+}
 
 Model = Callable[[Tensor], Tensor]
 
@@ -67,6 +72,14 @@ class BaseRun(NamedTuple):
     target: Tensor  # (n), or (n h w); int64
 
 
+class Moved(NamedTuple):
+    """What was predicted when contents were last exchanged, on this rank; n images of which each has one label."""
+
+    own: Tensor  # (n) int64
+    donors: Tensor  # (n) int64, rows
+    preds: dict[str, Tensor]  # content -> (n) int64
+
+
 class Part(NamedTuple):
     """One part of an examination."""
 
@@ -78,48 +91,66 @@ class Part(NamedTuple):
 
 
 class Examination:
-    """Everything that needs further forward passes of the reference batch, in parts that may run apart.
+    """Everything that needs further forward passes of the reference batch, in parts that may run separately.
 
-    ``headline``: interchange on the first direction, and the cue swaps. ``image_ranks`` and ``pixel_ranks``:
-    interchange on 1, 2, 4 and 8 directions. ``retention``: images with something removed. ``rings``: every other image
-    without a ring of frequencies. ``patches``: every fourth image with one patch as noise. ``clones``: Gaussian clones.
-    What does not fit the inputs or the labels is left out. Donors are images of the same rank.
+    ``headline``: interchange on the first direction. ``contents``: transplants of the total absorbance or the grey
+    level, of the statistics of channels and of patterns in space. ``channels`` and ``regions``: transplants of groups
+    of channels and of quarters of the image, and within the one that leads of its parts, see :class:`.Refinement`; of
+    every other image. ``image_ranks`` and ``pixel_ranks``: interchange on 1, 2, 4 and 8 directions. What does not fit
+    the inputs or the labels is left out. Donors are images of the same rank.
 
     Args:
-        models: give directions, rings and raw units.
+        models: give directions and raw units.
         images: of the reference batch on this rank.
         turns: when each part is next.
+        names: of the channels; None: by number.
     """
 
-    def __init__(self, models: SimpleModels, images: int, turns: Turns) -> None:
-        self.models, self.turns = models, turns
-        classes, units = len(models.linear.bias), models.units
-        channels, spatial = len(models.image_directions), models.pixel_directions is not None
-        self.swaps = {} if units is None else _swaps(units, channels)
-        self.changes = _changes(models) if spatial else {}
-        self.rings = {} if models.rings is None else ring_changes(models.rings)
-        self.ranks = tuple(sorted({*(rank for rank in RANKS if rank <= channels), min(max(RANKS), channels)}))
-        self.swap, self.by_class = CueSwap(list(self.swaps)), CueSwapByClass(list(self.swaps), classes)
+    def __init__(self, models: SimpleModels, images: int, turns: Turns, names: Sequence[str] | None = None) -> None:
+        shape = (len(models.image_directions), *models.sides)
+        self.models, self.turns, self.channels = models, turns, shape[0]
+        classes = len(models.linear.bias)
+        self.ranks = tuple(sorted({*(r for r in RANKS if r <= self.channels), min(max(RANKS), self.channels)}))
+        example = torch.zeros(1, *shape)
+        kinds = (*STATISTICS, *(PATTERNS if len(shape) == 3 else ()))
+        if self.channels != 3 or models.units is None:  # of others it is the channels' statistics; it needs raw units
+            kinds = tuple(kind for kind in kinds if kind != "colour")
+        swaps = {} if models.units is None else cue_exchanges(models.units, self.channels)
+        self.swaps = {name: swap for name, swap in swaps.items() if name in models.bins}  # else it is constant
+        made, self.left_out = exchanges({k: k for k in kinds}, example, models.units, maps=models.pixels)
+        self.exchanges: dict[str, Transplant] = {**self.swaps, **made}
+        self.contents = tuple(self.exchanges)
+        self.searches: dict[str, Refinement] = {}
+        self.places: dict[str, tuple[int, int, int]] = {}  # of regions: grid, row and column
+        if self.channels > 1:
+            groups, members = neighbours(names or [str(k) for k in range(self.channels)])
+            self.exchanges |= {name: exchange_channels(which) for name, which in members.items()}
+            self.searches["channels"] = Refinement(groups)
+        if len(shape) == 3 and min(shape[1:]) > 1 and not models.pixels:
+            quarters, self.places = cells(*shape[1:])
+            self.exchanges |= {name: exchange_cell(*place) for name, place in self.places.items()}
+            self.searches["regions"] = Refinement(quarters)
+        self.moved: Moved | None = None  #: what there is to be seen of
+        self.known: dict[str, tuple[float, float]] = {}  #: content -> donor share and own share, when last looked at
+        self.by_class = CueSwapByClass(list(self.swaps), classes)
+        several = DecisionDimension(self.ranks)
         dimension, by_rank = "decision_dimension", len(self.ranks)
-        one, several = DecisionDimension((1,)), DecisionDimension(self.ranks)
         parts = {
-            "headline": Part(self._headline, one, _as_they_are(*SHARES, "donor", "pairs"), 2 + len(self.swaps)),
-            "image_ranks": Part(self._image_ranks, several, _as_they_are(*SHARES, dimension), by_rank),
+            "headline": Part(
+                self._headline, DecisionDimension((1,)), _as_they_are(*SHARES, "donor", "pairs"), passes=1
+            ),
+            "contents": Part(
+                partial(self._transplant, "contents"), TransplantShares(self.contents), MOVED, len(self.contents)
+            ),
         }
-        if spatial:
-            several = DecisionDimension(self.ranks)
+        for name, search in self.searches.items():
+            most = max(len(search.coarse), *map(len, search.coarse.values())) + len(search.led)
+            run = partial(self._transplant, name)
+            parts[name] = Part(run, TransplantShares(search.parts), MOVED, most, every=2)
+        parts["image_ranks"] = Part(self._image_ranks, several, _as_they_are(*SHARES, dimension), by_rank)
+        if models.pixel_directions is not None:
             logged = {key: f"pixel_{key}" for key in (*SHARES, dimension)}
-            parts["pixel_ranks"] = Part(self._pixel_ranks, several, logged, by_rank)
-            changed = Retention(list(self.changes), classes)
-            parts["retention"] = Part(self._retention, changed, _as_they_are(*KEPT), len(self.changes))
-            patches = {"sensitivity": "patch_sensitivity"}
-            parts["patches"] = Part(self._patches, PatchSensitivity(), patches, GRID**2, every=4)
-        if self.rings:
-            without = Retention(list(self.rings), classes)
-            parts["rings"] = Part(self._rings, without, _as_they_are(*LOST), len(self.rings), every=2)
-        if not models.pixels:
-            clones = Retention(["gaussian_clones"], classes)
-            parts["clones"] = Part(self._clones, clones, _as_they_are(*KEPT), 1)
+            parts["pixel_ranks"] = Part(self._pixel_ranks, DecisionDimension(self.ranks), logged, by_rank)
         self.parts = parts
         self.work = {name: part.passes * -(-images // part.every) for name, part in parts.items()}
         self.plan: tuple[str, ...] = ()
@@ -130,12 +161,15 @@ class Examination:
     def begin(self, device: torch.device) -> None:
         """Forget all images, and plan nothing."""
         self.plan = self.done = ()
-        for metric in (*(part.metric for part in self.parts.values()), self.swap, self.by_class):
+        for name, search in self.searches.items():
+            self.parts[name] = self.parts[name]._replace(metric=TransplantShares(search.parts))
+        for metric in (*(part.metric for part in self.parts.values()), self.by_class):
             metric.to(device).reset()
 
     def fits(self, left: float) -> tuple[str, ...]:
         """The parts that fit into some forward passes of an image; see :meth:`.Turns.choose`."""
-        return self.turns.choose(self.work, left)
+        urgent = [name for name, search in self.searches.items() if search.searching]
+        return self.turns.choose(self.work, left, ("contents", *urgent))
 
     def follow(self, plan: tuple[str, ...]) -> None:
         """Take a plan that all ranks share."""
@@ -185,10 +219,28 @@ class Examination:
 
     def _headline(self, base: BaseRun) -> None:
         self._interchange("headline", self.models.image_directions[:, :1], base, (1,))
-        if self.swaps:
-            swapped = predict_transplants(base.model, base.inputs, base.inputs[base.donors], self.swaps)
-            self.swap.update(base.preds, base.preds[base.donors], swapped)
-            self.by_class.update(base.preds, base.preds[base.donors], swapped)
+
+    def _transplant(self, part: str, base: BaseRun) -> None:
+        metric = self.parts[part].metric
+        assert isinstance(metric, TransplantShares)
+        some = slice(None, None, self.parts[part].every)
+        receivers, own, donors = base.inputs[some], base.preds[some], base.donors[some]
+        made = {name: self.exchanges[name] for name in metric.contents}
+        moved = predict_transplants(base.model, receivers, base.inputs[donors], made)
+        control, alike = torch.full_like(moved, NOT_RUN), None
+        for name in metric.contents:  # what leads alone: of the others the donor share says it
+            if leads(*self.known.get(name, (math.nan, math.nan))):
+                rows = control_rows(base.preds)[some]
+                alike = base.preds[rows] == own
+                column = predict_transplants(base.model, receivers, base.inputs[rows], {name: made[name]})
+                control[..., metric.contents.index(name)] = column[..., 0]
+        metric.update(own, base.preds[donors], moved, control, alike)
+        if own.ndim == 1 and part == "contents":
+            columns = {name: moved[:, k].cpu() for k, name in enumerate(metric.contents)}
+            self.moved = Moved(own.cpu(), donors.cpu(), columns)
+        if part == "contents" and self.swaps:
+            swapped = moved[..., [metric.contents.index(name) for name in self.swaps]]
+            self.by_class.update(base.preds[donors], own, swapped)
 
     def _image_ranks(self, base: BaseRun) -> None:
         self._interchange("image_ranks", self.models.image_directions, base, self.ranks)
@@ -204,26 +256,6 @@ class Examination:
         swapped = interchange(base.model, base.inputs, given, directions, level, ranks)
         self.parts[part].metric.update(base.preds, base.preds[base.donors], swapped)
 
-    def _retention(self, base: BaseRun) -> None:
-        self._change("retention", self.changes, base)
-
-    def _rings(self, base: BaseRun) -> None:
-        self._change("rings", self.rings, base)
-
-    def _change(self, part: str, changes: Mapping[str, Change], base: BaseRun) -> None:
-        some = slice(None, None, self.parts[part].every)
-        changed = predict_changed(base.model, base.inputs[some], changes)
-        self.parts[part].metric.update(base.preds[some], changed, base.target[some])
-
-    def _patches(self, base: BaseRun) -> None:
-        patches = self.parts["patches"]
-        some = slice(None, None, patches.every)
-        patches.metric.update(base.logits[some], patch_logits(base.model, base.inputs[some], GRID))
-
-    def _clones(self, base: BaseRun) -> None:
-        clones = predict_clones(base.model, base.inputs, base.target)
-        self.parts["clones"].metric.update(base.preds, clones[:, None], base.target)
-
     # -- what came out
 
     def compute(self) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -232,41 +264,93 @@ class Examination:
         undefined: dict[str, str] = {}
         found = [(name, part.metric, part.logged) for name, part in self.parts.items()]
         if self.swaps:
-            found.append(("headline", self.swap, _as_they_are("swap_own", "swap_low", "swap_high", "swap_donor")))
             by_class = _as_they_are("class_reliance", "class_reliance_low", "reliant_class")
-            found.append(("headline", self.by_class, by_class))
+            found.append(("contents", self.by_class, by_class))
         for part, metric, logged in found:
             computed, why = metric.compute(), metric.undefined
             for key, value in computed.items():
                 statistic, slash, subject = key.partition("/")
                 name = f"{logged.get(statistic)}{slash}{subject}"
                 if statistic in logged and name not in values:  # own/1 is the headline's, which runs first
+                    if part in self.searches and bool(value.isnan()):
+                        continue  # of parts that are looked at by turns
                     values[name] = value
                     if key in why:
                         undefined[name] = why[key] if part in self.done else LATER
+        return self._learn(values, undefined)
+
+    def _learn(self, values: dict[str, Tensor], undefined: dict[str, str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Add what each content carries beyond poorer ones, and go on with the searches by it."""
+        now = {}
+        for name in self.exchanges:
+            shares = [values.get(f"{key}/{name}") for key in ("transplant", "transplant_own")]
+            if all(share is not None and not bool(share.isnan()) for share in shares):
+                now[name] = (float(shares[0]), float(shares[1]))  # type: ignore[arg-type]
+        self.known |= now
+        for search in self.searches.values():
+            mine = {name: now[name] for name in search.parts if name in now}
+            if mine:
+                search.learn(mine)
+        beyond = unexplained(self.known, self.channels)
+        searching = any(search.searching for search in self.searches.values())
+        for name in (*self.contents, *(name for name in now if name not in self.contents)):
+            key, why = f"reliance/{name}", undefined.get(f"transplant/{name}")
+            value = beyond[name] if name in now else math.nan
+            if no_cue := self._no_cue(name):
+                value, why = math.nan, no_cue
+            elif searching and value >= CARRIES and leads(*now[name]):
+                value, why = math.nan, NOT_YET
+            values[key] = torch.tensor(value, dtype=torch.float64)
+            if math.isnan(value):
+                undefined[key] = why or LATER
         return values, undefined
+
+    @property
+    def leading(self) -> dict[str, Transplant]:
+        """The contents that carry the decision, and no poorer one does, as far as is known; what exchanges each."""
+        beyond = unexplained(self.known, self.channels)
+        named = [name for name, share in beyond.items() if share >= CARRIES and leads(*self.known[name])]
+        return {name: self.exchanges[name] for name in named if self._no_cue(name) is None}
+
+    def _no_cue(self, content: str) -> str | None:
+        """Why a content that carries the decision is no simple cue; None where it is one."""
+        if content == "channel_statistics" and self.channels > FEW:
+            return IS_THE_SPECTRUM
+        coarse = any(content in search.coarse and not search.finest(content) for search in self.searches.values())
+        return COARSE if coarse else None
+
+    @property
+    def boxes(self) -> dict[str, tuple[int, int, int, int]]:
+        """Where the regions that were looked at lie, coarse ones first: first row, end, first column, end."""
+        found = {}
+        for name in sorted(self.places, key=lambda name: self.places[name][0]):
+            if name in self.known:
+                grid, row, column = self.places[name]
+                height, width = self.models.sides
+                edges = [
+                    (place * side // grid, (place + 1) * side // grid)
+                    for place, side in ((row, height), (column, width))
+                ]
+                found[name] = (*edges[0], *edges[1])
+        return found
+
+    # -- resume
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is known of each content, and where the searches stand; plain containers."""
+        searches = {name: search.state_dict() for name, search in self.searches.items()}
+        return {"known": {name: list(shares) for name, shares in self.known.items()}, "searches": searches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the checkpoint stood."""
+        self.known = {name: (shares[0], shares[1]) for name, shares in state["known"].items()}
+        for name, search in self.searches.items():
+            if name in state["searches"]:
+                search.load_state_dict(state["searches"][name])
 
 
 def _as_they_are(*statistics: str) -> dict[str, str]:
     return {statistic: statistic for statistic in statistics}
-
-
-def _swaps(units: RawUnits, channels: int) -> dict[str, Transplant]:
-    if channels != 3:
-        return {"total_absorbance": total_absorbance_swap(units)}
-
-    def swap(receivers: Tensor, donors: Tensor) -> Tensor:
-        own, theirs = units.to_raw(receivers), units.to_raw(donors)
-        return units.to_inputs(rescale_to(theirs, grey_level(own), grey_level(theirs)))
-
-    return {"grey_level": swap}
-
-
-def _changes(models: SimpleModels) -> dict[str, Change]:
-    changes = retention_changes(models.units, float(models.mean_total))
-    if models.pixels:  # their labels would have to move along
-        del changes["shuffled_pixels"]
-    return changes
 
 
 def _of_size(model: Model, target: Tensor) -> Model:

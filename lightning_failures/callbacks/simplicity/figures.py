@@ -1,4 +1,4 @@
-"""Pictures of what a model leans on: the ladder, the decision dimension, what it retains, and its worst cue."""
+"""Pictures of what a model leans on: the ladder, the decision dimension, and its worst cue."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,8 +16,6 @@ __all__ = [
     "cue_figure",
     "dimension_figure",
     "ladder_figure",
-    "retention_figure",
-    "ring_figure",
 ]
 
 WORDS = {
@@ -29,12 +27,7 @@ WORDS = {
     "mean_color": "linear in the mean colour",
     "grey_level": "grey level",
     "low_frequencies": "low spatial frequencies",
-    "shuffled_pixels": "pixels shuffled",
-    "mean_shape": "intensity alone",
-    "unit_total": "intensity removed",
-    "gaussian_clones": "Gaussian clones",
 }
-KEPT = ("shuffled_pixels", "mean_spectrum", "mean_shape", "unit_total", "gaussian_clones")
 AXES = {
     "nm": "wavelength (nm)",
     "um": "wavelength (µm)",
@@ -120,48 +113,6 @@ def _directions(axes: "Axes", course: SimplicityCourse) -> None:
     axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handlelength=1.6)
 
 
-def retention_figure(course: SimplicityCourse) -> "Figure | None":
-    """Accuracy on images with a part of their information removed; None before any was measured."""
-    names = [name for name in KEPT if not math.isnan(course.get(f"changed_accuracy/{name}"))]
-    if not names:
-        return None
-    with canvas(4.8, 1.0 + 0.3 * len(names)) as figure:
-        axes = figure.add_subplot()
-        values = [course.get(f"changed_accuracy/{name}") for name in names]
-        axes.barh(range(len(names)), values, height=0.6, color=COLOURS["first"], alpha=0.85)
-        for place, (name, value) in enumerate(zip(names, values, strict=True)):
-            kept = course.get(f"retained/{name}")
-            _figure(axes, place, value, f"{value:.2f}", 0.16)
-            text = "" if math.isnan(kept) else f"keeps {kept:.0%}"
-            axes.text(1.02, place, text, va="center", fontsize=7, color=COLOURS["soft"])
-        words = WORDS | {"mean_spectrum": "mean spectrum at every pixel"}
-        axes.set_yticks(range(len(names)), [words[name] for name in names])
-        _level(axes, course.get("model_accuracy"), "as they are", "-")
-        _level(axes, course.get("chance"), "chance", ":")
-        axes.set(xlim=(0, 1), xlabel="accuracy", ylim=(len(names) - 0.4, -0.6))
-        axes.grid(axis="x")
-    return figure
-
-
-def ring_figure(course: SimplicityCourse) -> "Figure | None":
-    """Accuracy lost when one ring of spatial frequencies is removed, all rings holding equal energy; None without."""
-    rings = [k for k in range(max(len(course.rings) - 1, 0)) if not math.isnan(course.get(f"lost/ring_{k}"))]
-    if not rings:
-        return None
-    with canvas(4.8, 2.4) as figure:
-        axes = figure.add_subplot()
-        lost = [course.get(f"lost/ring_{k}") for k in rings]
-        low, high = ([course.get(f"lost_{end}/ring_{k}") for k in rings] for end in ("low", "high"))
-        axes.bar(range(len(rings)), lost, width=0.7, color=COLOURS["first"], alpha=0.85)
-        axes.vlines(range(len(rings)), low, high, color=COLOURS["ink"], linewidth=1.1)
-        axes.axhline(0, color=COLOURS["soft"], linewidth=0.8)
-        bounds = [f"{course.rings[k]:.2f}\nto {min(course.rings[k + 1], 0.5**0.5):.2f}" for k in rings]
-        axes.set_xticks(range(len(rings)), bounds, fontsize=7)
-        axes.set(xlabel="ring removed, cycles a pixel", ylabel="accuracy lost")
-        axes.grid(axis="y")
-    return figure
-
-
 def cue_figure(course: SimplicityCourse) -> "Figure | None":
     """The centred logits that vary most over the cue on which predictions rest most; None without points."""
     cue = course.worst_cue
@@ -192,8 +143,6 @@ FIGURES: dict[str, Callable[[SimplicityCourse], "Figure | None"]] = {
     "ladder": ladder_figure,
     "decision_dimension_figure": dimension_figure,
     "worst_cue": cue_figure,
-    "retention_figure": retention_figure,
-    "ring_figure": ring_figure,
 }
 
 

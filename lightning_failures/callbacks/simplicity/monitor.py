@@ -15,9 +15,10 @@ from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
 from lightning_failures.callbacks.simplicity.comparison import TOO_FEW, Comparison
+from lightning_failures.callbacks.simplicity.contents import FEW
 from lightning_failures.callbacks.simplicity.course import SimplicityCourse
 from lightning_failures.callbacks.simplicity.cues import cue_reliance, why_no_reliance
-from lightning_failures.callbacks.simplicity.examination import PARTS_IN_WORDS, Examination
+from lightning_failures.callbacks.simplicity.examination import PARTS_IN_WORDS, Examination, Moved
 from lightning_failures.callbacks.simplicity.figures import FIGURES
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.samples import SampleReader, home_of
@@ -25,16 +26,20 @@ from lightning_failures.callbacks.simplicity.scatter import CueScatter
 from lightning_failures.callbacks.simplicity.simple_models import SimpleModels
 from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.callbacks.simplicity.training_stream import TrainingStream
+from lightning_failures.callbacks.simplicity.transplant_figures import contact_sheet, region_map
 from lightning_failures.callbacks.simplicity.turns import Turns
+from lightning_failures.callbacks.simplicity.without import TrainingSample, WithoutContents, few_pixels
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
-from lightning_failures.interventions.changes import Change
+from lightning_failures.functional.transplants import leads
+from lightning_failures.interventions.changes import Change, Transplant
+from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.finding import Evidence
 from lightning_failures.reporting.loggers import log_table
-from lightning_failures.spectrum.axes import spectral_axis
+from lightning_failures.spectrum.axes import channel_names, spectral_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
+PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
 
@@ -59,15 +65,18 @@ class SimplicityBiasMonitor(Monitor):
     coordinates; ``own/1`` near 1 means that decisions hang on one scalar an image, ``decision_dimension`` is how many
     they need; ``pixel_own/1`` and the rest are the same for every pixel's spectrum.
 
-    *Cues*: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``; ``swap_own/<cue>``, the share of predictions
-    that follow when an image is scaled to another's value. ``reliance/<cue>``, which the rule ``simple_cue_reliance``
-    looks at, is the latter, and for your own cues, which cannot be exchanged, the smaller of both ``eta2``.
+    *Transplants*: ``transplant/<content>`` is the share of predictions that become those of another image when the
+    content alone is taken from it: total absorbance (grey level of three channels), level, colour, statistics of the
+    channels, low frequencies, texture, border, single channels, regions; see :func:`.transplant`.
+    ``reliance/<content>`` is what of it no poorer content carries. Of what leads, a small model reads the labels of
+    images that all have the same content: ``without/<content>`` is its accuracy above naming one class, as a share of
+    what there is above it, and ``all_there_is/<content>`` is 1 where it finds nothing.
 
-    *Retention*: accuracy on images with pixels shuffled, spectra averaged, intensities alone or removed, without one
-    ring of spatial frequencies, with one patch as noise, and on Gaussian clones.
+    *Your own cues*, which cannot be exchanged: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``;
+    ``reliance/<cue>`` is the smaller one.
 
     The extra forward passes are dealt out over the evaluations within the budget, interchange on the first direction
-    and the cue swaps first, and what the last evaluation left is examined at the end of the run; see
+    first, then transplants, and what the last evaluation left is examined at the end of the run; see
     :class:`.Examination`. Tasks that label pixels are read at 16 pixels of each image.
 
     Args:
@@ -90,7 +99,6 @@ class SimplicityBiasMonitor(Monitor):
     examining: ReferenceExamination
     held_out = (
         *("reference_accuracy", "difference", "low", "high", "p_value"),  # of two models that both saw these images
-        *("changed_accuracy/*", "lost/*", "lost_low/*", "lost_high/*"),
     )
 
     def __init__(
@@ -100,7 +108,7 @@ class SimplicityBiasMonitor(Monitor):
         denormalize: Change | None = None,
         wavelengths: Any = None,
         unit: str | None = None,
-        images: int = 128,
+        images: int = 64,
         budget: float = 0.05,
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
@@ -112,8 +120,11 @@ class SimplicityBiasMonitor(Monitor):
         self.models: SimpleModels | None = None
         self.comparison: Comparison | None = None
         self.turns = Turns()
+        self.sample = TrainingSample()
+        self.without = WithoutContents()
         self.examination: Examination | None = None
-        axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=_WHERE)
+        self._examined_before: dict[str, Any] = {"known": {}, "searches": {}}
+        self._axis = axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=_WHERE)
         self.course = SimplicityCourse(None if axis is None else axis.values.tolist(), axis and axis.unit)
         self.scatter = CueScatter()
         self._batches = 0
@@ -154,6 +165,7 @@ class SimplicityBiasMonitor(Monitor):
             if self.probe.classes is None:
                 raise self.probe.no_logits(_WHERE)
             self.stream.update(seen, self.probe.classes, trainer.world_size)
+            self.sample.add(seen, trainer.num_training_batches, trainer.world_size)
 
     # -- an evaluation
 
@@ -188,6 +200,9 @@ class SimplicityBiasMonitor(Monitor):
         self._batches = 0
         if self.examining.due and self.examination is not None:
             left = self.examining.budget.turn if self.examining.seconds is None else math.inf
+            early = evaluation.fitting and not RULES[0].counts(evaluation.epoch, evaluation.step)
+            if early and left < PLENTY * sum(self.examination.work.values()):
+                left = 0.0  # nothing is said of so early an evaluation, so that the budget is kept for later ones
             self.examination.follow(self.ranks.first(self.examination.fits(left)) or ())
         self._say(left_out)  # last: a warning that is an error on one rank must not keep the others waiting
 
@@ -195,7 +210,9 @@ class SimplicityBiasMonitor(Monitor):
         """Make what compares the network with the simple models, where they are new, or on a new device."""
         if self.comparison is None or models is not self.models:
             self.models, self.comparison = models, Comparison(models)
-            self.examination = Examination(models, images, self.turns)
+            names = None if self._axis is None else channel_names(len(models.image_directions), self._axis)
+            self.examination = Examination(models, images, self.turns, names)
+            self.examination.load_state_dict(self._examined_before)
 
     def _say(self, left_out: Mapping[str, str]) -> None:
         for name, why in left_out.items():
@@ -269,11 +286,34 @@ class SimplicityBiasMonitor(Monitor):
         found, why = self.examination.compute()
         values |= found
         undefined = self.comparison.undefined | self.examining.reasons(why)
-        cues = tuple(self.models.bins)
-        values |= cue_reliance(values, cues)
-        undefined |= why_no_reliance(undefined, cues)
+        values |= cue_reliance(values, self.reader.own_cues)
+        undefined |= why_no_reliance(undefined, self.reader.own_cues)
+        values |= self._whether_more(evaluation, values)
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
+
+    def _whether_more(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is left to be had without the contents that carry the decision; every rank must call it."""
+        assert self.models is not None
+        assert self.examination is not None
+        leading = dict(self.examination.leading)
+        own, donor = (float(values.get(f"{key}/1", math.nan)) for key in ("own", "donor"))
+        if leads(own, donor):
+            leading["first_direction"] = exchange_direction(self.models.image_directions[:, 0])
+        if not leading:
+            return {}
+        with self.examining.budget.clock.spend():
+            classes = len(self.models.linear.bias)
+            self.without.look(leading, self.sample, self._held, classes)
+        return self.without.figures(leading, self.examination.channels <= FEW)
+
+    @property
+    def _held(self) -> tuple[Tensor, Tensor]:
+        """Images of the reference batch as the sample has them, with their labels, on the CPU."""
+        batch = self.examining.batch
+        if batch is None or batch.inputs is None or batch.targets is None or batch.targets.ndim != 1:
+            return torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64)
+        return few_pixels(batch.inputs), batch.targets.long()
 
     def _nothing(self, device: torch.device) -> dict[str, Tensor]:
         """The main figures, all undefined, as long as there are no simple models."""
@@ -300,14 +340,39 @@ class SimplicityBiasMonitor(Monitor):
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
-        """The ladder, the decision dimension, the worst cue, and what is retained."""
+        """The ladder, the decision dimension, the contents that are exchanged, and the worst cue."""
         if self.models is None or not self.ready or not evaluation.fitting:
             return {}
         directions = self.models.image_directions[:, :4].T.tolist()
         self.course.add(evaluation.epoch, values, self.models.names, directions)
-        self.course.rings = [] if self.models.rings is None else self.models.rings.tolist()
+        self.course.cues = list(self.models.bins)
         self.course.points = self.scatter.points(self.course.worst_cue) or self.course.points
-        return {name: partial(make, self.course) for name, make in FIGURES.items()}
+        course = {name: partial(make, self.course) for name, make in FIGURES.items()}
+        return {**self._transplants_seen(), **course}
+
+    def _transplants_seen(self) -> "dict[str, Callable[[], Figure | None]]":
+        """Images whose prediction moved with the content that carries the decision, and where on the image it lies."""
+        examination, found = self.examination, dict[str, Callable[[], "Figure | None"]]()
+        if examination is None or self.models is None or self.examining.batch is None:
+            return found
+        images = self.examining.inputs(torch.device("cpu"))
+        moved, leading = examination.moved, examination.leading
+        content = next((name for name in leading if moved is not None and name in moved.preds), None)
+        if content is not None and moved is not None and len(images) == len(moved.own):
+            found["transplants"] = partial(self._sheet, images, moved, content, leading[content])
+        regions = [(box, examination.known[name][0]) for name, box in examination.boxes.items()]
+        if regions:
+            found["regions"] = partial(region_map, regions, images.shape[2], images.shape[3], images.float().mean(0))
+        return found
+
+    def _sheet(self, images: Tensor, moved: Moved, content: str, exchange: Transplant) -> "Figure | None":
+        """The contact sheet, in raw units where they are known."""
+        donors = images[moved.donors]
+        units = None if self.models is None else self.models.units
+        one, other, made = (
+            each if units is None else units.to_raw(each) for each in (images, donors, exchange(images, donors))
+        )
+        return contact_sheet(one, other, made, moved.own, moved.own[moved.donors], moved.preds[content], content)
 
     # -- resume
 
@@ -317,7 +382,9 @@ class SimplicityBiasMonitor(Monitor):
             stream = self.stream.state_dict()
             return {"stream": stream} if stream else {}
         models, turns, course = self.models.state_dict(), self.turns.state_dict(), self.course.state_dict()
-        return {"models": models, "turns": turns, "course": course}
+        examined = self._examined_before if self.examination is None else self.examination.state_dict()
+        without = self.without.state_dict()
+        return {"models": models, "turns": turns, "course": course, "examined": examined, "without": without}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stood; the first rank alone takes its sums, which would count once a rank."""
@@ -325,5 +392,7 @@ class SimplicityBiasMonitor(Monitor):
             self.models = SimpleModels.from_state(state_dict["models"])
             self.turns.load_state_dict(state_dict["turns"])
             self.course.load_state_dict(state_dict["course"])
+            self._examined_before = state_dict["examined"]
+            self.without.load_state_dict(state_dict["without"])
         elif "stream" in state_dict and not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
             self.stream.load_state_dict(state_dict["stream"])

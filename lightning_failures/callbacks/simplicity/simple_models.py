@@ -26,9 +26,8 @@ class SimpleModels:
     bins: dict[str, CueBins]
     image_directions: Tensor  # (b r) principal directions of the mean spectra
     pixel_directions: Tensor | None  # (b r) those of the pixels' spectra
-    rings: Tensor | None  # (R + 1) edges of rings of spatial frequency that hold equal energy, in cycles a pixel
     chance: Tensor  # () share of the largest class
-    mean_total: Tensor  # () mean total over the channels, in raw units
+    sides: tuple[int, ...]  # of an image: (h, w), (t,) or none
     logits: int  # 1 for two classes, else their number
     pixels: bool  # whether labels are those of pixels
     units: RawUnits | None  # None: unknown
@@ -81,7 +80,8 @@ class SimpleModels:
         return {
             "rungs": {name: (rung.features, *rung.model) for name, rung in self.rungs.items()},
             "bins": {name: (cut.edges, cut.labels) for name, cut in self.bins.items()},
-            "tensors": (self.image_directions, self.pixel_directions, self.rings, self.chance, self.mean_total),
+            "tensors": (self.image_directions, self.pixel_directions, self.chance),
+            "sides": list(self.sides),
             "logits": self.logits,
             "pixels": self.pixels,
             "units": None if self.units is None else tuple(self.units),
@@ -101,6 +101,6 @@ class SimpleModels:
         }
         bins = {name: CueBins(here(edges), here(labels)) for name, (edges, labels) in state["bins"].items()}
         units = None if state["units"] is None else RawUnits(*map(here, state["units"]))
-        image, pixel, rings, chance, mean_total = map(here, state["tensors"])
+        image, pixel, chance = map(here, state["tensors"])
         logits, pixels, left_out = state["logits"], state["pixels"], dict(state["left_out"])
-        return cls(rungs, bins, image, pixel, rings, chance, mean_total, logits, pixels, units, left_out)
+        return cls(rungs, bins, image, pixel, chance, tuple(state["sides"]), logits, pixels, units, left_out)

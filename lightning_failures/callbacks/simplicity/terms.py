@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightning_failures.metrics.cues import CueExplainedVariance, CueSwap, CueSwapByClass
-from lightning_failures.metrics.retention import PatchSensitivity, Retention
+from lightning_failures.metrics.cues import CueExplainedVariance, CueSwapByClass
 from lightning_failures.metrics.simplicity import (
     DecisionDimension,
     ExplainedBySimple,
     LinearReference,
     UntappedInformation,
 )
+from lightning_failures.metrics.transplants import TransplantShares
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
@@ -76,29 +76,55 @@ _CUES = [
         [
             Term(
                 "reliance/*",
-                "Reliance on a cue",
-                "Share of predictions that follow a simple cue when it alone is exchanged between two images. For a "
-                "cue that cannot be exchanged, such as a scanner, what it explains of the logits, over all images and "
-                "within one label, whichever is smaller.",
+                "Reliance on one content",
+                "Share of predictions that become those of another image when one kind of content alone is taken from "
+                "it, less what a poorer content carries already, and a pattern in any network. For a cue of your own, "
+                "which cannot be exchanged, what it explains of the logits, over all images and within one label, "
+                "whichever is smaller.",
                 "0 to 1",
-                "near 1: this cue decides; near 0: it does not",
-                when_nan="the exchange, or else what the cue explains, is undefined",
+                "near 1: this content decides, and no poorer one does; near 0: it does not, or a poorer one does",
+                when_nan="the exchange, or else what the cue explains, is undefined; finer parts are looked at first; "
+                "several channels, or the statistics of many, are no simple cue",
                 headline=True,
             ),
             *_declared(
-                CueSwap.terms,
+                TransplantShares.terms,
                 {
-                    "swap_own/*": {
-                        "meaning": "A donor image is scaled to the receiver's value of a cue. Share of pairs whose "
-                        "prediction then is the receiver's.",
-                    },
-                    "swap_low/*": {},
-                    "swap_high/*": {},
-                    "swap_donor/*": {},
+                    "donor/*": {"key": "transplant/*"},
+                    "donor_low/*": {"key": "transplant_low/*"},
+                    "own/*": {"key": "transplant_own/*"},
+                    "excess/*": {"key": "transplant_excess/*"},
+                    "excess_low/*": {"key": "transplant_excess_low/*"},
                 },
             ),
             *_declared(CueSwapByClass.terms, {term.key: {} for term in CueSwapByClass.terms}),
         ]
+    ),
+    Term(
+        "without/*",
+        "To be had without a content",
+        "A small model reads the labels of images that all have the same content: its accuracy above that of naming "
+        "one class, as a share of what there is above it. Without the total absorbance, a level, a colour or a "
+        "channel, the other statistics of the channels are not left either.",
+        "about 0 to 1",
+        "near 1: the label is to be had without it; near 0: nothing else was found",
+        when_nan="the images that were judged have one label",
+    ),
+    Term(
+        "without_low/*",
+        "To be had without a content, lower end",
+        "Lower end of the 95% interval of that share.",
+        "about 0 to 1",
+        "above 0: something is to be had without it, beyond chance",
+        when_nan="the images that were judged have one label",
+    ),
+    Term(
+        "all_there_is/*",
+        "Nothing else was found",
+        "1 where a small model reads nothing of the labels from images that all have the same content; 0 where it "
+        "does, or where that could not be tested.",
+        "0 or 1",
+        "1: the content is all that was found, and leaning on it is right",
     ),
     *_declared(CueExplainedVariance.terms, {"eta2": {}, "eta2_within": {}}, "{}/*"),
 ]
@@ -197,37 +223,4 @@ _LADDER = [
     ),
 ]
 
-_RETENTION = _examined(
-    [
-        *_declared(
-            Retention.terms,
-            {
-                "changed_accuracy/*": {
-                    "meaning": "Pixels in random order; the mean spectrum everywhere; intensity alone or removed; "
-                    "Gaussian clones of each class.",
-                },
-                "retained/*": {},
-                "lost/*": {
-                    "name": "Lost without a ring of frequencies",
-                    "meaning": "Accuracy minus that on images without one ring of spatial frequencies; all rings hold "
-                    "equal energy.",
-                    "direction": "far above 0: the network needs these frequencies",
-                },
-                "lost_low/*": {"name": "Lost without a ring of frequencies, lower end"},
-                "lost_high/*": {"name": "Lost without a ring of frequencies, upper end"},
-            },
-        ),
-        *_declared(
-            PatchSensitivity.terms,
-            {
-                "sensitivity": {
-                    "meaning": "How much the predicted probabilities move, as total variation, when one of 16 patches "
-                    "becomes noise; the mean over images and patches.",
-                }
-            },
-            "patch_{}",
-        ),
-    ]
-)
-
-TERMS: tuple[Term, ...] = (*_UNTAPPED, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER, *_RETENTION)
+TERMS: tuple[Term, ...] = (*_UNTAPPED, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER)

@@ -11,22 +11,19 @@ from lightning_failures.callbacks.simplicity.cues import CueBins
 from lightning_failures.callbacks.simplicity.samples import SampleReader, Samples, as_floats
 from lightning_failures.callbacks.simplicity.simple_models import RANKS, SimpleModels
 from lightning_failures.errors import InputError
-from lightning_failures.functional.moments import ClassMoments, covariance, mean, principal_directions
+from lightning_failures.functional.moments import ClassMoments, covariance, principal_directions
 from lightning_failures.interventions.changes import RawUnits
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.ladder import Ladder
-from lightning_failures.metrics.retention import SpatialEnergy
 from lightning_failures.metrics.simplicity import LinearReference
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import pixel_rows
 
 __all__ = ["StreamShape", "TrainingStream", "TrainingSums"]
 
-RINGS = 8
 CUE_VALUES = 4096  # values of each cue, of all ranks, from which its bins are cut
 #: Pixels of each image whose spectra give the directions at pixel level; the same ones, however batches are cut.
 PLACES = torch.tensor([[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
-FOR_RINGS = 8  # channels whose spatial energy is summed
 CENTRED = 0.1  # share of totals of either sign from which inputs are standardised: raw units are not negative
 BLIND = (
     "the inputs are standardised and no denormalize was given, so that raw units are unknown: "
@@ -41,9 +38,14 @@ class StreamShape(NamedTuple):
     widths: dict[str, int]  # features of each rung, side by side
     cues: tuple[str, ...]
     channels: int
-    spatial: bool  # inputs (n b h w)
+    sides: tuple[int, ...]  # of an image: (h, w), (t,) or none
     pixels: bool  # labels a pixel
     units: RawUnits
+
+    @property
+    def spatial(self) -> bool:
+        """Whether inputs are images (n b h w)."""
+        return len(self.sides) == 2
 
     @property
     def classes(self) -> int:
@@ -56,13 +58,12 @@ class TrainingSums(NamedTuple):
 
     ladder: Ladder
     pixels: LinearReference | None  # of the pixels' spectra, as one class
-    energy: SpatialEnergy | None
 
     @classmethod
     def zero(cls, shape: StreamShape) -> "TrainingSums":
         """Of no batch."""
-        spatial = (LinearReference(1, shape.channels), SpatialEnergy(RINGS)) if shape.spatial else (None, None)
-        return cls(Ladder(shape.classes, shape.widths), *spatial)
+        pixels = LinearReference(1, shape.channels) if shape.spatial else None
+        return cls(Ladder(shape.classes, shape.widths), pixels)
 
     def named(self) -> dict[str, SumMetric[Any]]:
         """Those that there are, by name."""
@@ -104,12 +105,9 @@ class TrainingStream:
         home = samples.target.device
         self.sums.go(home)
         self.sums.ladder.update(samples.features, samples.target)
-        if self.sums.pixels is not None and self.sums.energy is not None:
+        if self.sums.pixels is not None:
             spectra = pixel_rows(inputs, PLACES.expand(len(inputs), -1, -1)).to(home)
             self.sums.pixels.update(spectra, torch.zeros(len(spectra), dtype=torch.int64, device=home))
-            some = torch.linspace(0, inputs.shape[1] - 1, min(FOR_RINGS, inputs.shape[1])).round().long()
-            # one by one: a list of places would be sent to the device, which waits for it
-            self.sums.energy.update(torch.stack([inputs[:, place] for place in some.tolist()], 1))
         room = CUE_VALUES // processes - sum(len(values) for values, _ in self._values)
         if room > 0 and self.shape.cues:
             values = torch.stack([samples.cues[name] for name in self.shape.cues], 1)
@@ -121,7 +119,7 @@ class TrainingStream:
         widths = {name: part.shape[1] for name, part in samples.features.items()}
         units = RawUnits(*(part.cpu() for part in self.reader.units))
         pixels = seen.targets.ndim == 3
-        return StreamShape(logits, widths, tuple(samples.cues), inputs.shape[1], inputs.ndim == 4, pixels, units)
+        return StreamShape(logits, widths, tuple(samples.cues), inputs.shape[1], tuple(inputs.shape[2:]), pixels, units)
 
     def fit(self, shape: StreamShape, device: torch.device) -> SimpleModels:
         """The simple models, from the sums of all ranks, which are then forgotten; every rank must call it.
@@ -133,7 +131,6 @@ class TrainingStream:
         sums = self.sums or TrainingSums.zero(shape)
         sums.go(device)
         rungs, spectra, chance = sums.ladder.rungs(), sums.ladder.spectra(), sums.ladder.chance()
-        mean_total = mean(sums.ladder.block("total_absorbance").all)[0]
         values, target = self._gather(len(shape.cues))
         blind = self.reader.denormalize is None and _centred(values[:, 0])  # the standard cue stands first
         bins, left_out = {}, {}
@@ -148,15 +145,13 @@ class TrainingStream:
                 left_out[name] = str(error)
         if blind:
             del rungs["total_absorbance"]
-        rings = None if sums.energy is None else torch.stack(list(sums.energy.compute().values()))
         models = SimpleModels(
             rungs,
             bins,
             _most_varying(spectra),
             None if sums.pixels is None else sums.pixels.directions()[:, : max(RANKS)],
-            None if rings is None or bool(rings.isnan().any()) else rings,
             chance,
-            mean_total,
+            shape.sides,
             shape.logits,
             shape.pixels,
             None if blind else shape.units,

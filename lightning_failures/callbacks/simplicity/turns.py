@@ -1,36 +1,38 @@
 """Whose turn it is: the parts of an examination, dealt out over the evaluations as the budget allows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["Turns"]
 
 
 class Turns:
-    """Deals parts of known work out: the first part at every evaluation, and of the others what has waited longest.
+    """Deals parts of known work out: the first part at every evaluation, urgent ones wherever they fit, and of the
+    others what has waited longest.
 
     Example:
-        >>> turns, work = Turns(), {"headline": 100, "rings": 400, "clones": 50}
+        >>> turns, work = Turns(), {"headline": 100, "contents": 300, "ranks": 400, "regions": 50}
         >>> turns.choose(work, left=200)
-        ('headline', 'clones')
-        >>> turns.follow(work, ("headline", "clones"))
-        >>> turns.choose(work, left=500), turns.choose(work, left=20)
-        (('headline', 'rings'), ('headline',))
+        ('headline', 'regions')
+        >>> turns.follow(work, ("headline", "regions"))
+        >>> turns.choose(work, left=500), turns.choose(work, left=450, urgent=["contents"])
+        (('headline', 'ranks'), ('headline', 'contents', 'regions'))
     """
 
     def __init__(self) -> None:
         self.waits: dict[str, int] = {}  #: of each part, evaluations since its last turn, from 1
 
-    def choose(self, work: Mapping[str, float], left: float) -> tuple[str, ...]:
+    def choose(self, work: Mapping[str, float], left: float, urgent: Sequence[str] = ()) -> tuple[str, ...]:
         """The first part, whatever it takes, and those of the others that fit into the rest.
 
         Args:
-            work: of each part, in forward passes of an image; the first part is the most urgent.
+            work: of each part, in forward passes of an image; the first is always chosen.
             left: forward passes that this turn may take.
+            urgent: parts that go before those that waited.
         """
         first, *others = work
         chosen, left = [first], left - work[first]
-        for name in sorted(others, key=lambda name: -self.waits.get(name, 1)):
+        for name in sorted(others, key=lambda name: (name not in urgent, -self.waits.get(name, 1))):
             if work[name] <= left:
                 chosen.append(name)
                 left -= work[name]

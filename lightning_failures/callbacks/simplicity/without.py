@@ -1,0 +1,261 @@
+"""Whether more is there to be had: what a small model reads of the label in images whose content is taken away."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_failures.audit.small_network import run_small_network
+from lightning_failures.callbacks.ranks import gather
+from lightning_failures.functional.discriminant import linear_discriminant
+from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.moments import class_moments
+from lightning_failures.interventions.changes import Transplant
+from lightning_failures.interventions.transplants import exchanges
+from lightning_failures.observe.observation import Observation
+from lightning_failures.observe.reference_batch import ReferenceBatch
+
+__all__ = ["TrainingSample", "Without", "WithoutContents", "few_pixels", "read_without"]
+
+IMAGES = 768  # of training, over all ranks; two thirds to learn from and one to judge by
+SIDE = 16  # larger images are averaged down to between this and twice as many pixels a side
+VALUES = 2**23  # most of the sample on a rank: 32 MiB
+CHANNELS = 64  # whose means a closed-form model sees
+A_CLASS = 8  # images that each class has, at least, on average
+STEPS = 120  # of the small network
+
+
+#: Contents that the mean and the deviation of each channel hold: without these, none of them is left.
+OF_STATISTICS = ("total_absorbance", "grey_level", "level", "colour", "first_direction")
+
+
+class Judged(NamedTuple):
+    """What a small model made of held-out images on one rank."""
+
+    right: int
+    often: int  # images of their most frequent class
+    images: int
+
+
+class Without(NamedTuple):
+    """Accuracy of a small model on images without a content; of all ranks."""
+
+    accuracy: float
+    low: float
+    high: float
+    often: float  # share of the most frequent class of the images that were judged
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no more was read than naming one class gives, beyond chance."""
+        return self.low <= self.often
+
+    def adjusted(self) -> tuple[float, float]:
+        """Accuracy above that of naming one class, as a share of what there is above it, and its lower end.
+
+        Example:
+            >>> [round(share, 3) for share in Without(0.55, 0.46, 0.64, 0.1).adjusted()]
+            [0.5, 0.4]
+        """
+        room = 1 - self.often
+        if not room > 0:
+            return math.nan, math.nan
+        return (self.accuracy - self.often) / room, (self.low - self.often) / room
+
+
+class TrainingSample:
+    """Some training images of the first epoch as the step saw them, averaged down to few pixels, with their labels."""
+
+    def __init__(self) -> None:
+        self._batch = ReferenceBatch(IMAGES)
+        self._begun = False
+
+    def add(self, seen: Observation, batches: float, processes: int) -> None:
+        """Keep some images of a training batch, without a device synchronisation.
+
+        Args:
+            seen: the batch, with inputs (n b h w) or (n b) and targets (n); others are not kept.
+            batches: of an epoch.
+            processes: of the run.
+        """
+        if seen.inputs is None or seen.targets is None or seen.targets.ndim != 1 or self._batch.complete:
+            return
+        if not self._begun:
+            self._begun = True
+            fit = VALUES // max(1, few_pixels(seen.inputs[:1]).numel())
+            self._batch.restrict(max(1, min(-(-IMAGES // processes), fit)))
+            self._batch.begin(batches)
+        if self._batch.kept < self._batch.images:
+            self._batch.add(few_pixels(seen.inputs), None, seen.targets)
+
+    def fixed(self) -> tuple[Tensor, Tensor]:
+        """The images and labels, on the CPU; none where none were kept."""
+        self._batch.fix()
+        inputs, targets = self._batch.inputs, self._batch.targets
+        if inputs is None or targets is None:
+            return torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64)
+        return inputs, targets.long()
+
+
+def few_pixels(images: Tensor) -> Tensor:
+    """Images averaged over squares of pixels, so that a side has no more than twice :data:`SIDE`; others as they are.
+
+    Example:
+        >>> few_pixels(torch.zeros(2, 3, 224, 100)).shape, few_pixels(torch.zeros(2, 3, 24, 24)).shape
+        (torch.Size([2, 3, 16, 16]), torch.Size([2, 3, 24, 24]))
+    """
+    images = images.float()
+    if images.ndim != 4:
+        return images
+    sides = [max(1, side // SIDE) for side in images.shape[2:]]
+    return images if sides == [1, 1] else F.avg_pool2d(images, sides)
+
+
+def read_without(
+    exchange: Transplant, sample: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], classes: int
+) -> Judged | None:
+    """How many held-out images a small model gets right once all images have the content of one image.
+
+    First a linear model in closed form, of the pattern of intensities and the mean of each channel; where it is no
+    better than naming one class, a small convolutional network, see :class:`.SmallNetwork`.
+
+    Args:
+        exchange: receivers and donors to receivers with the donors' content.
+        sample: training images (n b h w) or (n b), and labels (n).
+        held: validation images, and labels; as ``sample``.
+        classes: number of classes c.
+
+    Returns:
+        Of two thirds of the sample learnt, and of the rest and ``held`` judged. None where there are too few images.
+    """
+    images, labels = (torch.cat([one.cpu(), other.cpu()]) for one, other in zip(sample, held, strict=True))
+    judged = torch.cat([torch.arange(len(sample[0])) % 3 == 2, torch.ones(len(held[0]), dtype=torch.bool)])
+    donor = images[_typical(images[: len(sample[0])])].unsqueeze(0)
+    images = torch.cat([exchange(part, donor.expand_as(part)) for part in images.split(256)]).float()
+    known = (labels >= 0) & (labels < classes) & images.flatten(1).isfinite().all(1)
+    learnt, judged = ~judged & known, judged & known
+    if int(learnt.sum()) < A_CLASS * classes or int(judged.sum()) < A_CLASS * classes:
+        return None
+    train, target, test, truth = images[learnt], labels[learnt], images[judged], labels[judged]
+    features, tested = _features(train), _features(test)
+    scale = features.std(0).clamp(min=1e-12)
+    model = linear_discriminant(class_moments(features / scale, target, classes))
+    right = int((model.predict(tested / scale) == truth).sum())
+    often = int(truth.bincount(minlength=classes).max())
+    if images.ndim == 4 and images[0, 0].numel() > 1 and judge(right, often, len(truth)).low <= often / len(truth):
+        center, spread = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True).clamp(min=1e-12)
+        run = run_small_network(
+            (train - center) / spread, target, (test - center) / spread, truth, classes, steps=STEPS
+        )
+        right = max(right, int(run.right.sum()))
+    return Judged(right, often, len(truth))
+
+
+def judge(right: int, often: int, images: int) -> Without:
+    """The accuracy with its 95% interval; nan without images."""
+    low, high = wilson(torch.tensor(right), torch.tensor(images))
+    return Without(right / images if images else math.nan, float(low), float(high), often / max(images, 1))
+
+
+def _typical(images: Tensor) -> int:
+    """The image whose values vary as much as those of most: not a blank one."""
+    variation = images.flatten(1).std(1).nan_to_num(0.0)
+    return int(variation.argsort()[len(variation) // 2]) if len(variation) else 0
+
+
+def _features(images: Tensor) -> Tensor:
+    """The pattern of the mean over the channels on 8 x 8 cells, and the mean of some channels; (n d), float64."""
+    if images.ndim < 4:
+        return images.flatten(1).double()
+    some = torch.linspace(0, images.shape[1] - 1, min(CHANNELS, images.shape[1])).round().long()
+    pattern = F.adaptive_avg_pool2d(images.mean(1, keepdim=True), (min(8, images.shape[2]), min(8, images.shape[3])))
+    return torch.cat([rearrange(pattern, "n 1 h w -> n (h w)"), images[:, some].mean((2, 3))], 1).double()
+
+
+class WithoutContents:
+    """What is left to be had without each content that carried the decision, looked at once in a run."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Without | None] = {}  #: content -> without it; None: that cannot be told
+        self.rest: dict[str, Without | None] = {}  #: content -> without all that the channels' statistics hold
+
+    def look(
+        self,
+        leading: Mapping[str, Transplant],
+        sample: TrainingSample,
+        held: tuple[Tensor, Tensor],
+        classes: int,
+    ) -> None:
+        """Look at those that were not looked at yet; every rank must call it, with the same contents.
+
+        Args:
+            leading: contents that carry the decision, and what exchanges them.
+            sample: of training images.
+            held: validation images and labels, as the sample has them.
+            classes: number of classes c.
+        """
+        new = [name for name in leading if name not in self.found]
+        if not new:
+            return
+        images, labels = sample.fixed()
+        enough = len(images) > 0 and len(held[0]) > 0 and images.shape[1:] == held[0].shape[1:]
+        known: dict[str, Judged | None] = {}
+        failed: Exception | None = None
+        for name in new:
+            made = {"itself": leading[name]}
+            if name in OF_STATISTICS or name.startswith("channel"):
+                made |= exchanges({"rest": "channel_statistics"}, images, None)[0] if enough else {}
+            for which, exchange in made.items():
+                known[f"{which}/{name}"] = None
+                try:
+                    if enough:
+                        known[f"{which}/{name}"] = read_without(exchange, (images, labels), held, classes)
+                except Exception as error:  # raised below: the other ranks wait for this one
+                    failed = failed or error
+        everywhere = gather(known)
+        if failed is not None:
+            raise failed
+        for name in new:
+            self.found[name] = _joined([of_rank[f"itself/{name}"] for of_rank in everywhere])
+            rest = f"rest/{name}" if f"rest/{name}" in known else f"itself/{name}"
+            self.rest[name] = _joined([of_rank.get(rest) for of_rank in everywhere])
+
+    def figures(self, leading: Iterable[str], few_channels: bool) -> dict[str, Tensor]:
+        """``without/<content>``, its lower end, and ``all_there_is/<content>`` of the contents that lead.
+
+        Args:
+            leading: contents that carry the decision.
+            few_channels: whether the statistics of the channels are colour and contrast, and no spectrum: a spectrum
+                without its total may hold all there is to know.
+        """
+        values: dict[str, float] = {}
+        for name in leading:
+            itself, rest = self.found[name], self.rest[name]
+            nothing = [each.nothing for each in (itself, rest if few_channels else None) if each is not None]
+            values[f"all_there_is/{name}"] = float(any(nothing))
+            if rest is not None:
+                values[f"without/{name}"], values[f"without_low/{name}"] = rest.adjusted()
+        return {key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers."""
+        return {
+            part: {name: None if known is None else list(known) for name, known in getattr(self, part).items()}
+            for part in ("found", "rest")
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the checkpoint stood."""
+        for part in ("found", "rest"):
+            known = {name: None if given is None else Without(*given) for name, given in state[part].items()}
+            setattr(self, part, known)
+
+
+def _joined(of_ranks: list[Judged | None]) -> Without | None:
+    """The accuracy over all ranks that could tell."""
+    known = [each for each in of_ranks if each is not None]
+    return judge(*map(sum, zip(*known, strict=True))) if known else None
