@@ -75,7 +75,7 @@ def audit_data(
     spectra; the accuracy of each rung; and that of a small network with batch norm, trained for some seconds on the
     images as given, standardised, and with a part of their information alone or taken away; where it reads nothing, it
     is trained for 400 steps more before that is said. Each content of the images (level, colour, texture, border, one
-    channel, ...) is looked at alone, and the images without it, by linear models; where a poor one alone gives nearly all,
+    channel, ...) is looked at alone, and the images without it, by linear models; where a poor one gives nearly all,
     the small network is trained without it too. Held-out batches are compared with training batches channel by
     channel. What may go wrong in training is named only where a figure shows it. Torch's random state stays as it is,
     and the same data in other batches give the same figures.
