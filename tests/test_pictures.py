@@ -97,7 +97,7 @@ def test_every_picture_of_the_last_evaluation_is_there_at_the_end(tmp_path, monk
     names = drawn(tmp_path)
     last = f"-{run.global_step:08d}.png"
     assert f"layers{last}" in names
-    assert {f"{name}{last}" for name in ("ladder", "decision_dimension_figure")} <= set(names), names
+    assert {f"{name}{last}" for name in ("ladder", "worst_cue")} <= set(names), names
 
 
 HEAVY = "matplotlib.pyplot scipy.stats sklearn pandas jinja2 kornia statsmodels"

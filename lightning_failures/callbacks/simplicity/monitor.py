@@ -156,7 +156,7 @@ class SimplicityBiasMonitor(Monitor):
     ) -> None:
         """Add the batch, until the simple models are fixed."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self.idle or self.models is not None or self.unserved is not None:
+        if self.idle or self.unserved is not None or not (self.models is None or self.sample.wanting):
             return
         with self.guard():
             seen = self.probe.read_batch(batch)
@@ -164,7 +164,8 @@ class SimplicityBiasMonitor(Monitor):
                 return
             if self.probe.classes is None:
                 raise self.probe.no_logits(_WHERE)
-            self.stream.update(seen, self.probe.classes, trainer.world_size)
+            if self.models is None:
+                self.stream.update(seen, self.probe.classes, trainer.world_size)
             self.sample.add(seen, trainer.num_training_batches, trainer.world_size)
 
     # -- an evaluation

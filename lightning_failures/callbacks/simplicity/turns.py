@@ -12,10 +12,10 @@ class Turns:
 
     Example:
         >>> turns, work = Turns(), {"headline": 100, "contents": 300, "ranks": 400, "regions": 50}
-        >>> turns.choose(work, left=200)
-        ('headline', 'regions')
-        >>> turns.follow(work, ("headline", "regions"))
-        >>> turns.choose(work, left=500), turns.choose(work, left=450, urgent=["contents"])
+        >>> turns.choose(work, left=450)
+        ('headline', 'contents', 'regions')
+        >>> turns.follow(work, ("headline", "contents", "regions"))
+        >>> turns.choose(work, left=500), turns.choose(work, left=500, urgent=["contents"])
         (('headline', 'ranks'), ('headline', 'contents', 'regions'))
     """
 

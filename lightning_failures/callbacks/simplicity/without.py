@@ -27,6 +27,7 @@ VALUES = 2**23  # most of the sample on a rank: 32 MiB
 CHANNELS = 64  # whose means a closed-form model sees
 A_CLASS = 8  # images that each class has, at least, on average
 STEPS = 120  # of the small network
+ROUNDING = 1e-3  # of the deviation that a feature had; less is what float32 leaves of a content that was exchanged
 
 
 #: Contents that the mean and the deviation of each channel hold: without these, none of them is left.
@@ -92,6 +93,11 @@ class TrainingSample:
         if self._batch.kept < self._batch.images:
             self._batch.add(few_pixels(seen.inputs), None, seen.targets)
 
+    @property
+    def wanting(self) -> bool:
+        """Whether there are not images enough yet."""
+        return not self._batch.complete and (not self._begun or self._batch.kept < self._batch.images)
+
     def fixed(self) -> tuple[Tensor, Tensor]:
         """The images and labels, on the CPU; none where none were kept."""
         self._batch.fix()
@@ -135,6 +141,7 @@ def read_without(
     images, labels = (torch.cat([one.cpu(), other.cpu()]) for one, other in zip(sample, held, strict=True))
     judged = torch.cat([torch.arange(len(sample[0])) % 3 == 2, torch.ones(len(held[0]), dtype=torch.bool)])
     donor = images[_typical(images[: len(sample[0])])].unsqueeze(0)
+    varied = _features(images[: len(sample[0])]).std(0)
     images = torch.cat([exchange(part, donor.expand_as(part)) for part in images.split(256)]).float()
     known = (labels >= 0) & (labels < classes) & images.flatten(1).isfinite().all(1)
     learnt, judged = ~judged & known, judged & known
@@ -142,9 +149,9 @@ def read_without(
         return None
     train, target, test, truth = images[learnt], labels[learnt], images[judged], labels[judged]
     features, tested = _features(train), _features(test)
-    scale = features.std(0).clamp(min=1e-12)
-    model = linear_discriminant(class_moments(features / scale, target, classes))
-    right = int((model.predict(tested / scale) == truth).sum())
+    left = features.std(0) > ROUNDING * varied  # what rounding leaves of a content that was exchanged is no feature
+    model = linear_discriminant(class_moments(features * left, target, classes))
+    right = int((model.predict(tested * left) == truth).sum())
     often = int(truth.bincount(minlength=classes).max())
     if images.ndim == 4 and images[0, 0].numel() > 1 and judge(right, often, len(truth)).low <= often / len(truth):
         center, spread = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True).clamp(min=1e-12)
