@@ -20,8 +20,7 @@ HELD = 37  # images, of which two processes see 38
 #: weights, which each process draws; and what is counted anew from a resume on:
 #: the course of the weights, of the training loss, and which training images were seen.
 OURS = (
-    "simplicity/lost",
-    "simplicity/patch_sensitivity",
+    "simplicity/without",  # a resumed run takes a sample of its own
     "channels/floor",
     "channels/share",
     "channels/effective_channels",
