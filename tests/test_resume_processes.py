@@ -15,12 +15,12 @@ from tests.runs import CHANNELS, CLASSES, dataset, table
 pytestmark = pytest.mark.slow
 
 HELD = 37  # images, of which two processes see 38
-#: What the number of processes or a resume changes rightly: the module's own mean, which counts the padding; every
-#: other and every fourth image, which each process takes of its own; and what is told from a network with random
-#: weights, which each process draws; and what is counted anew from a resume on:
-#: the course of the weights, of the training loss, and which training images were seen.
+#: What the number of processes or a resume changes rightly: the module's own mean, which counts the padding; what
+#: a small model reads of a sample of training images, which a resumed run takes anew; the chance of a channel profile;
+#: and what is counted anew from a resume on: the course of the weights, of the training loss, and which training images
+#: were seen.
 OURS = (
-    "simplicity/without",  # a resumed run takes a sample of its own
+    "simplicity/without",
     "channels/floor",
     "channels/share",
     "channels/effective_channels",
