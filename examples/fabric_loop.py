@@ -12,9 +12,10 @@ import lightning_failures as lf  # added
 fabric = lightning.Fabric(loggers=CSVLogger("logs"))
 fabric.launch()
 fabric.seed_everything(0)
-labels = torch.arange(800) % 4  # the quadrant of a noisy image that is brighter than the others
-quadrants = F.one_hot(labels, 4).float().view(-1, 1, 2, 2)
-images = torch.rand(800, 3, 16, 16) + 0.3 * F.interpolate(quadrants, scale_factor=8)
+labels = torch.arange(800) % 4  # the direction of the stripes in a noisy image, which begin anywhere
+grid, angles = torch.arange(16.0), labels * torch.pi / 4
+along = angles.cos()[:, None, None] * grid + angles.sin()[:, None, None] * grid[:, None]
+images = torch.rand(800, 3, 16, 16) + 0.4 * (1.6 * along + 6.3 * torch.rand(800, 1, 1)).sin()[:, None]
 train_set, val_set = random_split(TensorDataset(images, labels), [600, 200])
 train_loader, val_loader = fabric.setup_dataloaders(DataLoader(train_set, 32, shuffle=True), DataLoader(val_set, 100))
 

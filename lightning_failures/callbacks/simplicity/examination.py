@@ -272,8 +272,8 @@ class Examination:
                 statistic, slash, subject = key.partition("/")
                 name = f"{logged.get(statistic)}{slash}{subject}"
                 if statistic in logged and name not in values:  # own/1 is the headline's, which runs first
-                    if part in self.searches and bool(value.isnan()):
-                        continue  # of parts that are looked at by turns
+                    if (part in self.searches or statistic.startswith("excess")) and bool(value.isnan()):
+                        continue  # of parts that are looked at by turns, and of a control that was not run
                     values[name] = value
                     if key in why:
                         undefined[name] = why[key] if part in self.done else LATER

@@ -354,7 +354,8 @@ class SimplicityBiasMonitor(Monitor):
     def _transplants_seen(self) -> "dict[str, Callable[[], Figure | None]]":
         """Images whose prediction moved with the content that carries the decision, and where on the image it lies."""
         examination, found = self.examination, dict[str, Callable[[], "Figure | None"]]()
-        if examination is None or self.models is None or self.examining.batch is None:
+        batch = self.examining.batch
+        if examination is None or self.models is None or batch is None or batch.inputs is None:
             return found
         images = self.examining.inputs(torch.device("cpu"))
         moved, leading = examination.moved, examination.leading

@@ -27,6 +27,9 @@ VALUES = 2**23  # most of the sample on a rank: 32 MiB
 CHANNELS = 64  # whose means a closed-form model sees
 A_CLASS = 8  # images that each class has, at least, on average
 STEPS = 120  # of the small network
+#: A coarse pattern that is the label, such as the bright half of an image, has edges: that something is read without
+#: its low frequencies is no sign of anything else.
+LEAVES_TRACES = "low_frequencies"
 ROUNDING = 1e-3  # of the deviation that a feature had; less is what float32 leaves of a content that was exchanged
 
 
@@ -244,7 +247,7 @@ class WithoutContents:
             itself, rest = self.found[name], self.rest[name]
             nothing = [each.nothing for each in (itself, rest if few_channels else None) if each is not None]
             values[f"all_there_is/{name}"] = float(any(nothing))
-            if rest is not None:
+            if rest is not None and name != LEAVES_TRACES:
                 values[f"without/{name}"], values[f"without_low/{name}"] = rest.adjusted()
         return {key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
 
