@@ -126,6 +126,7 @@ class Monitor(Callback, TheirCallback):
         self.guard = ErrorGuard(self.title, on_error, self._stop_listening, warn="later")
         self.ranks = Agreement(self.guard)
         self.pictures = Pictures()
+        self._keys: dict[str, str] = {}  # statistic -> logged key
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
@@ -594,13 +595,17 @@ class Monitor(Callback, TheirCallback):
         Raises:
             InputError: no term of the monitor explains it.
         """
+        if statistic in self._keys:  # some hundred of them, at every evaluation
+            return self._keys[statistic]
         term = find_term(self.terms, statistic)
         if term is None:
             fix = "Declare it in the monitor's terms: key, name, meaning, range and direction."
             raise InputError(type(self).__name__, "a logged figure without a term", repr(statistic), fix)
         family = term.key.removesuffix("*")
         name = statistic.removeprefix(family)
-        return f"failures/{self.name}/{family}{escape(name, type(self).__name__) if name else ''}"
+        key = f"failures/{self.name}/{family}{escape(name, type(self).__name__) if name else ''}"
+        self._keys[statistic] = key
+        return key
 
     def log_values(self, evaluation: EvaluationContext, values: Mapping[str, Tensor], *, now: bool = False) -> None:
         """Log scalars, the only way in which a monitor does; every rank must call it.
