@@ -34,6 +34,7 @@ SIZE, EPOCHS, RATE, BATCH, IMAGES = 32, 8, 2e-3, 64, 128
 HUES = torch.tensor([[1, 0, 0], [1, 0.6, 0], [0.8, 1, 0], [0.2, 1, 0], [0, 1, 0.4], [0, 1, 1], [0, 0.4, 1], [0.2, 0, 1],
                      [0.8, 0, 1], [1, 0, 0.6]])  # fmt: skip
 PLACES = [(0, 0), (0, 8), (0, 16), (0, 24), (8, 29), (18, 29), (29, 29), (29, 18), (29, 8), (18, 0)]
+TITLE = "# Planted shortcuts in four networks: does the exchange of one content say what the predictions follow?"
 CONTENTS = ("level", "colour", "channel", "channel_statistics", "low_frequencies", "texture", "border")
 
 
@@ -204,7 +205,7 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
                 rows.append(_row(case, network, cell))
     rank = float(spearmanr(true, most).statistic) if len(runs) > 2 else math.nan
     parts = [
-        __doc__.split("\n\n")[0].join(["# ", ""]) if __doc__ else "",
+        TITLE,
         "Made by `python benchmarks/transplants.py`; what each run does stands at its head. Each figure is the mean "
         "over the seeds of the share of pairs that are predicted as the donor; *channel*: of the channel with the "
         "largest share.",

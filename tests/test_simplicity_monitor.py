@@ -47,6 +47,16 @@ def scene(n=240, channels=5, classes=4, seed=0):
     return images, labels, thickness
 
 
+def with_shape(images, labels):
+    """The same images with a bright quarter that tells the label as well, which leaves the totals as they were."""
+    half = images.shape[-1] // 2
+    pattern = torch.full((len(images), 1, *images.shape[2:]), -0.1)
+    for label in range(4):
+        row, column = half * (label // 2), half * (label % 2)
+        pattern[labels == label, :, row : row + half, column : column + half] = 0.3
+    return images * (1 + pattern)
+
+
 class Fixed(L.LightningModule):
     """A function of the images that no step changes."""
 
@@ -91,7 +101,7 @@ def thick(images):
 
 def test_a_model_of_the_total_absorbance_rests_on_it_and_is_explained_by_the_lowest_rung():
     images, labels, _ = scene()
-    values, monitor, diagnosis = watch(thick, images, labels, epochs=6)
+    values, monitor, diagnosis = watch(thick, with_shape(images, labels), labels, epochs=6)
     assert values["reliance/total_absorbance"] == values["transplant/total_absorbance"] == 1
     assert values["transplant_own/total_absorbance"] == 0
     assert values["model_accuracy"] > 0.9
@@ -108,6 +118,14 @@ def test_a_model_of_the_total_absorbance_rests_on_it_and_is_explained_by_the_low
         "another image, 100% are then predicted as that image, and 0% as before."
     )
     assert finding.evidence["reliance"] == 1
+    assert finding.severity == "failure"  # the shape tells the label too
+
+
+def test_where_the_total_absorbance_is_all_there_is_leaning_on_it_is_no_finding():
+    images, labels, _ = scene()
+    values, _, diagnosis = watch(thick, images, labels, epochs=6)
+    assert values["reliance/total_absorbance"] == values["all_there_is/total_absorbance"] == 1
+    assert not [finding for finding in diagnosis.history if finding.kind == "simple_cue_reliance"]
 
 
 def test_a_model_that_sees_no_intensity_is_cleared_though_the_cue_goes_with_the_labels():
@@ -132,7 +150,8 @@ def test_cues_of_the_users_own_are_rungs_and_an_independent_one_explains_nothing
     images, labels, thickness = scene()
     scanner = torch.arange(len(images)) // 7 % 3
     monitor = SimplicityBiasMonitor({"thickness": "2", "scanner": lambda batch: batch[3]}, **EAGER)
-    values, _, diagnosis = watch(thick, images, labels, thickness, scanner, epochs=6, monitor=monitor)
+    shown = with_shape(images, labels)
+    values, _, diagnosis = watch(thick, shown, labels, thickness, scanner, epochs=6, monitor=monitor)
     assert values["reliance/thickness"] > 0.6
     assert values["reach/thickness"] > 0.9
     assert abs(values["eta2/scanner"]) < 0.05

@@ -20,6 +20,7 @@ OF_A_RANK = (
     "pairs",
     "reliance",
     "without",
+    "all_there_is",
     "decision_",
     "class_",
     "reliant_",
@@ -53,8 +54,8 @@ def test_two_processes_with_an_uneven_shard_log_the_ladder_and_the_cues_of_one(t
     first, second = watched(1, tmp_path), watched(2, tmp_path)
     one, two = ({key.removeprefix(KEY): v for key, v in part["logged"].items()} for part in (first, second))
     assert one["images"] == two["images"] == 74
-    same = [{key for key in part if not key.startswith(("transplant", "reliance"))} for part in (one, two)]
-    assert same[0] == same[1]  # which parts are looked at goes by what was found
+    same = [{key for key in part if not key.startswith(("transplant", "reliance", "without"))} for part in (one, two)]
+    assert same[0] == same[1]  # which parts are looked at goes by what was found, and half the images may be too few
     sums = [key for key in one if not key.startswith(OF_A_RANK)]
     assert {"reach/thickness", "eta2/thickness", "explained_adjusted/low_frequencies", "difference"} <= set(sums)
     for key in sorted(sums):

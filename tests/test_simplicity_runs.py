@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_failures import SimplicityBiasMonitor, failure_monitors
 from lightning_failures.functional import total_absorbance
 from tests.runs import Classifier, fit, hooks_on, loaders, trainer
-from tests.test_simplicity_monitor import EAGER, nearest, scene, thick, values_of, watch
+from tests.test_simplicity_monitor import EAGER, nearest, scene, thick, values_of, watch, with_shape
 
 #: Why a transplant may be undefined though it was looked at: a network that has hardly begun predicts one class.
 EXAMINED = (None, "no pair of images with different predictions")
@@ -114,6 +114,7 @@ class Segmenter(Classifier):
 
 
 def test_pixels_are_labelled_by_the_same_ladder_and_interchange():
+    L.seed_everything(7, verbose=False)  # before the network is made
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(40, 4, 8, 8, generator=generator) + torch.rand(40, 1, 8, 8, generator=generator)
     labels = (images.sum(1) > 4).long()
@@ -134,7 +135,8 @@ def test_a_binary_problem_of_one_logit_is_watched():
     def model(x):
         return 4 * (total_absorbance(x) / 4.8 - 1.5)[:, None]
 
-    values, monitor, diagnosis = watch(model, images, labels, epochs=6, logits="logits")
+    shown = with_shape(images, labels)
+    values, monitor, diagnosis = watch(model, shown, labels, epochs=6, logits="logits")
     assert values["model_accuracy"] > 0.9
     assert values["reliance/total_absorbance"] == 1
     assert monitor.lowest_rung == "total_absorbance"

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from einops import reduce
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ from lightning_failures.functional.content_descriptors import (
     CONTENTS,
     content_descriptor,
     neutralise,
+    typical_row,
     why_no_content,
 )
 from lightning_failures.functional.cues import by_pixel
@@ -92,7 +92,7 @@ def without_content(train: Mapping[str, Tensor], held: Mapping[str, Tensor], kin
         held: held-out images; as ``train``.
         kind: of content.
     """
-    donor = _typical(_raw(train))
+    donor = _raw(train)[typical_row(_raw(train))]
     return neutralise(_raw(train), kind, donor), neutralise(_raw(held), kind, donor)
 
 
@@ -114,7 +114,7 @@ class _Blurred:
         few = max(1, NUMBERS // _raw(train)[0].numel())  # the first ones, which are drawn at random
         train, held = ({name: rows[:few] for name, rows in side.items()} for side in (train, held))
         self.train, self.held = train, held
-        self.donor, self.given = _typical(_raw(train)), _features(_raw(train))
+        self.donor, self.given = _raw(train)[typical_row(_raw(train))], _features(_raw(train))
         self.noise = BLUR * self.given.std(0, correction=0)
 
     def right(self, kind: str | None) -> Tensor:
@@ -145,12 +145,6 @@ def _features(images: Tensor) -> Tensor:
         return torch.cat([*features, by_pixel(images).mean(2)], 1)
     features.append(content_descriptor(images, "channel_statistics"))
     return torch.cat([*features, content_descriptor(images.mean(1, keepdim=True), "texture")], 1)
-
-
-def _typical(images: Tensor) -> Tensor:
-    """The image whose values vary as much as those of most: neither an even one nor the most vivid."""
-    variation = (images - reduce(images, "n ... -> n 1 1 1", "mean")).square().flatten(1).mean(1)
-    return images[variation.argsort()[len(variation) // 2]]
 
 
 def _raw(side: Mapping[str, Tensor]) -> Tensor:

@@ -12,21 +12,17 @@ from torch.nn import functional as F
 
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.contents import (
+    TRANSPLANTS,
     border_mask,
     frequency_radius,
     low_frequency_radius,
-    transplant_amplitude,
-    transplant_channel_statistics,
     transplant_channels,
-    transplant_colour,
-    transplant_level,
-    transplant_low_frequencies,
     transplant_region,
 )
 from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.empty_batches import never_empty
 
-__all__ = ["CONTENTS", "content_descriptor", "neutralise", "why_no_content"]
+__all__ = ["CONTENTS", "content_descriptor", "neutralise", "typical_row", "why_no_content"]
 
 #: Contents that are known by name, the smaller and poorer ones first; beside them ``"channel 0"``, ``"channel 1"``, ...
 CONTENTS = ("level", "colour", "channel_statistics", "texture", "border", "low_frequencies", "centre")
@@ -116,20 +112,23 @@ def neutralise(images: Tensor, kind: str | Tensor, donor: Tensor) -> Tensor:
     donors = donor.to(exact).expand_as(exact)
     if isinstance(kind, Tensor):
         return transplant_region(exact, donors, kind)
-    if kind == "level":
-        return transplant_level(exact, donors)
-    if kind == "colour":
-        return transplant_colour(exact, donors)
-    if kind == "channel_statistics":
-        return transplant_channel_statistics(exact, donors)
-    if kind == "texture":
-        return transplant_amplitude(exact, donors)
-    if kind == "low_frequencies":
-        return transplant_low_frequencies(exact, donors, low_frequency_radius(*exact.shape[2:]))
-    if kind in ("border", "centre"):
-        edge = border_mask(*exact.shape[2:])
-        return transplant_region(exact, donors, edge if kind == "border" else ~edge)
+    if kind in TRANSPLANTS:
+        return TRANSPLANTS[kind](exact, donors)
     return transplant_channels(exact, donors, torch.arange(exact.shape[1]) == _channel(kind))
+
+
+def typical_row(images: Tensor) -> int:
+    """The image whose values vary as much as those of most: neither an even one nor the most vivid.
+
+    Args:
+        images: one at least; (n b ...), float.
+
+    Example:
+        >>> typical_row(torch.tensor([[0.0, 0.0], [0.0, 9.0], [0.0, 1.0]]))
+        2
+    """
+    variation = images.flatten(1).var(1, correction=0).nan_to_num(0.0)
+    return int(variation.argsort()[len(variation) // 2])
 
 
 def why_no_content(images: Tensor, kind: str) -> str | None:

@@ -9,6 +9,8 @@ deviation of the channels: Reinhard, Ashikhmin, Gooch and Shirley, "Color transf
 phase: Oppenheim and Lim, "The importance of phase in signals" (1981).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
 
 __all__ = [
+    "TRANSPLANTS",
     "border_mask",
     "cell_mask",
     "content_size",
@@ -355,3 +358,31 @@ def _check(where: str, receivers: Tensor, donors: Tensor, fewest_axes: int, imag
 
 def _as_given(images: Tensor, receivers: Tensor) -> Tensor:
     return images.to(receivers.dtype) if receivers.is_floating_point() else images
+
+
+def _slow_waves(receivers: Tensor, donors: Tensor) -> Tensor:
+    _check("transplant_low_frequencies", receivers, donors, 4, images=True)
+    height, width = receivers.shape[2:]
+    return transplant_low_frequencies(receivers, donors, low_frequency_radius(height, width))
+
+
+def _border(receivers: Tensor, donors: Tensor) -> Tensor:
+    _check("transplant_region", receivers, donors, 4, images=True)
+    height, width = receivers.shape[2:]
+    return transplant_region(receivers, donors, border_mask(height, width))
+
+
+def _centre(receivers: Tensor, donors: Tensor) -> Tensor:
+    return _border(donors, receivers)
+
+
+#: Kind of content -> receivers with the donors' content of that kind; for images of any size.
+TRANSPLANTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "level": transplant_level,
+    "colour": transplant_colour,
+    "channel_statistics": transplant_channel_statistics,
+    "texture": transplant_amplitude,
+    "low_frequencies": _slow_waves,
+    "border": _border,
+    "centre": _centre,
+}

@@ -9,17 +9,12 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.content_descriptors import why_no_content
 from lightning_failures.functional.contents import (
-    border_mask,
+    TRANSPLANTS,
     cell_mask,
     content_size,
-    low_frequency_radius,
-    transplant_amplitude,
-    transplant_channel_statistics,
     transplant_channels,
-    transplant_colour,
-    transplant_level,
-    transplant_low_frequencies,
     transplant_region,
 )
 from lightning_failures.functional.interchange import interchange_inputs
@@ -61,7 +56,8 @@ KINDS = (
     "centre",
     "regions",
 )
-_SPATIAL = ("texture", "low_frequencies", "border", "centre", "regions")
+_OF_LIGHT = ("level", "colour")  # are those of raw units
+_AS_ONE = {"channels": "channel 0", "regions": "low_frequencies"}  # what several contents of a kind need, one needs too
 _REGIONS = ("border", "centre", "regions")
 _GRIDS = (2, 4, 8)  # cells along each side, from coarse to fine
 
@@ -311,25 +307,8 @@ def _contents(
         names = [band if band.startswith("channel") else f"channel {band}" for band in found.names]
         members = zip(names, found.members, strict=True)
         return {band: _exact(partial(transplant_channels, members=which)) for band, which in members}
-    if kind in ("level", "colour"):
-        return {name: _exact(_in_raw(transplant_level if kind == "level" else transplant_colour, units))}
-    if kind == "channel_statistics":
-        return {name: _exact(transplant_channel_statistics)}
-    if kind == "texture":
-        return {name: _exact(transplant_amplitude)}
-    if kind == "low_frequencies":
-        return {name: _exact(_slow_waves)}
-    return {name: _exact(partial(_edge_or_centre, centre=kind == "centre"))}
-
-
-def _slow_waves(receivers: Tensor, donors: Tensor) -> Tensor:
-    height, width = receivers.shape[-2:]
-    return transplant_low_frequencies(receivers, donors, low_frequency_radius(height, width))
-
-
-def _edge_or_centre(receivers: Tensor, donors: Tensor, centre: bool) -> Tensor:
-    edge = border_mask(*receivers.shape[2:])
-    return transplant_region(receivers, donors, ~edge if centre else edge)
+    exchange = TRANSPLANTS[kind]
+    return {name: _exact(_in_raw(exchange, units) if kind in _OF_LIGHT else exchange)}
 
 
 def _cell(receivers: Tensor, donors: Tensor, grid: int, row: int, column: int) -> Tensor:
@@ -341,25 +320,13 @@ def _why_not(kind: str, images: Tensor, units: RawUnits | None, maps: bool) -> s
     """Why a kind of content cannot be exchanged between such images; None where it can."""
     if not images.is_floating_point() and images.ndim != 4:
         return "the inputs are whole numbers that are no images (n b h w)"
-    if kind in _SPATIAL and images.ndim != 4:
-        return "the inputs are no images (n b h w)"
-    if kind in _SPATIAL and images.shape[2:].numel() == 1:
-        return "the images have one pixel"
-    if kind == "channel_statistics" and images.shape[2:].numel() == 1:
-        return "the inputs have no pixels over which a channel deviates"
-    if kind in ("colour", "channels") and images.shape[1] == 1:
-        return "the images have one channel"
-    if kind in ("border", "centre") and min(images.shape[2:]) < 3:
-        return "a side of the images has fewer than three pixels, so that they are all border"
-    if kind == "regions" and min(images.shape[2:]) < 2:
+    raw = images if units is None or kind not in _OF_LIGHT else units.to_raw(images)
+    why = why_no_content(raw, _AS_ONE.get(kind, kind))
+    if why is None and kind == "regions" and min(images.shape[2:]) < 2:
         return "a side of the images has one pixel"
-    if kind in _REGIONS and maps:
+    if why is None and kind in _REGIONS and maps:
         return "each pixel has a prediction of its own, which moves along with a part of the image"
-    if kind == "colour":
-        raw = images.double() if units is None else units.to_raw(images).double()
-        if bool(-raw.clamp(max=0).sum() > 0.01 * raw.abs().sum()):
-            return "the images hold values below 0, which are no light; pass denormalize"
-    return None
+    return why
 
 
 def _wanted(where: str, kinds: Sequence[str] | Mapping[str, str | Transplant] | None) -> dict[str, str | Transplant]:

@@ -8,15 +8,18 @@ from lightning_failures.records.kind import FACTOR_FAILURE, GENERALISATION_GAP, 
 
 __all__ = ["SHORTCUT"]
 
-#: Share of predictions that follow a cue from which it carries the decision; as the rule on cues.
+#: Share of predictions that follow a cue from which it is plain enough to explain another finding.
 FOLLOWS = 0.6
+
+#: A coarse pattern is what most objects are told by first, so that it explains no other finding.
+NO_REASON = ("worst", "low_frequencies")
 
 
 def _test(case: Case) -> Tested | None:
     if case.finding.kind in LEANS:
         return _leaning(case)
     cues = case.named("simplicity/reliance/*")
-    cues = {name: share for name, share in cues.items() if name != "worst"}
+    cues = {name: share for name, share in cues.items() if name not in NO_REASON}
     if not cues:
         return None
     cue = max(cues, key=lambda name: cues[name])

@@ -32,7 +32,7 @@ GROUPS = (
 FEW = 4  # channels of an image, of which each is much
 
 #: What patterns in space carry in networks that lean on none of them, and what a network that has only begun to learn
-#: sees first: healthy networks had .05 to .39, and .55 once at the third epoch (benchmarks/transplants.py). On top
+#: sees first: on digits, healthy networks had .05 to .40, and .55 once at the third epoch. On top
 #: comes what the statistics of channels carry: with .2 of these and a coarse shape, low frequencies had .84 in a
 #: network of which one prediction in ten followed the colour.
 OF_PATTERNS = 0.2

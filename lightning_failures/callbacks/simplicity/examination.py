@@ -16,6 +16,7 @@ from lightning_failures.callbacks.simplicity.contents import (
     Refinement,
     cells,
     neighbours,
+    richness,
     unexplained,
 )
 from lightning_failures.callbacks.simplicity.simple_models import RANKS, SimpleModels
@@ -117,7 +118,7 @@ class Examination:
             kinds = tuple(kind for kind in kinds if kind != "colour")
         swaps = {} if models.units is None else cue_exchanges(models.units, self.channels)
         self.swaps = {name: swap for name, swap in swaps.items() if name in models.bins}  # else it is constant
-        made, self.left_out = exchanges({k: k for k in kinds}, example, models.units, maps=models.pixels)
+        made, _ = exchanges({k: k for k in kinds}, example, models.units, maps=models.pixels)
         self.exchanges: dict[str, Transplant] = {**self.swaps, **made}
         self.contents = tuple(self.exchanges)
         self.searches: dict[str, Refinement] = {}
@@ -227,13 +228,13 @@ class Examination:
         receivers, own, donors = base.inputs[some], base.preds[some], base.donors[some]
         made = {name: self.exchanges[name] for name in metric.contents}
         moved = predict_transplants(base.model, receivers, base.inputs[donors], made)
-        control, alike = torch.full_like(moved, NOT_RUN), None
-        for name in metric.contents:  # what leads alone: of the others the donor share says it
-            if leads(*self.known.get(name, (math.nan, math.nan))):
-                rows = control_rows(base.preds)[some]
-                alike = base.preds[rows] == own
-                column = predict_transplants(base.model, receivers, base.inputs[rows], {name: made[name]})
-                control[..., metric.contents.index(name)] = column[..., 0]
+        control, alike = None, None
+        led = [name for name in metric.contents if leads(*self.known.get(name, (math.nan, math.nan)))]
+        if led:  # of the others the donor share says enough
+            rows, control = control_rows(base.preds)[some], torch.full_like(moved, NOT_RUN)
+            alike, places = base.preds[rows] == own, [metric.contents.index(name) for name in led]
+            given = {name: made[name] for name in led}
+            control[..., places] = predict_transplants(base.model, receivers, base.inputs[rows], given)
         metric.update(own, base.preds[donors], moved, control, alike)
         if own.ndim == 1 and part == "contents":
             columns = {name: moved[:, k].cpu() for k, name in enumerate(metric.contents)}
@@ -291,14 +292,13 @@ class Examination:
             mine = {name: now[name] for name in search.parts if name in now}
             if mine:
                 search.learn(mine)
-        beyond = unexplained(self.known, self.channels)
-        searching = any(search.searching for search in self.searches.values())
+        beyond = self._beyond()
         for name in (*self.contents, *(name for name in now if name not in self.contents)):
             key, why = f"reliance/{name}", undefined.get(f"transplant/{name}")
-            value = beyond[name] if name in now else math.nan
+            value = beyond.get(name, math.nan) if name in now else math.nan
             if no_cue := self._no_cue(name):
                 value, why = math.nan, no_cue
-            elif searching and value >= CARRIES and leads(*now[name]):
+            elif value >= CARRIES and leads(*now[name]) and self._may_be_finer(name):
                 value, why = math.nan, NOT_YET
             values[key] = torch.tensor(value, dtype=torch.float64)
             if math.isnan(value):
@@ -308,16 +308,30 @@ class Examination:
     @property
     def leading(self) -> dict[str, Transplant]:
         """The contents that carry the decision, and no poorer one does, as far as is known; what exchanges each."""
-        beyond = unexplained(self.known, self.channels)
-        named = [name for name, share in beyond.items() if share >= CARRIES and leads(*self.known[name])]
-        return {name: self.exchanges[name] for name in named if self._no_cue(name) is None}
+        named = [name for name, share in self._beyond().items() if share >= CARRIES and leads(*self.known[name])]
+        return {
+            name: self.exchanges[name] for name in named if self._no_cue(name) is None and not self._may_be_finer(name)
+        }
+
+    def _beyond(self) -> dict[str, float]:
+        """What each content carries beyond poorer ones; a coarse part is none, and explains no other."""
+        return unexplained({name: self.known[name] for name in self.known if not self._coarse(name)}, self.channels)
+
+    def _coarse(self, content: str) -> bool:
+        return any(content in search.coarse and not search.finest(content) for search in self.searches.values())
+
+    def _may_be_finer(self, content: str) -> bool:
+        """Whether a poorer part is still looked for, which may explain a content."""
+        sought = [
+            search.coarse[search.within][0] for search in self.searches.values() if search.within and search.searching
+        ]
+        return any(richness(part, self.channels) < richness(content, self.channels) for part in sought)
 
     def _no_cue(self, content: str) -> str | None:
         """Why a content that carries the decision is no simple cue; None where it is one."""
         if content == "channel_statistics" and self.channels > FEW:
             return IS_THE_SPECTRUM
-        coarse = any(content in search.coarse and not search.finest(content) for search in self.searches.values())
-        return COARSE if coarse else None
+        return COARSE if self._coarse(content) else None
 
     @property
     def boxes(self) -> dict[str, tuple[int, int, int, int]]:

@@ -28,7 +28,7 @@ from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.callbacks.simplicity.training_stream import TrainingStream
 from lightning_failures.callbacks.simplicity.transplant_figures import contact_sheet, region_map
 from lightning_failures.callbacks.simplicity.turns import Turns
-from lightning_failures.callbacks.simplicity.without import TrainingSample, WithoutContents, few_pixels
+from lightning_failures.callbacks.simplicity.without import TrainingSample, WithoutContents
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.functional.transplants import leads
@@ -212,8 +212,9 @@ class SimplicityBiasMonitor(Monitor):
         if self.comparison is None or models is not self.models:
             self.models, self.comparison = models, Comparison(models)
             names = None if self._axis is None else channel_names(len(models.image_directions), self._axis)
+            known = self._examined_before if self.examination is None else self.examination.state_dict()
             self.examination = Examination(models, images, self.turns, names)
-            self.examination.load_state_dict(self._examined_before)
+            self.examination.load_state_dict(known)
 
     def _say(self, left_out: Mapping[str, str]) -> None:
         for name, why in left_out.items():
@@ -305,16 +306,8 @@ class SimplicityBiasMonitor(Monitor):
             return {}
         with self.examining.budget.clock.spend():
             classes = len(self.models.linear.bias)
-            self.without.look(leading, self.sample, self._held, classes)
+            self.without.look(leading, self.sample, classes)
         return self.without.figures(leading, self.examination.channels <= FEW)
-
-    @property
-    def _held(self) -> tuple[Tensor, Tensor]:
-        """Images of the reference batch as the sample has them, with their labels, on the CPU."""
-        batch = self.examining.batch
-        if batch is None or batch.inputs is None or batch.targets is None or batch.targets.ndim != 1:
-            return torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64)
-        return few_pixels(batch.inputs), batch.targets.long()
 
     def _nothing(self, device: torch.device) -> dict[str, Tensor]:
         """The main figures, all undefined, as long as there are no simple models."""

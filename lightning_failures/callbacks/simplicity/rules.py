@@ -49,10 +49,11 @@ def _leans(name: str, learnt: Sequence[str], accuracy: str, evidence: Mapping[st
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured with small networks (benchmarks/transplants.py): where the planted cue decides more than half of "
-            "the predictions, .41 and more with a lead of .26 and more over what stays; in healthy runs no content has "
-            "such a lead. It is a failure where a small model has half of what there is above naming one class on "
-            "images without the content, and nothing is said where that model finds nothing"
+            "measured on digits and shapes with small networks: where most predictions follow the planted cue, .41 and "
+            "more, and .26 and more above what stays; in healthy runs that had learnt, less than what stays. Named in "
+            "34 of 35 planted runs and in none of 90 healthy ones (docs/causes.md). It is a failure where a small "
+            "model has half of what there is above naming one class on images without the content, and nothing is "
+            "said where that model finds nothing"
         ),
     )
 

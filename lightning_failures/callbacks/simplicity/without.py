@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from lightning_failures.audit.small_network import run_small_network
 from lightning_failures.callbacks.ranks import gather
+from lightning_failures.functional.content_descriptors import typical_row
+from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.discriminant import linear_discriminant
 from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.moments import class_moments
@@ -26,19 +28,19 @@ SIDE = 16  # larger images are averaged down to between this and twice as many p
 VALUES = 2**23  # most of the sample on a rank: 32 MiB
 CHANNELS = 64  # whose means a closed-form model sees
 A_CLASS = 8  # images that each class has, at least, on average
+CELLS = 8  # along each side, of which it sees the mean
 STEPS = 120  # of the small network
 #: A coarse pattern that is the label, such as the bright half of an image, has edges: that something is read without
 #: its low frequencies is no sign of anything else.
 LEAVES_TRACES = "low_frequencies"
 ROUNDING = 1e-3  # of the deviation that a feature had; less is what float32 leaves of a content that was exchanged
 
-
 #: Contents that the mean and the deviation of each channel hold: without these, none of them is left.
 OF_STATISTICS = ("total_absorbance", "grey_level", "level", "colour", "first_direction")
 
 
 class Judged(NamedTuple):
-    """What a small model made of held-out images on one rank."""
+    """What a small model made, on one rank, of images that it did not learn from."""
 
     right: int
     often: int  # images of their most frequent class
@@ -124,27 +126,24 @@ def few_pixels(images: Tensor) -> Tensor:
     return images if sides == [1, 1] else F.avg_pool2d(images, sides)
 
 
-def read_without(
-    exchange: Transplant, sample: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], classes: int
-) -> Judged | None:
-    """How many held-out images a small model gets right once all images have the content of one image.
+def read_without(exchange: Transplant, images: Tensor, labels: Tensor, classes: int) -> Judged | None:
+    """How many of a third of the images a small model of the others gets right once all have the content of one image.
 
     First a linear model in closed form, of the pattern of intensities and the mean of each channel; where it is no
     better than naming one class, a small convolutional network, see :class:`.SmallNetwork`.
 
     Args:
         exchange: receivers and donors to receivers with the donors' content.
-        sample: training images (n b h w) or (n b), and labels (n).
-        held: validation images, and labels; as ``sample``.
+        images: of training, on the CPU; validation may hold the same ones, or others than these. (n b h w), (n b t) or
+            (n b).
+        labels: (n).
         classes: number of classes c.
 
     Returns:
-        Of two thirds of the sample learnt, and of the rest and ``held`` judged. None where there are too few images.
+        None where there are too few images.
     """
-    images, labels = (torch.cat([one.cpu(), other.cpu()]) for one, other in zip(sample, held, strict=True))
-    judged = torch.cat([torch.arange(len(sample[0])) % 3 == 2, torch.ones(len(held[0]), dtype=torch.bool)])
-    donor = images[_typical(images[: len(sample[0])])].unsqueeze(0)
-    varied = _features(images[: len(sample[0])]).std(0)
+    judged = torch.arange(len(images)) % 3 == 2
+    donor, varied = images[typical_row(images)].unsqueeze(0), _features(images).std(0)
     images = torch.cat([exchange(part, donor.expand_as(part)) for part in images.split(256)]).float()
     known = (labels >= 0) & (labels < classes) & images.flatten(1).isfinite().all(1)
     learnt, judged = ~judged & known, judged & known
@@ -171,19 +170,18 @@ def judge(right: int, often: int, images: int) -> Without:
     return Without(right / images if images else math.nan, float(low), float(high), often / max(images, 1))
 
 
-def _typical(images: Tensor) -> int:
-    """The image whose values vary as much as those of most: not a blank one."""
-    variation = images.flatten(1).std(1).nan_to_num(0.0)
-    return int(variation.argsort()[len(variation) // 2]) if len(variation) else 0
-
-
 def _features(images: Tensor) -> Tensor:
-    """The pattern of the mean over the channels on 8 x 8 cells, and the mean of some channels; (n d), float64."""
-    if images.ndim < 4:
-        return images.flatten(1).double()
-    some = torch.linspace(0, images.shape[1] - 1, min(CHANNELS, images.shape[1])).round().long()
-    pattern = F.adaptive_avg_pool2d(images.mean(1, keepdim=True), (min(8, images.shape[2]), min(8, images.shape[3])))
-    return torch.cat([rearrange(pattern, "n 1 h w -> n (h w)"), images[:, some].mean((2, 3))], 1).double()
+    """The pattern of the mean over the channels on 8 cells along each side, and means of channels; (n d), float64."""
+    flat = rearrange(by_pixel(images), "n b p -> n p b").mean(1, keepdim=True)
+    channels = F.adaptive_avg_pool1d(flat, min(CHANNELS, images.shape[1]))[:, 0]  # neighbours averaged, where many
+    if images.ndim == 2:
+        return channels.double()
+    mean = images.mean(1, keepdim=True)
+    if images.ndim == 3:
+        pattern = F.adaptive_avg_pool1d(mean, min(CELLS, images.shape[2]))
+    else:
+        pattern = F.adaptive_avg_pool2d(mean, (min(CELLS, images.shape[2]), min(CELLS, images.shape[3])))
+    return torch.cat([pattern.flatten(1), channels], 1).double()
 
 
 class WithoutContents:
@@ -197,7 +195,6 @@ class WithoutContents:
         self,
         leading: Mapping[str, Transplant],
         sample: TrainingSample,
-        held: tuple[Tensor, Tensor],
         classes: int,
     ) -> None:
         """Look at those that were not looked at yet; every rank must call it, with the same contents.
@@ -205,25 +202,23 @@ class WithoutContents:
         Args:
             leading: contents that carry the decision, and what exchanges them.
             sample: of training images.
-            held: validation images and labels, as the sample has them.
             classes: number of classes c.
         """
         new = [name for name in leading if name not in self.found]
         if not new:
             return
         images, labels = sample.fixed()
-        enough = len(images) > 0 and len(held[0]) > 0 and images.shape[1:] == held[0].shape[1:]
         known: dict[str, Judged | None] = {}
         failed: Exception | None = None
         for name in new:
             made = {"itself": leading[name]}
             if name in OF_STATISTICS or name.startswith("channel"):
-                made |= exchanges({"rest": "channel_statistics"}, images, None)[0] if enough else {}
+                made |= exchanges({"rest": "channel_statistics"}, images, None)[0] if len(images) else {}
             for which, exchange in made.items():
                 known[f"{which}/{name}"] = None
                 try:
-                    if enough:
-                        known[f"{which}/{name}"] = read_without(exchange, (images, labels), held, classes)
+                    if len(images):
+                        known[f"{which}/{name}"] = read_without(exchange, images, labels, classes)
                 except Exception as error:  # raised below: the other ranks wait for this one
                     failed = failed or error
         everywhere = gather(known)
@@ -231,7 +226,8 @@ class WithoutContents:
             raise failed
         for name in new:
             self.found[name] = _joined([of_rank[f"itself/{name}"] for of_rank in everywhere])
-            rest = f"rest/{name}" if f"rest/{name}" in known else f"itself/{name}"
+            # a rank without images made nothing, and must come to the same as the others
+            rest = f"rest/{name}" if any(f"rest/{name}" in of_rank for of_rank in everywhere) else f"itself/{name}"
             self.rest[name] = _joined([of_rank.get(rest) for of_rank in everywhere])
 
     def figures(self, leading: Iterable[str], few_channels: bool) -> dict[str, Tensor]:
