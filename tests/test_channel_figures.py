@@ -27,7 +27,7 @@ from lightning_failures.reporting.report import write_report
 
 def course(unit="cm-1", named=True, evaluations=3, positions=(1000.0, 1010.0, 1020.0, 1200.0, 1210.0, 1220.0)):
     profiles = [
-        BandProfile(epoch, 10 * epoch, [0.5 + epoch, 0.1], [0.1, math.nan], [0.8, 0.2], 0.2)
+        BandProfile(epoch, 10 * epoch, [0.5 + epoch, 0.1], [0.1, math.nan], [0.8, 0.2], [0.2, 0.2])
         for epoch in range(evaluations)
     ]
     return ChannelCourse(
@@ -99,18 +99,20 @@ def test_the_heat_map_has_a_row_an_evaluation_on_both_scales():
 
 
 def test_bars_under_the_floor_are_hollow():
-    figure = band_bars(["a", "b"], [0.5, 0.1], [0.1, 0.1], floor=0.2, total=0.7)
-    colours = {patch.get_facecolor()[3] for patch in figure.axes[0].patches[:2]}
-    assert colours == {0.0, 1.0}
+    figure = band_bars(["a", "b", "c"], [0.5, 0.1, 0.5], [0.1, 0.1, 0.1], floor=[0.2, 0.2, 0.9], total=0.7)
+    assert [patch.get_facecolor()[3] for patch in figure.axes[0].patches[:3]] == [1.0, 0.0, 0.0]
     assert figure.axes[0].get_title(loc="left") == "all bands together 0.7"
     close(figure)
 
 
 def test_bars_of_a_record_are_those_of_its_last_evaluation():
-    values = {"failures/channels/change/a": 0.5, "failures/channels/error/a": 0.1, "failures/channels/floor": 0.2}
-    figure = record_bars(RunRecord("run", [Evaluation(0, 1, values)]))
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a"]
-    close(figure)
+    values = {"failures/channels/change/a": 0.5, "failures/channels/error/a": 0.1}
+    for share, opaque in ((1.0, 1.0), (math.nan, 0.0)):  # hollow where no band passes its floor
+        shown = values | {"failures/channels/largest_share": share}
+        figure = record_bars(RunRecord("run", [Evaluation(0, 1, shown)]))
+        assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a"]
+        assert figure.axes[0].patches[0].get_facecolor()[3] == opaque
+        close(figure)
 
 
 def test_the_bars_are_a_chart_of_the_column_with_a_label_and_a_caption():
@@ -153,7 +155,9 @@ def test_the_table_has_a_row_a_band_with_its_place_on_the_axis_or_its_channels()
 @pytest.mark.parametrize("many", [1, 3, 1000])
 def test_one_channel_and_a_thousand_windows_are_drawn(many):
     positions = [float(channel) for channel in range(many)]
-    profiles = [BandProfile(epoch, epoch, [0.1] * many, [0.0] * many, [1 / many] * many, 0.0) for epoch in range(2)]
+    profiles = [
+        BandProfile(epoch, epoch, [0.1] * many, [0.0] * many, [1 / many] * many, [0.0] * many) for epoch in range(2)
+    ]
     drawn = ChannelCourse(
         [str(channel) for channel in range(many)], [[channel] for channel in range(many)], positions, axis=False,
         profiles=profiles, mean=[0.0] * many, deviation=[1.0] * many, pattern=[math.nan] * many,

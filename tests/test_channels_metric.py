@@ -88,6 +88,7 @@ def test_the_metric_computes_a_flat_dict_of_scalars() -> None:
             "centroid": 0.8 * 1650 + 0.2 * 1080,
             "largest_change": 4.0,
             "floor": 0.0,
+            **{f"band_floor/{name}": 0.0 for name in metric.names},
             "bands": 2.0,
         }
     )
@@ -190,7 +191,7 @@ def test_the_chance_of_images_in_parts_is_that_of_the_whole() -> None:
 def test_a_floor_of_logits_is_chance_alone() -> None:
     inputs, targets = batch(12)
     profile = attribute_channels(Bent(), inputs, targets, null="images", output="logit")
-    assert float(profile.floor) == pytest.approx(float(chance_floor(profile.sums)))
+    assert profile.floors.tolist() == pytest.approx(chance_floor(profile.sums).tolist())
     assert 0 < float(profile.least) < 1e-4
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "ChannelProfile",
     "ChannelSums",
     "Output",
+    "band_floors",
     "chance_floor",
     "channel_sums",
     "haufe_pattern",
@@ -70,7 +71,7 @@ class ChannelProfile(NamedTuple):
     Convention:
         ``values`` are in nats (cross-entropy) or in units of the logit; 0: the model does not depend on the band, above
         0: it does worse without. ``share`` is dimensionless, at least 0, and sums to 1; ``nan`` throughout where
-        nothing changes, or where no band passes ``floor``: then the profile is ``blank``, and its shape means nothing;
+        nothing changes, or where no band passes its floor: then the profile is ``blank``, and its shape means nothing;
         see :func:`.is_blank`.
     """
 
@@ -105,13 +106,18 @@ class ChannelProfile(NamedTuple):
 
     @property
     def blank(self) -> bool:
-        """Whether no band's change is larger than the null floor."""
-        return bool(is_blank(self.sums, self.floor))
+        """Whether no band's change is larger than its null floor."""
+        return bool(is_blank(self.sums))
 
     @property
     def floor(self) -> Tensor:
-        """Size of change that means nothing, see :func:`.null_floor`; (), float64."""
+        """That of the band that passes its own by most, or comes nearest to it; (), float64."""
         return null_floor(self.sums)
+
+    @property
+    def floors(self) -> Tensor:
+        """Size of each band's change that means nothing, see :func:`.band_floors`; (g), float64."""
+        return band_floors(self.sums)
 
     @property
     def share(self) -> Tensor:
@@ -224,10 +230,10 @@ def standard_error(sums: ChannelSums) -> Tensor:
 
 
 def chance_floor(sums: ChannelSums, confidence: float = 0.95) -> Tensor:
-    """The mean rise that chance gives some band at most, of a model to which no band is of use; (), float64.
+    """The mean rise that chance gives each band at most, of a model to which no band is of use; (g), float64.
 
     Such a model's cross-entropy rises by nothing on the whole, or falls: what it shows on these images is their chance.
-    Student's quantile, one-sided, for as many bands as there are (Bonferroni), times the largest standard error, which
+    Student's quantile, one-sided, for as many bands as there are (Bonferroni), times the band's standard error, which
     random orders or shuffles widen as well: more draws bring it down.
 
     Args:
@@ -238,36 +244,51 @@ def chance_floor(sums: ChannelSums, confidence: float = 0.95) -> Tensor:
         In the unit of the change, at least 0; falls with the number of images. ``nan`` with fewer than two.
 
     Example:
-        >>> chance_floor(channel_sums(torch.tensor([[1.0], [2.0], [3.0]])))
-        tensor(1.6859, dtype=torch.float64)
+        >>> chance_floor(channel_sums(torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])))
+        tensor([2.4841, 0.0000], dtype=torch.float64)
     """
-    error = standard_error(sums).max()
+    error = standard_error(sums)
     return error * student_quantile(1 - (1 - confidence) / len(sums.total), int(sums.images) - 1).to(error.device)
 
 
-def null_floor(sums: ChannelSums) -> Tensor:
-    """Size of change that means nothing: the least that was given, and where asked for the chance of the images.
+def band_floors(sums: ChannelSums, least: float = 0.0) -> Tensor:
+    """Size of each band's change that means nothing: the least there is, and where asked for the chance of the images.
+
+    Args:
+        sums: changes of the score by band.
+        least: size of change that means nothing, beside the one that the sums hold.
 
     Convention:
-        In the unit of the change, at least 0; (), float64; ``nan`` without images, or where the chance of one image
+        In the unit of the change, at least 0; (g), float64; ``nan`` without images, or where the chance of one image
         alone is asked for.
     """
-    least = sums.floor / sums.images
-    return least.maximum(chance_floor(sums)) if bool(sums.chance > 0) else least
+    floors = (sums.floor / sums.images).clamp(min=least).expand(sums.total.shape)
+    return floors.maximum(chance_floor(sums)) if bool(sums.chance > 0) else floors
 
 
-def is_blank(sums: ChannelSums, floor: Tensor) -> Tensor:
-    """Whether no band's change passes the floor, so that the shape of the profile means nothing; (), bool.
+def null_floor(sums: ChannelSums, least: float = 0.0) -> Tensor:
+    """The one of :func:`band_floors` that its band passes by most, or comes nearest to; (), float64."""
+    floors = band_floors(sums, least)
+    return floors[(_counted(sums) - floors).nan_to_num(-torch.inf).argmax()]
+
+
+def is_blank(sums: ChannelSums, least: float = 0.0) -> Tensor:
+    """Whether no band's change passes its floor, so that the shape of the profile means nothing; (), bool.
 
     Where the floor holds the chance of the images only a rise passes: a model that overfits errs less without any band,
     and by more than chance. Else a fall does as well.
 
     Args:
         sums: changes of the score by band.
-        floor: by :func:`.null_floor`; ``nan``: none passes.
+        least: as in :func:`band_floors`.
     """
+    return ~(_counted(sums) > band_floors(sums, least)).any()
+
+
+def _counted(sums: ChannelSums) -> Tensor:
+    """The changes, of which a fall counts by its size where the chance of the images does not count."""
     change = mean_change(sums)
-    return ~(torch.where(sums.chance > 0, change, change.abs()) > floor).any()
+    return torch.where(sums.chance > 0, change, change.abs())
 
 
 def share(values: Tensor) -> Tensor:

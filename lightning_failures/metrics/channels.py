@@ -10,6 +10,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.channels import (
     ChannelProfile,
     ChannelSums,
+    band_floors,
     channel_sums,
     haufe_pattern,
     is_blank,
@@ -36,8 +37,8 @@ class ChannelDependence(SumMetric[ChannelSums]):
         ``compute`` gives, by band, ``change`` (mean change of the score), ``error`` (its standard error over images)
         and ``share`` (its size over the sum of sizes); and ``effective_channels``, ``entropy_channels``, ``gini``,
         ``largest_share``, ``centroid`` of the shares; ``largest_change``; ``total``, the change with all bands
-        replaced, where the method gives it; ``floor`` and the number of ``bands``. Where no change passes the floor,
-        the shares and their summaries are nan.
+        replaced, where the method gives it; ``band_floor`` by band, ``floor`` and the number of ``bands``. Where no
+        change passes its floor, the shares and their summaries are nan.
 
     Args:
         names: names of the bands, in the order of the axis.
@@ -144,8 +145,18 @@ class ChannelDependence(SumMetric[ChannelSums]):
         Term(
             "floor",
             "Null floor",
-            "Size of change that means nothing: the largest of the one that was given, the mean of those that the "
-            "profiles brought, and, where they ask for it, the rise that the chance of the images gives some band.",
+            "Size of change that means nothing, of the band that passes its own by most or comes nearest to it: the "
+            "largest of the one that was given, the mean of those that the profiles brought, and, where they ask for "
+            "it, the rise that the chance of the images gives such a band.",
+            "0 upwards",
+            "a change below it means nothing",
+            "nats",
+            "no image was seen, or one alone where chance counts",
+        ),
+        Term(
+            "band_floor/*",
+            "Null floor of a band",
+            "Size of the band's own change that means nothing.",
             "0 upwards",
             "a change below it means nothing",
             "nats",
@@ -191,10 +202,9 @@ class ChannelDependence(SumMetric[ChannelSums]):
         """Change, error and share by band, and their concentration."""
         sums = self.sums
         change, error = mean_change(sums), standard_error(sums)
-        floor = null_floor(sums).clamp(min=self._least)
-        shares = torch.where(is_blank(sums, floor), torch.nan, share(change))
+        shares = torch.where(is_blank(sums, self._least), torch.nan, share(change))
         found = concentration(shares, self._positions)
-        by_band = {"change": change, "error": error, "share": shares}
+        by_band = {"change": change, "error": error, "share": shares, "band_floor": band_floors(sums, self._least)}
         return {
             **{
                 f"{key}/{name}": value
@@ -204,7 +214,7 @@ class ChannelDependence(SumMetric[ChannelSums]):
             **found._asdict(),
             "largest_change": change.abs().max(),
             "total": sums.together / sums.images,
-            "floor": floor,
+            "floor": null_floor(sums, self._least),
             "bands": torch.tensor(float(len(self.names)), dtype=torch.float64, device=change.device),
         }
 

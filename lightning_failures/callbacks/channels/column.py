@@ -23,7 +23,7 @@ BARS = Chart(
     name="channels",
     caption=(
         "What the model depends on: rise of its cross-entropy without each band of channels, with its standard error, "
-        "on a fixed batch. Grey, and hollow bars: under the null floor, no more than chance or too little to matter."
+        "on a fixed batch. Hollow bars: no band passes its null floor, so that they are chance or too little to matter."
     ),
     label=_label,
     draw=record_bars,

@@ -25,7 +25,7 @@ class BandProfile:
         change: mean rise of the cross-entropy without the band, in nats; (g).
         error: its standard error, in nats; (g).
         share: its size over the sum of sizes, nan where the profile is blank; (g).
-        floor: size of change that means nothing, in nats.
+        floors: size of each band's change that means nothing, in nats; (g).
         total: change without all bands, in nats; nan where the method does not give it.
     """
 
@@ -34,12 +34,12 @@ class BandProfile:
     change: list[float] = field(default_factory=list)
     error: list[float] = field(default_factory=list)
     share: list[float] = field(default_factory=list)
-    floor: float = math.nan
+    floors: list[float] = field(default_factory=list)
     total: float = math.nan
 
     @property
     def blank(self) -> bool:
-        """Whether no band passes the floor, so that the shape means nothing."""
+        """Whether no band passes its floor, so that the shape means nothing."""
         return any(map(math.isnan, self.share))
 
 

@@ -23,8 +23,9 @@ MOST_KEYS = 32  # bands with scalars of their own
 MOST_LOGITS = 1024  # whose correlations with the channels are kept
 GRADIENTS = ("gradient_x_input", "integrated_gradients", "expected_gradients")  # which change all bands at once
 BY_BAND = ("change", "error", "share")
-# What the metric gives and nobody asks for: both say once more how few bands have it all, as effective_channels does.
-NOT_LOGGED = frozenset({"entropy_channels", "gini"})
+# What the metric gives and is no scalar of a run: two say once more how few bands have it all, as effective_channels
+# does, and the floors of the bands are drawn.
+NOT_LOGGED = frozenset({"entropy_channels", "gini", "band_floor"})
 
 
 class How(NamedTuple):
@@ -122,7 +123,8 @@ class ChannelExamination:
         columns = {key: torch.stack([found[f"{key}/{name}"] for name in self.layout.names]).cpu() for key in BY_BAND}
         last = course.profiles[-1]
         last.change, last.error, last.share = (columns[key].tolist() for key in BY_BAND)
-        last.floor, last.total = float(found["floor"]), float(found["total"])
+        last.floors = torch.stack([found[f"band_floor/{name}"] for name in self.layout.names]).tolist()
+        last.total = float(found["total"])
         course.mean, course.deviation, course.pattern = (part.tolist() for part in spectra)
 
         left_out = set(NOT_LOGGED) | (set(BY_BAND) if len(self.layout.names) > MOST_KEYS else set())

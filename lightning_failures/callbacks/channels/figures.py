@@ -25,7 +25,7 @@ def profile_figure(course: ChannelCourse) -> "Figure":
     """The last profile over the mean spectrum, with the pattern of what carries the signal below.
 
     *Above*: the change without each band over its part of the axis, with its standard error, from 0, filled where it
-    passes the null floor (dashed); thin, that of the first evaluation; grey, the mean spectrum of the reference images.
+    passes its null floor (dashed); thin, that of the first evaluation; grey, the mean spectrum of the reference images.
     *Below*: the largest size of the correlation of each channel with a logit.
 
     Raises:
@@ -39,9 +39,7 @@ def profile_figure(course: ChannelCourse) -> "Figure":
         _profile(above, course, last)
         if len(course.profiles) > 1:
             _outline(above, course, course.profiles[0].change, COLOURS["second"], "first evaluation", 0.9)
-        for sign in (1, -1) if last.floor > 0 else ():
-            label = "null floor" if sign > 0 else None
-            above.axhline(sign * last.floor, color=COLOURS["ink"], linestyle="--", linewidth=0.8, zorder=4, label=label)
+        _outline(above, course, last.floors, COLOURS["ink"], "null floor of each band", 0.8, style="--")
         above.axhline(0, color=COLOURS["soft"], linewidth=0.8)
         _limits(above, course, last)
         above.set_ylabel(_LABEL, fontsize=7.5)
@@ -96,7 +94,7 @@ def band_bars(
     names: Sequence[str],
     change: Sequence[float],
     error: Sequence[float],
-    floor: float = 0.0,
+    floor: float | Sequence[float] = 0.0,
     total: float = math.nan,
     label: str = _LABEL,
 ) -> "Figure":
@@ -106,7 +104,7 @@ def band_bars(
         names: of the bands; (g).
         change: without each; (g).
         error: its standard error; (g).
-        floor: size of change that means nothing, shaded.
+        floor: size of change that means nothing, shaded; of each band, or of all.
         total: change without all bands, written above where it is known.
         label: what the change is.
 
@@ -115,11 +113,11 @@ def band_bars(
     """
     if not names:
         raise InputError("band_bars", "there is nothing to draw", "no band", "Pass one or more.")
-    places = range(len(names))
+    places, floors = range(len(names)), [floor] * len(names) if isinstance(floor, float) else floor
     with canvas(4.7, 0.75 + 0.17 * len(names) + 0.2 * (not math.isnan(total))) as figure:
         axes = figure.add_subplot()
         for hollow in (False, True):
-            those = [i for i in places if (not abs(change[i]) > floor) == hollow]
+            those = [i for i in places if (not abs(change[i]) > floors[i]) == hollow]
             axes.barh(
                 those, [change[i] for i in those], height=0.7, edgecolor=COLOURS["first"], linewidth=0.8,
                 facecolor="none" if hollow else COLOURS["first"],
@@ -128,8 +126,9 @@ def band_bars(
             change, places, xerr=[0.0 if math.isnan(value) else value for value in error], fmt="none",
             ecolor=COLOURS["ink"], elinewidth=0.9,
         )  # fmt: skip
-        if floor > 0:
-            axes.axvspan(-floor, floor, color=COLOURS["line"], alpha=0.6, linewidth=0, zorder=0)
+        shaded = [(place, size) for place, size in enumerate(floors) if 0 < size < math.inf]
+        for place, size in shaded:
+            axes.barh(place, 2 * size, left=-size, height=1.0, color=COLOURS["line"], alpha=0.6, linewidth=0, zorder=0)
         axes.axvline(0, color=COLOURS["soft"], linewidth=0.8)
         axes.set_yticks(places, [short(name, 26) for name in names], fontsize=7)
         axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
@@ -144,12 +143,12 @@ def record_bars(record: RunRecord) -> "Figure":
     """The bands of a run at the last evaluation that logged them; see :func:`.band_bars`."""
     change = record.matching(_CHANNELS + "change/*")
     error = [record.last(f"{_CHANNELS}error/{name}") for name in change]
-    floor = record.last(_CHANNELS + "floor")
+    blank = math.isnan(record.last(_CHANNELS + "largest_share"))  # no band passes its own floor
     return band_bars(
         list(map(unescape, change)),
         list(change.values()),
         error,
-        0.0 if math.isnan(floor) else floor,
+        math.inf if blank else 0.0,
         record.last(_CHANNELS + "total"),
     )
 
@@ -161,7 +160,7 @@ def course_pictures(course: ChannelCourse) -> "dict[str, Callable[[], Figure]]":
         pictures["course"] = lambda: course_figure(course)
     if course.method == "shapley":
         last = course.profiles[-1]
-        pictures["shapley"] = lambda: band_bars(course.names, last.change, last.error, last.floor, last.total)
+        pictures["shapley"] = lambda: band_bars(course.names, last.change, last.error, last.floors, last.total)
     return pictures
 
 
@@ -178,22 +177,23 @@ def _profile(axes: "Axes", course: ChannelCourse, profile: BandProfile) -> None:
     """Filled steps from 0, and the error around their upper edge."""
     edges, change = _steps(course, profile.change)
     _, error = _steps(course, profile.error)
+    _, floors = _steps(course, profile.floors)
     colour = COLOURS["first"]
     for low, high, passes in ((0.0, 1.0, True), (-1.0, 1.0, None)):  # the profile, and its error
         top = [value + high * width if passes is None else value for value, width in zip(change, error, strict=True)]
         base = [value + low * width if passes is None else 0.0 for value, width in zip(change, error, strict=True)]
-        where = [passes is None or abs(value) > profile.floor for value in change]
+        where = [passes is None or abs(value) > floor for value, floor in zip(change, floors, strict=True)]
         axes.fill_between(edges, base, top, where=where, color=colour, alpha=0.32, linewidth=0, zorder=2)
     axes.plot(edges, change, color=colour, linewidth=1.3, zorder=3, label="last evaluation ± standard error")
 
 
 def _outline(
     axes: "Axes", course: ChannelCourse, values: Sequence[float], colour: str, label: str | None, width: float,
-    by_channel: bool = False,
+    by_channel: bool = False, style: str = "-",
 ) -> None:  # fmt: skip
     if values:
         edges, steps = _steps(course, values, by_channel)
-        axes.plot(edges, steps, color=colour, linewidth=width, label=label, zorder=3)
+        axes.plot(edges, steps, style, color=colour, linewidth=width, label=label, zorder=3)
 
 
 def _steps(course: ChannelCourse, values: Sequence[float], by_channel: bool = False) -> tuple[list[float], list[float]]:
@@ -238,8 +238,8 @@ def _shade(axes: "Axes", course: ChannelCourse) -> None:
 
 
 def _limits(axes: "Axes", course: ChannelCourse, last: BandProfile) -> None:
-    """Room for profile, error and floor."""
-    tops = [last.floor if math.isfinite(last.floor) else 0.0, 0.0]
+    """Room for profile, error and floors."""
+    tops = [*filter(math.isfinite, last.floors), 0.0]
     for profile in (course.profiles[0], last):
         for value, error in zip(profile.change, profile.error, strict=True):
             if math.isfinite(value):

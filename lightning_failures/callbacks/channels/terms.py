@@ -34,8 +34,9 @@ _IN_A_RUN: dict[str, dict[str, Any]] = {
         "when_nan": "",
     },
     "floor": {
-        "meaning": "Size of change that means nothing, as the option null makes it: by default the rise that the "
-        "chance of the images gives some band of a model to which none is of use, and at least .05 nats.",
+        "meaning": "Size of change that means nothing, of the band that passes its own by most or comes nearest to it, "
+        "as the option null makes it: by default the rise that the chance of the images gives such a band in a model "
+        "to which none is of use, and at least .05 nats.",
     },
 }
 
@@ -60,6 +61,10 @@ _STABILITY = (
 )
 
 TERMS: tuple[Term, ...] = (
-    *(term._replace(**_IN_A_RUN.get(term.key, {})) for term in ChannelDependence.terms if term.key not in NOT_LOGGED),
+    *(
+        term._replace(**_IN_A_RUN.get(term.key, {}))
+        for term in ChannelDependence.terms
+        if term.key.removesuffix("/*") not in NOT_LOGGED
+    ),
     *_STABILITY,
 )
