@@ -373,6 +373,22 @@ def test_an_optimizer_over_other_parameters_comes_before_units_that_are_dead() -
     assert diagnose(found("training_fault"), record(stale, SOUND)).cause == "frozen_parameters"
 
 
+FROZEN = {"training/frozen": 0.9, "simplicity/best_reach": 0.95, "simplicity/model_accuracy": 0.4}
+
+
+def test_a_backbone_that_is_frozen_and_gives_less_than_the_images_is_named_with_its_figures() -> None:
+    told = diagnose(found("untapped_information"), record(SOUND | FROZEN, SOUND))
+    assert told.cause == "frozen_parameters"
+    assert told.experiment == {"frozen": 0.9, "accuracy": 0.4, "simple_model": 0.95}
+    assert told.why.startswith("90% of the network's numbers require no gradient, and with what they make of")
+
+
+@pytest.mark.parametrize("sound", [{"training/frozen": 0.2}, {"simplicity/model_accuracy": 0.93}])
+def test_a_frozen_part_that_is_small_or_serves_its_head_is_no_cause(sound: dict[str, float]) -> None:
+    told = diagnose(found("untapped_information"), record(SOUND | FROZEN | sound, SOUND))
+    assert "frozen_parameters" in told.excluded
+
+
 def test_others_that_are_hardly_above_chance_are_not_explained_by_learning_by_heart() -> None:
     gap = SOUND | {"causes/training_accuracy": 1.0, "causes/reached": 1.0, "causes/gap_low": 0.7}
     little = gap | {"causes/validation_accuracy": 0.2, "causes/validation_low": 0.17}

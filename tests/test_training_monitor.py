@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures import FailureDiagnosis, TrainingMonitor
+from lightning_failures import FailureDiagnosis, TrainingMonitor, standard_rules
 from lightning_failures.callbacks.monitor import monitors_of
 from lightning_failures.errors import InputError
+from lightning_failures.records import Evaluation
 from tests.runs import CLASSES, Classifier, dataset, fit, hooks_on, loaders, trainer
 
 KEY = "failures/training/"
@@ -529,6 +530,16 @@ def test_a_fault_of_the_parameters_is_a_finding_with_its_place(make, rule, subje
         subject,
         severity,
     )
+
+
+@pytest.mark.parametrize(("frozen", "reach", "times"), [(0.9, 0.95, 1), (0.4, 0.95, 0), (0.9, 0.45, 0)])
+def test_a_frozen_backbone_is_a_fault_where_the_images_themselves_hold_more(frozen, reach, times):
+    known = {"model_accuracy": 0.4, "best_reach": reach, "images": 500}
+    logged = {f"failures/simplicity/{key}": value for key, value in known.items()} | {KEY + "frozen": frozen}
+    diagnosis = FailureDiagnosis([rule for rule in standard_rules() if rule.name == "frozen_features"])
+    for epoch in range(4):
+        diagnosis.evaluate(Evaluation(epoch, 50 * epoch, logged))
+    assert [(each.epoch, each.severity) for each in diagnosis.history] == [(3, "warning")] * times
 
 
 def test_a_loss_that_explodes_is_a_finding_with_its_figures():

@@ -11,6 +11,10 @@ __all__ = ["FROZEN_PARAMETERS"]
 #: Share of the numbers that require a gradient.
 FROZEN = 0.25
 
+#: Share of all numbers that require none, from which they make the features, and how much more a simple model of the
+#: images must reach than the network, for the features to be at fault.
+MOST, SHORT = 0.5, 0.1
+
 
 def _test(case: Case) -> Tested | None:
     never, lost = case.value("training/never_moved"), case.value("training/not_in_optimizer")
@@ -26,12 +30,28 @@ def _test(case: Case) -> Tested | None:
             {"not_in_optimizer": lost},
         )
     if never < FROZEN:
-        return EXCLUDED
+        return _features(case) or EXCLUDED
     return Tested(
         True,
         f"{never:.0%} of the numbers that require a gradient are what they were at the start of the run.",
         "Look for a detach(), a torch.no_grad() or a layer that the loss does not use.",
         {"never_moved": never},
+    )
+
+
+def _features(case: Case) -> Tested | None:
+    """Where most of the network is frozen on purpose, and gives its head less than the images hold; else None."""
+    frozen, reach = case.value("training/frozen"), case.value("simplicity/best_reach")
+    accuracy = case.value("simplicity/model_accuracy")
+    if not (frozen >= MOST and reach > accuracy + SHORT):
+        return None
+    return Tested(
+        True,
+        f"{frozen:.0%} of the network's numbers require no gradient, and with what they make of the images it reads "
+        f"{accuracy:.2f} of the labels, where a simple model of the images themselves reads {reach:.2f}.",
+        "Look whether pretrained weights were loaded; if that part is to learn, call requires_grad_(True) on it before "
+        "the optimizer is built.",
+        {"frozen": frozen, "accuracy": accuracy, "simple_model": reach},
     )
 
 
