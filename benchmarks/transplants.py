@@ -25,8 +25,9 @@ from shares import share, table
 from torch import Tensor, nn
 
 import lightning_failures as lf
-from lightning_failures.callbacks.simplicity.contents import unexplained
+from lightning_failures.callbacks.simplicity.contents import FEW, unexplained
 from lightning_failures.functional.transplants import CARRIES, leads
+from lightning_failures.interventions import exchange_channel_statistics
 from lightning_failures.observe import donor_rows
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "transplants.md"
@@ -155,14 +156,17 @@ def work(planned: Planned) -> dict[str, Any]:
     some = images[held][torch.linspace(0, int(held.sum()) - 1, IMAGES).round().long()]
     with torch.no_grad():
         donors = some[donor_rows(network(some).argmax(1))]
-    kinds = ["level", "colour", "channels", "channel_statistics", "low_frequencies", "texture", "border"]
+    kinds = {name: name for name in ("level", "colour", "channel_statistics", "low_frequencies", "texture", "border")}
+    if images.shape[1] > FEW:
+        single = torch.eye(images.shape[1], dtype=torch.bool)
+        kinds |= {f"channel {k}": exchange_channel_statistics(which) for k, which in enumerate(single)}
     found = lf.transplant(network, some, donors, kinds, denormalize=lambda x: x * deviation[0] + mean[0])
     shares = {name: (each.donor, each.own) for name, each in found.shares.items()}
     if images.shape[1] != 3:
         shares.pop("colour", None)
-    beyond = unexplained(shares, images.shape[1])
+    beyond = unexplained(shares)
     named = [name for name, each in beyond.items() if each >= CARRIES and leads(*shares[name])]
-    if images.shape[1] > 4:
+    if images.shape[1] > FEW:
         named = [name for name in named if name != "channel_statistics"]
     return {
         "accuracy": float((preds == labels[held]).float().mean()),
@@ -208,7 +212,7 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
         TITLE,
         "Made by `python benchmarks/transplants.py`; what each run does stands at its head. Each figure is the mean "
         "over the seeds of the share of pairs that are predicted as the donor; *channel*: of the channel with the "
-        "largest share.",
+        "largest share, its mean and deviation exchanged.",
         f"- Where the predictions follow the planted cue in more than half of the cases, it is named: {share(right)}.\n"
         "- Where they follow in less than a fifth, nothing is named: "
         f"{share([not one['named'] for one in below])}.\n"

@@ -247,6 +247,58 @@ def test_a_linear_model_is_explained_by_the_linear_rung_and_leaves_nothing_untap
     assert values["explained_adjusted/total_absorbance"] < 0.7
 
 
+class Now(L.Callback):
+    """The epoch, for a function that changes with it."""
+
+    epoch = 0
+
+    def on_validation_epoch_start(self, trainer, pl_module):
+        self.epoch = trainer.current_epoch
+
+
+@pytest.mark.parametrize(("epochs", "came_up"), [(6, True), (7, False)])
+def test_a_network_that_came_up_to_the_linear_model_is_told_from_one_that_never_did(epochs, came_up):
+    now = Now()
+
+    def model(x):
+        return thick(x) if now.epoch == 1 else thick(x).roll(1, 1)
+
+    images, labels, _ = scene()
+    monitor, data = SimplicityBiasMonitor(**EAGER), DataLoader(TensorDataset(images, labels), batch_size=40)
+    run, _ = fit([now, monitor], Fixed(model), epochs=epochs, data=(data, data), num_sanity_val_steps=0)
+    values = values_of(run)
+    assert values["low"] > 0.5
+    assert values["recent_low"] < 0.1 if came_up else values["recent_low"] == values["low"]
+    again = SimplicityBiasMonitor()
+    again.load_state_dict(monitor.state_dict())
+    assert again.state_dict()["shortfalls"] == monitor.state_dict()["shortfalls"]
+
+
+def offset_of_the_third(x):
+    """The class by the mean of the third of five channels."""
+    return nearest(x[:, 2].mean((1, 2)) - x[:, 3].mean((1, 2)))
+
+
+def quarter_of_the_third(x):
+    """The class by which quarter of the third of five channels is brightest."""
+    return torch.stack([x[:, 2, r : r + 3, c : c + 3].mean((1, 2)) for r in (0, 3) for c in (0, 3)], 1)
+
+
+@pytest.mark.parametrize("simple", [True, False])
+def test_the_level_of_one_channel_of_many_is_a_simple_cue_and_a_pattern_that_only_it_shows_is_none(simple):
+    labels = torch.arange(240) % 4
+    images = 0.1 * torch.randn(240, 5, 6, 6, generator=torch.Generator().manual_seed(1)) + 5
+    for k in range(4):
+        row, column = 3 * (k // 2), 3 * (k % 2)
+        images[labels == k, 2, row : row + 3, column : column + 3] += 0.4
+        images[labels == k, 2] += float(k) if simple else 0.0
+    model = offset_of_the_third if simple else quarter_of_the_third
+    values, _, diagnosis = watch(model, images, labels, epochs=6)
+    assert values["model_accuracy"] > 0.95
+    named = [each.subject for each in diagnosis.history if each.kind == "simple_cue_reliance"]
+    assert [name for name in named if name.startswith("channel")] == (["channel 2"] if simple else [])
+
+
 def test_grey_digits_repeated_to_colour_are_healthy_at_image_level():
     from sklearn.datasets import load_digits
 

@@ -156,6 +156,10 @@ def test_a_class_that_plainly_hangs_on_a_cue_is_named_at_once():
     assert raised == [[], ["simple_cue_reliance_of_a_class"]]
 
 
+BELOW_LINEAR = {"low": 0.25, "recent_low": 0.22, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35}
+BELOW_LINEAR |= {"p_value": 1e-9}
+
+
 def below_a_simple_model(evaluations=4, **changes):
     """What stands after some evaluations."""
     values = SCALARS | {"model_accuracy": 0.24, "chance": 0.12, "best_reach": 0.52, "images": 500.0} | changes
@@ -170,5 +174,9 @@ def test_an_accuracy_far_below_a_simple_model_is_a_failure_though_a_linear_one_d
     assert below_a_simple_model(3) == []  # it may begin slowly
     assert below_a_simple_model(model_accuracy=0.35) == []
     assert below_a_simple_model(model_accuracy=0.13) == []  # at chance, which is told as that
-    linear = {"low": 0.25, "reference_accuracy": 0.52, "difference": 0.28, "high": 0.35, "p_value": 1e-9}
-    assert below_a_simple_model(**linear) == [("untapped_information", "untapped_information", "failure")]
+    assert below_a_simple_model(**BELOW_LINEAR) == [("untapped_information", "untapped_information", "failure")]
+
+
+def test_a_network_that_came_up_to_the_linear_model_a_few_evaluations_ago_is_worth_watching():
+    linear = BELOW_LINEAR | {"recent_low": 0.02}
+    assert below_a_simple_model(**linear) == [("untapped_information", "untapped_information", "watch")]

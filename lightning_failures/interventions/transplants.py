@@ -14,6 +14,7 @@ from lightning_failures.functional.contents import (
     TRANSPLANTS,
     cell_mask,
     content_size,
+    transplant_channel_statistics,
     transplant_channels,
     transplant_region,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Transplanted",
     "cue_exchanges",
     "exchange_cell",
+    "exchange_channel_statistics",
     "exchange_channels",
     "exchange_direction",
     "exchanges",
@@ -255,6 +257,19 @@ def cue_exchanges(units: RawUnits, channels: int) -> dict[str, Transplant]:
 def exchange_channels(members: Tensor) -> Transplant:
     """What gives receivers the donors' values in some channels (b), bool."""
     return _exact(partial(transplant_channels, members=members))
+
+
+def exchange_channel_statistics(members: Tensor) -> Transplant:
+    """What gives receivers the donors' mean and deviation over the pixels in some channels (b), bool.
+
+    Of inputs without pixels it is the values of these channels.
+    """
+
+    def run(receivers: Tensor, donors: Tensor) -> Tensor:
+        moved = donors if receivers.ndim == 2 else transplant_channel_statistics(receivers, donors)
+        return transplant_channels(receivers, moved, members=members)
+
+    return _exact(run)
 
 
 def exchange_direction(direction: Tensor) -> Transplant:

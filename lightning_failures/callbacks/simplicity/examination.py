@@ -25,7 +25,13 @@ from lightning_failures.functional.interchange import Level
 from lightning_failures.functional.transplants import CARRIES, NOT_RUN, control_rows, leads
 from lightning_failures.interventions.changes import Transplant
 from lightning_failures.interventions.interventions import as_labels, interchange, predict_transplants
-from lightning_failures.interventions.transplants import cue_exchanges, exchange_cell, exchange_channels, exchanges
+from lightning_failures.interventions.transplants import (
+    cue_exchanges,
+    exchange_cell,
+    exchange_channel_statistics,
+    exchange_channels,
+    exchanges,
+)
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.cues import CueSwapByClass
 from lightning_failures.metrics.simplicity import DecisionDimension
@@ -96,9 +102,10 @@ class Examination:
 
     ``headline``: interchange on the first direction. ``contents``: transplants of the total absorbance or the grey
     level, of the statistics of channels and of patterns in space. ``channels`` and ``regions``: transplants of groups
-    of channels and of quarters of the image, and within the one that leads of its parts, see :class:`.Refinement`; of
-    every other image. ``image_ranks`` and ``pixel_ranks``: interchange on 1, 2, 4 and 8 directions. What does not fit
-    the inputs or the labels is left out. Donors are images of the same rank.
+    of channels (their means and deviations, where there are more than four) and of quarters of the image, and within
+    the one that leads of its parts, see :class:`.Refinement`; of every other image. ``image_ranks`` and
+    ``pixel_ranks``: interchange on 1, 2, 4 and 8 directions. What does not fit the inputs or the labels is left out.
+    Donors are images of the same rank.
 
     Args:
         models: give directions and raw units.
@@ -123,9 +130,11 @@ class Examination:
         self.contents = tuple(self.exchanges)
         self.searches: dict[str, Refinement] = {}
         self.places: dict[str, tuple[int, int, int]] = {}  # of regions: grid, row and column
-        if self.channels > 1:
+        if self.channels > FEW:
             groups, members = neighbours(names or [str(k) for k in range(self.channels)])
-            self.exchanges |= {name: exchange_channels(which) for name, which in members.items()}
+            # a label of a pixel may stand in the pixel; that of an image read from a pattern is no simple thing
+            exchange = exchange_channels if models.pixels else exchange_channel_statistics
+            self.exchanges |= {name: exchange(which) for name, which in members.items()}
             self.searches["channels"] = Refinement(groups)
         if len(shape) == 3 and min(shape[1:]) > 1 and not models.pixels:
             quarters, self.places = cells(*shape[1:])
@@ -315,7 +324,7 @@ class Examination:
 
     def _beyond(self) -> dict[str, float]:
         """What each content carries beyond poorer ones; a coarse part is none, and explains no other."""
-        return unexplained({name: self.known[name] for name in self.known if not self._coarse(name)}, self.channels)
+        return unexplained({name: self.known[name] for name in self.known if not self._coarse(name)})
 
     def _coarse(self, content: str) -> bool:
         return any(content in search.coarse and not search.finest(content) for search in self.searches.values())
@@ -325,7 +334,7 @@ class Examination:
         sought = [
             search.coarse[search.within][0] for search in self.searches.values() if search.within and search.searching
         ]
-        return any(richness(part, self.channels) < richness(content, self.channels) for part in sought)
+        return any(richness(part) < richness(content) for part in sought)
 
     def _no_cue(self, content: str) -> str | None:
         """Why a content that carries the decision is no simple cue; None where it is one."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
+RECENT = 5  # evaluations back within which the network may have come up to the linear model
 PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
@@ -67,7 +68,8 @@ class SimplicityBiasMonitor(Monitor):
 
     *Transplants*: ``transplant/<content>`` is the share of predictions that become those of another image when the
     content alone is taken from it: total absorbance (grey level of three channels), level, colour, statistics of the
-    channels, low frequencies, texture, border, single channels, regions; see :func:`.transplant`.
+    channels, low frequencies, texture, border, regions, and of more than four channels mean and deviation of a single
+    one; see :func:`.transplant`.
     ``reliance/<content>`` is what of it no poorer content carries. Of what leads, a small model reads the labels of
     images that all have the same content: ``without/<content>`` is its accuracy above naming one class, as a share of
     what there is above it, and ``all_there_is/<content>`` is 1 where it finds nothing.
@@ -98,7 +100,14 @@ class SimplicityBiasMonitor(Monitor):
     rules = RULES
     examining: ReferenceExamination
     held_out = (
-        *("reference_accuracy", "difference", "low", "high", "p_value"),  # of two models that both saw these images
+        *(
+            "reference_accuracy",
+            "difference",
+            "low",
+            "recent_low",
+            "high",
+            "p_value",
+        ),  # of two models that both saw these images
     )
 
     def __init__(
@@ -128,6 +137,7 @@ class SimplicityBiasMonitor(Monitor):
         self.course = SimplicityCourse(None if axis is None else axis.values.tolist(), axis and axis.unit)
         self.scatter = CueScatter()
         self._batches = 0
+        self._shortfalls: dict[int, float] = {}
 
     @property
     def reference(self) -> Discriminant | None:
@@ -285,14 +295,22 @@ class SimplicityBiasMonitor(Monitor):
         if self.models is None or self.comparison is None or self.examination is None:
             return self._nothing(home_of(evaluation.device))
         values = self.comparison.compute()
+        values["recent_low"] = self._recent_low(evaluation.step, values["low"])
         found, why = self.examination.compute()
         values |= found
         undefined = self.comparison.undefined | self.examining.reasons(why)
+        undefined |= {"recent_low": undefined["low"]} if "low" in undefined else {}
         values |= cue_reliance(values, self.reader.own_cues)
         undefined |= why_no_reliance(undefined, self.reader.own_cues)
         values |= self._whether_more(evaluation, values)
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
+
+    def _recent_low(self, step: int, low: Tensor) -> Tensor:
+        """The least shortfall of the last evaluations, this one included."""
+        known = self._shortfalls | ({} if low.isnan() else {step: float(low)})
+        self._shortfalls = dict(sorted(known.items())[-RECENT:])
+        return torch.full_like(low, torch.nan) if low.isnan() else low.new_tensor(min(self._shortfalls.values()))
 
     def _whether_more(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What is left to be had without the contents that carry the decision; every rank must call it."""
@@ -314,7 +332,13 @@ class SimplicityBiasMonitor(Monitor):
         untapped, interchanged = UntappedInformation().to(device), DecisionDimension((1,)).to(device)
         values = untapped.compute() | {"chance": torch.tensor(torch.nan)} | interchanged.compute()
         del values["decision_dimension"]
-        undefined = untapped.undefined | {"chance": _NO_TRAINING} | self.examining.reasons(interchanged.undefined)
+        values["recent_low"] = values["low"]
+        undefined = (
+            untapped.undefined
+            | {"recent_low": untapped.undefined["low"]}
+            | {"chance": _NO_TRAINING}
+            | self.examining.reasons(interchanged.undefined)
+        )
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
 
@@ -379,7 +403,8 @@ class SimplicityBiasMonitor(Monitor):
         models, turns, course = self.models.state_dict(), self.turns.state_dict(), self.course.state_dict()
         examined = self._examined_before if self.examination is None else self.examination.state_dict()
         without = self.without.state_dict()
-        return {"models": models, "turns": turns, "course": course, "examined": examined, "without": without}
+        kept = {"models": models, "turns": turns, "course": course, "examined": examined, "without": without}
+        return kept | {"shortfalls": dict(self._shortfalls)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint stood; the first rank alone takes its sums, which would count once a rank."""
@@ -389,5 +414,6 @@ class SimplicityBiasMonitor(Monitor):
             self.course.load_state_dict(state_dict["course"])
             self._examined_before = state_dict["examined"]
             self.without.load_state_dict(state_dict["without"])
+            self._shortfalls = dict(state_dict["shortfalls"])
         elif "stream" in state_dict and not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
             self.stream.load_state_dict(state_dict["stream"])

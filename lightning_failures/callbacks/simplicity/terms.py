@@ -223,4 +223,13 @@ _LADDER = [
     ),
 ]
 
-TERMS: tuple[Term, ...] = (*_UNTAPPED, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER)
+_RECENT = Term(
+    "recent_low",
+    "Difference from the linear reference, lower end, least of late",
+    "The least lower end of that difference at the last five evaluations, this one included.",
+    "-1 to 1",
+    "above 0: the network has not come up to the linear model for five evaluations, or since it began",
+    when_nan=next(term.when_nan for term in _UNTAPPED if term.key == "low"),
+)
+
+TERMS: tuple[Term, ...] = (*_UNTAPPED, _RECENT, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER)
