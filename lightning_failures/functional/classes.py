@@ -20,18 +20,18 @@ class ClassCounts(NamedTuple):
         return cls(torch.zeros(num_classes, dtype=torch.int64), torch.zeros(num_classes, dtype=torch.int64))
 
 
-def count_class_errors(wrong: Tensor, target: Tensor, num_classes: int) -> ClassCounts:
+def count_class_errors(wrong: Tensor, target: Tensor, num_classes: int, known: Tensor | None = None) -> ClassCounts:
     """Count a batch.
 
     Args:
         wrong: which images are misclassified; (n), bool.
         target: the true class of each image; (n), int64, in [0, c).
         num_classes: number of classes c.
+        known: which images have a label; the others count nowhere; (n), bool; None: all have one.
     """
     zero = torch.zeros(num_classes, dtype=torch.int64, device=target.device)
-    return ClassCounts(
-        zero.index_add(0, target, wrong.bool().long()), zero.index_add(0, target, torch.ones_like(target))
-    )
+    wrong, seen = wrong.bool().long(), torch.ones_like(target) if known is None else known.long()
+    return ClassCounts(zero.index_add(0, target, wrong * seen), zero.index_add(0, target, seen))
 
 
 def class_accuracy(counts: ClassCounts) -> Tensor:

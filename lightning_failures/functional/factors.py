@@ -101,15 +101,21 @@ def misclassified_real(preds: Tensor, accepted: Tensor) -> Tensor:
     return ~((preds[:, None] == accepted) & (accepted >= 0)).any(1)
 
 
-def count_factor_errors(wrong: Tensor, factors: Tensor) -> FactorCounts:
+def count_factor_errors(wrong: Tensor, factors: Tensor, known: Tensor | None = None) -> FactorCounts:
     """Count a batch.
 
     Args:
         wrong: which images are misclassified; (n), bool.
         factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        known: which images have a label; the others count nowhere; (n), bool; None: all have one.
 
     Raises:
         InputError: the shapes do not match.
+
+    Example:
+        >>> wrong, dark = torch.tensor([True, False, True]), torch.tensor([[1], [1], [1]])
+        >>> count_factor_errors(wrong, dark, known=torch.tensor([True, True, False]))
+        FactorCounts(wrong=tensor([1]), seen=tensor([2]), all_wrong=tensor(1), all_seen=tensor(2))
     """
     if wrong.ndim != 1 or factors.ndim != 2 or len(wrong) != len(factors):
         raise InputError(
@@ -119,11 +125,13 @@ def count_factor_errors(wrong: Tensor, factors: Tensor) -> FactorCounts:
             "Pass wrong (n) and factors (n f).",
         )
     carried, wrong = factors.bool(), wrong.bool()
+    if known is not None:  # no selection of rows, whose number a device would have to tell first
+        carried, wrong = carried & known[:, None], wrong & known
     return FactorCounts(
         (carried & wrong[:, None]).sum(0),
         carried.sum(0),
         wrong.sum(),
-        torch.full((), len(wrong), device=wrong.device),
+        torch.full((), len(wrong), device=wrong.device) if known is None else known.sum(),
     )
 
 

@@ -66,15 +66,18 @@ class PairedCounts(NamedTuple):
         return PairedCounts(each[0], each[1], each[2], each[3], own, reference, both, seen)
 
 
-def count_paired_errors(own: Tensor, reference: Tensor, factors: Tensor) -> PairedCounts:
+def count_paired_errors(own: Tensor, reference: Tensor, factors: Tensor, known: Tensor | None = None) -> PairedCounts:
     """Count a batch.
 
     Args:
         own: which images are misclassified; (n), bool.
         reference: which images the reference misclassifies; (n), bool.
         factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        known: which images have a label; the others count nowhere; (n), bool; None: all have one.
     """
     carried, own, reference = factors.bool(), own.bool(), reference.bool()
+    if known is not None:
+        carried, own, reference = carried & known[:, None], own & known, reference & known
     both = own & reference
     return PairedCounts(
         (carried & own[:, None]).sum(0),
@@ -84,7 +87,7 @@ def count_paired_errors(own: Tensor, reference: Tensor, factors: Tensor) -> Pair
         own.sum(),
         reference.sum(),
         both.sum(),
-        torch.full((), len(own), device=own.device),
+        torch.full((), len(own), device=own.device) if known is None else known.sum(),
     )
 
 

@@ -78,7 +78,12 @@ class Mistakes(NamedTuple):
 
 
 def find_mistakes(
-    where: str, preds: Tensor, target: Tensor, num_classes: int | None = None, top_k: int = 1
+    where: str,
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int | None = None,
+    top_k: int = 1,
+    known: Tensor | None = None,
 ) -> Mistakes:
     """Which images are misclassified, and how many labels are no class: on the CPU, where looking is free, an error.
 
@@ -88,6 +93,7 @@ def find_mistakes(
         target: the true classes; (n), int.
         num_classes: number of classes c; None: that of the scores, or unknown.
         top_k: how many classes a prediction may name.
+        known: which images have a label; the others are neither wrong nor out of range; (n), bool; None: all have one.
     """
     check_labels(where, preds, target)
     if preds.ndim == 1 and top_k > 1:
@@ -100,11 +106,13 @@ def find_mistakes(
         raise InputError(where, f"top_k={top_k} is more than the classes", describe(preds=preds), "Lower top_k.")
     stray = torch.zeros((), dtype=torch.int64, device=target.device)
     if classes is not None:
-        stray = ((target < 0) | (target >= classes)).sum()
+        outside = (target < 0) | (target >= classes)
+        stray = (outside if known is None else outside & known).sum()
         if target.device.type == "cpu":
             check_stray(where, stray)
         target = target.long().clamp(0, classes - 1)
-    return Mistakes(misclassified(preds, target, top_k), target, stray)
+    wrong = misclassified(preds, target, top_k)
+    return Mistakes(wrong if known is None else wrong & known, target, stray)
 
 
 def check_stray(where: str, stray: Tensor) -> None:

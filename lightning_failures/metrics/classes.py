@@ -93,15 +93,16 @@ class WorstClasses(SumMetric[ClassCounts]):
         self.worst: list[int] = []  # of the last `compute`, the worst first
         self.rows: list[ClassRow] = []  # of the same classes, with Wilson's interval of their error rates
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, known: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             preds: predicted classes; (n), int, or scores; (n c), float.
             target: the true classes; (n), int.
+            known: which images have a label; the others count nowhere; (n), bool; None: all have one.
         """
-        mistakes = find_mistakes(f"{type(self).__name__}.update", preds, target, self.num_classes)
-        counts = count_class_errors(mistakes.wrong, mistakes.target, self.num_classes)
+        mistakes = find_mistakes(f"{type(self).__name__}.update", preds, target, self.num_classes, known=known)
+        counts = count_class_errors(mistakes.wrong, mistakes.target, self.num_classes, known)
         self.add(counts, stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:

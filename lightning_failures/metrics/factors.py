@@ -261,20 +261,22 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
         self.confidence = confidence
         self._worst: dict[str, str | None] = {}
 
-    def update(self, preds: Tensor, target: Tensor, factors: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, factors: Tensor, known: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             preds: predicted classes; (n), int, or scores; (n c), float.
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            known: which images have a label; the others count nowhere; (n), bool; None: all have one.
         """
         where = f"{type(self).__name__}.update"
-        mistakes = find_mistakes(where, preds, target, top_k=self.allowed)
+        mistakes = find_mistakes(where, preds, target, top_k=self.allowed, known=known)
         factors = check_factors(where, self.factors, factors, target)
-        non_finite = (preds if preds.ndim == 1 else preds.amax(1)).isfinite().logical_not().sum()
-        counts = count_factor_errors(mistakes.wrong, factors)
-        self.add(counts, non_finite=non_finite, stray=mistakes.stray)
+        non_finite = (preds if preds.ndim == 1 else preds.amax(1)).isfinite().logical_not()
+        counts = count_factor_errors(mistakes.wrong, factors, known)
+        non_finite = non_finite if known is None else non_finite & known
+        self.add(counts, non_finite=non_finite.sum(), stray=mistakes.stray)
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""

@@ -205,7 +205,14 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         self.factors = names
         self.confidence = confidence
 
-    def update(self, preds: Tensor, reference_preds: Tensor, target: Tensor, factors: Tensor) -> None:
+    def update(
+        self,
+        preds: Tensor,
+        reference_preds: Tensor,
+        target: Tensor,
+        factors: Tensor,
+        known: Tensor | None = None,
+    ) -> None:
         """Count a batch.
 
         Args:
@@ -213,14 +220,16 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
             reference_preds: those of the reference for the same images, in either form.
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            known: which images have a label; the others count nowhere; (n), bool; None: all have one.
         """
         where = f"{type(self).__name__}.update"
         if len(preds) != len(reference_preds):
             given = describe(preds=preds, reference_preds=reference_preds)
             raise InputError(where, "the predictions are not of the same images", given, "Pass one of each an image.")
-        own, reference = find_mistakes(where, preds, target), find_mistakes(where, reference_preds, target)
+        own = find_mistakes(where, preds, target, known=known)
+        reference = find_mistakes(where, reference_preds, target, known=known)
         factors = check_factors(where, self.factors, factors, target)
-        counts = count_paired_errors(own.wrong, reference.wrong, factors)
+        counts = count_paired_errors(own.wrong, reference.wrong, factors, known)
         self.add(counts, stray=torch.maximum(own.stray, reference.stray))
 
     def compute(self) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from lightning_failures.metrics.mean_errors import FactorMeanError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.observation import Observation
-from lightning_failures.observe.task import CLASSIFIES, NO_LABEL
+from lightning_failures.observe.task import CLASSIFIES
 from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
@@ -114,19 +114,16 @@ class FactorErrorMonitor(Monitor):
             return
         targets = seen.require_targets("FactorErrorMonitor")
         rows = evaluation.places(seen, batch_idx)
-        known = targets >= 0
-        ignored = self.probe.task.ignore_index not in (None, NO_LABEL)
-        if (targets.device.type == "cpu" or ignored) and not bool(known.all()):  # labels that count nowhere
-            logits, targets, factors = logits[known], targets[known], factors[known.to(factors.device)]
-            rows = None if rows is None else rows[known.cpu()]
+        known = targets >= 0  # the other labels count nowhere
         self.build((self.reader.names, logits.shape[1]))
         assert self.counted is not None
         counted = self.counted
         factors = factors.to(logits.device, non_blocking=True)
-        counted.ratios.to(logits.device).update(logits, targets, factors)
-        counted.classes.to(logits.device).update(logits, targets)
+        counted.ratios.to(logits.device).update(logits, targets, factors, known)
+        counted.classes.to(logits.device).update(logits, targets, known)
         counted.spillover.metric.to(logits.device)
-        counted.spillover.update(find_mistakes("FactorErrorMonitor", logits, targets).wrong, targets, factors, rows)
+        wrong = find_mistakes("FactorErrorMonitor", logits, targets, known=known).wrong
+        counted.spillover.update(wrong, targets, factors, rows)
 
     def _add_errors(self, seen: Observation, factors: Tensor) -> None:
         """Add the errors of one batch, where no single class of an image is right or wrong."""

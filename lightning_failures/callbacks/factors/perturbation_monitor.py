@@ -121,7 +121,7 @@ class PerturbationMonitor(Monitor):
             # each name is a factor that all of its own changed images carry
             carried = torch.zeros(len(target), len(self.names), dtype=torch.bool, device=target.device)
             carried[:, column] = True
-            self.metric.update(model(change(inputs)), clean, target, carried)
+            self.metric.update(model(change(inputs)), clean, target, carried, target >= 0)
 
     @property
     def refusal(self) -> str | None:

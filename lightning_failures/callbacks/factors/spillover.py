@@ -60,7 +60,7 @@ class Spillover:
 
         Args:
             wrong: which images are misclassified; (n), bool.
-            target: the true classes; (n), int64.
+            target: the true classes, below 0 where there is none: such images do not count; (n), int64.
             factors: which factors each image carries; (n f), bool.
             rows: of the dataset; (n), int64, on the CPU; None: the loader has an order of its own.
         """
@@ -76,16 +76,27 @@ class Spillover:
         """
         self.why_not = None
         self._rank, self._ranks = rank, ranks
+        self._leave_out_unlabelled()
         if self.best is None or not self._now:
             self.why_not = NOTHING_BEFORE
             return
-        wrong, target, factors = (torch.cat(parts) for parts in zip(*self._now, strict=True))
+        ((wrong, target, factors),) = self._now
         entries, turns = self._entries()
         inside = turns == self.best.turns and not bool((entries >= len(self.best.target)).any())
         if not inside or not torch.equal(target.cpu().int(), self.best.target[entries]):
             self.why_not = OTHER_ORDER
             return
         self.metric.update(wrong, self.best.wrong[entries].to(wrong.device), factors)
+
+    def _leave_out_unlabelled(self) -> None:
+        """Keep the images that have a label, as one batch: here, where a device may be asked how many these are."""
+        if self._now:
+            parts = [torch.cat(part) for part in zip(*self._now, strict=True)]
+            known = parts[1] >= 0
+            wrong, target, factors = (part[known] for part in parts)
+            rows = [each for each in self._rows if each is not None]
+            whole = len(rows) == len(self._rows)
+            self._now, self._rows = [(wrong, target, factors)], [torch.cat(rows)[known.cpu()] if whole else None]
 
     def refuse(self) -> None:
         """Compare nothing at this evaluation, which is of other images, though their targets may be the same."""
