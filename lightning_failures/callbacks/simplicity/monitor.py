@@ -37,7 +37,8 @@ from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
-from lightning_failures.records.finding import Evidence
+from lightning_failures.records.finding import Evidence, Finding
+from lightning_failures.records.kind import SIMPLE_CUE_RELIANCE
 from lightning_failures.reporting.loggers import log_table
 from lightning_failures.spectrum.axes import channel_names, spectral_axis
 
@@ -47,6 +48,15 @@ if TYPE_CHECKING:
 __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
+#: What is seen in the pictures of a finding.
+SHEET = (
+    "Images that are predicted as another one as soon as they have its content, at the last examination: the image, "
+    "the one that gives its content, and the image with that content."
+)
+MAP = (
+    "Where on the image the content lies: each region alone is exchanged between images; over the mean image, the "
+    "share of pairs that are then predicted as the image that gave it."
+)
 PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
@@ -346,28 +356,47 @@ class SimplicityBiasMonitor(Monitor):
 
     def _transplants_seen(self) -> "dict[str, Callable[[], Figure | None]]":
         """Images whose prediction moved with the content that carries the decision, and where on the image it lies."""
-        examination, found = self.examination, dict[str, Callable[[], "Figure | None"]]()
-        batch = self.examining.batch
-        if examination is None or self.models is None or batch is None or batch.inputs is None:
-            return found
-        images = self.examining.inputs(torch.device("cpu"))
-        moved, leading = examination.moved, examination.leading
-        content = next((name for name in leading if moved is not None and name in moved.preds), None)
-        if content is not None and moved is not None and len(images) == len(moved.own):
-            found["transplants"] = partial(self._sheet, images, moved, content, leading[content])
-        regions = [(box, examination.known[name][0]) for name, box in examination.boxes.items()]
-        if regions:
-            found["regions"] = partial(region_map, regions, images.shape[2], images.shape[3], images.float().mean(0))
-        return found
+        leading = () if self.examination is None else self.examination.leading
+        sheet = next((make for name in leading if (make := self._sheet(name)) is not None), None)
+        found = {"transplants": sheet, "regions": self._regions()}
+        return {name: make for name, make in found.items() if make is not None}
 
-    def _sheet(self, images: Tensor, moved: Moved, content: str, exchange: Transplant) -> "Figure | None":
+    def evidence(self, finding: Finding) -> "Mapping[str, Callable[[], Figure | None]]":
+        """Images that are predicted as another one once they have its content, and of a region where it lies."""
+        if finding.kind != SIMPLE_CUE_RELIANCE:
+            return {}
+        sheet, region = self._sheet(finding.subject), finding.subject.startswith("region")
+        found = {SHEET: sheet, MAP: self._regions() if region else None}
+        return {caption: make for caption, make in found.items() if make is not None}
+
+    def _sheet(self, content: str) -> "Callable[[], Figure | None] | None":
+        """What draws the contact sheet of a content; None where there is none to be seen."""
+        examination, batch = self.examination, self.examining.batch
+        moved = None if examination is None else examination.moved.get(content)
+        if examination is None or moved is None or batch is None or batch.inputs is None:
+            return None
+        images = self.examining.inputs(torch.device("cpu"))
+        if len(images) != moved.images:
+            return None
+        return partial(self._draw_sheet, images, moved, content, examination.exchanges[content])
+
+    def _draw_sheet(self, images: Tensor, moved: Moved, content: str, exchange: Transplant) -> "Figure | None":
         """The contact sheet, in raw units where they are known."""
-        donors = images[moved.donors]
+        receivers, donors = images[moved.receivers], images[moved.donors]
         units = None if self.models is None else self.models.units
         one, other, made = (
-            each if units is None else units.to_raw(each) for each in (images, donors, exchange(images, donors))
+            each if units is None else units.to_raw(each) for each in (receivers, donors, exchange(receivers, donors))
         )
-        return contact_sheet(one, other, made, moved.own, moved.own[moved.donors], moved.preds[content], content)
+        return contact_sheet(one, other, made, moved.own, moved.donor, moved.preds, content)
+
+    def _regions(self) -> "Callable[[], Figure | None] | None":
+        """What draws the map of regions; None where none was exchanged."""
+        examination, batch = self.examination, self.examining.batch
+        if examination is None or batch is None or batch.inputs is None or not examination.boxes:
+            return None
+        images = self.examining.inputs(torch.device("cpu"))
+        regions = [(box, examination.known[name][0]) for name, box in examination.boxes.items()]
+        return partial(region_map, regions, images.shape[2], images.shape[3], images.float().mean(0))
 
     # -- resume
 
