@@ -125,9 +125,12 @@ class Examination:
         self.exchanges: dict[str, Transplant] = {**self.swaps, **made}
         self.contents = tuple(self.exchanges)
         self.searches: dict[str, Refinement] = {}
+        self.numbers: dict[str, str] = {}  #: channel by its name -> by its number
         self.places: dict[str, tuple[int, int, int]] = {}  # of regions: grid, row and column
         if self.channels > 1:
-            groups, members = neighbours(names or [str(k) for k in range(self.channels)])
+            called = names or [str(k) for k in range(self.channels)]
+            self.numbers = {f"channel {name}": f"channel {k}" for k, name in enumerate(called)}
+            groups, members = neighbours(called)
             self.exchanges |= {name: exchange_channels(which) for name, which in members.items()}
             self.searches["channels"] = Refinement(groups)
         if len(shape) == 3 and min(shape[1:]) > 1 and not models.pixels:

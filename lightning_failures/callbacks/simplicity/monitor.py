@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -11,6 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from lightning_failures.audit.data_audit import DataAudit
+from lightning_failures.audit.given_audit import read_audit
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
@@ -80,7 +83,9 @@ class SimplicityBiasMonitor(Monitor):
     channels, low frequencies, texture, border, single channels, regions; see :func:`.transplant`.
     ``reliance/<content>`` is what of it no poorer content carries. Of what leads, a small model reads the labels of
     images that all have the same content: ``without/<content>`` is its accuracy above naming one class, as a share of
-    what there is above it, and ``all_there_is/<content>`` is 1 where it finds nothing.
+    what there is above it, and ``all_there_is/<content>`` is 1 where it finds nothing. An audit that was made before
+    answers that itself, where it looked at the content; ``audit_alone/<content>`` and ``audit_without/<content>`` are
+    the accuracies that it reached.
 
     *Your own cues*, which cannot be exchanged: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``;
     ``reliance/<cue>`` is the smaller one.
@@ -96,10 +101,16 @@ class SimplicityBiasMonitor(Monitor):
             standardised, the total absorbance is then unknown, which is said once.
         wavelengths: place of each channel on the axis of the pictures; (b). None: channels by number.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
+        audit: of the same data, made before: what :func:`.audit_data` returned, or the file that
+            ``lightning-failures audit DATA --json FILE`` wrote; None: what is left without a content is tried in the
+            run.
         images: size of the reference batch, over all ranks.
         budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: an audit that cannot be read, or that is none; in a run, one of other classes or channels.
     """
 
     noun = "simplicity"
@@ -118,6 +129,7 @@ class SimplicityBiasMonitor(Monitor):
         denormalize: Change | None = None,
         wavelengths: Any = None,
         unit: str | None = None,
+        audit: DataAudit | str | Path | None = None,
         images: int = 64,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -131,7 +143,7 @@ class SimplicityBiasMonitor(Monitor):
         self.comparison: Comparison | None = None
         self.turns = Turns()
         self.sample = TrainingSample()
-        self.without = WithoutContents()
+        self.without = WithoutContents(None if audit is None else read_audit(audit, f"{_WHERE}(audit=...)"))
         self.examination: Examination | None = None
         self._examined_before: dict[str, Any] = {"known": {}, "searches": {}}
         self._axis = axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=_WHERE)
@@ -176,7 +188,7 @@ class SimplicityBiasMonitor(Monitor):
                 raise self.probe.no_logits(_WHERE)
             if self.models is None:
                 self.stream.update(seen, self.probe.classes, trainer.world_size)
-            self.sample.add(seen, trainer.num_training_batches, trainer.world_size)
+            self.sample.add(seen, trainer.num_training_batches, trainer.world_size, trainer.current_epoch)
 
     # -- an evaluation
 
@@ -198,6 +210,9 @@ class SimplicityBiasMonitor(Monitor):
             shape = self.ranks.first(self.stream.shape)
             if shape is not None and not self.ranks.retired:
                 self.models = self.stream.fit(shape, device)
+                if self.without.audit is not None:
+                    where, trained = f"{_WHERE}(audit=...)", self.stream.trained
+                    self.without.audit.check(where, shape.classes, trained, shape.channels, shape.pixels)
                 left_out = self.models.left_out
         if self.models is not None:
             self._compare_with(self.models.to(device), self.examining.share(evaluation))
@@ -316,8 +331,10 @@ class SimplicityBiasMonitor(Monitor):
             return {}
         with self.examining.budget.clock.spend():
             classes = len(self.models.linear.bias)
-            self.without.look(leading, self.sample, classes)
-        return self.without.figures(leading, self.examination.channels <= FEW)
+            numbers = self.examination.numbers
+            self.without.look(leading, self.sample, classes, numbers)
+        few = self.examination.channels <= FEW
+        return self.without.figures(leading, few) | self.without.audited(leading, numbers)
 
     def _nothing(self, device: torch.device) -> dict[str, Tensor]:
         """The main figures, all undefined, as long as there are no simple models."""
