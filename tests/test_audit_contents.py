@@ -109,6 +109,21 @@ def test_a_mark_at_the_border_is_named_as_the_border() -> None:
     assert without(audit, "centre") > 0.9
 
 
+def test_where_a_smaller_content_tells_too_a_network_is_tried_without_the_one_that_leaves_nothing() -> None:
+    target = torch.arange(600) % 4
+    images = F.pad(0.3 * torch.rand(600, 4, 8, 8, generator=torch.Generator().manual_seed(1)), (2, 2, 2, 2))
+    images[torch.arange(600), :, 0, 3 * target] = 3
+    audit = audited(images, target, steps=5)
+    assert audit.poor_contents == ("texture", "border")
+    assert without(audit, "texture") == 1
+    border = audit.contents["border"].without
+    assert border is not None
+    assert border.low <= audit.chance.value
+    assert audit.open_contents == ("texture", "border")
+    assert {"without_texture", "without_border"} <= audit.trials.keys()
+    assert audit.trials["without_border"].value < 0.4
+
+
 def test_labels_that_say_nothing_name_no_content() -> None:
     images, target = scenes()
     audit = audited(noisy(images), target)

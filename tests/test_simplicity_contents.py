@@ -164,6 +164,17 @@ def test_a_rank_without_images_comes_to_the_figures_of_the_others(monkeypatch):
     assert first.rest["channel 2"].low < first.found["channel 2"].accuracy
 
 
+def test_no_image_is_kept_twice_where_training_has_fewer_than_are_wanted():
+    images, labels = labelled(60)
+    sample = TrainingSample()
+    for epoch in range(2):
+        for part, known in zip(images.split(20), labels.split(20), strict=True):
+            sample.add(Seen(part, known), 3, 1, epoch)
+    kept, known = sample.fixed()
+    assert kept.equal(images)
+    assert known.equal(labels)
+
+
 def test_low_frequencies_have_no_figure_of_what_is_left_since_a_coarse_pattern_has_edges():
     found = WithoutContents()
     found.found["low_frequencies"] = found.rest["low_frequencies"] = without_module.judge(*Judged(90, 25, 100))

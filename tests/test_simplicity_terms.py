@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_failures import SimplicityBiasMonitor
+from lightning_failures import SimplicityBiasMonitor, audit_data
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.callbacks.simplicity import SIMPLICITY
 from lightning_failures.records.term import find_term
@@ -18,6 +18,7 @@ def logged():
     images, labels, thickness = scene(120)
     keys = set(watch(thick, images, labels, thickness, epochs=2, cues={"thickness": "2"})[0])
     keys |= set(watch(thick, images, labels, epochs=2, denormalize=lambda x: 2 * x + 1)[0])
+    keys |= set(watch(thick, images, labels, epochs=2, audit=audit_data([(images, labels)], steps=0))[0])
     keys |= set(watch(lambda x: nearest(x.sum(1) / 4.8 - 1), images.mean((2, 3)), labels, epochs=2)[0])
     keys |= set(watch(lambda x: nearest(x.mean((1, 2, 3))), images[:, :3].clone(), labels, epochs=2)[0])
     pixels = TensorDataset(images[:24, :4].contiguous(), (images[:24, 0] > 1).long())

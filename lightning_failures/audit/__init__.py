@@ -8,6 +8,7 @@ from lightning_failures.audit.copies import *
 from lightning_failures.audit.data_audit import *
 from lightning_failures.audit.data_sums import *
 from lightning_failures.audit.figures import *
+from lightning_failures.audit.given_audit import *
 from lightning_failures.audit.inputs import *
 from lightning_failures.audit.labels import *
 from lightning_failures.audit.page import *

@@ -76,7 +76,8 @@ def audit_data(
     images as given, standardised, and with a part of their information alone or taken away; where it reads nothing, it
     is trained for 400 steps more before that is said. Each content of the images (level, colour, texture, border, one
     channel, ...) is looked at alone, and the images without it, by linear models; where a poor one gives nearly all,
-    the small network is trained without it too. Held-out batches are compared with training batches channel by
+    the small network is trained without the smallest such, and without those without which a linear model reads
+    nothing. Held-out batches are compared with training batches channel by
     channel. What may go wrong in training is named only where a figure shows it. Torch's random state stays as it is,
     and the same data in other batches give the same figures.
 
@@ -198,10 +199,14 @@ def audit_data(
         whole=accuracy(contents.whole),
     )
     if trials:
-        kind = next((kind for kind in contents.without if _subject(kind, names) == audit.poor_content), None)
-        if kind is not None:
-            rest = trial_accuracy([content_trial(data, kind, steps, seed).right], spreads["standardised"])
-            audit = replace(audit, trials=audit.trials | {without_view(audit.poor_content): rest})
+        tried = [kind for kind in contents.without if _subject(kind, names) in audit.open_contents]
+        rest = {
+            without_view(_subject(kind, names)): trial_accuracy(
+                [content_trial(data, kind, steps, seed).right], spreads["standardised"]
+            )
+            for kind in tried
+        }
+        audit = replace(audit, trials=audit.trials | rest)
         trial = trials["standardised"][0]
         if not audit.reads:
             trial = longer_trial(data, steps + MORE_STEPS, seed)

@@ -102,14 +102,31 @@ class DataAudit:
     @property
     def poor_content(self) -> str | None:
         """The smallest poor content that alone gives nearly all that anything reached; None: none does."""
+        return next(iter(self.poor_contents), None)
+
+    @property
+    def poor_contents(self) -> tuple[str, ...]:
+        """The poor contents that alone give nearly all that anything reached, the smallest first; one channel only."""
         chance = self.chance
         enough = max(chance.high, chance.value + NEARLY * (self.most.value - chance.value))
         channels = [kind for kind in self.contents if kind not in CONTENTS]
         best = max(channels, key=lambda kind: self.contents[kind].alone.value, default="")
-        for kind in (best if kind == "channel" else kind for kind in POOR):
-            if kind in self.contents and self.contents[kind].alone.low > enough:
-                return kind
-        return None
+        poor = (best if kind == "channel" else kind for kind in POOR)
+        return tuple(kind for kind in poor if kind in self.contents and self.contents[kind].alone.low > enough)
+
+    @property
+    def open_contents(self) -> tuple[str, ...]:
+        """Those of them without which a network is tried: the smallest, and where a linear model read nothing.
+
+        Of a mark at the border the texture gives nearly all too, and is the smaller content; that nothing is left
+        without the border only a network can tell.
+        """
+        nothing = []
+        for kind in self.poor_contents:
+            rest = self.contents[kind].without
+            if kind == self.poor_content or (rest is not None and rest.low <= self.chance.value):
+                nothing.append(kind)
+        return tuple(nothing)
 
     @property
     def reads(self) -> bool:

@@ -27,6 +27,7 @@ from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
 from lightning_failures.observe.task import CLASSIFIES, Kind
+from lightning_failures.records.finding import Finding
 from lightning_failures.records.keys import escape, match_key
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.term import Term, find_term
@@ -250,6 +251,13 @@ class Monitor(Callback, TheirCallback):
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
         """Pictures of an evaluation, the most telling first: key -> what draws it; on rank zero."""
+        return {}
+
+    def evidence(self, finding: Finding) -> "Mapping[str, Callable[[], Figure | None]]":
+        """Pictures of images in which a finding is seen, at the end of a run: caption -> what draws it; on rank zero.
+
+        Only what the record has no figures for: the report draws its charts itself.
+        """
         return {}
 
     # -- Lightning's hooks

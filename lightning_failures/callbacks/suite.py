@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback
 
+from lightning_failures.audit.data_audit import DataAudit
 from lightning_failures.callbacks.causes.monitor import CauseMonitor
 from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
@@ -38,6 +39,7 @@ def failure_monitors(
     layers: str | Sequence[str] | None = None,
     cues: Mapping[str, Field] | None = None,
     denormalize: Change | None = None,
+    audit: DataAudit | str | Path | None = None,
     inputs: Field | None = None,
     targets: Field | None = None,
     logits: Field | None = None,
@@ -64,6 +66,9 @@ def failure_monitors(
         layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
         cues: simple cues of your own, such as a scanner's index; see :class:`.SimplicityBiasMonitor`.
         denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
+        audit: of the same data, made before training: what :func:`.audit_data` returned, or the file that
+            ``lightning-failures audit DATA --json FILE`` wrote. What it read without a content tells whether leaning on
+            that is a bias, and what it read from the content alone is said beside; None: the run tries it itself.
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
@@ -86,7 +91,8 @@ def failure_monitors(
         Callbacks for ``Trainer(callbacks=...)``, in the order in which they must stand.
 
     Raises:
-        InputError: wavelengths, bands, factors, rules or a budget that cannot be used; of the callback that refuses it.
+        InputError: wavelengths, bands, factors, rules, an audit or a budget that cannot be used; of the callback that
+            refuses it.
         UnknownNameError: no such unit, set of bands, band, task, monitor or standard rule.
 
     Example:
@@ -125,7 +131,13 @@ def failure_monitors(
     monitors += [
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
-            cues, denormalize=denormalize, wavelengths=wavelengths, unit=unit, budget=budget / 3, **options
+            cues,
+            denormalize=denormalize,
+            wavelengths=wavelengths,
+            unit=unit,
+            audit=audit,
+            budget=budget / 3,
+            **options,
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
         TrainingMonitor(**options),

@@ -7,6 +7,7 @@ from lightning_failures.records.keys import *
 from lightning_failures.records.kind import *
 from lightning_failures.records.numbers import *
 from lightning_failures.records.order import *
+from lightning_failures.records.picture import *
 from lightning_failures.records.rule import *
 from lightning_failures.records.run_record import *
 from lightning_failures.records.strict_json import *

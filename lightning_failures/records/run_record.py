@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_failures.errors import InputError
 from lightning_failures.records.finding import SEVERITIES, Finding
+from lightning_failures.records.picture import Picture
 from lightning_failures.records.strict_json import strict, write_json
 
 __all__ = ["Evaluation", "RunRecord", "read_records", "write_records"]
@@ -54,6 +55,7 @@ class RunRecord:
         no_validation: why the evaluations are of training batches; empty where they are of validation.
         evaluated: ``"test"`` or ``"validation"``: on which images a model was evaluated without being trained, as by
             ``trainer.test()``; empty for a training.
+        pictures: of images, drawn at the end of the run beside the findings that they show.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -73,6 +75,7 @@ class RunRecord:
     not_watched: dict[str, str] = field(default_factory=dict)
     no_validation: str = ""
     evaluated: str = ""
+    pictures: list[Picture] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
@@ -188,6 +191,7 @@ class RunRecord:
             dict(data.get("not_watched", {})),
             data.get("no_validation", ""),
             data.get("evaluated", ""),
+            [Picture.from_dict(picture) for picture in data.get("pictures", [])],
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.errors import InputError
+from lightning_failures.records.picture import pictures_of
 from lightning_failures.records.run_record import RunRecord, write_records
 from lightning_failures.records.strict_json import write_json
 from lightning_failures.records.written_file import write_file
@@ -58,6 +59,7 @@ def write_report(
         title=title,
         words=sentences,
         explanation=explanation,
+        pictures_of=pictures_of,
         sparkline=sparkline,
         runs=_runs(records, columns),
         comparison=comparison(records, columns) if len(records) > 1 else [],

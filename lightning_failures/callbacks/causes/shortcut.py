@@ -1,9 +1,11 @@
 """A network that leans on a shortcut: something simple that goes with the label."""
 
 import math
+from collections.abc import Mapping
 
 from lightning_failures.callbacks.causes.case import Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import LEANS
+from lightning_failures.records.finding import Evidence
 from lightning_failures.records.kind import FACTOR_FAILURE, GENERALISATION_GAP, ONE_DIMENSIONAL_PREDICTIONS
 
 __all__ = ["SHORTCUT"]
@@ -47,6 +49,7 @@ def _leaning(case: Case) -> Tested:
         how = "predictions follow it"
     without = evidence.get("without")
     more = "" if without is None or math.isnan(float(without)) else _more(what, float(without))
+    more += _of_audit(what, case.finding.evidence)
     told = "" if share is None or math.isnan(float(share)) else f" in {float(share):.0%} of the cases"
     return Tested(
         True,
@@ -64,6 +67,19 @@ def _more(what: str, without: float) -> str:
         f" More is to be had: a small model on images that all have the same {what} gets {without:.0%} of the way from "
         "naming one class to getting all right."
     )
+
+
+def _of_audit(what: str, evidence: Mapping[str, Evidence]) -> str:
+    """What an audit before training said of the same content; empty where there was none."""
+    alone, without = (_figure(evidence.get(key)) for key in ("audit_alone", "audit_without"))
+    if math.isnan(alone):
+        return ""
+    rest = "" if math.isnan(without) else f", without it {without:.2f}"
+    return f" The audit before training: {what} alone gives {alone:.2f}{rest}."
+
+
+def _figure(given: Evidence) -> float:
+    return math.nan if given is None else float(given)
 
 
 SHORTCUT = CauseTest("shortcut", (*LEANS, GENERALISATION_GAP, FACTOR_FAILURE), _test)

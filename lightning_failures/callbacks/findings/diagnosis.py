@@ -12,6 +12,7 @@ from lightning_failures.callbacks.causes.diagnose import diagnose
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.announcer import Announced, Announcer
+from lightning_failures.callbacks.findings.evidence_pictures import draw_evidence
 from lightning_failures.callbacks.findings.named_rules import rules_under_name
 from lightning_failures.callbacks.findings.rule_streaks import RuleStreaks
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
@@ -128,7 +129,7 @@ class FailureDiagnosis(Callback, TheirCallback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; what one evaluation alone told at the end of an earlier run is open again."""
-        self.record.findings, self.unconfirmed = self._confirmed(), []
+        self.record.findings, self.unconfirmed, self.record.pictures = self._confirmed(), [], []
         self.announcer.resume(self.record)
         self._began = time.perf_counter()
         self.announcer.pictures.restart()
@@ -185,7 +186,7 @@ class FailureDiagnosis(Callback, TheirCallback):
             alone.seconds = time.perf_counter() - self._alone_began
             if trainer.is_global_zero and values:
                 folder = None if self.report_dir is None else Path(self.report_dir) / images
-                report = None if folder is None else write_report(folder, [alone], COLUMNS)
+                report = None if folder is None else self._write(trainer, alone, folder)
                 self.announcer.tell_verdict(alone, report)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -332,8 +333,13 @@ class FailureDiagnosis(Callback, TheirCallback):
         if not trainer.is_global_zero or not self.record.evaluations:
             return
         self.announcer.draw_last(trainer, self.record)
-        report = None if self.report_dir is None else write_report(self.report_dir, [self.record], COLUMNS)
+        report = None if self.report_dir is None else self._write(trainer, self.record, self.report_dir)
         self.announcer.tell_verdict(self.record, report)
+
+    def _write(self, trainer: Trainer, record: RunRecord, folder: str | Path) -> Path:
+        """The report, with pictures of what was found."""
+        record.pictures = draw_evidence(record.standing, monitors_of(trainer))
+        return write_report(folder, [record], COLUMNS)
 
 
 def _keep_not_watched(trainer: Trainer, record: RunRecord) -> None:

@@ -5,6 +5,7 @@ import math
 from lightning_failures.callbacks.simplicity.record_figures import accuracy_figure, accuracy_limits, interchange_figure
 from lightning_failures.callbacks.simplicity.rules import RULES
 from lightning_failures.callbacks.simplicity.terms import TERMS
+from lightning_failures.functional.transplants import CARRIES
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Chart, Column, Reference, Tile, last_figure
@@ -42,9 +43,26 @@ def _interchange_label(record: RunRecord) -> str | None:
 
 def _tiles(record: RunRecord) -> list[Tile]:
     own = record.last(_OWN)
-    if not math.isfinite(own):
-        return []
-    return [Tile("One direction decides", f"{own:.2f}", "of image pairs", record.series(_OWN)[1])]
+    tiles = _all_that_was_found(record)
+    if math.isfinite(own):
+        tiles.append(Tile("One direction decides", f"{own:.2f}", "of image pairs", record.series(_OWN)[1]))
+    return tiles
+
+
+def _all_that_was_found(record: RunRecord) -> list[Tile]:
+    """Contents that the network leans on of which no finding tells, since nothing else was found in the images."""
+    tiles = []
+    for content, nothing in record.matching("failures/simplicity/all_there_is/*").items():
+        key = f"failures/simplicity/transplant/{content}"
+        if nothing >= 0.5 and record.last(f"failures/simplicity/reliance/{content}") >= CARRIES:
+            alone, without = (record.last(f"failures/simplicity/audit_{of}/{content}") for of in ("alone", "without"))
+            said = [f"{alone:.2f} alone"] * math.isfinite(alone) + [f"{without:.2f} without it"] * math.isfinite(
+                without
+            )
+            audit = f"; the audit: {', '.join(said)}" if said else ""
+            note = f"of predictions follow it, which is all that was found{audit}"
+            tiles.append(Tile(f"Leans on {content}", f"{record.last(key):.2f}", note, record.series(key)[1]))
+    return tiles
 
 
 SIMPLICITY = Column(

@@ -38,7 +38,7 @@ from lightning_failures.metrics.simplicity import DecisionDimension
 from lightning_failures.metrics.transplants import TransplantShares
 from lightning_failures.observe.reference_batch import donor_rows
 
-__all__ = ["PARTS_IN_WORDS", "BaseRun", "Examination"]
+__all__ = ["PARTS_IN_WORDS", "BaseRun", "Examination", "Moved"]
 
 LATER = "left to a later evaluation, or to the end of the run, by the budget of extra forward passes"
 NOT_YET = "finer parts of the image, or single channels, are looked at first"
@@ -80,11 +80,14 @@ class BaseRun(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What was predicted when contents were last exchanged, on this rank; n images of which each has one label."""
+    """What was predicted when one content was last exchanged, on this rank; k pairs of images that have one label."""
 
-    own: Tensor  # (n) int64
-    donors: Tensor  # (n) int64, rows
-    preds: dict[str, Tensor]  # content -> (n) int64
+    images: int  # of the reference batch
+    receivers: Tensor  # (k) int64, rows
+    donors: Tensor  # (k) int64, rows
+    own: Tensor  # (k) int64, what is predicted for the receivers
+    donor: Tensor  # (k) int64, for the donors
+    preds: Tensor  # (k) int64, for the receivers with the content
 
 
 class Part(NamedTuple):
@@ -129,9 +132,12 @@ class Examination:
         self.exchanges: dict[str, Transplant] = {**self.swaps, **made}
         self.contents = tuple(self.exchanges)
         self.searches: dict[str, Refinement] = {}
+        self.numbers: dict[str, str] = {}  #: channel by its name -> by its number
         self.places: dict[str, tuple[int, int, int]] = {}  # of regions: grid, row and column
         if self.channels > FEW:
-            groups, members = neighbours(names or [str(k) for k in range(self.channels)])
+            called = names or [str(k) for k in range(self.channels)]
+            self.numbers = {f"channel {name}": f"channel {k}" for k, name in enumerate(called)}
+            groups, members = neighbours(called)
             # a label of a pixel may stand in the pixel; that of an image read from a pattern is no simple thing
             exchange = exchange_channels if models.pixels else exchange_channel_statistics
             self.exchanges |= {name: exchange(which) for name, which in members.items()}
@@ -140,7 +146,7 @@ class Examination:
             quarters, self.places = cells(*shape[1:])
             self.exchanges |= {name: exchange_cell(*place) for name, place in self.places.items()}
             self.searches["regions"] = Refinement(quarters)
-        self.moved: Moved | None = None  #: what there is to be seen of
+        self.moved: dict[str, Moved] = {}  #: content -> what there is to be seen of it
         self.known: dict[str, tuple[float, float]] = {}  #: content -> donor share and own share, when last looked at
         self.by_class = CueSwapByClass(list(self.swaps), classes)
         several = DecisionDimension(self.ranks)
@@ -245,9 +251,10 @@ class Examination:
             given = {name: made[name] for name in led}
             control[..., places] = predict_transplants(base.model, receivers, base.inputs[rows], given)
         metric.update(own, base.preds[donors], moved, control, alike)
-        if own.ndim == 1 and part == "contents":
-            columns = {name: moved[:, k].cpu() for k, name in enumerate(metric.contents)}
-            self.moved = Moved(own.cpu(), donors.cpu(), columns)
+        if own.ndim == 1:
+            which, theirs = torch.arange(len(base.preds))[some], base.preds[donors].cpu()
+            for k, name in enumerate(metric.contents):
+                self.moved[name] = Moved(len(base.preds), which, donors.cpu(), own.cpu(), theirs, moved[:, k].cpu())
         if part == "contents" and self.swaps:
             swapped = moved[..., [metric.contents.index(name) for name in self.swaps]]
             self.by_class.update(base.preds[donors], own, swapped)

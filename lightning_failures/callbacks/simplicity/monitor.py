@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -11,6 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from lightning_failures.audit.data_audit import DataAudit
+from lightning_failures.audit.given_audit import read_audit
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
@@ -37,7 +40,8 @@ from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
-from lightning_failures.records.finding import Evidence
+from lightning_failures.records.finding import Evidence, Finding
+from lightning_failures.records.kind import SIMPLE_CUE_RELIANCE
 from lightning_failures.reporting.loggers import log_table
 from lightning_failures.spectrum.axes import channel_names, spectral_axis
 
@@ -48,6 +52,15 @@ __all__ = ["SimplicityBiasMonitor"]
 
 _WHERE = "SimplicityBiasMonitor"
 RECENT = 5  # evaluations back within which the network may have come up to the linear model
+#: What is seen in the pictures of a finding.
+SHEET = (
+    "Images that are predicted as another one as soon as they have its content, at the last examination: the image, "
+    "the one that gives its content, and the image with that content."
+)
+MAP = (
+    "Where on the image the content lies: each region alone is exchanged between images; over the mean image, the "
+    "share of pairs that are then predicted as the image that gave it."
+)
 PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
@@ -72,7 +85,9 @@ class SimplicityBiasMonitor(Monitor):
     one; see :func:`.transplant`.
     ``reliance/<content>`` is what of it no poorer content carries. Of what leads, a small model reads the labels of
     images that all have the same content: ``without/<content>`` is its accuracy above naming one class, as a share of
-    what there is above it, and ``all_there_is/<content>`` is 1 where it finds nothing.
+    what there is above it, and ``all_there_is/<content>`` is 1 where it finds nothing. An audit that was made before
+    answers that itself, where it looked at the content; ``audit_alone/<content>`` and ``audit_without/<content>`` are
+    the accuracies that it reached.
 
     *Your own cues*, which cannot be exchanged: ``eta2/<cue>`` and, within the labels, ``eta2_within/<cue>``;
     ``reliance/<cue>`` is the smaller one.
@@ -88,10 +103,16 @@ class SimplicityBiasMonitor(Monitor):
             standardised, the total absorbance is then unknown, which is said once.
         wavelengths: place of each channel on the axis of the pictures; (b). None: channels by number.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
+        audit: of the same data, made before: what :func:`.audit_data` returned, or the file that
+            ``lightning-failures audit DATA --json FILE`` wrote; None: what is left without a content is tried in the
+            run.
         images: size of the reference batch, over all ranks.
         budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: an audit that cannot be read, or that is none; in a run, one of other classes or channels.
     """
 
     noun = "simplicity"
@@ -117,6 +138,7 @@ class SimplicityBiasMonitor(Monitor):
         denormalize: Change | None = None,
         wavelengths: Any = None,
         unit: str | None = None,
+        audit: DataAudit | str | Path | None = None,
         images: int = 64,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -130,7 +152,7 @@ class SimplicityBiasMonitor(Monitor):
         self.comparison: Comparison | None = None
         self.turns = Turns()
         self.sample = TrainingSample()
-        self.without = WithoutContents()
+        self.without = WithoutContents(None if audit is None else read_audit(audit, f"{_WHERE}(audit=...)"))
         self.examination: Examination | None = None
         self._examined_before: dict[str, Any] = {"known": {}, "searches": {}}
         self._axis = axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=_WHERE)
@@ -176,7 +198,7 @@ class SimplicityBiasMonitor(Monitor):
                 raise self.probe.no_logits(_WHERE)
             if self.models is None:
                 self.stream.update(seen, self.probe.classes, trainer.world_size)
-            self.sample.add(seen, trainer.num_training_batches, trainer.world_size)
+            self.sample.add(seen, trainer.num_training_batches, trainer.world_size, trainer.current_epoch)
 
     # -- an evaluation
 
@@ -198,6 +220,9 @@ class SimplicityBiasMonitor(Monitor):
             shape = self.ranks.first(self.stream.shape)
             if shape is not None and not self.ranks.retired:
                 self.models = self.stream.fit(shape, device)
+                if self.without.audit is not None:
+                    where, trained = f"{_WHERE}(audit=...)", self.stream.trained
+                    self.without.audit.check(where, shape.classes, trained, shape.channels, shape.pixels)
                 left_out = self.models.left_out
         if self.models is not None:
             self._compare_with(self.models.to(device), self.examining.share(evaluation))
@@ -324,8 +349,10 @@ class SimplicityBiasMonitor(Monitor):
             return {}
         with self.examining.budget.clock.spend():
             classes = len(self.models.linear.bias)
-            self.without.look(leading, self.sample, classes)
-        return self.without.figures(leading, self.examination.channels <= FEW)
+            numbers = self.examination.numbers
+            self.without.look(leading, self.sample, classes, numbers)
+        few = self.examination.channels <= FEW
+        return self.without.figures(leading, few) | self.without.audited(leading, numbers)
 
     def _nothing(self, device: torch.device) -> dict[str, Tensor]:
         """The main figures, all undefined, as long as there are no simple models."""
@@ -370,28 +397,47 @@ class SimplicityBiasMonitor(Monitor):
 
     def _transplants_seen(self) -> "dict[str, Callable[[], Figure | None]]":
         """Images whose prediction moved with the content that carries the decision, and where on the image it lies."""
-        examination, found = self.examination, dict[str, Callable[[], "Figure | None"]]()
-        batch = self.examining.batch
-        if examination is None or self.models is None or batch is None or batch.inputs is None:
-            return found
-        images = self.examining.inputs(torch.device("cpu"))
-        moved, leading = examination.moved, examination.leading
-        content = next((name for name in leading if moved is not None and name in moved.preds), None)
-        if content is not None and moved is not None and len(images) == len(moved.own):
-            found["transplants"] = partial(self._sheet, images, moved, content, leading[content])
-        regions = [(box, examination.known[name][0]) for name, box in examination.boxes.items()]
-        if regions:
-            found["regions"] = partial(region_map, regions, images.shape[2], images.shape[3], images.float().mean(0))
-        return found
+        leading = () if self.examination is None else self.examination.leading
+        sheet = next((make for name in leading if (make := self._sheet(name)) is not None), None)
+        found = {"transplants": sheet, "regions": self._regions()}
+        return {name: make for name, make in found.items() if make is not None}
 
-    def _sheet(self, images: Tensor, moved: Moved, content: str, exchange: Transplant) -> "Figure | None":
+    def evidence(self, finding: Finding) -> "Mapping[str, Callable[[], Figure | None]]":
+        """Images that are predicted as another one once they have its content, and of a region where it lies."""
+        if finding.kind != SIMPLE_CUE_RELIANCE:
+            return {}
+        sheet, region = self._sheet(finding.subject), finding.subject.startswith("region")
+        found = {SHEET: sheet, MAP: self._regions() if region else None}
+        return {caption: make for caption, make in found.items() if make is not None}
+
+    def _sheet(self, content: str) -> "Callable[[], Figure | None] | None":
+        """What draws the contact sheet of a content; None where there is none to be seen."""
+        examination, batch = self.examination, self.examining.batch
+        moved = None if examination is None else examination.moved.get(content)
+        if examination is None or moved is None or batch is None or batch.inputs is None:
+            return None
+        images = self.examining.inputs(torch.device("cpu"))
+        if len(images) != moved.images:
+            return None
+        return partial(self._draw_sheet, images, moved, content, examination.exchanges[content])
+
+    def _draw_sheet(self, images: Tensor, moved: Moved, content: str, exchange: Transplant) -> "Figure | None":
         """The contact sheet, in raw units where they are known."""
-        donors = images[moved.donors]
+        receivers, donors = images[moved.receivers], images[moved.donors]
         units = None if self.models is None else self.models.units
         one, other, made = (
-            each if units is None else units.to_raw(each) for each in (images, donors, exchange(images, donors))
+            each if units is None else units.to_raw(each) for each in (receivers, donors, exchange(receivers, donors))
         )
-        return contact_sheet(one, other, made, moved.own, moved.own[moved.donors], moved.preds[content], content)
+        return contact_sheet(one, other, made, moved.own, moved.donor, moved.preds, content)
+
+    def _regions(self) -> "Callable[[], Figure | None] | None":
+        """What draws the map of regions; None where none was exchanged."""
+        examination, batch = self.examination, self.examining.batch
+        if examination is None or batch is None or batch.inputs is None or not examination.boxes:
+            return None
+        images = self.examining.inputs(torch.device("cpu"))
+        regions = [(box, examination.known[name][0]) for name, box in examination.boxes.items()]
+        return partial(region_map, regions, images.shape[2], images.shape[3], images.float().mean(0))
 
     # -- resume
 

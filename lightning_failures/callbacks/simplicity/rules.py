@@ -29,6 +29,8 @@ def _leans(name: str, learnt: Sequence[str], accuracy: str, evidence: Mapping[st
             "excess_low": "failures/simplicity/transplant_excess_low/*",
             "without": "failures/simplicity/without/*",
             "without_low": "failures/simplicity/without_low/*",
+            "audit_alone": "failures/simplicity/audit_alone/*",
+            "audit_without": "failures/simplicity/audit_without/*",
             "model_accuracy": "failures/simplicity/model_accuracy",
             "chance": "failures/simplicity/chance",
             **evidence,

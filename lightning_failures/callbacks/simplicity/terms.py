@@ -126,6 +126,24 @@ _CUES = [
         "0 or 1",
         "1: the content is all that was found, and leaning on it is right",
     ),
+    Term(
+        "audit_alone/*",
+        "Audit: from a content alone",
+        "Accuracy on held-out images of a linear model that sees this content and nothing else, in the audit that the "
+        "run was given; of the total absorbance and the grey level that of the level.",
+        "0 to 1",
+        "near what anything reaches: the content can carry the label; near chance: it cannot",
+        when_nan="the audit gives none",
+    ),
+    Term(
+        "audit_without/*",
+        "Audit: without a content",
+        "Accuracy on held-out images of a model that sees images which all have the same content, in the audit that "
+        "the run was given; of the total absorbance and the grey level without the level.",
+        "0 to 1",
+        "near what anything reaches: the label is to be had without it; near chance: nothing else was found",
+        when_nan="the audit did not look at images without it",
+    ),
     *_declared(CueExplainedVariance.terms, {"eta2": {}, "eta2_within": {}}, "{}/*"),
 ]
 

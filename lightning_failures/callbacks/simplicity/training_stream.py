@@ -87,6 +87,7 @@ class TrainingStream:
         self.reader = reader
         self.shape: StreamShape | None = None  #: None before the first batch
         self.sums: TrainingSums | None = None
+        self.trained = 0  #: classes that had training images, once the simple models are fitted
         self._values: list[tuple[Tensor, Tensor]] = []  # of the cues (m q) with their classes (m)
 
     def update(self, seen: Observation, logits: int, processes: int = 1) -> None:
@@ -131,6 +132,7 @@ class TrainingStream:
         sums = self.sums or TrainingSums.zero(shape)
         sums.go(device)
         rungs, spectra, chance = sums.ladder.rungs(), sums.ladder.spectra(), sums.ladder.chance()
+        self.trained = int((spectra.counts > 0).sum())
         values, target = self._gather(len(shape.cues))
         blind = self.reader.denormalize is None and _centred(values[:, 0])  # the standard cue stands first
         bins, left_out = {}, {}

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_failures.audit.given_audit import GivenAudit
 from lightning_failures.audit.small_network import run_small_network
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.functional.content_descriptors import typical_row
@@ -37,6 +38,10 @@ ROUNDING = 1e-3  # of the deviation that a feature had; less is what float32 lea
 
 #: Contents that the mean and the deviation of each channel hold: without these, none of them is left.
 OF_STATISTICS = ("total_absorbance", "grey_level", "level", "colour", "first_direction")
+
+#: An audit tells of these by the level, of which they are multiples. Without them an image is scaled, and without the
+#: level shifted, which leaves other things, so that its answer to what is left is not theirs.
+AS_AUDITED = {"total_absorbance": "level", "grey_level": "level"}
 
 
 class Judged(NamedTuple):
@@ -78,20 +83,24 @@ class TrainingSample:
 
     def __init__(self) -> None:
         self._batch = ReferenceBatch(IMAGES)
-        self._begun = False
+        self._epoch: int | None = None  # whose images are kept; None before the first batch
+        self._over = False
 
-    def add(self, seen: Observation, batches: float, processes: int) -> None:
+    def add(self, seen: Observation, batches: float, processes: int, epoch: int = 0) -> None:
         """Keep some images of a training batch, without a device synchronisation.
 
         Args:
             seen: the batch, with inputs (n b h w) or (n b) and targets (n); others are not kept.
             batches: of an epoch.
             processes: of the run.
+            epoch: of the batch. Of a later one than the first none is kept: an image that was learnt from would be
+                judged too.
         """
-        if seen.inputs is None or seen.targets is None or seen.targets.ndim != 1 or self._batch.complete:
+        self._over = self._over or (self._epoch is not None and epoch != self._epoch)
+        if self._over or seen.inputs is None or seen.targets is None or seen.targets.ndim != 1 or self._batch.complete:
             return
-        if not self._begun:
-            self._begun = True
+        if self._epoch is None:
+            self._epoch = epoch
             fit = VALUES // max(1, few_pixels(seen.inputs[:1]).numel())
             self._batch.restrict(max(1, min(-(-IMAGES // processes), fit)))
             self._batch.begin(batches)
@@ -101,7 +110,9 @@ class TrainingSample:
     @property
     def wanting(self) -> bool:
         """Whether there are not images enough yet."""
-        return not self._batch.complete and (not self._begun or self._batch.kept < self._batch.images)
+        if self._over or self._batch.complete:
+            return False
+        return self._epoch is None or self._batch.kept < self._batch.images
 
     def fixed(self) -> tuple[Tensor, Tensor]:
         """The images and labels, on the CPU; none where none were kept."""
@@ -185,9 +196,14 @@ def _features(images: Tensor) -> Tensor:
 
 
 class WithoutContents:
-    """What is left to be had without each content that carried the decision, looked at once in a run."""
+    """What is left to be had without each content that carried the decision, looked at once in a run.
 
-    def __init__(self) -> None:
+    Args:
+        audit: of the data, made before: its answers stand where it has some; None: there is none.
+    """
+
+    def __init__(self, audit: GivenAudit | None = None) -> None:
+        self.audit = audit
         self.found: dict[str, Without | None] = {}  #: content -> without it; None: that cannot be told
         self.rest: dict[str, Without | None] = {}  #: content -> without all that the channels' statistics hold
 
@@ -196,14 +212,19 @@ class WithoutContents:
         leading: Mapping[str, Transplant],
         sample: TrainingSample,
         classes: int,
+        numbers: Mapping[str, str] | None = None,
     ) -> None:
-        """Look at those that were not looked at yet; every rank must call it, with the same contents.
+        """Look at those that were not looked at yet; every rank must call it, with the same contents and audit.
 
         Args:
             leading: contents that carry the decision, and what exchanges them.
             sample: of training images.
             classes: number of classes c.
+            numbers: content -> what an audit calls it, where that is something else; None: nowhere.
         """
+        for name in leading:
+            if name not in self.found:
+                self._ask(name, (numbers or {}).get(name, name))
         new = [name for name in leading if name not in self.found]
         if not new:
             return
@@ -212,7 +233,7 @@ class WithoutContents:
         failed: Exception | None = None
         for name in new:
             made = {"itself": leading[name]}
-            if name in OF_STATISTICS or name.startswith("channel"):
+            if _of_statistics(name):
                 made |= exchanges({"rest": "channel_statistics"}, images, None)[0] if len(images) else {}
             for which, exchange in made.items():
                 known[f"{which}/{name}"] = None
@@ -229,6 +250,40 @@ class WithoutContents:
             # a rank without images made nothing, and must come to the same as the others
             rest = f"rest/{name}" if any(f"rest/{name}" in of_rank for of_rank in everywhere) else f"itself/{name}"
             self.rest[name] = _joined([of_rank.get(rest) for of_rank in everywhere])
+
+    def _ask(self, name: str, called: str) -> None:
+        """Take the audit's answer on a content, where it has one."""
+        if self.audit is None or (itself := self._told(called)) is None:
+            return
+        rest = self._told("channel_statistics") if _of_statistics(name) else itself
+        if rest is None and itself.nothing:
+            rest = itself  # with more taken away there is no more
+        if rest is not None:
+            self.found[name], self.rest[name] = itself, rest
+
+    def _told(self, called: str) -> Without | None:
+        """What the audit read without a content; None: that is open."""
+        assert self.audit is not None
+        read = self.audit.without(called)
+        return None if read is None else Without(*read, self.audit.chance)
+
+    def audited(self, leading: Iterable[str], numbers: Mapping[str, str]) -> dict[str, Tensor]:
+        """``audit_alone/<content>`` and ``audit_without/<content>``: accuracies, of contents that the audit looked at.
+
+        Args:
+            leading: contents that carry the decision.
+            numbers: content -> what an audit calls it, where that is something else.
+        """
+        values: dict[str, float] = {}
+        if self.audit is None:
+            return {}
+        for name in leading:
+            called = AS_AUDITED.get(name, numbers.get(name, name))
+            reading, most = self.audit.contents.get(called), self.audit.most_without(called)
+            if reading is not None:
+                values[f"audit_alone/{name}"] = reading.alone.value
+                values[f"audit_without/{name}"] = math.nan if most is None else most.value
+        return {key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
 
     def figures(self, leading: Iterable[str], few_channels: bool) -> dict[str, Tensor]:
         """``without/<content>``, its lower end, and ``all_there_is/<content>`` of the contents that lead.
@@ -259,6 +314,11 @@ class WithoutContents:
         for part in ("found", "rest"):
             known = {name: None if given is None else Without(*given) for name, given in state[part].items()}
             setattr(self, part, known)
+
+
+def _of_statistics(name: str) -> bool:
+    """Whether a content is one of those that the statistics of the channels hold."""
+    return name in OF_STATISTICS or name.startswith("channel")
 
 
 def _joined(of_ranks: list[Judged | None]) -> Without | None:

@@ -1,0 +1,47 @@
+"""Pictures of images for the report, drawn at the end of a run beside the findings that they show."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from lightning_failures.callbacks.monitor import Monitor
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.picture import Picture
+from lightning_failures.reporting.figure_style import close, to_small_png
+
+__all__ = ["draw_evidence"]
+
+MOST = 4  # pictures of a run
+LARGEST = 400_000  # bytes of one, so that a page of one run with its charts stays well below 3 MB
+
+
+def draw_evidence(findings: Sequence[Finding], monitors: Sequence[Monitor]) -> list[Picture]:
+    """Pictures of some findings, those of the first ones where there are many; none without matplotlib.
+
+    A picture that cannot be drawn is its monitor's failure, and the others are drawn.
+
+    Args:
+        findings: that stand, the most severe first.
+        monitors: of the run, by which they were found.
+    """
+    found: list[Picture] = []
+    if find_spec("matplotlib") is None:
+        return found
+    for finding in findings:
+        for monitor in _finders(finding, [each for each in monitors if not each.idle]):
+            with monitor.guard():
+                for caption, make in monitor.evidence(finding).items():
+                    figure = make() if len(found) < MOST else None
+                    if figure is None:
+                        continue
+                    png = to_small_png(figure)
+                    close(figure)
+                    if len(png) <= LARGEST:
+                        found.append(Picture(finding.rule, finding.subject, caption, b64encode(png).decode()))
+    return found
+
+
+def _finders(finding: Finding, monitors: Sequence[Monitor]) -> list[Monitor]:
+    """The monitors that may have logged what a finding is about: a rule of a named one has its name behind its own."""
+    named = [each for each in monitors if finding.rule.endswith(f" ({each.name})")]
+    return named or [each for each in monitors if each.name == each.noun]
