@@ -61,6 +61,11 @@ MAP = (
     "Where on the image the content lies: each region alone is exchanged between images; over the mean image, the "
     "share of pairs that are then predicted as the image that gave it."
 )
+#: The simple models, chance and what is left without a content are those of one class an image.
+SEVERAL = (
+    "it needs one class an image, and this is a task of several labels an image; "
+    "lightning_failures.transplant(model, images, donors, task='multilabel') says which content decides them"
+)
 PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
@@ -175,6 +180,12 @@ class SimplicityBiasMonitor(Monitor):
     def lowest_rung(self) -> str | None:
         """The lowest rung that explains the model; None where none does."""
         return None if self.comparison is None else self.comparison.ladder.lowest
+
+    @property
+    def unserved(self) -> str | None:
+        """Why it does not serve the task; of several labels an image with what tells of them instead."""
+        why = super().unserved
+        return SEVERAL if why is not None and self.probe.task.kind == "multilabel" else why
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run."""
