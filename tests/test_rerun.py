@@ -176,3 +176,61 @@ def test_a_batch_of_large_images_is_restricted_and_still_spread():
     batch.restrict(200)
     assert batch.fix()
     assert batch.inputs.flatten().tolist() == [0, 3, 4, 7, 8, 11, 12, 15, 16, 19]
+
+
+def spoilt(rows):
+    images = IMAGES.clone()
+    images[rows, 0, 0, 0] = torch.nan
+    return images
+
+
+@pytest.mark.parametrize("rows", [[3], list(range(10))])
+def test_logits_that_are_not_finite_come_again_where_they_are_so_again(rows):
+    module, images = net(), spoilt(rows)
+    logits = module["net"](images).detach()
+    assert bool(logits.isnan().any())
+    check_rerun(rerun(module, module["net"]), images, logits, module)
+
+
+def test_weights_that_are_not_finite_give_the_same_logits_again():
+    module = net()
+    with torch.no_grad():
+        module["net"][1].weight[0] = torch.inf
+        module["net"][1].weight[1, 0] = torch.nan
+    logits = module["net"](IMAGES).detach()
+    assert all(bool(each.any()) for each in (logits.isinf(), logits.isnan(), logits.isfinite()))
+    check_rerun(rerun(module, module["net"]), IMAGES, logits, module)
+    logits[0, 0] = 0.5
+    with pytest.raises(DiscoveryError, match="outputs that are finite where the logits are NaN or infinite, or the"):
+        check_rerun(rerun(module, module["net"]), IMAGES, logits, module)
+
+
+def test_an_image_that_is_not_finite_is_named_where_it_changes_the_logits_of_others():
+    class Centred(nn.Module):
+        def forward(self, x):
+            return (x - x.mean(0)).flatten(1)[:, :5]
+
+    module = nn.ModuleDict({"net": Centred()}).eval()
+    logits = module["net"](spoilt([2]))
+    with pytest.raises(DiscoveryError) as error:
+        check_rerun(rerun(module, module["net"]), spoilt([2]), logits, module)
+    assert str(error.value) == (
+        "rerun: the step's logits do not come again, since there are images that hold NaN or infinity; given 1 such "
+        "images of 10. "
+        "Leave them out of the dataset, or fill them in: torch.isfinite(image).all() tells which they are."
+    )
+
+
+def test_another_forward_is_refused_beside_an_image_that_is_not_finite_too():
+    module, images = net(), spoilt([3])
+    with pytest.raises(DiscoveryError, match=r"does not give the step's logits back; given outputs that are .* of the"):
+        check_rerun(rerun(module, module["net"]), images, module["net"](images).detach() + 9, module)
+
+
+def test_a_reference_batch_knows_which_of_its_images_are_finite():
+    batch = ReferenceBatch(4)
+    batch.begin(1)
+    batch.add(spoilt([0]), torch.zeros(10, 1))
+    assert batch.finite is None
+    batch.fix()
+    assert batch.finite.tolist() == [False, True, True, True]

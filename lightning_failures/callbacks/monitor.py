@@ -157,7 +157,8 @@ class Monitor(Callback, TheirCallback):
         why = self.failure or (HELD_OUT if self._needs_validation else self.unserved or self.refusal)
         if why is not None:
             return {self._named(self.watches): why}
-        return {self._named(f"{self.watches}, {self.unfinished}"): NO_TIME} if self.unfinished else {}
+        unfinished = {self._named(f"{self.watches}, {self.unfinished}"): NO_TIME} if self.unfinished else {}
+        return unfinished | ({} if self.examining is None else self.examining.left_out)
 
     @property
     def unfinished(self) -> str:

@@ -25,6 +25,7 @@ __all__ = ["BRAKED", "NO_TIME", "SPENT", "ReferenceExamination"]
 SPENT = "the budget of extra forward passes was spent"
 BRAKED = "the extra work took far longer than its share of the run's time, so the clock stopped it"
 NO_TIME = "the last examination of the run had no time left for it"
+NOT_FINITE = "every image of the reference batch holds NaN or infinity"
 FEWEST = 32  # images of an examination, where the reference batch has as many
 UNCHECKED = (
     "no submodule takes the inputs and gives the logits, and without a validation there are no logits that a rerun of "
@@ -47,7 +48,7 @@ class ReferenceExamination:
     the optimizer's step leave nothing to check by.
 
     An examination takes as many images of the reference batch, evenly spread, as fit into what is left; with fewer than
-    32 it waits for a later evaluation.
+    32 it waits for a later evaluation. Images that hold NaN or infinity are never examined, :attr:`left_out`.
 
     Args:
         where: the public name that was called, for errors.
@@ -132,7 +133,16 @@ class ReferenceExamination:
     @property
     def left_over(self) -> bool:
         """Whether the last evaluation was not examined, though it can be."""
-        return not self.examined and self.refusal is None and self.batch is not None and self.batch.kept > 0
+        possible = self.refusal is None and self.why_not != NOT_FINITE
+        return not self.examined and possible and self.batch is not None and self.batch.kept > 0
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Images of this rank's reference batch that are never examined, in words, and why; empty without any."""
+        finite = None if self.batch is None else self.batch.finite
+        if finite is None or bool(finite.all()):
+            return {}
+        return {f"{int((~finite).sum())} of {len(finite)} images of the reference batch": "NaN or infinity in them"}
 
     def begin_last(self, taken: float) -> None:
         """Examine what was last evaluated, at the end of a run, whatever the budget.
@@ -211,9 +221,25 @@ class ReferenceExamination:
                 except DiscoveryError as error:
                     self.refusal = str(error)
             if self.refusal is None and examined:
-                with self.alone(evaluation):
-                    examine(again, inputs)
-                self.examined = True
+                self._examine(evaluation, again, examine)
+
+    def _examine(
+        self,
+        evaluation: EvaluationContext,
+        model: Callable[[Tensor], Tensor],
+        examine: Callable[[Callable[[Tensor], Tensor], Tensor], None],
+    ) -> None:
+        """Examine the finite ones of the images that were taken."""
+        assert self.batch is not None
+        assert self.batch.finite is not None
+        assert self._taken is not None
+        self._taken = self._taken[self.batch.finite[self._taken]]
+        if not len(self._taken):
+            self.why_not = NOT_FINITE
+            return
+        with self.alone(evaluation):
+            examine(model, self.inputs(evaluation.device))
+        self.examined = True
 
     def alone(self, evaluation: EvaluationContext) -> AbstractContextManager[None]:
         """What an examination runs in: nothing of the module is changed, and nobody else's hook is called."""

@@ -32,7 +32,7 @@ def count_class_pairs(scores: Tensor, target: Tensor) -> ClassPairs:
     are cut into batches and dealt out to processes.
 
     Args:
-        scores: such as logits; (n c), float.
+        scores: such as logits; (n c), float. Images whose largest score is not finite name no class, and do not count.
         target: labels, below 0 where there is none: such images do not count; (n), int.
 
     Example:
@@ -41,9 +41,10 @@ def count_class_pairs(scores: Tensor, target: Tensor) -> ClassPairs:
         [[0, 1], [2, 0]]
     """
     classes = scores.shape[1]
-    bits = scores.float().amax(1).view(torch.int32)
+    largest = scores.float().amax(1)
+    bits = largest.view(torch.int32)
     half = ((bits ^ (bits >> 13) ^ (bits >> 16)) & 1).long()  # 13 and 16: the last bits of float16 and bfloat16
-    known = (target >= 0) & (target < classes)
+    known = (target >= 0) & (target < classes) & largest.isfinite()
     place = (half * classes + scores.argmax(1)) * classes + target.long().clamp(0, classes - 1)
     counts = torch.zeros(2 * classes * classes, dtype=torch.int64, device=target.device)
     return ClassPairs(counts.index_add_(0, place, known.long()).view(2, classes, classes))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
+from lightning_failures.functional.moments import finite_images
 
 __all__ = ["ReferenceBatch", "donor_rows", "mean_spectra"]
 
@@ -58,6 +59,7 @@ class ReferenceBatch:
         self.logits: Tensor | None = None
         self.targets: Tensor | None = None
         self.factors: Tensor | None = None  #: which factors each image carries; (n f), bool
+        self.finite: Tensor | None = None  #: which images are free of NaN and infinity; (n), bool
         self._kept: list[tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]] = []
         self._batches = math.inf
         self._seen = 0
@@ -111,6 +113,7 @@ class ReferenceBatch:
         if self.complete or not self._kept:
             return False
         self.inputs = torch.cat([each[0].cpu() for each in self._kept])
+        self.finite = finite_images(self.inputs)
         self.logits, self.targets, self.factors = (_joined([each[i] for each in self._kept]) for i in (1, 2, 3))
         self._kept = []
         return True

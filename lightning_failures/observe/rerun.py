@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_failures.errors import DiscoveryError, few
 from lightning_failures.functional.empty_batches import never_empty
+from lightning_failures.functional.moments import finite_images
 from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.logits import find_logits
 from lightning_failures.observe.undisturbed import undisturbed
@@ -56,6 +57,9 @@ def check_rerun(
 ) -> None:
     """Raise where running the model again does not give back the logits of the user's own step.
 
+    Logits that are NaN or infinite come again where they are so again. Images that hold such values are not run, unless
+    all of them do.
+
     Args:
         run: what :func:`rerun` gave.
         inputs: images of which the logits are known; (n b h w).
@@ -64,7 +68,8 @@ def check_rerun(
         model: what is run; one that takes more than the inputs is run with other images' share of that as well.
 
     Raises:
-        DiscoveryError: it gives something else, or fails, or is in training mode.
+        DiscoveryError: it gives something else, or fails, or is in training mode; or the step gave logits that are not
+            finite to images beside others that hold NaN or infinity, and now gives finite ones without these.
     """
     if chance := by_chance(module):
         raise DiscoveryError(
@@ -73,6 +78,9 @@ def check_rerun(
             few(map(repr, chance)),
             "Leave the module in evaluation mode while it is validated.",
         )
+    spoilt = ~finite_images(inputs)
+    if bool(spoilt.any()) and not bool(spoilt.all()):
+        inputs, logits = inputs[~spoilt], logits[~spoilt]
     try:
         again = run(inputs)
     except DiscoveryError:
@@ -81,16 +89,33 @@ def check_rerun(
         raise _not_the_logits(f"{type(error).__name__}: {error}") from error
     if again.shape != logits.shape:
         raise _not_the_logits(f"outputs {tuple(again.shape)} against logits {tuple(logits.shape)}", module)
+    finite = again.isfinite() & logits.isfinite()
+    elsewhere = bool((~finite & ~_alike(again, logits)).any())
+    largest = torch.where(finite, logits.abs(), 0.0).max().clamp(min=1)
     # bf16 keeps three digits, and the images come in other batches than the step's
-    apart = float((again - logits).abs().max() / logits.abs().max().clamp(min=1))
+    apart = float(torch.where(finite, (again - logits).abs(), 0.0).max() / largest)
     if isinstance(model, Runnable) and model.entry.takes_more:
         model.shift = 1
         moved = run(inputs)
         model.shift = 0
-        if not torch.equal(moved, again):
+        if not bool(_alike(moved, again).all()):
             raise _not_the_logits("a forward of more than the images, on which its logits depend")
-    if not apart <= 0.05:
+    if elsewhere and bool(spoilt.any()):
+        raise DiscoveryError(
+            "rerun",
+            "the step's logits do not come again, since there are images that hold NaN or infinity",
+            f"{int(spoilt.sum())} such images of {len(spoilt)}",
+            "Leave them out of the dataset, or fill them in: torch.isfinite(image).all() tells which they are.",
+        )
+    if apart > 0.05:
         raise _not_the_logits(f"outputs that are {apart:.2g} of the largest logit apart", module)
+    if elsewhere:
+        raise _not_the_logits("outputs that are finite where the logits are NaN or infinite, or the other way", module)
+
+
+def _alike(one: Tensor, other: Tensor) -> Tensor:
+    """Where both are the same, NaN in both included."""
+    return (one == other) | (one.isnan() & other.isnan())
 
 
 def by_chance(module: nn.Module) -> list[str]:

@@ -10,6 +10,8 @@ __all__ = ["answers"]
 def answers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Predicted classes and labels; of maps at 16 pixels of each image; each (m).
 
+    Where the largest logit is not finite nothing is predicted, -1.
+
     Args:
         logits: (n c), or (n c h w).
         target: (n), or (n h w).
@@ -22,4 +24,4 @@ def answers(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if logits.ndim == 4 and target.ndim == 3:
         places = draw_positions(len(logits), 16, 0)
         logits, target = pixel_rows(logits, places), pixel_rows(target, places)
-    return logits.argmax(1), target
+    return logits.argmax(1).masked_fill(~logits.amax(1).isfinite(), -1), target

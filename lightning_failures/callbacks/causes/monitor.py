@@ -127,7 +127,9 @@ class CauseMonitor(Monitor):
     @property
     def not_watched(self) -> dict[str, str]:
         """What could not be watched so far, and why; without the factors, all but the comparison of their images."""
-        return super().not_watched or ({self._named(_GROUPS): self.unread} if self.unread else {})
+        found = super().not_watched
+        whole = self._named(self.watches) in found
+        return found if whole or not self.unread else found | {self._named(_GROUPS): self.unread}
 
     @property
     def refusal(self) -> str | None:
@@ -247,6 +249,9 @@ class CauseMonitor(Monitor):
         if images is not None and labels is not None:
             part = len(inputs) / (batch.kept if (batch := self.examining.batch) is not None else 1)
             rows = torch.linspace(0, len(images) - 1, round(len(images) * min(1.0, part))).round().long()
+            rows = rows if self.trained.finite is None else rows[self.trained.finite[rows]]
+            if not len(rows):
+                return
             with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
                 given, asked = images[rows].to(inputs.device), labels[rows].to(inputs.device)
                 self.experiments.train(model, given, asked, norms, self.preparation)

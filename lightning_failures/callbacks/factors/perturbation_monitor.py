@@ -11,6 +11,7 @@ from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.factors.terms import PERTURBED
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import BRAKED, SPENT, ReferenceExamination
+from lightning_failures.functional.moments import finite_images
 from lightning_failures.interventions.changes import Change, raw_units
 from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
 from lightning_failures.metrics.paired import PairedErrorRatio
@@ -121,7 +122,8 @@ class PerturbationMonitor(Monitor):
             # each name is a factor that all of its own changed images carry
             carried = torch.zeros(len(target), len(self.names), dtype=torch.bool, device=target.device)
             carried[:, column] = True
-            self.metric.update(model(change(inputs)), clean, target, carried, target >= 0)
+            known = (target >= 0) & finite_images(inputs)
+            self.metric.update(model(change(inputs)), clean, target, carried, known)
 
     @property
     def refusal(self) -> str | None:
