@@ -260,8 +260,8 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
     border = "an eighth of each side: 44% of the area" + (", 56% of the scenes'" if "spectra" in seen else "")
     parts = [
         PAGES["real" if real else "digits"][1],
-        f"Made by `python benchmarks/transplants.py{' --data ' + ' '.join(seen) if real else ''}`; what each run does "
-        "stands at its head. " + " ".join(OF_THE_DATA[data] for data in seen),
+        f"Made by `python benchmarks/transplants.py{_options(records)}`; what each run does stands at its head. "
+        + " ".join(OF_THE_DATA[data] for data in seen),
         "Each figure is the mean over the seeds of the share of pairs that are predicted as the donor; *level*: the "
         "larger one of level and grey level, or total absorbance; *channel*: of the channel with the largest share, "
         "its mean and deviation exchanged.",
@@ -269,14 +269,22 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
         table(head, [_row(cell) for cell in cells]),
         OTHERS.format(border=border),
         *([] if CAPTUM else ["captum was not installed: there are no attributions."]),
-        table(["who", f"followed above {MOST}: named", "of these, cannot", f"below {FEW_FOLLOW}: nothing named",
-               "cue with no class: nothing named"],
+        table(["who", f"followed above {MOST}: named", "of these, cannot", "between: named",
+               f"below {FEW_FOLLOW}: nothing named", "cue with no class: nothing named"],
               [_scored(name, voice, runs) for name, voice in VOICES.items()]),
         "\n".join(_separation(runs)),
         table(["plant", "network", "follows the cue", *VOICES], [_answers(cell, runs) for cell in cells]),
     ]  # fmt: skip
     broken = ", ".join(f"{one['case']} ({one['network']}, {one['seed']})" for one in records if one["crash"])
     return "\n\n".join([part for part in parts if part] + ([f"Broke off: {broken}."] if broken else [])) + "\n"
+
+
+def _options(records: Sequence[Mapping[str, Any]]) -> str:
+    """What stands behind the command for just these runs, but for folders, where it is not what stands there anyway."""
+    given = {"data": [PLANTS[one["case"]].data for one in records], "networks": [one["network"] for one in records]}
+    usual = {"data": ["digits"], "networks": list(NETWORKS)}
+    some = {name: list(dict.fromkeys(values)) for name, values in given.items()}
+    return "".join(f" --{name} {' '.join(values)}" for name, values in some.items() if values != usual[name])
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -301,12 +309,13 @@ def _summary(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _scored(name: str, voice: Voice, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     above = [answer(one, voice) for one in runs if one["follows"] > MOST]
-    below = [one for one in runs if one["follows"] < FEW_FOLLOW]
-    twins = [one for one in runs if PLANTS[one["case"]].share == 0]
-    cannot = sum(each.startswith("cannot") for each in above)
-    silent = [share(answer(one, voice) == "nothing" for one in some) for some in (below, twins)]
-    unsaid = ["cannot name"] * 2 if name == "accuracy" else silent
-    return [name, share(each.startswith("yes") for each in above), str(cannot), *unsaid]
+    between = [answer(one, voice) for one in runs if FEW_FOLLOW <= one["follows"] <= MOST]
+    below = [answer(one, voice) for one in runs if one["follows"] < FEW_FOLLOW]
+    twins = [answer(one, voice) for one in runs if PLANTS[one["case"]].share == 0]
+    named, at_times = (share(each.startswith("yes") for each in some) for some in (above, between))
+    cannot = str(sum(each.startswith("cannot") for each in above))
+    silent = [share(each == "nothing" for each in some) for some in (below, twins)]
+    return [name, named, cannot, at_times, *(["cannot name"] * 2 if name == "accuracy" else silent)]
 
 
 def _separation(runs: Sequence[Mapping[str, Any]]) -> list[str]:

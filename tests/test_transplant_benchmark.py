@@ -200,11 +200,19 @@ def test_the_page_says_who_names_the_content_who_does_not_and_who_cannot(benchma
         "0.40: nothing", "0.70: (border)", "1.00: nothing",
     ]  # fmt: skip
     assert row_of(page, "transplants")[1:3] == ["1 of 2: 50% (9% to 91%)", "0"]
-    assert row_of(page, "ablation")[2:] == ["1", "0 of 1: 0% (0% to 79%)", "0 of 1: 0% (0% to 79%)"]
+    assert row_of(page, "ablation")[2:] == ["1", "none", "0 of 1: 0% (0% to 79%)", "0 of 1: 0% (0% to 79%)"]
     assert "- ablation, border: 0.30 to 0.30 where it is followed, 0.70 to 0.70 where it is not." in page
+
+
+def test_a_run_that_follows_its_cue_now_and_then_counts_by_itself(benchmark):
+    followed = {"follows": 0.3, "errors_by_cue": [9.0, 7.0, 11.0, 50]}
+    page = benchmark("transplants").page([run("garments, colour, 9 of 10", **followed)])
+    assert row_of(page, "error ratio")[1:4] == ["none", "0", "1 of 1: 100% (21% to 100%)"]
+    assert row_of(page, "transplants")[1:4] == ["none", "0", "0 of 1: 0% (0% to 79%)"]
 
 
 def test_a_run_that_broke_off_is_told_and_counts_nowhere(benchmark):
     page = benchmark("transplants").page([run("spectra, offset"), run("spectra, level", crash="it broke", seed=3)])
     assert page.endswith("Broke off: spectra, level (cnn, 3).\n")
     assert "Rank correlation over all 1 runs" in page
+    assert "Made by `python benchmarks/transplants.py --data spectra --networks cnn`;" in page
