@@ -53,7 +53,9 @@ def test_the_same_data_in_other_batches_give_the_same_figures() -> None:
     first, *others = (audit.to_dict() for audit in audits)
     for other in others:
         assert close(first, other)
-    assert len(audits[0].trials) == 8  # with the one that has no colour, which is the label
+    assert (
+        len(audits[0].trials) == 9
+    )  # with those without colour, and without the statistics of channels: the label is both
     json.dumps(first, allow_nan=False)
 
 

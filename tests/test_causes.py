@@ -373,6 +373,16 @@ def test_an_optimizer_over_other_parameters_comes_before_units_that_are_dead() -
     assert diagnose(found("training_fault"), record(stale, SOUND)).cause == "frozen_parameters"
 
 
+SMOOTH = {"training/loss_slope_high": -0.01, "training/loss_straightness": 1.8, "training/update_ratio/median": 6e-4}
+
+
+@pytest.mark.parametrize(("noise", "cause"), [(0.004, "learning_rate_low"), (0.2, None)])
+def test_a_loss_that_falls_without_any_spread_is_that_of_steps_too_small(noise: float, cause: str | None) -> None:
+    told = diagnose(found("untapped_information"), record(SOUND | SMOOTH | {"training/loss_noise": noise}, SOUND))
+    assert told.cause == cause
+    assert cause is None or "spreads by no more than 0.4% from step to step" in told.why
+
+
 FROZEN = {"training/frozen": 0.9, "simplicity/best_reach": 0.95, "simplicity/model_accuracy": 0.4}
 
 

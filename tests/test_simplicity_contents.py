@@ -215,3 +215,23 @@ def test_a_mark_at_the_border_beside_a_shape_is_a_failure_that_names_the_border(
     assert values["without/border"] > 0.9
     (finding,) = (finding for finding in diagnosis.findings if finding.kind == "simple_cue_reliance")
     assert (finding.subject, finding.severity) == ("border", "failure")
+
+
+def test_stripes_whose_direction_is_the_label_are_no_shortcut_and_those_that_go_with_a_shape_are():
+    labels = torch.arange(600) % 4
+    grid, angles = torch.arange(16.0), labels * torch.pi / 4
+    along = angles.cos()[:, None, None] * grid + angles.sin()[:, None, None] * grid[:, None]
+    begin = 6.3 * torch.rand(600, 1, 1, generator=torch.Generator().manual_seed(0))
+    stripes = (0.4 * (1.6 * along + begin).sin() + 0.5).unsqueeze(1) + 0.3 * draw(600, 1, 16, 16)
+    shapes = torch.zeros(600, 1, 16, 16)
+    for k in range(4):
+        shapes[labels == k, :, 8 * (k // 2) : 8 * (k // 2) + 8, 8 * (k % 2) : 8 * (k % 2) + 8] = 1.0
+    said = []
+    for images in (stripes, stripes * (0.3 + shapes)):
+        sample, without = TrainingSample(), WithoutContents()
+        sample.add(Seen(images, labels), 1, 1)
+        exchange = {"texture": exchanges({"texture": "texture"}, images[:1], None)[0]["texture"]}
+        without.look(exchange, sample, 4)
+        said.append({key: float(value) for key, value in without.figures(exchange, few_channels=True).items()})
+    assert [each["all_there_is/texture"] for each in said] == [1, 0]
+    assert said[1]["without_low/texture"] > 0.5

@@ -41,9 +41,9 @@ class Scored(Fixed):
 
 
 def scenes(n=240):
-    """Images of three channels; the last one is brighter where the label is 1."""
+    """Images of five channels; the third one is brighter where the label is 1."""
     labels = torch.arange(n) % 2
-    images = 0.3 * draw(n, 3, 8, 8)
+    images = 0.3 * draw(n, 5, 8, 8)
     images[:, 2] += 0.5 * labels[:, None, None]
     return images, labels
 
@@ -64,7 +64,7 @@ def test_of_two_classes_told_by_one_logit_the_channel_that_decides_is_named(shap
     assert values["model_accuracy"] == 1
     assert values["transplant/channel 2"] == 1
     assert values["transplant_own/channel 2"] == 0
-    assert values["transplant_own/channel 0"] == 1
+    assert values["transplant_own/channel 3"] == 1
     assert values["reliance/channel 2"] > 0.9
     assert values["all_there_is/channel 2"] == 1
 

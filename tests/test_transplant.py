@@ -1,13 +1,14 @@
 """Transplants on models whose decisions are known: the content that decides is named, and no other one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lightning_failures import transplant
-from lightning_failures.errors import FailuresError
+from lightning_failures.errors import FailuresError, InputError
 from lightning_failures.functional import border_mask, control_rows
 
 Model = Callable[[Tensor], Tensor]
@@ -262,3 +263,47 @@ def test_transplants_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(FailuresError) as error:
         BAD[text]()
     assert str(error.value) == text
+
+
+def test_within_and_across_groups_a_content_moves_what_sets_the_groups_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    group = torch.arange(80) % 2
+    images = 0.2 * torch.rand(80, 1, 8, 8, generator=generator)
+    images += group[:, None, None, None]  # one group is bright
+    images[:, :, 3:5, 3:5] += (torch.arange(80) // 2 % 2)[:, None, None, None]
+
+    def model(x: Tensor) -> Tensor:  # four classes: the brightness of the border, and of the middle beyond it
+        border = x[:, 0, 0].mean(1)
+        middle = x[:, 0, 3:5, 3:5].mean((1, 2)) - border
+        of_border, of_middle = 9 * (border - 0.6), 9 * (middle - 0.5)
+        return torch.stack([a * of_border + b * of_middle for a in (-1, 1) for b in (-1, 1)], 1)
+
+    donors = torch.arange(80).roll(3)  # the other group
+    donors[::4] = (torch.arange(80)[::4] + 2) % 80  # the same one, of the other middle
+    kinds = {"level": "level", "middle": lambda x, y: torch.where(_middle(x), y, x)}
+    found = transplant(model, images, images[donors], kinds, groups=(group, group[donors]))
+    plain = transplant(model, images, images[donors], kinds)
+    assert (plain.within, plain.across) == (None, None)
+    assert plain.shares == found.shares
+    assert found.within is not None
+    assert found.across is not None
+    assert (found.within["level"].donor, found.within["level"].own) == (0, 1)
+    assert found.across["level"].donor > 0.2
+    assert found.across["level"].own == 0  # what is said of the border is the donor's
+    assert found.within["middle"].donor == 1
+    for name, share in found.shares.items():
+        low, high = sorted((found.within[name].donor, found.across[name].donor))
+        assert low < share.donor < high
+
+
+def _middle(images: Tensor) -> Tensor:
+    mask = torch.zeros(images.shape[2:], dtype=torch.bool)
+    mask[3:5, 3:5] = True
+    return mask
+
+
+@pytest.mark.parametrize("groups", [(torch.zeros(3), torch.zeros(4)), (torch.zeros(4),), (None, torch.zeros(4))])
+def test_groups_that_are_not_one_a_receiver_and_one_a_donor_are_refused(groups: Any) -> None:
+    images = torch.rand(4, 1, 8, 8)
+    with pytest.raises(InputError, match=r"groups are not those of receivers and donors.* for 4 pairs"):
+        transplant(lambda x: x.mean((1, 2, 3)), images, images.roll(1, 0), ["level"], groups=groups)

@@ -20,7 +20,12 @@ from lightning_failures.functional.contents import (
 )
 from lightning_failures.functional.interchange import interchange_inputs
 from lightning_failures.functional.moments import finite_images
-from lightning_failures.functional.transplants import control_rows, count_transplants, transplant_shares
+from lightning_failures.functional.transplants import (
+    TransplantCounts,
+    control_rows,
+    count_transplants,
+    transplant_shares,
+)
 from lightning_failures.interventions.changes import (
     Change,
     RawUnits,
@@ -96,6 +101,8 @@ class Transplanted:
         controlled: how many of these have a control.
         left_out: why a content was not exchanged, by its kind.
         non_finite: pairs left out since an image holds NaN or infinity.
+        within: the shares among pairs of one group, by content; None where no groups were given.
+        across: among pairs of two groups.
     """
 
     shares: dict[str, ContentShares]
@@ -106,6 +113,8 @@ class Transplanted:
     controlled: int
     left_out: dict[str, str]
     non_finite: int
+    within: dict[str, ContentShares] | None = None
+    across: dict[str, ContentShares] | None = None
 
 
 def transplant(
@@ -117,6 +126,7 @@ def transplant(
     denormalize: Change | None = None,
     bands: BandsLike = None,
     task: str | None = None,
+    groups: tuple[Tensor, Tensor] | None = None,
     batch_size: int = 64,
 ) -> Transplanted:
     """Whose prediction comes out when images are given one kind of content of their donors.
@@ -137,6 +147,10 @@ def transplant(
             need raw units.
         bands: of ``channels``, as :func:`.resolve_bands` takes them without an axis; None: each channel.
         task: ``"multilabel"`` for several labels an image, which the shapes of logits do not tell; None: else.
+        groups: group of each receiver and of each donor, such as whether the image carries a factor; two of (n), of
+            integers or bool. Then the shares are given within groups and across them too: a content that moves
+            predictions across them and not within carries what sets the groups apart. Where groups go with the classes,
+            that may be the classes themselves. None: no groups.
         batch_size: images a forward pass.
 
     Returns:
@@ -144,8 +158,9 @@ def transplant(
         with the reason. In segmentation so are parts of the image, whose pixels' answers move along with them.
 
     Raises:
-        InputError: images and donors that are no pairs; a function that gives images of another shape; a task without
-            classes; ``denormalize`` that is not one scale and shift a channel.
+        InputError: images and donors that are no pairs; groups that are not one a receiver and one a donor; a function
+            that gives images of another shape; a task without classes; ``denormalize`` that is not one scale and shift
+            a channel.
         UnknownNameError: no such kind.
 
     Example:
@@ -157,6 +172,7 @@ def transplant(
     """
     where = "transplant"
     _check(where, images, donors)
+    alike_in_group = None if groups is None else _one_group(where, groups, len(images))
     say = _answers(where, task)
     usable = finite_images(images) & finite_images(donors)
     receivers, givers = images[usable], donors[usable]
@@ -189,12 +205,19 @@ def transplant(
     moved = torch.cat(preds, -1)
     rows = control_rows(own)
     control = predict(receivers[rows], contents) if contents else moved
-    counts = count_transplants(own, donor, moved, control, _alike(own, rows))
-    by_content = torch.stack(transplant_shares(counts), 1).tolist()
-    shares = {
-        name: ContentShares._make([*row, float(content_size(receivers, givers, change(receivers, givers)))])
-        for (name, change), row in zip(contents.items(), by_content, strict=True)
+    alike = _alike(own, rows)
+    sizes = {
+        name: float(content_size(receivers, givers, change(receivers, givers))) for name, change in contents.items()
     }
+
+    def shares_of(pairs: Tensor) -> tuple[TransplantCounts, dict[str, ContentShares]]:
+        counts = count_transplants(own[pairs], donor[pairs], moved[pairs], control[pairs], alike[pairs])
+        by_content = torch.stack(transplant_shares(counts), 1).tolist()
+        rows = zip(sizes.items(), by_content, strict=True)
+        return counts, {name: ContentShares._make([*row, size]) for (name, size), row in rows}
+
+    counts, shares = shares_of(torch.ones(len(own), dtype=torch.bool, device=own.device))
+    together = None if alike_in_group is None else alike_in_group.to(own.device)[usable]
     return Transplanted(
         shares=shares,
         own_preds=_in_place(own, usable),
@@ -204,6 +227,8 @@ def transplant(
         controlled=int(counts.controlled.max()) if contents else 0,
         left_out=left_out,
         non_finite=int((~usable).sum()),
+        within=None if together is None else shares_of(together)[1],
+        across=None if together is None else shares_of(~together)[1],
     )
 
 
@@ -377,6 +402,17 @@ def _check(where: str, images: Tensor, donors: Tensor) -> None:
     if images.shape != donors.shape or images.ndim < 2 or images.is_complex():
         given = f"images {tuple(images.shape)} {images.dtype}, donors {tuple(donors.shape)}"
         raise InputError(where, "images and donors are no pairs", given, "Pass one donor a receiver: both (n b h w).")
+
+
+def _one_group(where: str, groups: tuple[Tensor, Tensor], images: int) -> Tensor:
+    """Whether receiver and donor of each pair are of one group; (n), bool."""
+    given = [getattr(each, "shape", type(each).__name__) for each in groups]
+    if len(given) != 2 or any(shape != (images,) for shape in given):
+        said = f"{' and '.join(str(tuple(s)) if isinstance(s, tuple) else s for s in given)} for {images} pairs"
+        fix = "Pass the group of each receiver and of each donor: groups=(group, group.roll(1, 0))."
+        raise InputError(where, "the groups are not those of receivers and donors", said, fix)
+    own, theirs = groups
+    return own.to(theirs.device) == theirs
 
 
 def _checked(where: str, name: str, change: Transplant) -> Transplant:
