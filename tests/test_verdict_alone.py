@@ -2,9 +2,10 @@
 
 import json
 
+import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import FailureDiagnosis, Rule, SimplicityBiasMonitor, failure_monitors
 from lightning_failures.callbacks.findings import RuleStreaks
@@ -57,6 +58,53 @@ def test_a_test_of_a_collapsed_network_says_so_with_a_report_of_its_own(tmp_path
     written = json.loads((tmp_path / "test" / "findings.json").read_text())
     assert "class_collapse" in {finding["kind"] for finding in written["findings"]}
     assert (tmp_path / "test" / "report.html").exists()
+
+
+class Told(Classifier):
+    """Tells the class of each image; or, untold, looks at a pixel that has nothing to do with it."""
+
+    def __init__(self, told=True):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(150, 3))
+        with torch.no_grad():
+            self.net[1].weight.zero_()
+            self.net[1].bias.zero_()
+            for label in range(3):
+                place = slice(25 * label, 25 * label + 25) if told else 125 + label
+                self.net[1].weight[label, place] = 1.0
+
+
+OTHERWISE = {"off by one": [1, 2, 0], "two classes swapped": [0, 2, 1], "as they are": [0, 1, 2]}
+
+
+@pytest.mark.parametrize("how", ["test", "validate"])
+@pytest.mark.parametrize("names", OTHERWISE)
+def test_labels_that_stand_for_other_classes_are_named_though_no_training_image_was_seen(names, how):
+    images, labels = dataset(300, seed=4).tensors
+    data = DataLoader(TensorDataset(images, torch.tensor(OTHERWISE[names])[labels]), batch_size=50)
+    callbacks = failure_monitors(on_error="raise")
+    getattr(trainer(list(callbacks)), how)(Told(), data, verbose=False)
+    found = [(each.kind, each.rule, each.severity, each.cause) for each in callbacks[-1].alone.standing]
+    wrong = ("data_fault", "labels_renamed", "failure", "label_mismatch")
+    assert (wrong in found) == (names != "as they are")
+    assert found == [] or names != "as they are"
+
+
+def test_a_model_that_cannot_tell_the_classes_is_not_blamed_on_their_names():
+    data = DataLoader(dataset(300, seed=4), batch_size=50)
+    callbacks = failure_monitors(on_error="raise")
+    trainer(list(callbacks)).test(Told(told=False), data, verbose=False)
+    assert "labels_renamed" not in {each.rule for each in callbacks[-1].alone.findings}
+
+
+def test_a_run_that_trains_has_the_training_images_to_hold_the_labels_against():
+    callbacks = failure_monitors(on_error="raise")
+    run, module = fit(callbacks, epochs=2)
+    logged = {key for evaluation in callbacks[-1].record.evaluations for key in evaluation.values}
+    run.test(module, loaders()[1], verbose=False)
+    logged |= callbacks[-1].alone.evaluations[0].values.keys()
+    assert "failures/causes/proven" in logged
+    assert "failures/causes/renaming_gain_low" not in logged
 
 
 def test_a_test_after_a_fit_is_of_its_own_figures_and_leaves_the_record_of_the_fit_alone(capsys):

@@ -2,19 +2,35 @@
 
 import math
 
-from lightning_failures.callbacks.causes.case import EXCLUDED, Case, CauseTest, Tested, experiment_of, gained, mends
+from lightning_failures.callbacks.causes.case import (
+    EXCLUDED,
+    INAPPLICABLE,
+    Case,
+    CauseTest,
+    Tested,
+    experiment_of,
+    gained,
+    mends,
+)
 from lightning_failures.callbacks.causes.experiments import LABELS
 from lightning_failures.callbacks.causes.kinds import EVALUATED
+from lightning_failures.callbacks.causes.rules import LABELS_RENAMED
+from lightning_failures.records.kind import DATA_FAULT
 
 __all__ = ["LABEL_MISMATCH"]
 
 
 def _test(case: Case) -> Tested | None:
-    made = experiment_of(case, LABELS)
-    if not made:
-        return None
-    if not mends(made):
-        return EXCLUDED
+    if case.finding.kind == DATA_FAULT:
+        if case.finding.rule != LABELS_RENAMED:
+            return INAPPLICABLE
+        made = {key: value for key, value in case.finding.evidence.items() if key in ("before", "after")}
+    else:
+        made = experiment_of(case, LABELS)
+        if not made:
+            return None
+        if not mends(made):
+            return EXCLUDED
     renamed, shift = case.value("causes/labels_renamed"), case.value("causes/label_shift")
     how = f"{renamed:.0f} classes" + ("" if math.isnan(shift) else f", each label {shift:.0f} above the prediction")
     return Tested(
@@ -27,4 +43,4 @@ def _test(case: Case) -> Tested | None:
     )
 
 
-LABEL_MISMATCH = CauseTest("label_mismatch", EVALUATED, _test, undoes=True)
+LABEL_MISMATCH = CauseTest("label_mismatch", (*EVALUATED, DATA_FAULT), _test, undoes=True)

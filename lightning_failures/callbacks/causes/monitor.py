@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from lightning_failures.callbacks.causes.experiments import Experiments
+from lightning_failures.callbacks.causes.experiments import LABELS, Experiments
 from lightning_failures.callbacks.causes.factor_inputs import FactorInputs, GroupSums
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.callbacks.causes.rules import RULES
@@ -313,6 +313,9 @@ class CauseMonitor(Monitor):
         if self.groups is not None:
             values |= self.groups.compute()
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
+        if not evaluation.fitting and bool(values["reached"].isnan()):
+            values["renaming_gain_low"] = values[f"gain_low/{LABELS}"]
+            values["renamed_low"] = values[f"after_low/{LABELS}"]
         values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
         why = self.examining.refusal or self.examining.why_not
         terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}

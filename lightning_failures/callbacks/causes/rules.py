@@ -3,7 +3,10 @@
 from lightning_failures.records.kind import DATA_FAULT, GENERALISATION_GAP, NO_LEARNING, TRAINING_FAULT
 from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
-__all__ = ["RULES"]
+__all__ = ["LABELS_RENAMED", "RULES"]
+
+#: The rule on the labels of a model that was not trained in this run.
+LABELS_RENAMED = "labels_renamed"
 
 _GAP = {
     "training_accuracy": "failures/causes/training_accuracy",
@@ -114,6 +117,30 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source="Wilson's interval of the accuracy, three times in a row",
+    ),
+    Rule(
+        kind=DATA_FAULT,
+        name=LABELS_RENAMED,
+        when=["failures/causes/renaming_gain_low > 0.1", "failures/causes/renamed_low > 0.5"],
+        evidence={
+            "before": "failures/causes/before/labels",
+            "after": "failures/causes/after/labels",
+            "gain_low": "failures/causes/gain_low/labels",
+            "gain_high": "failures/causes/gain_high/labels",
+            "classes": "failures/causes/labels_renamed",
+        },
+        message=(
+            "The labels stand for other classes than the model's: it is right on {before:.1%} of the images, and on "
+            "{after:.1%} once {classes:.0f} classes have other names, a gain of {gain_low:.3f} to {gain_high:.3f} (95% "
+            "interval)."
+        ),
+        advice="Give these images the list of classes that the model was trained with, in the same order.",
+        warmup=0,
+        persistence=1,
+        source=(
+            "an experiment: names are matched on one half of the images and tried on the other; a model that was never "
+            "trained gains by that too, and stays below one half"
+        ),
     ),
     Rule(
         kind=DATA_FAULT,

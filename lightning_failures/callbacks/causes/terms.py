@@ -154,6 +154,23 @@ TERMS: tuple[Term, ...] = (
         when_nan="labels are not shifted all by the same number",
     ),
     Term(
+        "renaming_gain_low",
+        "Gain under other names, lower end, of a model that was not trained here",
+        "Lower end of the 95% interval of what matching predicted classes with labels gains, where a model is "
+        "evaluated and no training image was seen to hold it against.",
+        "-1 to 1",
+        "above 0.1: the labels stand for other classes than those the model was trained with",
+        when_nan="the model could not be run again, or too few images have labels",
+    ),
+    Term(
+        "renamed_low",
+        "Accuracy under other names, lower end, of a model that was not trained here",
+        "Lower end of the 95% interval of the accuracy once predicted classes are matched with labels; likewise.",
+        "0 to 1",
+        "describes; a model that was never trained may gain by other names too, and comes to little",
+        when_nan="the model could not be run again, or too few images have labels",
+    ),
+    Term(
         "proven",
         "A mismatch is proven",
         "1 where undoing another preparation of the inputs, or other names of the labels, closes half of the gap.",
