@@ -260,9 +260,7 @@ def test_a_faulty_channel_is_named_in_words(spoil, subject):
     fit([monitor, diagnosis], Net(), data=data, epochs=1)
     (finding,) = (finding for finding in diagnosis.findings if finding.rule == "channels_faulty")
     assert (finding.subject, finding.severity) == (subject, "watch")
-    assert finding.message == (
-        f"Channels of the images that are {subject}: 1. The first of them is channel 2, counted from 0."
-    )
+    assert finding.message == (f"In 1 of the channels the images are {subject}, first in channel 2 (counted from 0).")
 
 
 @pytest.mark.parametrize(("n", "proven"), [(240, True), (15, False)])

@@ -210,8 +210,8 @@ def test_one_image_of_the_validation_that_is_not_finite_is_counted_and_named():
     (finding,) = findings(data=data)
     assert (finding.rule, finding.subject) == ("not_finite_input", "validation")
     assert finding.message.endswith(
-        "Such numbers are in 3.33% of the evaluated images. Not finite since the evaluation before: training losses, "
-        "0.00%; predictions of evaluated images, 3.33%."
+        "Such numbers are in 3.33% of the evaluated images. Since the evaluation before, 0.00% of the training "
+        "losses were not finite, and now the predictions of 3.33% of the evaluated images are not."
     )
 
 

@@ -175,8 +175,8 @@ RULES = (
             "channel": "failures/causes/fault_channel/*",
         },
         message=(
-            "Channels of the images that are {subject}: {channels:.0f}. The first of them is "
-            "channel {channel:.0f}, counted from 0."
+            "In {channels:.0f} of the channels the images are {subject}, first in channel {channel:.0f} (counted from "
+            "0)."
         ),
         advice=(
             "Look at how this channel is read, scaled and clipped. Empty: 0 everywhere; constant: one value "

@@ -29,7 +29,8 @@ def _test(case: Case) -> Tested | None:
         return None  # simple cues alone were tested, and a shortcut may be another
     return Tested(
         True,
-        f"{cues[cue]:.0%} of the predictions follow {cue}, by exchanging it between images.",
+        f"The network leans on {cue}: of images that are given that of another image, {cues[cue]:.0%} are predicted as "
+        "the other.",
         f"Take {cue} out of the inputs, or add images in which it does not go with the label, and train again.",
         {"follows": cues[cue]},
     )

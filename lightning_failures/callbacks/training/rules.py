@@ -8,8 +8,8 @@ __all__ = ["RULES"]
 KEY = "failures/training/"
 
 SINCE = (
-    "Not finite since the evaluation before: training losses, {losses:.2%}; predictions of evaluated images, "
-    "{images:.2%}."
+    "Since the evaluation before, {losses:.2%} of the training losses were not finite, and now the predictions of "
+    "{images:.2%} of the evaluated images are not."
 )
 
 
