@@ -390,7 +390,7 @@ def test_a_backbone_that_is_frozen_and_gives_less_than_the_images_is_named_with_
     told = diagnose(found("untapped_information"), record(SOUND | FROZEN, SOUND))
     assert told.cause == "frozen_parameters"
     assert told.experiment == {"frozen": 0.9, "accuracy": 0.4, "simple_model": 0.95}
-    assert told.why.startswith("90% of the network's numbers require no gradient, and with what they make of")
+    assert told.why.startswith("90% of the network's weights require no gradient. With the features")
 
 
 @pytest.mark.parametrize("sound", [{"training/frozen": 0.2}, {"simplicity/model_accuracy": 0.93}])

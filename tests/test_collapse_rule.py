@@ -34,7 +34,7 @@ def predictions(scale: float, non_finite: int = 0) -> dict[str, float]:
 def test_sure_predictions_of_one_class_are_a_collapse_and_its_message_says_how_sure() -> None:
     (finding,) = judged("class_collapse", *[predictions(6.0)] * 3).findings
     assert (finding.kind, finding.severity) == ("class_collapse", "failure")
-    assert "the predictions are confident (sharpness 0.93; 1: certain)" in finding.message
+    assert "Sharpness of the predictions: 0.93 (1: certain)" in finding.message
 
 
 def test_the_largest_of_a_flat_softmax_is_no_collapse() -> None:

@@ -114,8 +114,8 @@ def test_a_model_of_the_total_absorbance_rests_on_it_and_is_explained_by_the_low
     finding = found["simple_cue_reliance", "total_absorbance"]
     assert (finding.epoch, found["one_dimensional_predictions", ""].epoch) == (2, 2)  # plain enough at once
     assert finding.message.startswith(
-        "The predictions lean on one simple thing, total_absorbance: of images that are given nothing but that of "
-        "another image, 100% are then predicted as that image, and 0% as before."
+        "The predictions depend on one simple thing, total_absorbance. Where total_absorbance is taken from another "
+        "image, and nothing else, 100% of the images are predicted as that other one, and 0% as before."
     )
     assert finding.evidence["reliance"] == 1
     assert finding.severity == "failure"  # the shape tells the label too

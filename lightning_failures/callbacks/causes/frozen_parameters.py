@@ -47,8 +47,8 @@ def _features(case: Case) -> Tested | None:
         return None
     return Tested(
         True,
-        f"{frozen:.0%} of the network's numbers require no gradient, and with what they make of the images it reads "
-        f"{accuracy:.2f} of the labels, where a simple model of the images themselves reads {reach:.2f}.",
+        f"{frozen:.0%} of the network's weights require no gradient. With the features that they give, its accuracy is "
+        f"{accuracy:.2f}; that of a simple model of the images themselves is {reach:.2f}.",
         "Look whether pretrained weights were loaded; if that part is to learn, call requires_grad_(True) on it before "
         "the optimizer is built.",
         {"frozen": frozen, "accuracy": accuracy, "simple_model": reach},

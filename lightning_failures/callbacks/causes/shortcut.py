@@ -65,8 +65,8 @@ def _more(what: str, without: float) -> str:
     if without <= 0:
         return ""
     return (
-        f" More is to be had: a small model on images that all have the same {what} gets {without:.0%} of the way from "
-        "naming one class to getting all right."
+        f" The images hold more of the label than that: where {what} is made the same in all of them, a small model "
+        f"still gets {without:.0%} of the way from always naming one class to naming all rightly."
     )
 
 

@@ -59,10 +59,11 @@ RULES = (
             "chance": "failures/collapse/chance",
         },
         message=(
-            "The network names few of the classes: its predictions are spread over {effective_classes:.1f} effective "
-            "classes, the labels over {label_classes:.1f}. One class is predicted for {dominant_excess:.0%} more of "
-            "the images than have it, and the predictions are confident (sharpness {sharpness:.2f}; 1: certain). The "
-            "accuracy is {accuracy:.3f}, and always naming the most frequent class gives {chance:.3f}."
+            "The network names few of the classes: its predictions are as varied as {effective_classes:.1f} equally "
+            "frequent classes, the labels as {label_classes:.1f}. The share of images that are predicted as one class "
+            "is larger by {dominant_excess:.0%} of all images than the share that have it. Sharpness of the "
+            "predictions: {sharpness:.2f} (1: certain). The accuracy is {accuracy:.3f}, and always naming the most "
+            "frequent class gives {chance:.3f}."
         ),
         advice="Lower the learning rate or warm it up; balance the classes in the batches or in the loss.",
         warmup=2,

@@ -36,8 +36,9 @@ def _leans(name: str, learnt: Sequence[str], accuracy: str, evidence: Mapping[st
             **evidence,
         },
         message=(
-            "The predictions lean on one simple thing, {subject}: of images that are given nothing but that of another "
-            "image, {share:.0%} are then predicted as that image, and {own:.0%} as before. " + accuracy
+            "The predictions depend on one simple thing, {subject}. Where {subject} is taken from another image, and "
+            "nothing else, {share:.0%} of the images are predicted as that other one, and {own:.0%} as before. "
+            + accuracy
         ),
         severity="warning",
         severe_when={"failure": ["failures/simplicity/without_low/* >= 0.5"]},

@@ -174,10 +174,9 @@ RULES = (
             "images": "failures/simplicity/images",
         },
         message=(
-            "{frozen:.0%} of the network's numbers are frozen (they require no gradient), and what the frozen part "
-            "makes of the images has brought less than the images themselves: the accuracy is {model_accuracy:.3f}, "
-            "and that of a simple model fitted on the images in one step {best_reach:.3f}, on the same {images:.0f} "
-            "images."
+            "{frozen:.0%} of the network's weights are frozen (requires_grad is False), and with the features that "
+            "they give it does worse than a simple model of the images themselves: its accuracy is "
+            "{model_accuracy:.3f}, that of the simple model {best_reach:.3f}, on the same {images:.0f} images."
         ),
         advice=(
             "If pretrained weights were to be loaded, look whether they were, and whether the images are prepared as "
