@@ -226,7 +226,9 @@ OF_THE_DATA = {
     "spectra": (
         "*Spectra*: 2,000 scenes of 12 x 12 pixels in 40 bands, of which 1,500 are for training, from measured "
         "infrared spectra of five polymers (PE, PET, PP, PS, PVC), as shares of full transmission. They are those of "
-        "one study of four: in a mix of studies the study itself goes with the class."
+        "one study of four: in a mix of studies the study itself goes with the class. The noise and the offset of one "
+        "band were made larger in three steps, in runs of another seed, until predictions followed the offset; at the "
+        "smaller ones they did so in 0% to 42% of the cases, and it was not named."
     ),
 }
 OTHERS = """## What others say of the same runs
