@@ -131,6 +131,7 @@ def test_a_reference_batch_of_images_that_are_all_not_finite_gives_nan_with_that
         assert found["why"][f"failures/{key}"] == why
     assert "failures/channels/largest_change" not in found["values"]
     assert math.isnan(found["values"]["failures/causes/before/labels"])  # no class is named, not the first one
+    assert found["values"]["failures/causes/chance"] == pytest.approx(float(target.bincount().max() / 60))
 
 
 def test_training_images_that_are_not_finite_are_left_out_of_what_is_reached_on_them() -> None:

@@ -97,6 +97,20 @@ def test_a_model_that_cannot_tell_the_classes_is_not_blamed_on_their_names():
     assert "labels_renamed" not in {each.rule for each in callbacks[-1].alone.findings}
 
 
+def test_a_model_that_names_a_rare_class_of_nearly_all_images_is_not_blamed_on_their_names_either():
+    images, _ = dataset(300, seed=4).tensors
+    labels = torch.where(torch.arange(300) % 10 < 7, 1, torch.where(torch.arange(300) % 10 < 9, 2, 0))
+    module = Told(told=False)
+    with torch.no_grad():
+        module.net[1].bias.copy_(torch.tensor([0.9, 0.0, 0.0]))  # the first class, but where two pixels differ much
+    callbacks = failure_monitors(on_error="raise")
+    data = DataLoader(TensorDataset(images, labels), batch_size=50)
+    trainer(list(callbacks)).test(module, data, verbose=False)
+    values = callbacks[-1].alone.evaluations[-1].values
+    assert values["failures/causes/renaming_gain_low"] > 0.1
+    assert "labels_renamed" not in {each.rule for each in callbacks[-1].alone.findings}
+
+
 def test_a_run_that_trains_has_the_training_images_to_hold_the_labels_against():
     callbacks = failure_monitors(on_error="raise")
     run, module = fit(callbacks, epochs=2)

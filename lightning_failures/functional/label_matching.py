@@ -18,11 +18,12 @@ class ClassPairs(NamedTuple):
     """How often each class is predicted for images of each label, in two halves of the images."""
 
     pairs: Tensor  # (2 c c), int64: half, predicted class, label
+    labels: Tensor  # (c), int64: images of each label, those that no class is predicted for among them
 
     @classmethod
     def zero(cls, classes: int) -> "ClassPairs":
         """The counts of no images."""
-        return cls(torch.zeros(2, classes, classes, dtype=torch.int64))
+        return cls(torch.zeros(2, classes, classes, dtype=torch.int64), torch.zeros(classes, dtype=torch.int64))
 
 
 def count_class_pairs(scores: Tensor, target: Tensor) -> ClassPairs:
@@ -32,7 +33,7 @@ def count_class_pairs(scores: Tensor, target: Tensor) -> ClassPairs:
     are cut into batches and dealt out to processes.
 
     Args:
-        scores: such as logits; (n c), float. Images whose largest score is not finite name no class, and do not count.
+        scores: such as logits; (n c), float. Where the largest one is not finite no class is predicted.
         target: labels, below 0 where there is none: such images do not count; (n), int.
 
     Example:
@@ -44,10 +45,13 @@ def count_class_pairs(scores: Tensor, target: Tensor) -> ClassPairs:
     largest = scores.float().amax(1)
     bits = largest.view(torch.int32)
     half = ((bits ^ (bits >> 13) ^ (bits >> 16)) & 1).long()  # 13 and 16: the last bits of float16 and bfloat16
-    known = (target >= 0) & (target < classes) & largest.isfinite()
-    place = (half * classes + scores.argmax(1)) * classes + target.long().clamp(0, classes - 1)
+    known = (target >= 0) & (target < classes)
+    label = target.long().clamp(0, classes - 1)
+    place = (half * classes + scores.argmax(1)) * classes + label
     counts = torch.zeros(2 * classes * classes, dtype=torch.int64, device=target.device)
-    return ClassPairs(counts.index_add_(0, place, known.long()).view(2, classes, classes))
+    labels = torch.zeros(classes, dtype=torch.int64, device=target.device)
+    counts.index_add_(0, place, (known & largest.isfinite()).long())
+    return ClassPairs(counts.view(2, classes, classes), labels.index_add_(0, label, known.long()))
 
 
 def count_renamed(pairs: Tensor, label: Tensor) -> MendingCounts:

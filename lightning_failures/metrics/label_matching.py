@@ -85,9 +85,8 @@ class LabelMatching(SumMetric[ClassPairs]):
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far."""
-        pairs = self.sums_on_cpu.pairs
-        of_labels = pairs.sum((0, 1)).double()
-        self.chance = of_labels.max() / of_labels.sum()
+        pairs, labels = self.sums_on_cpu
+        self.chance = labels.max().double() / labels.sum().double()
         worth = bool(renaming_bound(pairs.sum(0)) >= LEAST)
         self.label = _assign(pairs.sum(0)) if worth else torch.arange(self.num_classes)
         halves = [

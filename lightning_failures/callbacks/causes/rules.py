@@ -121,7 +121,11 @@ RULES = (
     Rule(
         kind=DATA_FAULT,
         name=LABELS_RENAMED,
-        when=["failures/causes/renaming_gain_low > 0.1", "failures/causes/renamed_low > 0.5"],
+        when=[
+            "failures/causes/renaming_gain_low > 0.1",
+            "failures/causes/renamed_low > 0.5",
+            "failures/causes/renamed_low > failures/causes/chance + 0.02",
+        ],
         evidence={
             "before": "failures/causes/before/labels",
             "after": "failures/causes/after/labels",
