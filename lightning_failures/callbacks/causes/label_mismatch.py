@@ -21,10 +21,12 @@ __all__ = ["LABEL_MISMATCH"]
 
 
 def _test(case: Case) -> Tested | None:
+    loaded = ""
     if case.finding.kind == DATA_FAULT:
         if case.finding.rule != LABELS_RENAMED:
             return INAPPLICABLE
         made = {key: value for key, value in case.finding.evidence.items() if key in ("before", "after")}
+        loaded = " Make sure, too, that the trained weights were loaded: an untrained model may look the same."
     else:
         made = experiment_of(case, LABELS)
         if not made:
@@ -38,7 +40,7 @@ def _test(case: Case) -> Tested | None:
         f"The network tells the classes apart, but under other numbers than these labels ({how}). Each predicted class "
         f"was matched with a label on one half of the images; on the other half the accuracy then {gained(made)}.",
         "Give both data sets one list of classes in one order: compare class_to_idx, a label that is counted from 1, "
-        "and folders that one of them lacks.",
+        f"and folders that one of them lacks.{loaded}",
         made,
     )
 

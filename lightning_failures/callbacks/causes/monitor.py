@@ -69,6 +69,10 @@ class CauseMonitor(Monitor):
     ``share/<experiment>`` is the share of the gap between training and validation that it closes.
     :class:`.FailureDiagnosis` takes from these, and from what the other monitors log, which cause explains a finding.
 
+    In a bare ``trainer.test()`` or ``trainer.validate()`` no training image was seen, and ``labels`` is the one
+    experiment that can be judged: ``renaming_gain_low`` and ``renamed_skill_low`` say whether a model that was trained
+    elsewhere tells the classes apart under other names than these labels.
+
     ``faults/<fault>``: channels that hold NaN or infinity, are empty, constant or saturated on one side only.
 
     *With factors*: the inputs of the validation images that carry a factor are compared with those of the others, such
@@ -315,7 +319,9 @@ class CauseMonitor(Monitor):
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         if not evaluation.fitting and bool(values["reached"].isnan()):
             values["renaming_gain_low"] = values[f"gain_low/{LABELS}"]
-            values["renamed_low"] = values[f"after_low/{LABELS}"]
+            # a network that names one class for all images is, renamed, right on the most frequent label, and no more
+            room, above = 1 - values["chance"], values[f"after_low/{LABELS}"] - values["chance"]
+            values["renamed_skill_low"] = torch.where(room > 0, above / room, torch.nan)
         values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
         why = self.examining.refusal or self.examining.why_not
         terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}

@@ -160,15 +160,16 @@ TERMS: tuple[Term, ...] = (
         "evaluated and no training image was seen to hold it against.",
         "-1 to 1",
         "above 0.1: the labels stand for other classes than those the model was trained with",
-        when_nan="the model could not be run again, or too few images have labels",
+        when_nan="too few images have labels",
     ),
     Term(
-        "renamed_low",
-        "Accuracy under other names, lower end, of a model that was not trained here",
-        "Lower end of the 95% interval of the accuracy once predicted classes are matched with labels; likewise.",
-        "0 to 1",
-        "describes; a model that was never trained may gain by other names too, and comes to little",
-        when_nan="the model could not be run again, or too few images have labels",
+        "renamed_skill_low",
+        "Skill under other names, lower end, of a model that was not trained here",
+        "Lower end of the 95% interval of the accuracy once predicted classes are matched with labels, less that of "
+        "chance, as a share of what there is above chance; likewise.",
+        "at most 1",
+        "0 or less: under other names too, no better than always naming the most frequent label",
+        when_nan="too few images have labels, or all have the same one",
     ),
     Term(
         "proven",
