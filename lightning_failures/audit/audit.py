@@ -77,9 +77,9 @@ def audit_data(
     is trained for 400 steps more before that is said. Each content of the images (level, colour, texture, border, one
     channel, ...) is looked at alone, and the images without it, by linear models; where a poor one gives nearly all,
     the small network is trained without the smallest such, and without those without which a linear model reads
-    nothing. Held-out batches are compared with training batches channel by
-    channel. What may go wrong in training is named only where a figure shows it. Torch's random state stays as it is,
-    and the same data in other batches give the same figures.
+    nothing. Held-out batches are compared with training batches channel by channel. What may go wrong in training is
+    named only where a figure shows it. Torch's random state stays as it is, and the same data in other batches give the
+    same figures.
 
     Args:
         loader: training batches in any form that a step takes: tuples, mappings, dataclasses. No list of loaders.

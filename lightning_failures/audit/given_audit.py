@@ -26,7 +26,7 @@ class GivenAudit(NamedTuple):
         pixels: whether each pixel has a label.
         chance: accuracy of naming the most frequent class of the images that were held out.
         contents: content -> what linear models read with and without it; channels by number, ``"channel 0"``.
-        trials: content -> what a small network reads without it; of the one that nearly suffices.
+        trials: content -> what a small network reads without it, of those without which one was trained.
     """
 
     name: str

@@ -26,8 +26,7 @@ def _test(case: Case) -> Tested | None:
         f"{layers[worst]:.0%} of the units of {worst} gave no gradient at any step that was looked at: no image "
         "moves them, so that training can hardly bring them back.",
         "Start again from a checkpoint in which they still lived, with a lower learning rate or a "
-        "warm-up; clip gradients, add a norm, "
-        "or use a unit that is never flat, such as GELU.",
+        "warm-up; clip gradients, add a norm, or use a unit that is never flat, such as GELU.",
         {"dead_units": layers[worst]},
     )
 

@@ -55,10 +55,9 @@ def _all_that_was_found(record: RunRecord) -> list[Tile]:
     for content, nothing in record.matching("failures/simplicity/all_there_is/*").items():
         key = f"failures/simplicity/transplant/{content}"
         if nothing >= 0.5 and record.last(f"failures/simplicity/reliance/{content}") >= CARRIES:
-            alone, without = (record.last(f"failures/simplicity/audit_{of}/{content}") for of in ("alone", "without"))
-            said = [f"{alone:.2f} alone"] * math.isfinite(alone) + [f"{without:.2f} without it"] * math.isfinite(
-                without
-            )
+            audited = {"alone": "alone", "without": "without it"}
+            found = {words: record.last(f"failures/simplicity/audit_{of}/{content}") for of, words in audited.items()}
+            said = [f"{value:.2f} {words}" for words, value in found.items() if math.isfinite(value)]
             audit = f"; the audit: {', '.join(said)}" if said else ""
             note = f"of predictions follow it, which is all that was found{audit}"
             tiles.append(Tile(f"Leans on {content}", f"{record.last(key):.2f}", note, record.series(key)[1]))

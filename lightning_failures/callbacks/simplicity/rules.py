@@ -95,8 +95,8 @@ RULES = (
         persistence=2,
         source=(
             "measured on Indian Pines, resnet10t: raw inputs .2 to .4, standardised inputs under .05; healthy networks "
-            "whose accuracy swings from epoch to epoch have up to .2 four times in a row, and came up to the linear "
-            "model at one of the five evaluations before: that is worth watching"
+            "whose accuracy swings from epoch to epoch are up to .2 below at some evaluations in a row, and came up to "
+            "the linear model at one of the five evaluations before: that is worth watching"
         ),
     ),
     Rule(
