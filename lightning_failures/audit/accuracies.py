@@ -17,10 +17,10 @@ from lightning_failures.functional.audit import (
     widen,
 )
 from lightning_failures.functional.discriminant import linear_discriminant
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.ladder import fit_ladder, project
 from lightning_failures.functional.moments import ClassMoments
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
+from lightning_failures.functional.proportions import wilson
 
 __all__ = [
     "accuracy",

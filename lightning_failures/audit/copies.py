@@ -10,9 +10,9 @@ from torch import Tensor
 from lightning_failures.audit.sample import Sample
 from lightning_failures.functional.audit import Estimate
 from lightning_failures.functional.image_hashes import ImageSets, find_copies, image_hashes, image_labels
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.near_copies import find_near_copies, image_sketches
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.records.strict_json import strict
 
 __all__ = ["NO_NEAR_COPIES", "CopyRecords", "DataCopies"]

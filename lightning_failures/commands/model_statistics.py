@@ -14,8 +14,8 @@ from lightning_failures.data.predictions import Predictions
 from lightning_failures.data.published_profiles import read_profiles
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.profile import matched_residual
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
 from lightning_failures.metrics.calibration import FactorCalibration
 from lightning_failures.metrics.classes import ClassRow, WorstClasses

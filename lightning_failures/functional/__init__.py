@@ -8,6 +8,7 @@ from lightning_failures.functional.channel_faults import *
 from lightning_failures.functional.channel_order import *
 from lightning_failures.functional.channels import *
 from lightning_failures.functional.classes import *
+from lightning_failures.functional.clusters import *
 from lightning_failures.functional.collapse import *
 from lightning_failures.functional.concentration import *
 from lightning_failures.functional.content_descriptors import *
@@ -42,6 +43,7 @@ from lightning_failures.functional.paired_accuracy import *
 from lightning_failures.functional.prediction_collapse import *
 from lightning_failures.functional.profile import *
 from lightning_failures.functional.projection import *
+from lightning_failures.functional.proportions import *
 from lightning_failures.functional.reliance import *
 from lightning_failures.functional.retention import *
 from lightning_failures.functional.shapley import *

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.functional.factors import FactorCounts
-from lightning_failures.functional.intervals import Interval, normal_quantile
+from lightning_failures.functional.proportions import Interval, normal_quantile
 
 __all__ = [
     "StratifiedCounts",

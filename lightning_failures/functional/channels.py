@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.intervals import student_quantile
 from lightning_failures.functional.moments import Moments, covariance, finite_rows, moments
+from lightning_failures.functional.proportions import student_quantile
 
 __all__ = [
     "ChannelProfile",

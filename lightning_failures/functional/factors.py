@@ -15,6 +15,7 @@ __all__ = [
     "error_difference",
     "error_rates",
     "error_ratio",
+    "factor_errors_of_images",
     "misclassified",
     "misclassified_real",
 ]
@@ -133,6 +134,27 @@ def count_factor_errors(wrong: Tensor, factors: Tensor, known: Tensor | None = N
         wrong.sum(),
         torch.full((), len(wrong), device=wrong.device) if known is None else known.sum(),
     )
+
+
+def factor_errors_of_images(wrong: Tensor, factors: Tensor, known: Tensor | None = None) -> FactorCounts:
+    """What each image adds to :func:`count_factor_errors`, so that it can be added up by group.
+
+    Args:
+        wrong: which images are misclassified; (n), bool.
+        factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        known: which images have a label; the others count nowhere; (n), bool; None: all have one.
+
+    Returns:
+        The counts of each image; (n f) and (n), int64.
+
+    Example:
+        >>> factor_errors_of_images(torch.tensor([True, False]), torch.tensor([[1], [1]])).all_wrong
+        tensor([1, 0])
+    """
+    carried, wrong = factors.bool(), wrong.bool()
+    known = torch.ones_like(wrong) if known is None else known
+    carried, wrong = carried & known[:, None], wrong & known
+    return FactorCounts((carried & wrong[:, None]).long(), carried.long(), wrong.long(), known.long())
 
 
 def error_ratio(counts: FactorCounts) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import difference_interval, wilson
 
 __all__ = ["Gap", "GapCounts", "generalisation_gap"]
 
@@ -52,7 +52,5 @@ def generalisation_gap(counts: GapCounts) -> Gap:
     """
     right, seen, other_right, other_seen = (count.double() for count in counts)
     p1, p2 = right / seen, other_right / other_seen
-    (low1, high1), (low2, high2) = wilson(right, seen), wilson(other_right, other_seen)
-    gap = p1 - p2
-    low = gap - ((p1 - low1).square() + (high2 - p2).square()).sqrt()
-    return Gap(gap, low, gap + ((high1 - p1).square() + (p2 - low2).square()).sqrt())
+    limits, other_limits = wilson(right, seen), wilson(other_right, other_seen)
+    return Gap(p1 - p2, *difference_interval(p1, limits, p2, other_limits, torch.zeros(())))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import wilson
 
 __all__ = [
     "NOT_LABELLED",

@@ -12,8 +12,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from lightning_failures.functional.intervals import normal_quantile
 from lightning_failures.functional.moments import EPSILON
+from lightning_failures.functional.proportions import normal_quantile
 
 __all__ = [
     "ChannelStatistics",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError
 from lightning_failures.functional.cues import by_pixel
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import wilson
 
 __all__ = [
     "ClassInterchangeCounts",

@@ -3,112 +3,87 @@
 A factor is part of the whole, so it is compared with its complement: with the risk ratio RR of the two and the
 factor's share w of the images, the error ratio is RR / (w RR + 1 - w), and any interval of RR maps end by end. That of
 RR is MOVER-R (Donner and Zou 2012) over Wilson limits, which holds at ten images a factor; the delta method does not.
+Where images come in groups, the limits count groups, and the two rates go together: see :mod:`.clusters`.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.factors import FactorCounts, error_difference, error_rates, error_ratio
+from lightning_failures.functional.clusters import (
+    clustered_rate,
+    correlation,
+    degrees_of_freedom,
+    group_p_value,
+)
+from lightning_failures.functional.factors import FactorCounts, error_rates, error_ratio
+from lightning_failures.functional.proportions import Interval, difference_interval, wilson
 
 __all__ = [
-    "Interval",
+    "FactorLimits",
     "error_difference_interval",
     "error_ratio_interval",
+    "factor_limits",
     "factor_p_value",
     "holm",
     "log_ratio_error",
-    "normal_quantile",
     "shrunk_error_ratio",
-    "student_quantile",
-    "wilson",
 ]
 
 
-class Interval(NamedTuple):
-    """Both ends of a confidence interval."""
+class FactorLimits(NamedTuple):
+    """What :func:`factor_limits` gives."""
 
-    low: Tensor
-    high: Tensor
-
-
-def normal_quantile(confidence: float) -> Tensor:
-    """The standard normal deviate that a two-sided interval of this confidence reaches to; (), float64."""
-    deviate: Tensor = torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64))
-    return deviate
+    carried: Interval  # (f) each, of the error rate on the images with each factor
+    others: Interval  # (f) each, of the error rate on the images without it
+    together: Tensor  # (f) or (), correlation of the two rates
 
 
-def student_quantile(probability: float, freedom: int) -> Tensor:
-    """What Student's t stays below with a probability; (), float64; infinite without a degree of freedom.
-
-    By bisection of the finite series of Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
+def factor_limits(counts: FactorCounts, confidence: float = 0.95, by_group: FactorCounts | None = None) -> FactorLimits:
+    """Limits of the error rates with and without each factor: Wilson's, or those of :func:`.clustered_rate`.
 
     Args:
-        probability: from .5 up to, not including, 1.
-        freedom: degrees of freedom.
-
-    Example:
-        >>> student_quantile(0.975, 9)
-        tensor(2.2622, dtype=torch.float64)
+        counts: the counts.
+        confidence: probability that an interval covers.
+        by_group: the same counts of each group of images that belong together; (g f) and (g). None: images are
+            independent.
     """
-    if freedom < 1:
-        return torch.tensor(torch.inf, dtype=torch.float64)
-    odd = freedom % 2
-    steps = torch.arange(2 + odd, max(freedom - 1, 2 + odd), 2, dtype=torch.float64)
-    low, high = torch.zeros((), dtype=torch.float64), torch.tensor(torch.pi / 2, dtype=torch.float64)
-    for _ in range(64):
-        angle = (low + high) / 2
-        series = angle.sin() * (1 + ((steps - 1) / steps * angle.cos().square()).cumprod(0).sum())
-        if odd:
-            series = (angle + (series * angle.cos() if freedom > 1 else 0)) * 2 / torch.pi
-        low, high = (angle, high) if float(1 + series) / 2 < probability else (low, angle)
-    quantile: Tensor = math.sqrt(freedom) * low.tan()
-    return quantile
+    if by_group is None:
+        others = wilson(counts.all_wrong - counts.wrong, counts.all_seen - counts.seen, confidence)
+        return FactorLimits(
+            wilson(counts.wrong, counts.seen, confidence), others, torch.zeros((), device=counts.wrong.device)
+        )
+    wrong, seen = by_group.wrong, by_group.seen
+    carried = clustered_rate(wrong, seen, confidence)
+    others = clustered_rate(by_group.all_wrong[:, None] - wrong, by_group.all_seen[:, None] - seen, confidence)
+    return FactorLimits(
+        Interval(carried.low, carried.high), Interval(others.low, others.high), correlation(carried, others)
+    )
 
 
-def wilson(wrong: Tensor, seen: Tensor, confidence: float = 0.95) -> Interval:
-    """Wilson's interval of a proportion.
-
-    Convention:
-        Both ends in [0, 1]. ``nan`` where nothing was seen.
-
-    Args:
-        wrong: how many of them; any shape, int.
-        seen: out of how many; the same shape, int.
-        confidence: probability that the interval covers.
-
-    Example:
-        >>> wilson(torch.tensor([5]), torch.tensor([10]))
-        Interval(low=tensor([0.2366], dtype=torch.float64), high=tensor([0.7634], dtype=torch.float64))
-    """
-    wrong, seen = wrong.double(), seen.double()
-    z = normal_quantile(confidence).to(wrong.device)
-    centre = wrong + z**2 / 2
-    half = z * (wrong * (seen - wrong) / seen + z**2 / 4).sqrt()
-    low, high = (centre - half) / (seen + z**2), (centre + half) / (seen + z**2)
-    return Interval(torch.where(wrong == 0, 0 * low, low), torch.where(wrong == seen, 0 * high + 1, high))
-
-
-def error_ratio_interval(counts: FactorCounts, confidence: float = 0.95) -> Interval:
+def error_ratio_interval(
+    counts: FactorCounts, confidence: float = 0.95, by_group: FactorCounts | None = None
+) -> Interval:
     """Confidence interval of each error ratio, in closed form.
 
     Convention:
         Holds the error ratio; the lower end is 0 when no image with the factor is wrong, the upper end is the inverse
         of the factor's share when no other image is. Both ends are 1 when every image carries the factor. ``nan``
-        where the error ratio is.
+        where the error ratio is, and with groups below :data:`.FEWEST_GROUPS` of them with or without the factor.
 
     Args:
         counts: the counts.
         confidence: probability that the interval covers.
+        by_group: the same counts of each group of images that belong together; (g f) and (g). None: images are
+            independent.
 
     Returns:
         Both ends per factor; (f), float64.
     """
     other_wrong, other_seen = counts.all_wrong - counts.wrong, counts.all_seen - counts.seen
     t1, t2 = counts.wrong.double() / counts.seen.double(), other_wrong.double() / other_seen.double()
-    (l1, u1), (l2, u2) = wilson(counts.wrong, counts.seen, confidence), wilson(other_wrong, other_seen, confidence)
+    (l1, u1), (l2, u2), together = factor_limits(counts, confidence, by_group)
     share = counts.seen.double() / counts.all_seen.double()
 
     def through(numerator: Tensor, denominator: Tensor) -> Tensor:  # RR as a fraction, so that an infinite one maps too
@@ -116,31 +91,37 @@ def error_ratio_interval(counts: FactorCounts, confidence: float = 0.95) -> Inte
 
     # each root is taken in the form that subtracts nothing
     low_1, low_2 = l1 * (2 * t1 - l1), u2 * (2 * t2 - u2)
-    low = through(low_1, t1 * t2 + ((t1 * t2) ** 2 - low_1 * low_2).clamp(min=0).sqrt())
+    middle = t1 * t2 - together * (t1 - l1) * (u2 - t2)
+    low = through(low_1, middle + (middle**2 - low_1 * low_2).clamp(min=0).sqrt())
     high_1, high_2 = u1 * (2 * t1 - u1), l2 * (2 * t2 - l2)
-    high = through(t1 * t2 + ((t1 * t2) ** 2 - high_1 * high_2).clamp(min=0).sqrt(), high_2)
+    middle = t1 * t2 - together * (u1 - t1) * (t2 - l2)
+    high = through(middle + (middle**2 - high_1 * high_2).clamp(min=0).sqrt(), high_2)
 
     low = torch.where(counts.wrong == 0, 0.0, low)
     high = torch.where(other_wrong == 0, 1 / share, high)
     whole = other_seen == 0
-    undefined = error_ratio(counts).isnan()
+    undefined = error_ratio(counts).isnan() | l1.isnan() | (l2.isnan() & ~whole)
     low, high = torch.where(whole, 1.0, low), torch.where(whole, 1.0, high)
     return Interval(torch.where(undefined, torch.nan, low), torch.where(undefined, torch.nan, high))
 
 
-def error_difference_interval(counts: FactorCounts, confidence: float = 0.95) -> Interval:
+def error_difference_interval(
+    counts: FactorCounts, confidence: float = 0.95, by_group: FactorCounts | None = None
+) -> Interval:
     """Confidence interval of each :func:`.error_difference`: the hybrid score interval of Newcombe.
 
-    Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
-    (1998), method 10: Wilson's limits of both rates, put together as for independent ones.
+    Wilson's limits of both rates, put together as for independent ones, see :func:`.difference_interval`; with groups,
+    limits that count groups, put together as far as the two rates share them.
 
     Convention:
         Both ends in [-1, 1]; holds the difference, also where all or none of the images are wrong. ``nan`` where the
-        difference is.
+        difference is, and with groups below :data:`.FEWEST_GROUPS` of them with or without the factor.
 
     Args:
         counts: the counts.
         confidence: probability that the interval covers.
+        by_group: the same counts of each group of images that belong together; (g f) and (g). None: images are
+            independent.
 
     Returns:
         Both ends per factor; (f), float64.
@@ -150,12 +131,8 @@ def error_difference_interval(counts: FactorCounts, confidence: float = 0.95) ->
         >>> error_difference_interval(counts)  # 56 of 70 against 48 of 80, the example of the paper
         Interval(low=tensor([0.0524], dtype=torch.float64), high=tensor([0.3339], dtype=torch.float64))
     """
-    (one, other), difference = error_rates(counts), error_difference(counts)
-    low_one, high_one = wilson(counts.wrong, counts.seen, confidence)
-    low_other, high_other = wilson(counts.all_wrong - counts.wrong, counts.all_seen - counts.seen, confidence)
-    below = ((one - low_one).square() + (high_other - other).square()).sqrt()
-    above = ((high_one - one).square() + (other - low_other).square()).sqrt()
-    return Interval(difference - below, difference + above)
+    (one, other), (carried, others, together) = error_rates(counts), factor_limits(counts, confidence, by_group)
+    return difference_interval(one, carried, other, others, together)
 
 
 def log_ratio_error(counts: FactorCounts) -> Tensor:
@@ -174,14 +151,21 @@ def log_ratio_error(counts: FactorCounts) -> Tensor:
     return torch.where(error_ratio(counts).isnan(), torch.nan, error)
 
 
-def factor_p_value(counts: FactorCounts) -> Tensor:
+def factor_p_value(counts: FactorCounts, by_group: FactorCounts | None = None) -> Tensor:
     """Probability of errors spread as unevenly between a factor and its complement, if the factor did not matter.
 
     Fisher's exact test, two-sided: the sum over all tables with the same margins that are no more probable than the one
-    seen. It holds its level at any count, where a score test does not with a handful of images.
+    seen. It holds its level at any count, where a score test does not with a handful of images. Of images in groups the
+    score test whose variance comes from the groups, :func:`.group_p_value`: what each group adds to the errors on the
+    factor beyond those expected. With few groups it is careful, and seldom small.
 
     Convention:
-        From 0 to 1. ``nan`` where the error ratio is.
+        From 0 to 1. ``nan`` where the error ratio is, and with groups below two of them with or without the factor.
+
+    Args:
+        counts: the counts.
+        by_group: the same counts of each group of images that belong together; (g f) and (g). None: images are
+            independent.
 
     Returns:
         One p-value per factor, not adjusted for their number; (f), float64.
@@ -192,10 +176,23 @@ def factor_p_value(counts: FactorCounts) -> Tensor:
         tensor([0.4857], dtype=torch.float64)
     """
     defined = ~error_ratio(counts).isnan()
+    if by_group is not None:
+        return torch.where(defined, _clustered(counts, by_group), torch.nan)
     E, N = int(counts.all_wrong), int(counts.all_seen)
     tables = zip(counts.wrong.tolist(), counts.seen.tolist(), defined.tolist(), strict=True)
     values = [_fisher(a, n, E, N) if known else torch.nan for a, n, known in tables]
     return torch.tensor(values, dtype=torch.float64, device=counts.wrong.device)
+
+
+def _clustered(counts: FactorCounts, by_group: FactorCounts) -> Tensor:
+    """The score test of each factor: errors beyond the usual rate, weighted by carrying it beyond the usual share."""
+    error = counts.all_wrong.double() / counts.all_seen.double()
+    share = counts.seen.double() / counts.all_seen.double()
+    carried = by_group.wrong - error * by_group.seen
+    overall = by_group.all_wrong - error * by_group.all_seen
+    others = by_group.all_seen[:, None] - by_group.seen
+    freedom = torch.minimum(degrees_of_freedom(by_group.seen), degrees_of_freedom(others))
+    return group_p_value(carried - share * overall[:, None], freedom)
 
 
 def _fisher(a: int, n: int, E: int, N: int) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_failures.functional.intervals import Interval, wilson
+from lightning_failures.functional.proportions import Interval, wilson
 
 __all__ = ["SUREST", "Disagreement", "error_norms", "margins", "mislabelled_interval", "sure_disagreement"]
 

@@ -5,7 +5,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["MeanErrorSums", "mean_error_interval", "mean_error_ratio", "mean_error_sums"]
+from lightning_failures.functional.clusters import (
+    FEWEST_GROUPS,
+    clustered_error,
+    degrees_of_freedom,
+    student_quantiles,
+)
+from lightning_failures.functional.proportions import normal_quantile
+
+__all__ = [
+    "MeanErrorSums",
+    "mean_error_interval",
+    "mean_error_ratio",
+    "mean_error_sums",
+    "mean_errors_of_images",
+]
 
 
 class MeanErrorSums(NamedTuple):
@@ -48,6 +62,22 @@ def mean_error_sums(errors: Tensor, factors: Tensor) -> MeanErrorSums:
     )
 
 
+def mean_errors_of_images(errors: Tensor, factors: Tensor) -> MeanErrorSums:
+    """What each image adds to :func:`mean_error_sums`, so that it can be added up by group; (n f) and (n).
+
+    Args:
+        errors: error of each image, at least 0; (n), float.
+        factors: which factors each image carries; (n f), bool or int of 0 and 1.
+    """
+    finite = errors.isfinite()
+    error = torch.where(finite, errors, 0).double()
+    carried = factors.bool() & finite[:, None]
+    squares = error.square()
+    return MeanErrorSums(
+        error[:, None] * carried, squares[:, None] * carried, carried.long(), error, squares, finite.long()
+    )
+
+
 def mean_error_ratio(sums: MeanErrorSums) -> Tensor:
     """Mean error of the images with each factor over the mean error of all images; (f), float64.
 
@@ -62,27 +92,38 @@ def mean_error_ratio(sums: MeanErrorSums) -> Tensor:
     return (sums.error / sums.seen) / (sums.all_error / sums.all_seen)
 
 
-def mean_error_interval(sums: MeanErrorSums, confidence: float = 0.95) -> tuple[Tensor, Tensor]:
+def mean_error_interval(
+    sums: MeanErrorSums, confidence: float = 0.95, by_group: MeanErrorSums | None = None
+) -> tuple[Tensor, Tensor]:
     """Interval of :func:`mean_error_ratio`; two of (f), float64.
 
     By the delta method on the logarithm of the ratio of two means that share images: the variance of the sum over
-    images of f (e - m_f) / (n_f m_f) - (e - m) / (n m), for errors e, their means m, and those with the factor m_f.
+    images of f (e - m_f) / (n_f m_f) - (e - m) / (n m), for errors e, their means m, and those with the factor m_f;
+    with groups that of the sums over each group, and Student's quantile, see :mod:`.clusters`.
 
     Convention:
-        ``nan`` where the ratio is, or where fewer than two images carry the factor; a ratio of 0 has the interval 0 to
-        nan.
+        ``nan`` where the ratio is, or where fewer than two images, or groups below :data:`.FEWEST_GROUPS`, carry the
+        factor; a ratio of 0 has the interval 0 to nan.
 
     Args:
         sums: of the images.
         confidence: probability that the interval covers.
+        by_group: the same sums of each group of images that belong together; (g f) and (g). None: images are
+            independent.
     """
     n, n_f = sums.all_seen.double(), sums.seen.double()
     m, m_f = sums.all_error / n, sums.error / n_f
-    within, overall = sums.squares - n_f * m_f.square(), sums.all_squares - n * m.square()
-    of_factor, of_all = (n_f * m_f).square(), (n * m).square()
-    variance = within / of_factor + overall / of_all - 2 * within / (n_f * m_f * n * m)
-    z = torch.special.ndtri(torch.tensor(0.5 + confidence / 2, dtype=torch.float64))
-    width = (z * variance.clamp(min=0).sqrt()).exp()
     ratio = mean_error_ratio(sums)
-    width = torch.where(n_f > 1, width, torch.nan)
+    if by_group is None:
+        within, overall = sums.squares - n_f * m_f.square(), sums.all_squares - n * m.square()
+        of_factor, of_all = (n_f * m_f).square(), (n * m).square()
+        variance = within / of_factor + overall / of_all - 2 * within / (n_f * m_f * n * m)
+        width = (normal_quantile(confidence) * variance.clamp(min=0).sqrt()).exp()
+        width = torch.where(n_f > 1, width, torch.nan)
+    else:
+        inside = (by_group.error - m_f * by_group.seen) / (n_f * m_f)
+        outside = (by_group.all_error - m * by_group.all_seen) / (n * m)
+        reach = student_quantiles(confidence, degrees_of_freedom(by_group.seen))
+        width = (reach * clustered_error(inside - outside[:, None])).exp()
+        width = torch.where((by_group.seen > 0).sum(0) >= FEWEST_GROUPS, width, torch.nan)
     return ratio / width, ratio * width

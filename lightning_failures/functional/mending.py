@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
+from lightning_failures.functional.proportions import wilson
 
 __all__ = ["Mending", "MendingCounts", "count_mending", "mending"]
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lightning_failures.functional.factors import FactorCounts
-from lightning_failures.functional.intervals import Interval, wilson
+from lightning_failures.functional.intervals import factor_limits
+from lightning_failures.functional.proportions import Interval, difference_interval
 
 __all__ = ["odds_ratio", "odds_ratio_interval"]
 
@@ -38,35 +39,37 @@ def odds_ratio(counts: FactorCounts) -> Tensor:
     return (with_factor - without).exp()
 
 
-def odds_ratio_interval(counts: FactorCounts, confidence: float = 0.95) -> Interval:
+def odds_ratio_interval(
+    counts: FactorCounts, confidence: float = 0.95, by_group: FactorCounts | None = None
+) -> Interval:
     """Confidence interval of :func:`odds_ratio`, in closed form.
 
     Convention:
         The lower end is 0 where the ratio is 0, the upper end infinite where it is infinite; the other end is then the
-        ratio of the two Wilson limits. ``nan`` where the ratio is.
+        ratio of the two limits. ``nan`` where the ratio is, and with groups below :data:`.FEWEST_GROUPS` of them with
+        or without the factor.
 
     Args:
         counts: the counts.
         confidence: probability that the interval covers.
+        by_group: the same counts of each group of images that belong together; (g f) and (g). None: images are
+            independent.
 
     Returns:
         Both ends per factor; (f), float64.
     """
     one, other = _log_odds(counts)
     difference = one - other
-    limits_one = wilson(counts.wrong, counts.seen, confidence)
-    limits_other = wilson(counts.all_wrong - counts.wrong, counts.all_seen - counts.seen, confidence)
-    low_one, high_one = (limit.logit() for limit in limits_one)
-    low_other, high_other = (limit.logit() for limit in limits_other)
-    low = difference - ((one - low_one).square() + (high_other - other).square()).sqrt()
-    high = difference + ((high_one - one).square() + (other - low_other).square()).sqrt()
+    carried, others, together = factor_limits(counts, confidence, by_group)
+    low_one, high_one = (limit.logit() for limit in carried)
+    low_other, high_other = (limit.logit() for limit in others)
+    low, high = difference_interval(one, (low_one, high_one), other, (low_other, high_other), together)
     low = torch.where(difference == torch.inf, low_one - high_other, low)
     high = torch.where(difference == -torch.inf, high_one - low_other, high)
     low = torch.where(difference == -torch.inf, -torch.inf, low)
     high = torch.where(difference == torch.inf, torch.inf, high)
-    return Interval(
-        torch.where(difference.isnan(), torch.nan, low.exp()), torch.where(difference.isnan(), torch.nan, high.exp())
-    )
+    undefined = difference.isnan() | carried.low.isnan() | others.low.isnan()
+    return Interval(torch.where(undefined, torch.nan, low.exp()), torch.where(undefined, torch.nan, high.exp()))
 
 
 def _log_odds(counts: FactorCounts) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import difference_interval, wilson
 
 __all__ = ["AccuracyDifference", "accuracy_difference", "count_pairs", "exact_mcnemar"]
 
@@ -69,18 +69,12 @@ def accuracy_difference(both: Tensor, first: Tensor, second: Tensor, neither: Te
     """
     images = both + first + second + neither
     p1, p2 = (both + first) / images, (both + second) / images
-    (low1, high1), (low2, high2) = wilson(both + first, images), wilson(both + second, images)
+    limits1, limits2 = wilson(both + first, images), wilson(both + second, images)
     cross = both * neither - first * second
     cross = torch.where(cross > 0, (cross - images / 2).clamp(min=0), cross)  # its continuity correction
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     phi = torch.where(margins > 0, cross / margins.sqrt(), 0.0)
-
-    def combined(one: Tensor, other: Tensor) -> Tensor:
-        return (one.square() - 2 * phi * one * other + other.square()).clamp(min=0).sqrt()
-
-    difference = p1 - p2
-    low, high = combined(p1 - low1, high2 - p2), combined(high1 - p1, p2 - low2)
-    return AccuracyDifference(difference, difference - low, difference + high)
+    return AccuracyDifference(p1 - p2, *difference_interval(p1, limits1, p2, limits2, phi))
 
 
 def exact_mcnemar(first: Tensor, second: Tensor) -> Tensor:

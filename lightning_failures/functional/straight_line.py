@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.intervals import normal_quantile
+from lightning_failures.functional.proportions import normal_quantile
 
 __all__ = ["StraightLine", "straight_line"]
 

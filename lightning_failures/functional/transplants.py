@@ -16,8 +16,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.paired_accuracy import accuracy_difference
+from lightning_failures.functional.proportions import wilson
 
 __all__ = [
     "NOT_RUN",

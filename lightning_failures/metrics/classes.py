@@ -10,7 +10,7 @@ from lightning_failures.functional.classes import (
     worst_classes,
     worst_classes_accuracy,
 )
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import STRAY, check_positive, check_stray, find_mistakes
 from lightning_failures.metrics.factors import ALL_IMAGES, NONE_SEEN

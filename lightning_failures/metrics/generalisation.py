@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.functional.generalisation import GapCounts, generalisation_gap
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.records.term import Term

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.labels import (
     LabelCounts,
     balanced_label_error,
@@ -16,6 +15,7 @@ from lightning_failures.functional.labels import (
     missed_rate,
     worst_labels,
 )
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import check_positive, describe
 from lightning_failures.metrics.factors import by_factor

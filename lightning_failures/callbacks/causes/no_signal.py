@@ -6,7 +6,7 @@ import torch
 
 from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.kinds import GENERALISES
-from lightning_failures.functional.intervals import wilson
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.records.kind import GENERALISATION_GAP, REPRESENTATION_COLLAPSE
 from lightning_failures.records.numbers import share
 

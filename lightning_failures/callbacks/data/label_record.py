@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.functional.image_hashes import image_hashes
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.margins import (
     Disagreement,
     error_norms,
@@ -17,6 +16,7 @@ from lightning_failures.functional.margins import (
     mislabelled_interval,
     sure_disagreement,
 )
+from lightning_failures.functional.proportions import wilson
 
 __all__ = ["LabelRecord", "LabelRow"]
 

@@ -15,8 +15,8 @@ from lightning_failures.callbacks.ranks import gather
 from lightning_failures.functional.content_descriptors import typical_row
 from lightning_failures.functional.cues import by_pixel
 from lightning_failures.functional.discriminant import linear_discriminant
-from lightning_failures.functional.intervals import wilson
 from lightning_failures.functional.moments import class_moments
+from lightning_failures.functional.proportions import wilson
 from lightning_failures.interventions.changes import Transplant
 from lightning_failures.interventions.transplants import exchanges
 from lightning_failures.observe.observation import Observation
