@@ -1,7 +1,8 @@
 """Error ratios adjusted for class: a factor can look hard only because it occurs in hard classes.
 
 Indirect standardisation (observed over expected errors), the risk ratio of Mantel and Haenszel with the variance of
-Greenland and Robins (1985), and the test of Cochran, Mantel and Haenszel; the classes are the strata.
+Greenland and Robins (1985), and the test of Cochran, Mantel and Haenszel; the classes are the strata. Where images come
+in groups, variance and test are of what each group adds, see :mod:`.clusters`.
 """
 
 from typing import NamedTuple
@@ -9,10 +10,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.clusters import (
+    FEWEST_GROUPS,
+    clustered_error,
+    degrees_of_freedom,
+    group_p_value,
+    student_quantiles,
+)
 from lightning_failures.functional.factors import FactorCounts
 from lightning_failures.functional.proportions import Interval, normal_quantile
 
 __all__ = [
+    "GroupedClasses",
     "StratifiedCounts",
     "cochran_mantel_haenszel",
     "count_by_class",
@@ -42,6 +51,33 @@ class StratifiedCounts(NamedTuple):
     def factors(self) -> FactorCounts:
         """The same images without their classes."""
         return FactorCounts(self.wrong.sum(1), self.seen.sum(1), self.class_wrong.sum(), self.class_seen.sum())
+
+
+class GroupedClasses(NamedTuple):
+    """Factor counts of each class in each group of images that belong together: m pairs that hold an image."""
+
+    group: Tensor  # (m) int64, from 0 to the number of groups, each at least once
+    classes: Tensor  # (m) int64, in [0, c)
+    counts: FactorCounts  # (m f) and (m)
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """Sum of the values (m f) of each group; (g f), float64."""
+        groups = int(self.group.max()) + 1 if len(self.group) else 0
+        return values.new_zeros(groups, values.shape[1]).index_add_(0, self.group, values)
+
+    @property
+    def freedom(self) -> Tensor:
+        """Degrees of freedom: of the groups with and of those without each factor, whichever are fewer; (f)."""
+        seen = self.add_up(self.counts.seen.double())
+        others = self.add_up(self.counts.all_seen[:, None].double()) - seen
+        return torch.minimum(degrees_of_freedom(seen), degrees_of_freedom(others))
+
+    @property
+    def enough(self) -> Tensor:
+        """Whether :data:`.FEWEST_GROUPS` hold images with each factor, and as many images without it; (f), bool."""
+        seen = self.add_up(self.counts.seen.double())
+        others = self.add_up(self.counts.all_seen[:, None].double()) - seen
+        return torch.minimum((seen > 0).sum(0), (others > 0).sum(0)) >= FEWEST_GROUPS
 
 
 def count_by_class(wrong: Tensor, factors: Tensor, target: Tensor, num_classes: int) -> StratifiedCounts:
@@ -102,46 +138,76 @@ def mantel_haenszel(counts: StratifiedCounts) -> Tensor:
     return torch.where(S > 0, R / S, torch.nan)
 
 
-def mantel_haenszel_log_error(counts: StratifiedCounts) -> Tensor:
-    """Standard error of the logarithm of :func:`mantel_haenszel`, after Greenland and Robins.
+def mantel_haenszel_log_error(counts: StratifiedCounts, groups: GroupedClasses | None = None) -> Tensor:
+    """Standard error of the logarithm of :func:`mantel_haenszel`, after Greenland and Robins; with groups, from these.
+
+    With groups, each class is taken to have the error rate that the ratio and all its errors give, with the factor and
+    without; what a group's errors are beyond that is what it adds.
 
     Convention:
         At least 0; infinite where the ratio is 0, ``nan`` where it is nan.
+
+    Args:
+        counts: the counts.
+        groups: the same counts by group; None: images are independent.
 
     Returns:
         One standard error per factor; (f), float64.
     """
     a, n_F, c, n_C, E, n = _strata(counts)
     R, S = (a * n_C / n).sum(1), (c * n_F / n).sum(1)
-    variance = ((E * n_F * n_C - a * c * n) / n**2).sum(1) / (R * S)
-    return torch.where(S > 0, torch.where(R > 0, variance.sqrt(), torch.inf), torch.nan)
+    if groups is None:
+        error = (((E * n_F * n_C - a * c * n) / n**2).sum(1) / (R * S)).sqrt()
+    else:
+        ratio = (R / S)[:, None]
+        usual = E / (n_C + ratio * n_F).clamp(min=torch.finfo(torch.float64).tiny)  # error rate without the factor
+        each, at = groups.counts, groups.classes
+        inside = each.wrong - (ratio * usual).T[at] * each.seen
+        outside = (each.all_wrong[:, None] - each.wrong) - usual.T[at] * (each.all_seen[:, None] - each.seen)
+        added = (inside * n_C.T[at] - ratio.T * outside * n_F.T[at]) / n[at][:, None]
+        error = clustered_error(groups.add_up(added)) / R
+    return torch.where(S > 0, torch.where(R > 0, error, torch.inf), torch.nan)
 
 
-def mantel_haenszel_interval(counts: StratifiedCounts, confidence: float = 0.95) -> Interval:
+def mantel_haenszel_interval(
+    counts: StratifiedCounts, confidence: float = 0.95, groups: GroupedClasses | None = None
+) -> Interval:
     """Confidence interval of :func:`mantel_haenszel`, symmetric in the logarithm.
 
     Convention:
-        ``nan`` where the ratio is nan or 0.
+        ``nan`` where the ratio is nan or 0, and with groups below :data:`.FEWEST_GROUPS` of them with or without the
+        factor.
 
     Args:
         counts: the counts.
         confidence: probability that the interval covers.
+        groups: the same counts by group; None: images are independent.
 
     Returns:
         Both ends per factor; (f), float64.
     """
-    ratio, reach = mantel_haenszel(counts), normal_quantile(confidence) * mantel_haenszel_log_error(counts)
+    ratio, error = mantel_haenszel(counts), mantel_haenszel_log_error(counts, groups)
+    if groups is None:
+        reach = normal_quantile(confidence) * error
+    else:
+        reach = torch.where(groups.enough, student_quantiles(confidence, groups.freedom) * error, torch.nan)
     spread = torch.where(ratio > 0, reach, torch.nan).exp()
     return Interval(ratio / spread, ratio * spread)
 
 
-def cochran_mantel_haenszel(counts: StratifiedCounts) -> Tensor:
+def cochran_mantel_haenszel(counts: StratifiedCounts, groups: GroupedClasses | None = None) -> Tensor:
     """Probability of so uneven errors with and without each factor, if it did not matter within any class.
 
-    The chi-squared test of Cochran, Mantel and Haenszel, with their continuity correction of one half.
+    The chi-squared test of Cochran, Mantel and Haenszel, with their continuity correction of one half; with groups
+    :func:`.group_p_value` of what each adds to the same sum.
 
     Convention:
-        From 0 to 1. ``nan``: no class holds images with and without the factor, and both right and wrong ones.
+        From 0 to 1. ``nan``: no class holds images with and without the factor, and both right and wrong ones; or a
+        single group does.
+
+    Args:
+        counts: the counts.
+        groups: the same counts by group; None: images are independent.
 
     Returns:
         One p-value per factor, not adjusted for their number; (f), float64.
@@ -149,5 +215,12 @@ def cochran_mantel_haenszel(counts: StratifiedCounts) -> Tensor:
     a, n_F, _, n_C, E, n = _strata(counts)
     excess = (a - n_F * E / n).sum(1).abs()
     variance = (n_F * n_C * E * (n - E) / (n**2 * (n - 1).clamp(min=1))).sum(1)
-    deviate = (excess - 0.5).clamp(min=0) / variance.sqrt()
-    return torch.where(variance > 0, torch.special.erfc(deviate / 2**0.5), torch.nan)
+    if groups is None:
+        p = torch.special.erfc((excess - 0.5).clamp(min=0) / variance.sqrt() / 2**0.5)
+    else:
+        error, share = (E / n), (n_F / n).T
+        each, at = groups.counts, groups.classes
+        carried = each.wrong - error[at][:, None] * each.seen
+        overall = each.all_wrong - error[at] * each.all_seen
+        p = group_p_value(groups.add_up(carried - share[at] * overall[:, None]), groups.freedom)
+    return torch.where(variance > 0, p, torch.nan)

@@ -23,12 +23,12 @@ __all__ = [
     "FEWEST_GROUPS",
     "ClusteredRate",
     "Grouped",
+    "add_by_group",
     "clustered_error",
     "clustered_rate",
     "correlation",
     "degrees_of_freedom",
     "group_p_value",
-    "group_sums",
     "student_p_value",
     "student_quantiles",
 ]
@@ -38,9 +38,9 @@ FEWEST_GROUPS = 4
 
 
 class Grouped(NamedTuple):
-    """Sums of each group; two of them are put together by :func:`group_sums`."""
+    """Sums of each group; two of them are put together by :func:`add_by_group`."""
 
-    ids: Tensor  # (g) int64, ascending
+    ids: Tensor  # (g) int64, ascending; or (g j)
     sums: Tensor  # (g k)
 
 
@@ -54,19 +54,19 @@ class ClusteredRate(NamedTuple):
     groups: Tensor  # (...) int64, groups that hold any image of the kind
 
 
-def group_sums(rows: Tensor, groups: Tensor) -> Grouped:
+def add_by_group(rows: Tensor, groups: Tensor) -> Grouped:
     """Add up the rows of each group: of images, or of parts of the data that were added up before.
 
     Args:
         rows: what is added up; (n k).
-        groups: the group of each row; (n), int64.
+        groups: the group of each row; (n), int64; or several numbers that name it together; (n j).
 
     Example:
-        >>> group_sums(torch.tensor([[1], [2], [4]]), torch.tensor([7, 3, 7]))
+        >>> add_by_group(torch.tensor([[1], [2], [4]]), torch.tensor([7, 3, 7]))
         Grouped(ids=tensor([3, 7]), sums=tensor([[2],
                 [5]]))
     """
-    ids, place = groups.unique(return_inverse=True)
+    ids, place = groups.unique(return_inverse=True, dim=None if groups.ndim == 1 else 0)
     return Grouped(ids, rows.new_zeros(len(ids), rows.shape[1]).index_add_(0, place, rows))
 
 

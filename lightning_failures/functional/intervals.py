@@ -49,17 +49,16 @@ def factor_limits(counts: FactorCounts, confidence: float = 0.95, by_group: Fact
         by_group: the same counts of each group of images that belong together; (g f) and (g). None: images are
             independent.
     """
+    other_wrong, other_seen = counts.all_wrong - counts.wrong, counts.all_seen - counts.seen
     if by_group is None:
-        others = wilson(counts.all_wrong - counts.wrong, counts.all_seen - counts.seen, confidence)
+        apart = torch.zeros((), device=counts.wrong.device)
         return FactorLimits(
-            wilson(counts.wrong, counts.seen, confidence), others, torch.zeros((), device=counts.wrong.device)
+            wilson(counts.wrong, counts.seen, confidence), wilson(other_wrong, other_seen, confidence), apart
         )
     wrong, seen = by_group.wrong, by_group.seen
-    carried = clustered_rate(wrong, seen, confidence)
-    others = clustered_rate(by_group.all_wrong[:, None] - wrong, by_group.all_seen[:, None] - seen, confidence)
-    return FactorLimits(
-        Interval(carried.low, carried.high), Interval(others.low, others.high), correlation(carried, others)
-    )
+    one = clustered_rate(wrong, seen, confidence)
+    other = clustered_rate(by_group.all_wrong[:, None] - wrong, by_group.all_seen[:, None] - seen, confidence)
+    return FactorLimits(Interval(one.low, one.high), Interval(other.low, other.high), correlation(one, other))
 
 
 def error_ratio_interval(

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lightning_failures.functional.adjustment import (
+    GroupedClasses,
     StratifiedCounts,
     cochran_mantel_haenszel,
     count_by_class,
@@ -13,8 +15,9 @@ from lightning_failures.functional.adjustment import (
     mantel_haenszel_interval,
     standardised_error_ratio,
 )
+from lightning_failures.functional.factors import FactorCounts, factor_errors_of_images
 from lightning_failures.functional.intervals import holm
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.base import GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -24,7 +27,7 @@ from lightning_failures.metrics.checks import (
     check_stray,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import FACTOR_IMAGES, by_factor
+from lightning_failures.metrics.factors import ALL_GROUPS, FACTOR_GROUPS, FACTOR_IMAGES, by_factor, count_groups
 from lightning_failures.records.term import Term
 
 __all__ = ["ClassAdjustedErrorRatio"]
@@ -32,7 +35,7 @@ __all__ = ["ClassAdjustedErrorRatio"]
 _NO_STRATUM = "no class holds images with and without the factor and enough errors"
 
 
-class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
+class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
     """What is left of each factor's error ratio when images are compared with others of their own class.
 
     ``compute()`` gives for each factor F
@@ -41,7 +44,8 @@ class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
     - ``mantel_haenszel/F`` and its interval ``mantel_haenszel_low/F``, ``mantel_haenszel_high/F``:
       :func:`.mantel_haenszel`, :func:`.mantel_haenszel_interval`;
     - ``cmh_p_value/F``: :func:`.cochran_mantel_haenszel`, Holm-adjusted for the number of factors;
-    - ``images/F``.
+    - ``images/F``;
+    - where groups are given, ``groups/F`` and ``groups/all``; interval and p-value then count groups.
 
     Args:
         factors: names, in the order of the columns.
@@ -61,6 +65,8 @@ class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
     """
 
     stray: Tensor
+
+    counts_groups = ("mantel_haenszel_low", "mantel_haenszel_high", "cmh_p_value")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -106,6 +112,8 @@ class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
             when_nan="no class holds images with and without the factor, and both right and wrong ones",
         ),
         FACTOR_IMAGES,
+        FACTOR_GROUPS,
+        ALL_GROUPS,
     )
 
     def __init__(self, factors: Sequence[str], num_classes: int, *, confidence: float = 0.95, **kwargs: Any) -> None:
@@ -113,36 +121,58 @@ class ClassAdjustedErrorRatio(SumMetric[StratifiedCounts]):
         names = check_factor_names(where, factors)
         check_positive(where, "num_classes", num_classes)
         check_confidence(where, confidence)
-        super().__init__(StratifiedCounts.zero(len(names), num_classes), STRAY, **kwargs)
+        super().__init__(
+            StratifiedCounts.zero(len(names), num_classes),
+            STRAY,
+            of_group=FactorCounts.zero(len(names)),
+            names=2,  # of a pair of group and class
+            **kwargs,
+        )
         self.factors = names
         self.num_classes = num_classes
         self.confidence = confidence
 
-    def update(self, preds: Tensor, target: Tensor, factors: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, factors: Tensor, groups: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             preds: predicted classes; (n), int, or scores; (n c), float.
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            groups: which images belong together, any number for each group; (n), int. None: images are independent.
+                With every batch or with none.
         """
         where = f"{type(self).__name__}.update"
         mistakes = find_mistakes(where, preds, target, self.num_classes)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_by_class(mistakes.wrong, factors, mistakes.target, self.num_classes)
+        check_groups(where, groups, len(target))
         self.add(counts, stray=mistakes.stray)
+        pairs = None if groups is None else torch.stack([groups.to(target.device).long(), mistakes.target], 1)
+        self.add_groups(pairs, len(target), lambda: factor_errors_of_images(mistakes.wrong, factors))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
-        counts = self.sums_on_cpu
-        low, high = mantel_haenszel_interval(counts, self.confidence)
-        return by_factor(
+        counts, groups = self.sums_on_cpu, self._classes_of_groups()
+        low, high = mantel_haenszel_interval(counts, self.confidence, groups)
+        values = by_factor(
             self.factors,
             standardised=standardised_error_ratio(counts),
             mantel_haenszel=mantel_haenszel(counts),
             mantel_haenszel_low=low,
             mantel_haenszel_high=high,
-            cmh_p_value=holm(cochran_mantel_haenszel(counts)),
+            cmh_p_value=holm(cochran_mantel_haenszel(counts, groups)),
             images=counts.factors.seen,
         )
+        if groups is not None:
+            seen = groups.add_up(groups.counts.seen.double())
+            values |= count_groups(self.factors, seen, groups.add_up(groups.counts.all_seen[:, None].double())[:, 0])
+        return values
+
+    def _classes_of_groups(self) -> GroupedClasses | None:
+        found = self.grouped()
+        if found is None:
+            return None
+        ids, counts = found
+        return GroupedClasses(ids[:, 0].unique(return_inverse=True)[1], ids[:, 1], counts)

@@ -10,10 +10,20 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.clusters import FEWEST_GROUPS, add_by_group
 from lightning_failures.functional.moments import Numerics, numerics
 from lightning_failures.records.term import Term, find_term
 
-__all__ = ["IMAGES", "NON_FINITE", "UNLABELLED", "SumMetric", "check_rows", "check_target"]
+__all__ = [
+    "IMAGES",
+    "NON_FINITE",
+    "UNLABELLED",
+    "GroupedMetric",
+    "SumMetric",
+    "check_groups",
+    "check_rows",
+    "check_target",
+]
 
 #: What most metrics count beside their statistics.
 IMAGES = Term("images", "Images", "Images that the figures beside it rest on.", "0 upwards", "describes", "images")
@@ -122,7 +132,7 @@ class SumMetric(Metric, Generic[S]):
         if dist_sync_fn is not gather_all_tensors:  # the user's own way of reducing
             super()._sync_dist(dist_sync_fn, process_group)
             return
-        names = list(self._defaults)
+        names = [name for name in self._defaults if isinstance(getattr(self, name), Tensor)]
         for dtype in dict.fromkeys(getattr(self, name).dtype for name in names):
             mine = {name: getattr(self, name) for name in names if getattr(self, name).dtype == dtype}
             flat = torch.cat([value.reshape(-1) for value in mine.values()])
@@ -138,6 +148,132 @@ class SumMetric(Metric, Generic[S]):
 
         super()._apply(move, exclude_state)
         return self
+
+
+class GroupedMetric(SumMetric[S]):
+    """A :class:`SumMetric` that also keeps its sums by group, where images come in groups that belong together.
+
+    A subclass passes what each image adds to :meth:`add_groups`, and reads :attr:`by_group` in ``compute``. Groups are
+    put together at the end, so that neither their number nor their names need to be known before, and an image's group
+    may be met on several ranks. Without groups nothing is kept, and nothing more is sent between ranks.
+
+    Args:
+        zero: as for :class:`SumMetric`.
+        counters: as for :class:`SumMetric`.
+        of_group: zero of the sums of a group, where these are others; None: the same.
+        names: how many numbers name a group of rows.
+        kwargs: passed on to :class:`torchmetrics.Metric`.
+    """
+
+    #: Statistics of ``compute`` that count groups where there are any, and are nan where these are too few.
+    counts_groups: ClassVar[tuple[str, ...]] = ()
+
+    in_groups: Tensor
+    in_no_group: Tensor
+    group_ids: list[Tensor]
+    group_rows: list[Tensor]
+
+    def __init__(
+        self,
+        zero: S,
+        counters: Mapping[str, int] | None = None,
+        of_group: Any = None,
+        names: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(zero, {**(counters or {}), "in_groups": 0, "in_no_group": 0}, **kwargs)
+        self._of_group = zero if of_group is None else of_group
+        self._names = names
+        self.add_state("group_ids", default=[], dist_reduce_fx="cat")
+        self.add_state("group_rows", default=[], dist_reduce_fx="cat")
+
+    def add_groups(self, groups: Tensor | None, length: int, of_images: Callable[[], Any]) -> None:
+        """Keep what each image of a batch adds to the sums of its group.
+
+        On the CPU it is added up at once; on a device, which would have to tell how many groups there are, at the end.
+
+        Args:
+            groups: the group of each image, any number; (n), int; or (n j), the ``names`` that name its rows. None:
+                images are independent.
+            length: number of images n.
+            of_images: gives what each image adds; the sums with a leading axis (n). Called where there are groups.
+        """
+        if groups is None:
+            self._count("in_no_group", length)
+            return
+        self._count("in_groups", length)
+        rows = torch.cat([value.detach().reshape(length, -1).to(self._common) for value in of_images()], 1)
+        groups = groups.to(device=rows.device, dtype=torch.int64)
+        if rows.device.type == "cpu":
+            groups, rows = add_by_group(rows, groups)
+        self.group_ids.append(groups.reshape(-1, self._names))
+        self.group_rows.append(rows)
+
+    def grouped(self) -> tuple[Tensor, Any] | None:
+        """What names each group, (g) or (g j), and its sums with a leading axis, on the CPU; None without groups.
+
+        Raises:
+            InputError: some batches came with groups and others without.
+        """
+        if not int(self.in_groups):
+            return None
+        if int(self.in_no_group):
+            given = f"{int(self.in_groups)} images with a group, {int(self.in_no_group)} without"
+            fix = "Pass groups with every batch, or with none."
+            raise InputError(f"{type(self).__name__}.compute", "only some images have a group", given, fix)
+        rows, ids = (torch.cat([part.cpu() for part in parts]) for parts in (self.group_rows, self.group_ids))
+        ids, sums = add_by_group(rows, ids.squeeze(1) if self._names == 1 else ids)
+        parts = sums.split([value.numel() for value in self._of_group], 1)
+        wanted = zip(parts, self._of_group, strict=True)
+        return ids, type(self._of_group)(*(part.reshape(-1, *zero.shape).to(zero.dtype) for part, zero in wanted))
+
+    @property
+    def by_group(self) -> S | None:
+        """The sums of each group, where these are of the same kind; see :meth:`grouped`."""
+        found = self.grouped()
+        return None if found is None else found[1]
+
+    @property
+    def undefined(self) -> dict[str, str]:
+        """Why each nan of the last ``compute`` is nan: key -> reason."""
+        found = super().undefined
+        if "groups/all" not in (self._computed or {}):
+            return found
+        few = f"fewer than {FEWEST_GROUPS} groups hold such images, or one of them holds most"
+        return {
+            key: f"{why}; or {few}" if key.split("/")[0] in self.counts_groups else why for key, why in found.items()
+        }
+
+    @property
+    def _common(self) -> torch.dtype:
+        return torch.float64 if any(value.is_floating_point() for value in self._of_group) else torch.int64
+
+    def _count(self, name: str, length: int) -> None:
+        state = getattr(self, name)
+        setattr(self, name, state + length)
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None
+    ) -> None:
+        super()._sync_dist(dist_sync_fn, process_group)
+        if dist_sync_fn is gather_all_tensors and int(self.in_groups):  # of all ranks: they all know of it now
+            width = sum(value.numel() for value in self._of_group)
+            for name, empty in (
+                ("group_ids", torch.zeros(0, self._names, dtype=torch.int64)),
+                ("group_rows", torch.zeros(0, width, dtype=self._common)),
+            ):
+                mine = torch.cat([empty.to(self.where), *getattr(self, name)])
+                setattr(self, name, gather_all_tensors(mine, process_group or self.process_group))
+
+
+def check_groups(where: str, groups: Tensor | None, length: int) -> None:
+    """Raise an :class:`InputError` where groups are not one whole number for each image."""
+    if groups is None:
+        return
+    if groups.shape != (length,) or groups.is_floating_point() or groups.is_complex():
+        given = f"shape {tuple(groups.shape)}, {groups.dtype} for {length} images"
+        fix = "Pass groups (n), int: the number of each image's patient, slide or scanner."
+        raise InputError(where, "groups are not one whole number for each image", given, fix)
 
 
 def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", finite: bool = False) -> None:

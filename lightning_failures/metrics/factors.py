@@ -12,6 +12,7 @@ from lightning_failures.functional.factors import (
     error_difference,
     error_rates,
     error_ratio,
+    factor_errors_of_images,
 )
 from lightning_failures.functional.intervals import (
     error_difference_interval,
@@ -21,7 +22,7 @@ from lightning_failures.functional.intervals import (
     shrunk_error_ratio,
 )
 from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.base import GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -33,7 +34,17 @@ from lightning_failures.metrics.checks import (
 )
 from lightning_failures.records.term import Term
 
-__all__ = ["ALL_IMAGES", "FACTOR_ERRORS", "FACTOR_IMAGES", "NONE_SEEN", "FactorErrorRatio", "by_factor"]
+__all__ = [
+    "ALL_GROUPS",
+    "ALL_IMAGES",
+    "FACTOR_ERRORS",
+    "FACTOR_GROUPS",
+    "FACTOR_IMAGES",
+    "NONE_SEEN",
+    "FactorErrorRatio",
+    "by_factor",
+    "count_groups",
+]
 
 NONE_SEEN = "no image was seen"
 _NO_ERRORS = "no image carries the factor, or nothing is misclassified"
@@ -54,6 +65,22 @@ FACTOR_ERRORS = Term(
     "describes",
     "images",
 )
+FACTOR_GROUPS = Term(
+    "groups/*",
+    "Groups of a factor",
+    "Groups of images that hold an image with the factor, where groups were given: intervals and tests count groups.",
+    "0 upwards",
+    "describes",
+    "groups",
+)
+ALL_GROUPS = Term(
+    "groups/all",
+    "Groups",
+    "Groups of images that belong together, where groups were given: intervals and tests count groups.",
+    "0 upwards",
+    "describes",
+    "groups",
+)
 ALL_IMAGES = Term("images/all", "Images", "All images that were counted.", "0 upwards", "describes", "images")
 
 
@@ -66,7 +93,18 @@ def by_factor(names: Sequence[str], **statistics: Tensor) -> dict[str, Tensor]:
     }
 
 
-class FactorErrorRatio(SumMetric[FactorCounts]):
+def count_groups(names: Sequence[str], seen: Tensor, all_seen: Tensor) -> dict[str, Tensor]:
+    """How many groups hold an image with each factor, and how many there are: ``groups/F`` and ``groups/all``.
+
+    Args:
+        names: of the factors.
+        seen: images with each factor in each group; (g f), int64.
+        all_seen: images of each group; (g), int64.
+    """
+    return by_factor(names, groups=(seen > 0).sum(0)) | {"groups/all": (all_seen > 0).sum()}
+
+
+class FactorErrorRatio(GroupedMetric[FactorCounts]):
     r"""Error rate on the images that carry each factor, over the error rate on all images.
 
     ``compute()`` gives for each factor F
@@ -80,9 +118,13 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
       ``error_difference/F``, the first minus the second, with its interval ``difference_low/F``, ``difference_high/F``:
       :func:`.error_difference`, :func:`.error_difference_interval`;
 
+    - where groups are given, ``groups/F``: how many of them hold an image with F. Intervals and p-values then count
+      groups, not images, see :mod:`.clusters`;
+
     and over all ``error_ratio/worst`` (the largest, which is too large by chance where factors are many or small),
     ``error_ratio/worst_shrunk`` (the largest of :func:`.shrunk_error_ratio`), ``error/all``, ``images/all``, and
-    ``images/non_finite``: images whose highest score is not finite, which count as misclassified.
+    ``images/non_finite``: images whose highest score is not finite, which count as misclassified; with groups
+    ``groups/all``.
 
     Args:
         factors: names, in the order of the columns.
@@ -106,6 +148,8 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
 
     non_finite: Tensor
     stray: Tensor
+
+    counts_groups = ("low", "high", "p_value", "odds_low", "odds_high", "difference_low", "difference_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -163,6 +207,8 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
         ),
         FACTOR_IMAGES,
         FACTOR_ERRORS,
+        FACTOR_GROUPS,
+        ALL_GROUPS,
         Term(
             "odds_ratio/*",
             "Odds ratio of a factor",
@@ -261,7 +307,14 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
         self.confidence = confidence
         self._worst: dict[str, str | None] = {}
 
-    def update(self, preds: Tensor, target: Tensor, factors: Tensor, known: Tensor | None = None) -> None:
+    def update(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        factors: Tensor,
+        known: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         """Count a batch.
 
         Args:
@@ -269,30 +322,34 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
             known: which images have a label; the others count nowhere; (n), bool; None: all have one.
+            groups: which images belong together, such as those of one patient or slide: any number for each group;
+                (n), int. None: images are independent. With every batch or with none.
         """
         where = f"{type(self).__name__}.update"
         mistakes = find_mistakes(where, preds, target, top_k=self.allowed, known=known)
         factors = check_factors(where, self.factors, factors, target)
+        check_groups(where, groups, len(target))
         non_finite = (preds if preds.ndim == 1 else preds.amax(1)).isfinite().logical_not()
         counts = count_factor_errors(mistakes.wrong, factors, known)
         non_finite = non_finite if known is None else non_finite & known
         self.add(counts, non_finite=non_finite.sum(), stray=mistakes.stray)
+        self.add_groups(groups, len(target), lambda: factor_errors_of_images(mistakes.wrong, factors, known))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
-        counts = self.sums_on_cpu
+        counts, by_group = self.sums_on_cpu, self.by_group
         ratio, shrunk = error_ratio(counts), shrunk_error_ratio(counts)
-        low, high = error_ratio_interval(counts, self.confidence)
-        odds_low, odds_high = odds_ratio_interval(counts, self.confidence)
-        difference_low, difference_high = error_difference_interval(counts, self.confidence)
+        low, high = error_ratio_interval(counts, self.confidence, by_group)
+        odds_low, odds_high = odds_ratio_interval(counts, self.confidence, by_group)
+        difference_low, difference_high = error_difference_interval(counts, self.confidence, by_group)
         error, error_without = error_rates(counts)
         values = by_factor(
             self.factors,
             error_ratio=ratio,
             low=low,
             high=high,
-            p_value=holm(factor_p_value(counts)),
+            p_value=holm(factor_p_value(counts, by_group)),
             images=counts.seen,
             errors=counts.wrong,
             odds_ratio=odds_ratio(counts),
@@ -309,6 +366,8 @@ class FactorErrorRatio(SumMetric[FactorCounts]):
         values["error/all"] = counts.all_wrong.double() / counts.all_seen.double()
         values["images/all"] = counts.all_seen
         values["images/non_finite"] = self.non_finite.cpu()
+        if by_group is not None:
+            values |= count_groups(self.factors, by_group.seen, by_group.all_seen)
         return values
 
     @property

@@ -12,10 +12,18 @@ from lightning_failures.functional.mean_errors import (
     mean_error_interval,
     mean_error_ratio,
     mean_error_sums,
+    mean_errors_of_images,
 )
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.base import GroupedMetric, check_groups
 from lightning_failures.metrics.checks import check_confidence, check_factor_names, check_factors
-from lightning_failures.metrics.factors import ALL_IMAGES, FACTOR_IMAGES, by_factor
+from lightning_failures.metrics.factors import (
+    ALL_GROUPS,
+    ALL_IMAGES,
+    FACTOR_GROUPS,
+    FACTOR_IMAGES,
+    by_factor,
+    count_groups,
+)
 from lightning_failures.records.term import Term
 
 __all__ = ["FactorMeanError"]
@@ -23,13 +31,14 @@ __all__ = ["FactorMeanError"]
 _NO_ERROR = "no image carries the factor, or no image has an error"
 
 
-class FactorMeanError(SumMetric[MeanErrorSums]):
+class FactorMeanError(GroupedMetric[MeanErrorSums]):
     """Mean error of the images with each factor over that of all, where no single class is right or wrong.
 
     An image's error is any number of at least 0: a regression's loss, the share of its pixels or of its labels that are
     wrong. ``compute()`` gives for each factor F ``mean_error_ratio/F``, see :func:`.mean_error_ratio`, its interval
     ``mean_error_low/F`` and ``mean_error_high/F``, see :func:`.mean_error_interval`, and ``images/F``; over all
     ``mean_error_ratio/worst``, ``mean_error/all`` and ``images/all``. Images whose error is not finite are left out.
+    Where groups are given, intervals count groups, and ``groups/F`` and ``groups/all`` say how many there are.
 
     Args:
         factors: names, in the order of the columns.
@@ -45,6 +54,8 @@ class FactorMeanError(SumMetric[MeanErrorSums]):
         >>> metric.compute()["mean_error_ratio/dark"]
         tensor(1.5000, dtype=torch.float64)
     """
+
+    counts_groups = ("mean_error_low", "mean_error_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -82,6 +93,8 @@ class FactorMeanError(SumMetric[MeanErrorSums]):
             when_nan=f"{_NO_ERROR}, or a single image carries the factor",
         ),
         FACTOR_IMAGES,
+        FACTOR_GROUPS,
+        ALL_GROUPS,
         Term(
             "mean_error/all",
             "Mean error",
@@ -101,24 +114,29 @@ class FactorMeanError(SumMetric[MeanErrorSums]):
         super().__init__(MeanErrorSums.zero(len(names)), **kwargs)
         self.factors, self.confidence = names, confidence
 
-    def update(self, errors: Tensor, factors: Tensor) -> None:
+    def update(self, errors: Tensor, factors: Tensor, groups: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             errors: error of each image, at least 0; (n), float.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            groups: which images belong together, any number for each group; (n), int. None: images are independent.
+                With every batch or with none.
         """
         where = f"{type(self).__name__}.update"
         if errors.ndim != 1 or not errors.is_floating_point():
             given = f"shape {tuple(errors.shape)}, {errors.dtype}"
             raise InputError(where, "errors are not one number an image", given, "Pass errors (n), float.")
-        self.add(mean_error_sums(errors, check_factors(where, self.factors, factors, errors)))
+        check_groups(where, groups, len(errors))
+        factors = check_factors(where, self.factors, factors, errors)
+        self.add(mean_error_sums(errors, factors))
+        self.add_groups(groups, len(errors), lambda: mean_errors_of_images(errors, factors))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        sums = self.sums_on_cpu
+        sums, by_group = self.sums_on_cpu, self.by_group
         ratio = mean_error_ratio(sums)
-        low, high = mean_error_interval(sums, self.confidence)
+        low, high = mean_error_interval(sums, self.confidence, by_group)
         values = by_factor(
             self.factors, mean_error_ratio=ratio, mean_error_low=low, mean_error_high=high, images=sums.seen
         )
@@ -126,4 +144,6 @@ class FactorMeanError(SumMetric[MeanErrorSums]):
         values["mean_error_ratio/worst"] = ratio[worst]
         values["mean_error/all"] = sums.all_error / sums.all_seen
         values["images/all"] = sums.all_seen
+        if by_group is not None:
+            values |= count_groups(self.factors, by_group.seen, by_group.all_seen)
         return values

@@ -14,15 +14,17 @@ from lightning_failures.functional.paired import (
     count_setbacks,
     mcnemar,
     others_ratio,
+    paired_errors_of_images,
     paired_interval,
     paired_p_value,
     paired_ratio,
     risk_ratio,
     risk_ratio_interval,
     setback,
+    setbacks_of_images,
     spillover,
 )
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.base import GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -32,7 +34,16 @@ from lightning_failures.metrics.checks import (
     describe,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import ALL_IMAGES, FACTOR_ERRORS, FACTOR_IMAGES, NONE_SEEN, by_factor
+from lightning_failures.metrics.factors import (
+    ALL_GROUPS,
+    ALL_IMAGES,
+    FACTOR_ERRORS,
+    FACTOR_GROUPS,
+    FACTOR_IMAGES,
+    NONE_SEEN,
+    by_factor,
+    count_groups,
+)
 from lightning_failures.records.term import Term
 
 __all__ = ["FactorSetback", "PairedErrorRatio"]
@@ -44,7 +55,7 @@ _NOT_COMPARED = "no earlier evaluation of the same images in the same order, or 
 _NO_RATIO_THEN = f"{_NOT_COMPARED}, or it has no errors at one of the two"
 
 
-class PairedErrorRatio(SumMetric[PairedCounts]):
+class PairedErrorRatio(GroupedMetric[PairedCounts]):
     """Each factor's error ratio over that of a reference: another checkpoint, epoch or model, or clean images.
 
     ``compute()`` gives for each factor F
@@ -57,7 +68,8 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
 
     for each factor and for ``all`` ``risk_ratio/F`` with ``risk_ratio_low/F``, ``risk_ratio_high/F``: errors over those
     of the reference, :func:`.risk_ratio`; and ``mcnemar_p/all``, ``images/all``, ``error/all``,
-    ``reference_error/all``.
+    ``reference_error/all``. Where groups are given, intervals and p-values count groups, and ``groups/F`` and
+    ``groups/all`` say how many there are.
 
     Args:
         factors: names, in the order of the columns.
@@ -76,6 +88,8 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
     """
 
     stray: Tensor
+
+    counts_groups = ("low", "high", "p_value", "spillover", "mcnemar_p", "risk_ratio_low", "risk_ratio_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -121,6 +135,8 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         ),
         FACTOR_IMAGES,
         FACTOR_ERRORS,
+        FACTOR_GROUPS,
+        ALL_GROUPS,
         Term(
             "reference_errors/*",
             "Errors of the reference on a factor",
@@ -212,6 +228,7 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         target: Tensor,
         factors: Tensor,
         known: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
         """Count a batch.
 
@@ -221,6 +238,8 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
             known: which images have a label; the others count nowhere; (n), bool; None: all have one.
+            groups: which images belong together, any number for each group; (n), int. None: images are independent.
+                With every batch or with none.
         """
         where = f"{type(self).__name__}.update"
         if len(preds) != len(reference_preds):
@@ -230,29 +249,34 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         reference = find_mistakes(where, reference_preds, target, known=known)
         factors = check_factors(where, self.factors, factors, target)
         counts = count_paired_errors(own.wrong, reference.wrong, factors, known)
+        check_groups(where, groups, len(target))
         self.add(counts, stray=torch.maximum(own.stray, reference.stray))
+        self.add_groups(
+            groups, len(target), lambda: paired_errors_of_images(own.wrong, reference.wrong, factors, known)
+        )
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
-        counts = self.sums_on_cpu
-        low, high = paired_interval(counts, self.confidence)
+        counts, by_group = self.sums_on_cpu, self.by_group
+        low, high = paired_interval(counts, self.confidence, by_group)
         values = by_factor(
             self.factors,
             ratio=paired_ratio(counts),
             low=low,
             high=high,
-            p_value=holm(paired_p_value(counts)),
-            spillover=spillover(counts, 1 - self.confidence),
+            p_value=holm(paired_p_value(counts, by_group)),
+            spillover=spillover(counts, 1 - self.confidence, by_group),
             images=counts.seen,
             errors=counts.own,
             reference_errors=counts.reference,
         )
-        for names, each in ((self.factors, counts), (("all",), counts.everything)):
-            risk_low, risk_high = risk_ratio_interval(each, self.confidence)
+        whole = None if by_group is None else by_group.everything
+        for names, each, groups in ((self.factors, counts, by_group), (("all",), counts.everything, whole)):
+            risk_low, risk_high = risk_ratio_interval(each, self.confidence, groups)
             values |= by_factor(
                 names,
-                mcnemar_p=mcnemar(each),
+                mcnemar_p=mcnemar(each, groups),
                 risk_ratio=risk_ratio(each),
                 risk_ratio_low=risk_low,
                 risk_ratio_high=risk_high,
@@ -260,10 +284,12 @@ class PairedErrorRatio(SumMetric[PairedCounts]):
         values["images/all"] = counts.all_seen
         values["error/all"] = counts.all_own.double() / counts.all_seen.double()
         values["reference_error/all"] = counts.all_reference.double() / counts.all_seen.double()
+        if by_group is not None:
+            values |= count_groups(self.factors, by_group.seen, by_group.all_seen)
         return values
 
 
-class FactorSetback(SumMetric[PairedCounts]):
+class FactorSetback(GroupedMetric[PairedCounts]):
     """What each factor lost against a reference of its own: the evaluation at which it had fewest errors.
 
     ``compute()`` gives for each factor F
@@ -292,6 +318,8 @@ class FactorSetback(SumMetric[PairedCounts]):
         >>> metric.compute()["spillover/dark"]
         tensor(1., dtype=torch.float64)
     """
+
+    counts_groups = ("spillover", "spillover_risk_low", "spillover_mcnemar_p", "spillover_low", "spillover_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -372,26 +400,30 @@ class FactorSetback(SumMetric[PairedCounts]):
         self.factors = names
         self.level = level
 
-    def update(self, wrong: Tensor, references: Tensor, factors: Tensor) -> None:
+    def update(self, wrong: Tensor, references: Tensor, factors: Tensor, groups: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             wrong: which images are misclassified; (n), bool.
             references: which of them the reference of each factor misclassifies; (n f), bool.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            groups: which images belong together, any number for each group; (n), int. None: images are independent.
+                With every batch or with none.
         """
+        check_groups("FactorSetback.update", groups, len(wrong))
         self.add(count_setbacks(wrong, references, factors))
+        self.add_groups(groups, len(wrong), lambda: setbacks_of_images(wrong, references, factors))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
-        counts = self.sums_on_cpu
-        low, high = paired_interval(counts)
+        counts, by_group = self.sums_on_cpu, self.by_group
+        low, high = paired_interval(counts, by_group=by_group)
         return by_factor(
             self.factors,
-            spillover=setback(counts, self.level),
+            spillover=setback(counts, self.level, by_group),
             spillover_risk=risk_ratio(counts),
-            spillover_risk_low=risk_ratio_interval(counts).low,
-            spillover_mcnemar_p=holm(mcnemar(counts)),
+            spillover_risk_low=risk_ratio_interval(counts, by_group=by_group).low,
+            spillover_mcnemar_p=holm(mcnemar(counts, by_group)),
             spillover_others=others_ratio(counts),
             spillover_ratio=paired_ratio(counts),
             spillover_low=low,
