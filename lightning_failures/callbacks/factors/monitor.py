@@ -21,6 +21,7 @@ from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.metrics.mean_errors import FactorMeanError
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
+from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.task import CLASSIFIES
 from lightning_failures.reporting.loggers import log_table
@@ -59,6 +60,9 @@ class FactorErrorMonitor(Monitor):
             :class:`.FactorReader`.
         names: names of the columns, where ``factors`` is a path or callable that gives a matrix.
         ids: path or callable into the batch that gives each image's id in the table.
+        groups: which images belong together, such as those of one patient, slide or scanner: a path or callable into
+            the batch, or one for each row of the dataset; see :class:`.GroupReader`. Intervals and tests then count
+            groups, and not images. None: images are independent.
         options: see :class:`.Monitor`.
     """
 
@@ -75,10 +79,12 @@ class FactorErrorMonitor(Monitor):
         names: Sequence[str] | None = None,
         *,
         ids: Field | None = None,
+        groups: GroupSource | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
         self.reader = FactorReader(factors, names, ids, type(self).__name__)
+        self.groups = None if groups is None else GroupReader(groups, ids, type(self).__name__)
         self.counted: Counted | None = None  # from the first batch on, where each image has one class
         self.errors: FactorMeanError | None = None  # where it has none
         self._dataset: int | None = None  # that a fit validates on
@@ -109,8 +115,11 @@ class FactorErrorMonitor(Monitor):
         classes = self.probe.task.kind in ("multiclass", "binary")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor") if classes else None
         factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        groups = None
+        if self.groups is not None:
+            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         if logits is None:
-            self._add_errors(seen, factors)
+            self._add_errors(seen, factors, groups)
             return
         targets = seen.require_targets("FactorErrorMonitor")
         rows = evaluation.places(seen, batch_idx)
@@ -119,13 +128,13 @@ class FactorErrorMonitor(Monitor):
         assert self.counted is not None
         counted = self.counted
         factors = factors.to(logits.device, non_blocking=True)
-        counted.ratios.to(logits.device).update(logits, targets, factors, known)
+        counted.ratios.to(logits.device).update(logits, targets, factors, known, groups)
         counted.classes.to(logits.device).update(logits, targets, known)
         counted.spillover.metric.to(logits.device)
         wrong = find_mistakes("FactorErrorMonitor", logits, targets, known=known).wrong
-        counted.spillover.update(wrong, targets, factors, rows)
+        counted.spillover.update(wrong, targets, factors, rows, groups)
 
-    def _add_errors(self, seen: Observation, factors: Tensor) -> None:
+    def _add_errors(self, seen: Observation, factors: Tensor, groups: Tensor | None) -> None:
         """Add the errors of one batch, where no single class of an image is right or wrong."""
         errors = seen.errors
         if errors is None:
@@ -136,7 +145,7 @@ class FactorErrorMonitor(Monitor):
             raise DiscoveryError("FactorErrorMonitor", "the errors of the images are not known", given, fix)
         self.build((self.reader.names, None))
         assert self.errors is not None
-        self.errors.to(errors.device).update(errors, factors.to(errors.device, non_blocking=True))
+        self.errors.to(errors.device).update(errors, factors.to(errors.device, non_blocking=True), groups)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Pair the images with those of the best epoch of each factor, where they are of one dataset."""

@@ -47,15 +47,23 @@ class Spillover:
         self.why_not: str | None = None
         self._images = 0  # of all ranks at the last compute
         self._now: list[tuple[Tensor, Tensor, Tensor]] = []  # wrong (n), target (n), factors (n f)
+        self._groups: list[Tensor] = []  # (n) each, of the same images; none where they are independent
         self._rows: list[Tensor | None] = []  # of the dataset, of the same images
         self._rank, self._ranks = 0, 1
 
     def begin(self, device: torch.device) -> None:
         """Start an evaluation."""
         self.metric.to(device).reset()
-        self._now, self._rows = [], []
+        self._now, self._rows, self._groups = [], [], []
 
-    def update(self, wrong: Tensor, target: Tensor, factors: Tensor, rows: Tensor | None = None) -> None:
+    def update(
+        self,
+        wrong: Tensor,
+        target: Tensor,
+        factors: Tensor,
+        rows: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         """Keep one batch.
 
         Args:
@@ -63,8 +71,11 @@ class Spillover:
             target: the true classes, below 0 where there is none: such images do not count; (n), int64.
             factors: which factors each image carries; (n f), bool.
             rows: of the dataset; (n), int64, on the CPU; None: the loader has an order of its own.
+            groups: which images belong together; (n), int64; None: images are independent.
         """
         self._now.append((wrong, target, factors))
+        if groups is not None:
+            self._groups.append(groups)
         self._rows.append(rows)
 
     def conclude(self, rank: int = 0, ranks: int = 1) -> None:
@@ -86,7 +97,8 @@ class Spillover:
         if not inside or not torch.equal(target.cpu().int(), self.best.target[entries]):
             self.why_not = OTHER_ORDER
             return
-        self.metric.update(wrong, self.best.wrong[entries].to(wrong.device), factors)
+        groups = self._groups[0] if self._groups else None
+        self.metric.update(wrong, self.best.wrong[entries].to(wrong.device), factors, groups)
 
     def _leave_out_unlabelled(self) -> None:
         """Keep the images that have a label, as one batch: here, where a device may be asked how many these are."""
@@ -96,6 +108,8 @@ class Spillover:
             wrong, target, factors = (part[known] for part in parts)
             rows = [each for each in self._rows if each is not None]
             whole = len(rows) == len(self._rows)
+            if self._groups:
+                self._groups = [torch.cat(self._groups)[known.to(self._groups[0].device)]]
             self._now, self._rows = [(wrong, target, factors)], [torch.cat(rows)[known.cpu()] if whole else None]
 
     def refuse(self) -> None:
