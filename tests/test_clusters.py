@@ -14,7 +14,14 @@ from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 from torch import Tensor
 
-from lightning_failures import ClassAdjustedErrorRatio, FactorErrorRatio, FactorMeanError, PairedErrorRatio
+from lightning_failures import (
+    ClassAdjustedErrorRatio,
+    FactorErrorRatio,
+    FactorMeanError,
+    PairedErrorRatio,
+    TransplantShares,
+    UntappedInformation,
+)
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     FactorCounts,
@@ -251,6 +258,8 @@ def metrics() -> dict[str, Any]:
         "paired": (PairedErrorRatio(names), ("preds", "others", "target", "factors")),
         "mean": (FactorMeanError(names), ("errors", "factors")),
         "setback": (FactorSetback(names), ("wrong", "references", "factors")),
+        "untapped": (UntappedInformation(), ("preds", "others", "target")),
+        "transplants": (TransplantShares(["level"]), ("target", "donors", "transplanted", "control")),
     }
 
 
@@ -258,6 +267,10 @@ def batch() -> dict[str, Tensor]:
     data = alike(images=301)
     others = (data["target"] + data["reference"].long()) % 3
     references = data["reference"][:, None].expand(-1, 2)
+    donors = (data["target"] + 1) % 3
+    transplanted = torch.where(data["wrong"], donors, data["target"])[:, None]
+    control = torch.where(data["factors"][:, 0], donors, data["target"])[:, None]
+    data |= {"donors": donors, "transplanted": transplanted, "control": control}
     return data | {"others": others, "references": references, "errors": data["errors"].mul(64).round().div(64)}
 
 
@@ -344,3 +357,30 @@ def test_reset_forgets_the_groups_and_forward_gives_those_of_a_batch() -> None:
     metric.reset()
     metric.update(*given_, groups=data["groups"])
     assert repr(metric.compute()) == repr(first)
+
+
+def test_a_linear_model_is_compared_by_groups_as_a_paired_difference_of_their_rates() -> None:
+    data = batch()
+    metric = UntappedInformation()
+    metric.update(data["preds"], data["others"], data["target"], data["groups"])
+    found = metric.compute()
+    right = torch.stack([data["others"] == data["target"], data["preds"] == data["target"]], 1).double()
+    one = torch.ones(len(right), 1)
+    ids, sums = add_by_group(torch.cat([right, one], 1), data["groups"])
+    difference = (sums[:, 0] - sums[:, 1]).sum() / sums[:, 2].sum()
+    residual = (sums[:, 0] - sums[:, 1] - difference * sums[:, 2]) / sums[:, 2].sum()
+    reach = student.ppf(0.975, int(degrees_of_freedom(sums[:, 2]))) * float(clustered_error(residual))
+    assert float(found["difference"]) == pytest.approx(float(difference))
+    assert float(found["high"] - found["low"]) == pytest.approx(2 * reach, rel=0.1)  # Wilson's limits are not symmetric
+    assert found["groups/all"] == len(ids)
+
+
+def test_receivers_of_one_group_that_answer_alike_widen_the_interval_of_a_transplant() -> None:
+    own, donors = torch.zeros(200, dtype=torch.int64), torch.ones(200, dtype=torch.int64)
+    moved = (torch.arange(200) // 20 % 2)[:, None]  # ten groups of 20, each all or none
+    plain, grouped_ = TransplantShares(["level"]), TransplantShares(["level"])
+    plain.update(own, donors, moved)
+    grouped_.update(own, donors, moved, groups=torch.arange(200) // 20)
+    one, other = plain.compute(), grouped_.compute()
+    assert one["donor/level"] == other["donor/level"] == 0.5
+    assert other["donor_high/level"] - other["donor_low/level"] > 3 * (one["donor_high/level"] - one["donor_low/level"])

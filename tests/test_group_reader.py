@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_failures import FactorErrorMonitor
+from lightning_failures import FactorErrorMonitor, SimplicityBiasMonitor, failure_monitors
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.group_reader import GroupReader
@@ -107,3 +107,14 @@ def test_a_run_counts_groups_where_they_are_named():
     assert logged["failures/grouped/error/dark"] == logged["failures/factors/error/dark"]
     assert logged["failures/grouped/difference_low/dark"] != logged["failures/factors/difference_low/dark"]
     assert "failures/factors/groups/all" not in logged
+
+
+def test_all_monitors_that_give_intervals_count_the_groups_of_one_argument():
+    groups = [row // 5 for row in range(30)]
+    callbacks = failure_monitors(factors=table(), groups=groups, on_error="raise")
+    run, _ = fit(callbacks, epochs=3)
+    logged = run.callback_metrics
+    assert logged["failures/factors/groups/all"] == 6
+    assert logged["failures/simplicity/groups/all"] == 6
+    simplicity = next(each for each in callbacks if isinstance(each, SimplicityBiasMonitor))
+    assert simplicity.examining.batch.groups.unique().tolist() == [0, 1, 2, 3, 4, 5]

@@ -157,16 +157,19 @@ class ReferenceExamination:
         """Images of the reference batch on each rank."""
         return -(-self.images // evaluation.world_size)
 
-    def keep(self, seen: Observation, logits: Tensor, factors: Tensor | None = None) -> None:
+    def keep(
+        self, seen: Observation, logits: Tensor, factors: Tensor | None = None, groups: Tensor | None = None
+    ) -> None:
         """Keep some images of one batch, where the reference batch is not complete yet.
 
         Args:
             seen: the batch.
             logits: that the step gave.
             factors: which of them each image carries; (n f), bool.
+            groups: which images belong together; (n), int64.
         """
         if self.batch is not None and self.refusal is None:
-            self.batch.add(seen.require_inputs(self.where), logits, seen.targets, factors)
+            self.batch.add(seen.require_inputs(self.where), logits, seen.targets, factors, groups)
 
     def run(
         self,
@@ -273,6 +276,12 @@ class ReferenceExamination:
         """Which factors they carry, on the CPU; (n f), bool; None where nobody said."""
         factors = None if self.batch is None else self.batch.factors
         return factors if factors is None or self._taken is None else factors[self._taken]
+
+    @property
+    def groups(self) -> Tensor | None:
+        """Which of them belong together, on the CPU; (n), int64; None where nobody said."""
+        groups = None if self.batch is None else self.batch.groups
+        return groups if groups is None or self._taken is None else groups[self._taken]
 
     def reasons(self, undefined: dict[str, str]) -> dict[str, str]:
         """The reasons of a metric of this examination, or why it did not take place."""

@@ -21,6 +21,7 @@ from lightning_failures.errors import UnknownNameError
 from lightning_failures.interventions.changes import Change
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorSource
+from lightning_failures.observe.group_reader import GroupSource
 from lightning_failures.observe.probe import Probe
 from lightning_failures.observe.task import Kind
 from lightning_failures.spectrum.bands import BandsLike
@@ -33,6 +34,7 @@ _NOUNS = {"factors", "collapse", "simplicity", "channels", "training", "causes",
 def failure_monitors(
     *,
     factors: FactorSource | None = None,
+    groups: GroupSource | None = None,
     wavelengths: Any = None,
     unit: str | None = None,
     bands: BandsLike = None,
@@ -60,6 +62,10 @@ def failure_monitors(
 
     Args:
         factors: see :class:`.FactorErrorMonitor` and :class:`.CauseMonitor`; None: no factors, and no monitor of them.
+        groups: which images belong together, such as those of one patient, slide, scanner or field: a path or callable
+            into the batch, or one for each row of the dataset; see :class:`.GroupReader`. Images of one group are no
+            independent draws, so intervals and tests of factors, of the linear model and of transplants then count
+            groups. None: images are independent.
         wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
         unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
         bands: groups of channels whose part in the decisions is watched; see :class:`.ChannelAttributionMonitor`.
@@ -127,7 +133,7 @@ def failure_monitors(
         where="failure_monitors",
     )
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
-    monitors: list[Monitor] = [] if factors is None else [FactorErrorMonitor(factors, **options)]
+    monitors: list[Monitor] = [] if factors is None else [FactorErrorMonitor(factors, groups=groups, **options)]
     monitors += [
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
@@ -136,6 +142,7 @@ def failure_monitors(
             wavelengths=wavelengths,
             unit=unit,
             audit=audit,
+            groups=groups,
             budget=budget / 3,
             **options,
         ),

@@ -8,9 +8,11 @@ Signal Processing 58 (2010), equation 23.
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.clusters import degrees_of_freedom, group_p_value
 from lightning_failures.functional.moments import ClassMoments
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs, exact_mcnemar
 
@@ -22,6 +24,7 @@ __all__ = [
     "linear_discriminant",
     "oas_shrinkage",
     "untapped_information",
+    "untapped_of_images",
 ]
 
 _ROUNDING = 1e-12  # a variance below this share of its second moment is what float32 inputs leave of a constant
@@ -203,20 +206,39 @@ def count_untapped(
     Convention:
         Only entries where target and both predictions are at least 0 are counted.
     """
+    of_images = untapped_of_images(preds, reference_preds, target, ignore_index)
+    return UntappedCounts(*(count.sum() for count in of_images))
+
+
+def untapped_of_images(
+    preds: Tensor, reference_preds: Tensor, target: Tensor, ignore_index: int | None = None
+) -> UntappedCounts:
+    """What each image adds to :func:`count_untapped`, so that it can be added up by group; (n) each, int64.
+
+    Args:
+        preds: as there.
+        reference_preds: as there.
+        target: as there.
+        ignore_index: as there.
+    """
     kept = (target >= 0) & (preds >= 0) & (reference_preds >= 0)
     if ignore_index is not None:
         kept = kept & (target != ignore_index)
-    model, reference = preds == target, reference_preds == target
-    return UntappedCounts(*count_pairs(model.flatten(), reference.flatten(), kept.flatten()))
+    answers = (preds == target, reference_preds == target, kept)
+    return UntappedCounts(*count_pairs(*(rearrange(answer, "n ... -> (...) n") for answer in answers)))
 
 
-def untapped_information(counts: UntappedCounts) -> Untapped:
+def untapped_information(counts: UntappedCounts, by_group: UntappedCounts | None = None) -> Untapped:
     """Accuracy of a simple reference minus the accuracy of the model, on the same images.
 
     Convention:
         ``difference`` lies in [-1, 1]; above 0 the model leaves information on the table that the reference picks up.
-        ``low`` and ``high`` bound it with 95% confidence; ``p_value`` is exact and two-sided. Both take images as
-        independent: neighbouring pixels or overlapping patches make them too sure. ``nan`` without images.
+        ``low`` and ``high`` bound it with 95% confidence; ``p_value`` is exact and two-sided. Without groups both take
+        images as independent: neighbouring pixels or overlapping patches make them too sure. ``nan`` without images.
+
+    Args:
+        counts: the counts.
+        by_group: the same counts of each group of images that belong together; (g). None: images are independent.
 
     Returns:
         Both accuracies, their difference with its interval and p-value, and the number of images.
@@ -228,6 +250,14 @@ def untapped_information(counts: UntappedCounts) -> Untapped:
     both, model_only, reference_only, neither = (count.double() for count in counts)
     images = both + model_only + reference_only + neither
     model, reference = (both + model_only) / images, (both + reference_only) / images
-    difference = accuracy_difference(both, reference_only, model_only, neither)
-    p_value = torch.where(images > 0, exact_mcnemar(counts.model_only, counts.reference_only), torch.nan)
+    if by_group is None:
+        difference = accuracy_difference(both, reference_only, model_only, neither)
+        p_value = exact_mcnemar(counts.model_only, counts.reference_only)
+    else:
+        of_both, of_model, of_reference, of_neither = by_group
+        groups = (of_both, of_reference, of_model, of_neither)
+        difference = accuracy_difference(both, reference_only, model_only, neither, by_group=groups)
+        freedom = degrees_of_freedom(torch.stack(groups).sum(0))
+        p_value = group_p_value((of_reference - of_model).double(), freedom)
+    p_value = torch.where(images > 0, p_value, torch.nan)
     return Untapped(model, reference, *difference, p_value, images)

@@ -4,12 +4,14 @@ Interval: Newcombe, "Improved confidence intervals for the difference between bi
 data", Statistics in Medicine 17 (1998), method 10. Test: McNemar, Psychometrika 12 (1947), in its exact form.
 """
 
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.clusters import clustered_rate, correlation
 from lightning_failures.functional.proportions import difference_interval, wilson
 
 __all__ = ["AccuracyDifference", "accuracy_difference", "count_pairs", "exact_mcnemar"]
@@ -47,20 +49,26 @@ def count_pairs(first: Tensor, second: Tensor, kept: Tensor) -> tuple[Tensor, Te
     )
 
 
-def accuracy_difference(both: Tensor, first: Tensor, second: Tensor, neither: Tensor) -> AccuracyDifference:
+def accuracy_difference(
+    both: Tensor, first: Tensor, second: Tensor, neither: Tensor, *, by_group: Sequence[Tensor] | None = None
+) -> AccuracyDifference:
     """Accuracy of the first minus that of the second on the same images, with its paired 95% interval.
 
-    Newcombe's method 10: Wilson limits of the two dependent proportions, combined by their correlation.
+    Newcombe's method 10: Wilson limits of the two dependent proportions, combined by their correlation; with groups,
+    the limits and the correlation of :mod:`.clusters`.
 
     Args:
         both: images that both get right; any shape, float64.
         first: images that only the first gets right; the same shape.
         second: images that only the second gets right; the same shape.
         neither: images that both get wrong; the same shape.
+        by_group: the same four counts of each group of images that belong together, with a leading axis (g). None:
+            images are independent.
 
     Convention:
-        In [-1, 1]; above 0 the first is better. Takes images as independent: neighbouring pixels or overlapping patches
-        make the interval too narrow. ``nan`` without images.
+        In [-1, 1]; above 0 the first is better. Without groups it takes images as independent: neighbouring pixels or
+        overlapping patches make the interval too narrow. ``nan`` without images; the limits also below
+        :data:`.FEWEST_GROUPS` groups.
 
     Example:
         >>> both, first, second, neither = torch.tensor([1.0, 1, 7, 12], dtype=torch.float64)
@@ -69,6 +77,12 @@ def accuracy_difference(both: Tensor, first: Tensor, second: Tensor, neither: Te
     """
     images = both + first + second + neither
     p1, p2 = (both + first) / images, (both + second) / images
+    if by_group is not None:
+        seen = torch.stack(list(by_group)).sum(0)
+        one = clustered_rate(by_group[0] + by_group[1], seen)
+        other = clustered_rate(by_group[0] + by_group[2], seen)
+        limits = (one.low, one.high), (other.low, other.high)
+        return AccuracyDifference(p1 - p2, *difference_interval(p1, limits[0], p2, limits[1], correlation(one, other)))
     limits1, limits2 = wilson(both + first, images), wilson(both + second, images)
     cross = both * neither - first * second
     cross = torch.where(cross > 0, (cross - images / 2).clamp(min=0), cross)  # its continuity correction

@@ -16,8 +16,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from lightning_failures.functional.clusters import clustered_rate
 from lightning_failures.functional.paired_accuracy import accuracy_difference
-from lightning_failures.functional.proportions import wilson
+from lightning_failures.functional.proportions import Interval, wilson
 
 __all__ = [
     "NOT_RUN",
@@ -28,6 +29,7 @@ __all__ = [
     "count_transplants",
     "leads",
     "transplant_shares",
+    "transplants_of_images",
 ]
 
 #: Share of pairs that predict as the donor, and how many more of them than as the receiver, from which a content
@@ -123,6 +125,26 @@ def count_transplants(
         controlled: which answers have a control, that is where that image's prediction is the receiver's; the shape of
             ``own_preds``, bool. None: all, where a control was run.
     """
+    of_images = transplants_of_images(own_preds, donor_preds, transplanted_preds, control_preds, controlled)
+    return TransplantCounts(*(count.sum(0) for count in of_images))
+
+
+def transplants_of_images(
+    own_preds: Tensor,
+    donor_preds: Tensor,
+    transplanted_preds: Tensor,
+    control_preds: Tensor | None = None,
+    controlled: Tensor | None = None,
+) -> TransplantCounts:
+    """What each receiver adds to :func:`count_transplants`, so that it can be added up by group; (n k) and (n).
+
+    Args:
+        own_preds: as there.
+        donor_preds: as there.
+        transplanted_preds: as there.
+        control_preds: as there.
+        controlled: as there.
+    """
     own, donor = (rearrange(preds, "n ... -> n (...)") for preds in (own_preds, donor_preds))
     moved = rearrange(transplanted_preds, "n ... k -> k n (...)")
     differ = (own != donor) & (own >= 0) & (donor >= 0)
@@ -134,19 +156,19 @@ def count_transplants(
         known = differ if controlled is None else differ & rearrange(controlled, "n ... -> n (...)")
         known, by_control = known & (control != NOT_RUN), control == donor
     return TransplantCounts(
-        as_donor.sum((1, 2)),
-        (differ & (moved == own)).sum((1, 2)),
-        differ.sum(),
-        differ.sum(1).square().sum(),
-        (known & as_donor & by_control).sum((1, 2)),
-        (known & as_donor & ~by_control).sum((1, 2)),
-        (known & ~as_donor & by_control).sum((1, 2)),
-        known.sum((1, 2)),
-        known.sum(2).square().sum(1),
+        as_donor.sum(2).T,
+        (differ & (moved == own)).sum(2).T,
+        differ.sum(1),
+        differ.sum(1).square(),
+        (known & as_donor & by_control).sum(2).T,
+        (known & as_donor & ~by_control).sum(2).T,
+        (known & ~as_donor & by_control).sum(2).T,
+        known.sum(2).T,
+        known.sum(2).square().T,
     )
 
 
-def transplant_shares(counts: TransplantCounts) -> TransplantFigures:
+def transplant_shares(counts: TransplantCounts, by_group: TransplantCounts | None = None) -> TransplantFigures:
     """Share of the transplants that predict as the donor, as the receiver and as neither, less what chance gives.
 
     Convention:
@@ -157,8 +179,14 @@ def transplant_shares(counts: TransplantCounts) -> TransplantFigures:
         donor share has above it on the same pairs, in [-1, 1], with its paired 95% limits: above 0 the content itself
         carries the decision beyond what any exchange disturbs. Where an image has several answers, pixels or labels,
         they go together: limits are those of as many independent answers as Kish's effective sample size, which is at
-        most the number of images. Donors that serve several receivers are taken as independent. ``nan`` without pairs,
-        and from ``control`` on without a control.
+        most the number of images. Donors that serve several receivers are taken as independent. With groups the limits
+        count groups of receivers, see :mod:`.clusters`. ``nan`` without pairs, and from ``control`` on without a
+        control; the limits also below :data:`.FEWEST_GROUPS` groups.
+
+    Args:
+        counts: the counts.
+        by_group: the same counts of each group of receivers that belong together; (g k) and (g). None: they are
+            independent.
 
     Returns:
         One of each a content; (k), float64.
@@ -173,13 +201,23 @@ def transplant_shares(counts: TransplantCounts) -> TransplantFigures:
     pairs = counts.pairs.double()
     independent = (pairs.square() / counts.pair_squares).expand_as(counts.transplant_donor)
     donor, own = counts.transplant_donor / pairs, counts.transplant_own / pairs
-    donor_limits, own_limits = (wilson(share * independent, independent) for share in (donor, own))
+    if by_group is None:
+        donor_limits, own_limits = (wilson(share * independent, independent) for share in (donor, own))
+    else:
+        seen = by_group.pairs[:, None].expand_as(by_group.transplant_donor)
+        rates = [clustered_rate(some, seen) for some in (by_group.transplant_donor, by_group.transplant_own)]
+        donor_limits, own_limits = (Interval(rate.low, rate.high) for rate in rates)
     neither = (counts.pairs - counts.transplant_donor - counts.transplant_own) / pairs
 
     controlled = counts.controlled.double()
     shares = [count / controlled for count in (counts.both, counts.transplant_only, counts.control_only)]
     shares.append((counts.controlled - counts.both - counts.transplant_only - counts.control_only) / controlled)
-    excess = accuracy_difference(*(share * (controlled.square() / counts.controlled_squares) for share in shares))
+    groups = None
+    if by_group is not None:
+        known = (by_group.both, by_group.transplant_only, by_group.control_only)
+        groups = (*known, by_group.controlled - torch.stack(known).sum(0))
+    both, only, other, none = (share * (controlled.square() / counts.controlled_squares) for share in shares)
+    excess = accuracy_difference(both, only, other, none, by_group=groups)
     control = (counts.both + counts.control_only) / controlled
     return TransplantFigures(donor, *donor_limits, own, *own_limits, neither, control, *excess)
 

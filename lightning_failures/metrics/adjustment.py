@@ -17,7 +17,7 @@ from lightning_failures.functional.adjustment import (
 )
 from lightning_failures.functional.factors import FactorCounts, factor_errors_of_images
 from lightning_failures.functional.intervals import holm
-from lightning_failures.metrics.base import GroupedMetric, check_groups
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -27,7 +27,7 @@ from lightning_failures.metrics.checks import (
     check_stray,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import ALL_GROUPS, FACTOR_GROUPS, FACTOR_IMAGES, by_factor, count_groups
+from lightning_failures.metrics.factors import FACTOR_GROUPS, FACTOR_IMAGES, by_factor, count_groups
 from lightning_failures.records.term import Term
 
 __all__ = ["ClassAdjustedErrorRatio"]

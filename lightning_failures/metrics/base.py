@@ -15,6 +15,7 @@ from lightning_failures.functional.moments import Numerics, numerics
 from lightning_failures.records.term import Term, find_term
 
 __all__ = [
+    "ALL_GROUPS",
     "IMAGES",
     "NON_FINITE",
     "UNLABELLED",
@@ -42,6 +43,15 @@ UNLABELLED = Term(
     "0 upwards",
     "describes",
     "images",
+)
+
+ALL_GROUPS = Term(
+    "groups/all",
+    "Groups",
+    "Groups of images that belong together, where groups were given: intervals and tests count groups.",
+    "0 upwards",
+    "describes",
+    "groups",
 )
 
 NO_FLOAT64 = {"mps"}  # device types; sums stay where they are

@@ -22,7 +22,7 @@ from lightning_failures.functional.intervals import (
     shrunk_error_ratio,
 )
 from lightning_failures.functional.odds import odds_ratio, odds_ratio_interval
-from lightning_failures.metrics.base import GroupedMetric, check_groups
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -35,7 +35,6 @@ from lightning_failures.metrics.checks import (
 from lightning_failures.records.term import Term
 
 __all__ = [
-    "ALL_GROUPS",
     "ALL_IMAGES",
     "FACTOR_ERRORS",
     "FACTOR_GROUPS",
@@ -69,14 +68,6 @@ FACTOR_GROUPS = Term(
     "groups/*",
     "Groups of a factor",
     "Groups of images that hold an image with the factor, where groups were given: intervals and tests count groups.",
-    "0 upwards",
-    "describes",
-    "groups",
-)
-ALL_GROUPS = Term(
-    "groups/all",
-    "Groups",
-    "Groups of images that belong together, where groups were given: intervals and tests count groups.",
     "0 upwards",
     "describes",
     "groups",

@@ -14,10 +14,9 @@ from lightning_failures.functional.mean_errors import (
     mean_error_sums,
     mean_errors_of_images,
 )
-from lightning_failures.metrics.base import GroupedMetric, check_groups
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import check_confidence, check_factor_names, check_factors
 from lightning_failures.metrics.factors import (
-    ALL_GROUPS,
     ALL_IMAGES,
     FACTOR_GROUPS,
     FACTOR_IMAGES,

@@ -24,7 +24,7 @@ from lightning_failures.functional.paired import (
     setbacks_of_images,
     spillover,
 )
-from lightning_failures.metrics.base import GroupedMetric, check_groups
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -35,7 +35,6 @@ from lightning_failures.metrics.checks import (
     find_mistakes,
 )
 from lightning_failures.metrics.factors import (
-    ALL_GROUPS,
     ALL_IMAGES,
     FACTOR_ERRORS,
     FACTOR_GROUPS,

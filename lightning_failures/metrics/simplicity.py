@@ -13,6 +13,7 @@ from lightning_failures.functional.discriminant import (
     count_untapped,
     linear_discriminant,
     untapped_information,
+    untapped_of_images,
 )
 from lightning_failures.functional.interchange import (
     InterchangeCounts,
@@ -28,7 +29,16 @@ from lightning_failures.functional.moments import (
     principal_directions,
 )
 from lightning_failures.functional.simplicity import ExplainedCounts, count_explained, explained_by_simple
-from lightning_failures.metrics.base import IMAGES, NON_FINITE, SumMetric, check_rows, check_target
+from lightning_failures.metrics.base import (
+    ALL_GROUPS,
+    IMAGES,
+    NON_FINITE,
+    GroupedMetric,
+    SumMetric,
+    check_groups,
+    check_rows,
+    check_target,
+)
 from lightning_failures.records.term import Term
 
 __all__ = ["DecisionDimension", "ExplainedBySimple", "LinearReference", "UntappedInformation"]
@@ -245,11 +255,12 @@ class ExplainedBySimple(SumMetric[ExplainedCounts]):
         return explained_by_simple(self.sums)._asdict()
 
 
-class UntappedInformation(SumMetric[UntappedCounts]):
+class UntappedInformation(GroupedMetric[UntappedCounts]):
     """What a simple reference reaches above the model, on the same images.
 
     ``compute`` returns ``model_accuracy``, ``reference_accuracy``, ``difference``, ``low``, ``high``, ``p_value`` and
-    ``images``; see :func:`.untapped_information`.
+    ``images``; see :func:`.untapped_information`. Where groups are given, interval and p-value count them, and
+    ``groups/all`` says how many there are.
 
     Args:
         ignore_index: a target that is left out, besides the negative ones.
@@ -261,6 +272,8 @@ class UntappedInformation(SumMetric[UntappedCounts]):
         >>> metric.compute()["difference"]
         tensor(0.3333, dtype=torch.float64)
     """
+
+    counts_groups = ("low", "high", "p_value")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -313,14 +326,23 @@ class UntappedInformation(SumMetric[UntappedCounts]):
             when_nan=_NEITHER,
         ),
         IMAGES,
+        ALL_GROUPS,
     )
 
     def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
         super().__init__(UntappedCounts.zero(), **kwargs)
         self.ignore_index = ignore_index
 
-    def update(self, preds: Tensor, reference_preds: Tensor, target: Tensor) -> None:
-        """Add the labels predicted by both for the same images (n), or pixels (n h w); int64."""
+    def update(self, preds: Tensor, reference_preds: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
+        """Add the labels predicted by both for the same images (n), or pixels (n h w); int64.
+
+        Args:
+            preds: by the model.
+            reference_preds: by the simple reference.
+            target: the true ones; negative ones are left out.
+            groups: which images belong together, any number for each group; (n), int. None: images are independent.
+                With every batch or with none.
+        """
         if not preds.shape == reference_preds.shape == target.shape:
             raise InputError(
                 "UntappedInformation.update",
@@ -329,11 +351,18 @@ class UntappedInformation(SumMetric[UntappedCounts]):
                 f"target {tuple(target.shape)}",
                 "Pass labels, not scores: preds.argmax(1).",
             )
-        self.add(count_untapped(preds, reference_preds, target, self.ignore_index))
+        check_groups("UntappedInformation.update", groups, len(target))
+        given = (preds, reference_preds, target, self.ignore_index)
+        self.add(count_untapped(*given))
+        self.add_groups(groups, len(target), lambda: untapped_of_images(*given))
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
-        return untapped_information(self.sums)._asdict()
+        by_group = self.by_group
+        values = untapped_information(self.sums_on_cpu, by_group)._asdict()
+        if by_group is not None:
+            values["groups/all"] = (torch.stack(list(by_group)).sum(0) > 0).sum()
+        return values
 
 
 class LinearReference(SumMetric[ClassMoments]):

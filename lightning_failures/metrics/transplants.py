@@ -6,8 +6,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.transplants import TransplantCounts, count_transplants, transplant_shares
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.functional.transplants import (
+    TransplantCounts,
+    count_transplants,
+    transplant_shares,
+    transplants_of_images,
+)
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.simplicity import NO_PAIRS
 from lightning_failures.records.term import Term
 
@@ -16,7 +21,7 @@ __all__ = ["TransplantShares"]
 _NO_CONTROL = f"{NO_PAIRS}, or none whose image has another one that is predicted alike"
 
 
-class TransplantShares(SumMetric[TransplantCounts]):
+class TransplantShares(GroupedMetric[TransplantCounts]):
     """Whose prediction comes out when an image is given one kind of content of another image.
 
     ``compute`` returns, for each content, ``donor/<content>``, ``own/<content>``, ``off_manifold/<content>``,
@@ -39,6 +44,8 @@ class TransplantShares(SumMetric[TransplantCounts]):
         >>> metric.compute()["donor/level"], metric.compute()["own/border"]
         (tensor(1., dtype=torch.float64), tensor(1., dtype=torch.float64))
     """
+
+    counts_groups = ("donor_low", "donor_high", "own_low", "own_high", "excess_low", "excess_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -148,6 +155,7 @@ class TransplantShares(SumMetric[TransplantCounts]):
             "describes",
             "pairs",
         ),
+        ALL_GROUPS,
     )
 
     def __init__(self, contents: Sequence[str], **kwargs: Any) -> None:
@@ -163,6 +171,7 @@ class TransplantShares(SumMetric[TransplantCounts]):
         transplanted_preds: Tensor,
         control_preds: Tensor | None = None,
         controlled: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
         """Add the predictions of pairs, int64; see :func:`.count_transplants`.
 
@@ -173,6 +182,8 @@ class TransplantShares(SumMetric[TransplantCounts]):
             control_preds: the same with contents of images predicted as the receivers; (n ... k).
                 :data:`.NOT_RUN` where no control was run. None: none was.
             controlled: which answers have a control; the shape of ``own_preds``, bool. None: all.
+            groups: which receivers belong together, any number for each group; (n), int. None: they are independent.
+                With every batch or with none.
         """
         expected = (*own_preds.shape, len(self.contents))
         control = transplanted_preds if control_preds is None else control_preds
@@ -191,14 +202,19 @@ class TransplantShares(SumMetric[TransplantCounts]):
                 f"for {', '.join(self.contents)}",
                 "Pass one answer a pair, and one column a content: (n), (n) and (n k).",
             )
-        self.add(count_transplants(own_preds, donor_preds, transplanted_preds, control_preds, controlled))
+        check_groups("TransplantShares.update", groups, len(own_preds))
+        given = (own_preds, donor_preds, transplanted_preds, control_preds, controlled)
+        self.add(count_transplants(*given))
+        self.add_groups(groups, len(own_preds), lambda: transplants_of_images(*given))
 
     def compute(self) -> dict[str, Tensor]:
         """Every share by content, and the pairs that they rest on."""
-        sums = self.sums
-        shares = transplant_shares(sums)._asdict()
+        sums, by_group = self.sums, self.by_group
+        shares = transplant_shares(sums if by_group is None else self.sums_on_cpu, by_group)._asdict()
         shares["controlled"] = sums.controlled.double()
         values = {
             f"{name}/{content}": value[k] for name, value in shares.items() for k, content in enumerate(self.contents)
         }
+        if by_group is not None:
+            values["groups/all"] = (by_group.pairs > 0).sum()
         return {**values, "pairs": sums.pairs.double()}

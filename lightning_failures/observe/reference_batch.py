@@ -59,8 +59,9 @@ class ReferenceBatch:
         self.logits: Tensor | None = None
         self.targets: Tensor | None = None
         self.factors: Tensor | None = None  #: which factors each image carries; (n f), bool
+        self.groups: Tensor | None = None  #: which images belong together; (n), int64
         self.finite: Tensor | None = None  #: which images are free of NaN and infinity; (n), bool
-        self._kept: list[tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]] = []
+        self._kept: list[tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]] = []
         self._batches = math.inf
         self._seen = 0
 
@@ -85,7 +86,12 @@ class ReferenceBatch:
             self.images = images
 
     def add(
-        self, inputs: Tensor, logits: Tensor | None, targets: Tensor | None = None, factors: Tensor | None = None
+        self,
+        inputs: Tensor,
+        logits: Tensor | None,
+        targets: Tensor | None = None,
+        factors: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
         """Keep some rows of one batch with what is known of them; no device synchronisation.
 
@@ -94,6 +100,7 @@ class ReferenceBatch:
             logits: that the model gave; (n c ...).
             targets: (n) or (n h w).
             factors: which of them each image carries; (n f), bool.
+            groups: which images belong together; (n), int64.
         """
         self._seen += 1
         known = math.isfinite(self._batches) and self._batches > 0
@@ -106,7 +113,7 @@ class ReferenceBatch:
                 return None if values is None else values[rows.to(values.device, non_blocking=True)].detach()
 
             images = inputs[rows.to(inputs.device, non_blocking=True)].detach()
-            self._kept.append((images, taken(logits), taken(targets), taken(factors)))
+            self._kept.append((images, taken(logits), taken(targets), taken(factors), taken(groups)))
 
     def fix(self) -> bool:
         """Make what was kept the reference batch; whether it was made just now."""
@@ -114,7 +121,8 @@ class ReferenceBatch:
             return False
         self.inputs = torch.cat([each[0].cpu() for each in self._kept])
         self.finite = finite_images(self.inputs)
-        self.logits, self.targets, self.factors = (_joined([each[i] for each in self._kept]) for i in (1, 2, 3))
+        joined = (_joined([each[i] for each in self._kept]) for i in (1, 2, 3, 4))
+        self.logits, self.targets, self.factors, self.groups = joined
         self._kept = []
         return True
 

@@ -39,17 +39,21 @@ class Comparison:
         self.ladder.begin(device)
         self.cues.begin(device)
 
-    def update(self, samples: Samples) -> None:
+    def update(self, samples: Samples, groups: Tensor | None = None) -> None:
         """Add the samples of one batch, with logits.
 
         Logits that are not finite make no prediction: a class that there is not, and so a wrong one.
+
+        Args:
+            samples: of one batch.
+            groups: which of its images belong together; (n), int64; None: they are independent.
         """
         assert samples.logits is not None
         none = len(self.models.linear.bias)
         own = torch.where(samples.logits.isfinite().all(1), as_labels(samples.logits), none)
         simple = self.models.predict(samples)
         self.ladder.update(own, simple, samples.target)
-        self.linear.update(own, simple[self.models.linear_name], samples.target)
+        self.linear.update(own, simple[self.models.linear_name], samples.target, groups)
         self.cues.update(samples.logits, samples.cues, samples.target)
 
     def compute(self) -> dict[str, Tensor]:

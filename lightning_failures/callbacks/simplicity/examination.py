@@ -77,6 +77,7 @@ class BaseRun(NamedTuple):
     preds: Tensor  # (n), or (n h w); int64
     donors: Tensor  # (n) int64, the image that is given something of each image
     target: Tensor  # (n), or (n h w); int64
+    groups: Tensor | None = None  # (n) int64, which images belong together
 
 
 class Moved(NamedTuple):
@@ -207,7 +208,14 @@ class Examination:
         """The parts that were not examined at this evaluation."""
         return tuple(name for name in self.parts if name not in self.done)
 
-    def run(self, model: Model, inputs: Tensor, target: Tensor, seconds: float | None = None) -> None:
+    def run(
+        self,
+        model: Model,
+        inputs: Tensor,
+        target: Tensor,
+        seconds: float | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         """Do what is planned.
 
         Args:
@@ -216,6 +224,7 @@ class Examination:
             target: (n) or (n h w), int64.
             seconds: that it may take: a part that would go beyond, by how long those before took, is left out; None: it
                 takes what it takes.
+            groups: which images belong together; (n), int64; None: they are independent.
         """
         began = time.perf_counter()
         model, spent = _of_size(model, target), float(len(target))
@@ -223,7 +232,7 @@ class Examination:
         preds = as_labels(logits)
         n = len(preds)
         donors = donor_rows(preds) if preds.ndim == 1 else torch.arange(n, device=preds.device).roll(n // 2)
-        base = BaseRun(model, inputs, logits, preds, donors, target)
+        base = BaseRun(model, inputs, logits, preds, donors, target, groups)
         for name in self.plan:
             took = time.perf_counter() - began
             if seconds is None or not self.done or took * (1 + self.work[name] / spent) <= seconds:
@@ -250,7 +259,8 @@ class Examination:
             alike, places = base.preds[rows] == own, [metric.contents.index(name) for name in led]
             given = {name: made[name] for name in led}
             control[..., places] = predict_transplants(base.model, receivers, base.inputs[rows], given)
-        metric.update(own, base.preds[donors], moved, control, alike)
+        groups = None if base.groups is None else base.groups[some]
+        metric.update(own, base.preds[donors], moved, control, alike, groups)
         if own.ndim == 1:
             which, theirs = torch.arange(len(base.preds))[some], base.preds[donors].cpu()
             for k, name in enumerate(metric.contents):

@@ -39,6 +39,7 @@ from lightning_failures.interventions.changes import Change, Transplant
 from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
+from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.kind import SIMPLE_CUE_RELIANCE
@@ -111,6 +112,9 @@ class SimplicityBiasMonitor(Monitor):
         audit: of the same data, made before: what :func:`.audit_data` returned, or the file that
             ``lightning-failures audit DATA --json FILE`` wrote; None: what is left without a content is tried in the
             run.
+        groups: which images belong together, such as those of one patient, slide or scanner: a path or callable into
+            the batch, or one for each row of the dataset; see :class:`.GroupReader`. The intervals of the difference
+            from the linear model, and of the transplants, then count groups. None: images are independent.
         images: size of the reference batch, over all ranks.
         budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
@@ -144,6 +148,7 @@ class SimplicityBiasMonitor(Monitor):
         wavelengths: Any = None,
         unit: str | None = None,
         audit: DataAudit | str | Path | None = None,
+        groups: GroupSource | None = None,
         images: int = 64,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -152,6 +157,7 @@ class SimplicityBiasMonitor(Monitor):
         super().__init__(**options)
         self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
         self.reader = SampleReader(cues, denormalize)
+        self.groups = None if groups is None else GroupReader(groups, where=_WHERE)
         self.stream = TrainingStream(self.reader)
         self.models: SimpleModels | None = None
         self.comparison: Comparison | None = None
@@ -279,10 +285,14 @@ class SimplicityBiasMonitor(Monitor):
         self._batches += 1
         logits = self.probe.require_logits(seen, _WHERE)
         samples = self.reader.read(seen, logits, batch_idx)
+        groups = None
+        if self.groups is not None:
+            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         if self.comparison is not None:
-            self.comparison.update(samples)
+            each = 1 if groups is None else len(samples.target) // max(1, len(groups))  # pixels of an image
+            self.comparison.update(samples, None if groups is None else groups.repeat_interleave(each))
             self.scatter.keep(samples)
-        self.examining.keep(seen, logits)
+        self.examining.keep(seen, logits, groups=groups)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model on the reference batch."""
@@ -317,7 +327,9 @@ class SimplicityBiasMonitor(Monitor):
         """The parts that are planned."""
         targets = self.examining.targets
         if self.examination is not None and targets is not None:
-            self.examination.run(model, inputs, targets.to(inputs.device), self.examining.seconds)
+            self.examination.run(
+                model, inputs, targets.to(inputs.device), self.examining.seconds, self.examining.groups
+            )
 
     def describe(self) -> Any:
         """That there was a batch; what the metrics need was agreed on when the simple models were fixed."""

@@ -58,6 +58,12 @@ _UNTAPPED = _declared(
             "these are labelled.",
             "direction": "few images give wide intervals",
         },
+        "groups/all": {
+            "name": "Groups compared",
+            "meaning": "Groups of validation images that belong together, where groups were given: the interval of the "
+            "difference counts groups.",
+            "direction": "few groups give wide intervals",
+        },
     },
 )
 _CHANCE = _declared(
