@@ -27,6 +27,7 @@ from lightning_failures.audit.contents import ContentsRight, contents_right
 from lightning_failures.audit.copies import NO_NEAR_COPIES
 from lightning_failures.audit.data_audit import ContentReading, DataAudit, linear_rung, without_view
 from lightning_failures.audit.data_sums import BatchLayout, DataSums, holds_loaders
+from lightning_failures.audit.groups import GroupAudit, feature_of
 from lightning_failures.audit.inputs import InputDifference, SeenInputs, input_difference
 from lightning_failures.audit.labels import label_names
 from lightning_failures.audit.risks import find_risks
@@ -43,6 +44,7 @@ from lightning_failures.functional.ladder import best_channel
 from lightning_failures.functional.moments import ClassMoments, Moments, covariance, mean, spectrum
 from lightning_failures.functional.spectra import effective_rank, top1_share
 from lightning_failures.observe.batch_fields import Field
+from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.spectrum.axes import Axis, channel_names, unit_of
 
 __all__ = ["audit_data"]
@@ -60,6 +62,7 @@ def audit_data(
     targets: Field | None = None,
     denormalize: Callable[[Tensor], Tensor] | None = None,
     cues: Mapping[str, Field] | None = None,
+    groups: GroupSource | None = None,
     ignore_index: int | None = None,
     channel_axis: int | None = None,
     steps: int = 200,
@@ -92,6 +95,9 @@ def audit_data(
         denormalize: gives raw units back, for the total absorbance, the level and the colour of normalised inputs.
         cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
             one-hot.
+        groups: which images belong together, such as those of one study, patient, slide or scanner: a path or callable
+            into the batch, or one for each row of the dataset; see :class:`.GroupReader`. A linear model then reads the
+            label of each group that it has not seen, beside one for which groups are mixed.
         ignore_index: a label that is left out.
         channel_axis: axis of the channels in the inputs; None: 1, or the next where axis 1 has a length of one, as 1-D
             and 3-D convolutions take spectra.
@@ -118,14 +124,15 @@ def audit_data(
         (True, ['one_number_cue'])
     """
     started = time.perf_counter()
+    reader = None if groups is None else GroupReader(groups, where="audit_data")
     data = DataSums(
-        BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed, channel_axis=channel_axis)
+        BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed, "audit_data", channel_axis, reader)
     )
     inputs_differ = _read(data, loader, validation)
     axis = _axis(wavelengths, unit, data.shape[0])
     names = channel_names(data.shape[0], axis)
-    groups = mean_spectrum_sums(data)
-    sums, pixels, notes = add_sums(groups), add_sums(data.pixel_sums), _notes(data)
+    parts = mean_spectrum_sums(data)
+    sums, pixels, notes = add_sums(parts), add_sums(data.pixel_sums), _notes(data)
     constant = _check(data, sums, pixels)
     if constant:
         notes["constant channels"] = ", ".join(names[channel] for channel in constant[:8]) + ", ..." * (
@@ -158,9 +165,9 @@ def audit_data(
     figures = {
         "offset_ratio": jackknife(offset_ratio, data.pixel_sums),
         "effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part))), data.pixel_sums),
-        "image_effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part.all))), groups),
-        "top1_share": jackknife(lambda part: top1_share(spectrum(covariance(part.all))), groups),
-        "half_slowdown": jackknife(lambda part: half_slowdown(label_directions(part)), groups),
+        "image_effective_rank": jackknife(lambda part: effective_rank(spectrum(covariance(part.all))), parts),
+        "top1_share": jackknife(lambda part: top1_share(spectrum(covariance(part.all))), parts),
+        "half_slowdown": jackknife(lambda part: half_slowdown(label_directions(part)), parts),
     }
     if not isfinite(figures["half_slowdown"].value):
         notes["half_slowdown"] = "the mean spectra say no more of the labels than of shuffled ones"
@@ -197,6 +204,7 @@ def audit_data(
         inputs=inputs_differ,
         contents=_readings(contents, names),
         whole=accuracy(contents.whole),
+        groups=None if reader is None else _groups(data, reader, isinstance(validation, float | int)),
     )
     if trials:
         tried = [kind for kind in contents.without if _subject(kind, names) in audit.open_contents]
@@ -213,6 +221,12 @@ def audit_data(
             audit = replace(audit, longer=accuracy(trial.right), longer_steps=steps + MORE_STEPS)
         audit = replace(audit, labels=label_names(trial.scores, data.held_images.rows["target"]))
     return replace(audit, risks=find_risks(audit), seconds=time.perf_counter() - started)
+
+
+def _groups(data: DataSums, reader: GroupReader, split: bool) -> GroupAudit:
+    """What is read of groups that were not seen."""
+    names = {group: reader.name(group) for group in data.groups.groups}
+    return data.groups.audit(names, feature_of(data.widths, data.shape[0]), split)
 
 
 def _readings(contents: ContentsRight, names: Sequence[str]) -> dict[str, ContentReading]:

@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_failures.audit.data_audit import DataAudit, Risk
-from lightning_failures.audit.sentences import CONTENT, carriers, compare, describe, facts, in_digits, rows
+from lightning_failures.audit.sentences import CONTENT, carriers, compare, describe, facts, group_facts, in_digits, rows
 from lightning_failures.functional.audit import Estimate
 
 __all__ = ["print_audits"]
 
 # Colours that can be read on light and on dark terminals; the words say the same without them.
 SEVERITIES = {"high": "bold red", "moderate": "bold magenta"}
+MOST_GROUPS = 12  # that stand in the table
 WIDEST = 110  # longer lines are hard to read
 EXPLAINED = (
     "In brackets: 95% intervals; accuracies are of held-out images. Variance ratio: the largest variance along a "
@@ -43,6 +44,12 @@ def print_audits(console: Console, audits: Sequence[DataAudit]) -> None:
     if carriers(audits):
         console.print(_carriers(audits, console.width))
         console.print(Padding(Text(CARRIED, style="dim"), (0, 0, 1, 0)), width=width)
+    for audit in audits:
+        if audit.groups is not None:
+            console.print(_left_out(audit, console.width))
+            for line in group_facts(audit):
+                console.print(Padding(Text(line, style="dim"), (0, 0, 0, 0)), width=width)
+            console.print()
     for audit in audits:
         console.print(Text.assemble((audit.name, "bold"), f": {describe(audit)}"), width=width)
         for risk in audit.risks:
@@ -89,6 +96,30 @@ def _carriers(audits: Sequence[DataAudit], width: int) -> Table:
     return table
 
 
+def _left_out(audit: DataAudit, width: int) -> Table:
+    """One row for each group, the worst first, and one over all."""
+    found = audit.groups
+    assert found is not None
+    intervals = width >= 90
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(f"{audit.name}: one group left out", overflow="fold")
+    for head in (audit.unit, "not seen", "mixed"):
+        table.add_column(head, justify="right")
+    for one in found.left_out[:MOST_GROUPS]:
+        scale = Text(" other scale", style="bold magenta") if one.other_scale else Text()
+        cells = (
+            (_cell(one.accuracy, intervals), _cell(one.mixed, intervals))
+            if one.scored
+            else (Text("not scored"), Text())
+        )
+        table.add_row(Text(f"  {one.name}") + scale, f"{one.images:,}", *cells)
+    if len(found.left_out) > MOST_GROUPS:
+        table.add_row(Text(f"  and {len(found.left_out) - MOST_GROUPS} more", style="dim"))
+    total = sum(one.images for one in found.left_out)
+    table.add_row("  all", f"{total:,}", _cell(found.accuracy, intervals), _cell(found.mixed, intervals))
+    return table
+
+
 def _cell(cell: Estimate | str | None, intervals: bool) -> Text:
     if cell is None:
         return Text("-", style="dim")
@@ -96,6 +127,8 @@ def _cell(cell: Estimate | str | None, intervals: bool) -> Text:
         return Text(cell)
     if isnan(cell.value):
         return Text("undefined", style="dim")
+    if isnan(cell.low):
+        return Text(f"{cell.value:.2f}")
     value, low, high = in_digits(cell)
     return Text.assemble(value, (f" ({low}-{high})" if intervals else "", "dim"))
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from lightning_failures.audit.copies import DataCopies
+from lightning_failures.audit.groups import GroupAudit
 from lightning_failures.audit.inputs import InputDifference
 from lightning_failures.audit.labels import LabelNames
 from lightning_failures.functional.audit import Estimate, LabelDirections
@@ -79,6 +80,7 @@ class DataAudit:
     longer_steps: int = 0  # of that training
     contents: Mapping[str, ContentReading] = field(default_factory=dict)  # what can carry the label
     whole: Estimate | None = None  # accuracy of a linear model of the whole image, beside these
+    groups: GroupAudit | None = None  # what is read of groups that were not seen, where groups were given
     risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first
 
     @property
@@ -166,6 +168,7 @@ class DataAudit:
             "whole_image": None if self.whole is None else _plain(self.whole),
             "longer": None if self.longer is None else _plain(self.longer) | {"steps": self.longer_steps},
             "copies": self.copies.to_dict(),
+            "groups": None if self.groups is None else self.groups.to_dict(),
             "notes": self.notes,
             "risks": [risk.to_dict() for risk in self.risks],
         }

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_failures.audit.contents import content_rows
 from lightning_failures.audit.copies import CopyRecords
+from lightning_failures.audit.groups import GroupRecord, feature_of
 from lightning_failures.audit.inputs import SeenInputs
 from lightning_failures.audit.sample import Sample
 from lightning_failures.errors import InputError
@@ -18,6 +19,8 @@ from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
 from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
+from lightning_failures.observe.dataset_rows import DatasetRows
+from lightning_failures.observe.group_reader import GroupReader
 from lightning_failures.observe.input_view import InputView
 
 __all__ = ["BatchLayout", "DataSums", "holds_loaders"]
@@ -54,6 +57,7 @@ class BatchLayout(NamedTuple):
     seed: int = 0
     where: str = "audit_data"
     channel_axis: int | None = None
+    groups: GroupReader | None = None
 
 
 class _Rows(NamedTuple):
@@ -85,6 +89,7 @@ class DataSums:
         self.pixel_sums: list[Moments] = []  # of their pixels' spectra
         self.train, self.held, self.held_images = Sample(TRAIN_IMAGES), Sample(HELD_ROWS), Sample(HELD_IMAGES)
         self.copies = CopyRecords()
+        self.groups = GroupRecord()
         self.images = 0  # all that were read
         self.left_out = {"not finite": 0, "unlabelled": 0}
         self.positive = True  # whether every total over the channels is
@@ -105,11 +110,12 @@ class DataSums:
             seen: takes the sums of the images by channel.
         """
         self._seen = seen
+        order = DatasetRows(loader)
         with torch.random.fork_rng(devices=[]), torch.no_grad():  # a loader draws a seed even where it does not shuffle
-            for batch in loader:
-                self._add(batch, held)
+            for place, batch in enumerate(loader):
+                self._add(batch, held, order, place)
 
-    def _add(self, batch: Any, held: float) -> None:
+    def _add(self, batch: Any, held: float, order: DatasetRows, place: int) -> None:
         rows, given, target = self._rows(batch)
         n, per_image = int(rows.image[-1]) + 1, len(rows.target) // (int(rows.image[-1]) + 1)
         # one row of numbers an image, so that another cut of the data draws the same
@@ -129,6 +135,12 @@ class DataSums:
             if len(some):
                 taken = {name: value[some] for name, value in as_given.items()}
                 sample.add(priority[some], taken | content_rows(self._of_one_size(rows.large[some])))
+        if self.layout.groups is not None:
+            of_images = self.layout.groups.read(batch, n, order, place).cpu()
+            labelled = rows.kept.nonzero().squeeze(1)
+            features = rows.features[feature_of(self.widths, self.shape[0])][labelled]
+            part, group = draws[:, 1][rows.image][labelled], of_images[rows.image][labelled]
+            self.groups.add(features, rows.target[labelled], group, part, priority[labelled], out[labelled])
         self.held.add(
             priority[out], {name: v[out].float() for name, v in rows.features.items()} | {"": rows.target[out]}
         )

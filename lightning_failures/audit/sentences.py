@@ -16,6 +16,7 @@ __all__ = [
     "compare",
     "describe",
     "facts",
+    "group_facts",
     "in_digits",
     "rows",
     "two_digits",
@@ -182,6 +183,36 @@ def facts(audit: DataAudit) -> list[str]:
             f"{two_digits(chance)}."
         )
     return told
+
+
+def group_facts(audit: DataAudit) -> list[str]:
+    """What is told of the groups beside their table; none without groups."""
+    found = audit.groups
+    if found is None:
+        return []
+    unit = audit.unit
+    lines = [
+        f"{found.number} groups. {unit.capitalize()} of one group are no independent draws: intervals of single groups "
+        f"are of their own {unit}, those over all groups count groups, and need four of them."
+    ]
+    if found.together:
+        lines.append(f"Of more than 20 groups, several are left out together: {len(found.left_out)} times.")
+    if isfinite(found.read.value):
+        said = f"The group itself is read of {found.read.value:.0%} of the {unit} (most frequent: {found.chance:.0%})"
+        if isfinite(found.read_within.value):
+            said += f", and of {found.read_within.value:.0%} (most frequent: {found.chance_within:.0%}) within a class"
+        lines.append(f"{said}. That alone is no fault.")
+    if isfinite(found.robustness):
+        lines.append(
+            f"Robustness index {found.robustness:.2f}, or {found.robustness_snv:.2f} with each spectrum at mean 0 and "
+            "deviation 1: of the nearest neighbours that share either class or group, the share that shares the class."
+        )
+    lost = sum(one.alone for one in found.left_out)
+    if lost:
+        lines.append(f"{lost:,} of the {unit} are of a class that stands in their group alone, and are not scored.")
+    if found.both is None:
+        lines.append("The held-out part was drawn at random across groups: pass batches that hold whole groups.")
+    return lines
 
 
 def compare(audits: Sequence[DataAudit]) -> list[str]:

@@ -25,6 +25,7 @@ def audit(
     wavelengths: Path | None = None,
     unit: Literal["nm", "um", "cm-1"] | None = None,
     channel_axis: int | None = None,
+    groups: str | None = None,
     steps: int = 200,
     seed: int = 0,
     json: Path | None = None,
@@ -46,6 +47,9 @@ def audit(
         unit: of the wavelengths.
         channel_axis: axis of the channels in the images of a file or a function, counted from 0 for the images; without
             it axis 1, or the next where axis 1 has a length of one.
+        groups: which images belong together, such as those of one study, patient, slide or scanner: the name of an
+            array of a file .npz (and validation_NAME where there is validation), or a path into the batches of a
+            function, such as meta.study or 2. The label is then read of each group that was not seen.
         steps: of training of the small network; 0 trains none.
         seed: of splits, samples and the network.
         json: file for a summary that programs can read.
@@ -76,7 +80,7 @@ def audit(
     for name in data:
         for scaling in dict.fromkeys(preprocessing or ("raw",)):
             with console.status(f"Auditing {name}, {scaling}"):
-                source = read_source(WHERE, name, scaling, seed, channel_axis)
+                source = read_source(WHERE, name, scaling, seed, channel_axis, groups)
                 audits.append(_audit(source, places, unit, steps, seed))
     _rename(audits)
     print_audits(console, audits)
@@ -100,6 +104,7 @@ def _audit(source: "Source", places: list[float] | None, unit: str | None, steps
         unit=unit or source.unit,
         inputs=source.inputs,
         channel_axis=source.channel_axis,
+        groups=source.groups,
         steps=steps,
         seed=seed,
         name=source.name,

@@ -33,10 +33,16 @@ class Source(NamedTuple):
     unit: str | None
     inputs: Callable[[Any], Tensor] | None = None  # None: found in the batch
     channel_axis: int | None = None  # None: found
+    groups: Callable[[Any], Any] | str | None = None  # None: nobody said which images belong together
 
 
 def read_source(
-    where: str, name: str, preprocessing: Preprocessing, seed: int, channel_axis: int | None = None
+    where: str,
+    name: str,
+    preprocessing: Preprocessing,
+    seed: int,
+    channel_axis: int | None = None,
+    groups: str | None = None,
 ) -> Source:
     """Data by their name.
 
@@ -46,11 +52,15 @@ def read_source(
         preprocessing: ``"standardised"``: each channel to mean 0 and deviation 1 over the training images.
         seed: of the split of a scene.
         channel_axis: axis of the channels in a file's arrays, or in what a function's loader gives; None: found.
+        groups: name of a file's array, or path into a function's batches, that says which images belong together.
 
     Raises:
         UnknownNameError: there are no such data.
         InputError: a file or what a function gave cannot be used.
     """
+    if groups is not None and not (name.endswith(".npz") or ":" in name):
+        fix = "Leave --groups away, or audit a file of arrays or a function of your own."
+        raise InputError(where, "these data have no groups", f"{name} --groups {groups}", fix)
     if name == "indian-pines":
         scene = load_indian_pines(preprocessing, seed=seed)
         loaders = DataLoader(scene.train, BATCH), DataLoader(scene.validation, BATCH)
@@ -64,9 +74,9 @@ def read_source(
         loaders = DataLoader(planted.train, BATCH), DataLoader(planted.validation, BATCH)
         source = Source(name, *loaders, planted.wavenumbers, "cm-1")
     elif name.endswith(".npz"):
-        source = _read_arrays(where, Path(name), channel_axis)
+        source = _read_arrays(where, Path(name), channel_axis, groups)
     elif ":" in name:
-        source = _call(where, name)._replace(channel_axis=channel_axis)
+        source = _call(where, name)._replace(channel_axis=channel_axis, groups=groups)
     else:
         raise UnknownNameError(where, "no such data", name, KNOWN)
     if preprocessing == "raw":
@@ -76,7 +86,7 @@ def read_source(
     return source._replace(name=f"{source.name} standardised", inputs=inputs, channel_axis=first)
 
 
-def _read_arrays(where: str, path: Path, channel_axis: int | None) -> Source:
+def _read_arrays(where: str, path: Path, channel_axis: int | None, groups: str | None) -> Source:
     import numpy as np
 
     try:
@@ -90,17 +100,30 @@ def _read_arrays(where: str, path: Path, channel_axis: int | None) -> Source:
         given = f"{path} with {', '.join(found) or 'nothing'}"
         fix = "Name the arrays images (n b h w) and labels (n); validation_images and validation_labels may follow."
         raise UnknownNameError(where, f"arrays are missing: {', '.join(sorted(lacking))}", given, fix)
-    train = _loader(where, path, found["images"], found["labels"], channel_axis)
+    train = _loader(where, path, found["images"], found["labels"], channel_axis, _words(where, path, found, groups))
     validation = None
     if {"validation_images", "validation_labels"} <= found.keys():
-        validation = _loader(where, path, found["validation_images"], found["validation_labels"], channel_axis)
+        held = found["validation_images"], found["validation_labels"]
+        named = None if groups is None else f"validation_{groups}"
+        validation = _loader(where, path, *held, channel_axis, _words(where, path, found, named))
     wavelengths = torch.as_tensor(found["wavelengths"]) if "wavelengths" in found else None
-    return Source(path.stem, train, validation, wavelengths, None, channel_axis=channel_axis)
+    at = None if groups is None else "2"
+    return Source(path.stem, train, validation, wavelengths, None, channel_axis=channel_axis, groups=at)
+
+
+def _words(where: str, path: Path, found: dict[str, Any], name: str | None) -> list[str] | None:
+    """What groups are called, one for each image; None where no array of them is named."""
+    if name is None:
+        return None
+    if name not in found:
+        given, fix = f"{path} with {', '.join(found)}", "Name an array with a word or a number for each image."
+        raise UnknownNameError(where, f"the groups {name!r} are missing", given, fix)
+    return [str(word) for word in found[name].tolist()]
 
 
 def _loader(
-    where: str, path: Path, images: Any, labels: Any, channel_axis: int | None
-) -> "DataLoader[tuple[Tensor, ...]]":
+    where: str, path: Path, images: Any, labels: Any, channel_axis: int | None, groups: list[str] | None = None
+) -> "DataLoader[Any]":
     if images.dtype.kind not in "fiu" or labels.dtype.kind not in "iu" or len(images) != len(labels):
         given = f"{path}: images {images.shape} {images.dtype}, labels {labels.shape} {labels.dtype}"
         fix = "Write numbers (n b h w) and whole numbers (n)."
@@ -110,7 +133,13 @@ def _loader(
         tensor = rearrange(tensor, "n h w -> n 1 h w")
     if tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    return DataLoader(TensorDataset(tensor, torch.from_numpy(labels.astype("int64"))), BATCH)
+    classes = torch.from_numpy(labels.astype("int64"))
+    if groups is None:
+        return DataLoader(TensorDataset(tensor, classes), BATCH)
+    if len(groups) != len(labels):
+        given = f"{path}: {len(groups)} groups for {len(labels)} images"
+        raise InputError(where, "there is not one group for each image", given, "Write one for each image.")
+    return DataLoader(list(zip(tensor, classes, groups, strict=True)), BATCH)  # type: ignore[arg-type]
 
 
 def _call(where: str, name: str) -> Source:

@@ -31,6 +31,7 @@ from lightning_failures.functional.label_matching import *
 from lightning_failures.functional.labels import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
+from lightning_failures.functional.leave_one_group_out import *
 from lightning_failures.functional.margins import *
 from lightning_failures.functional.mean_errors import *
 from lightning_failures.functional.mending import *
@@ -46,6 +47,7 @@ from lightning_failures.functional.projection import *
 from lightning_failures.functional.proportions import *
 from lightning_failures.functional.reliance import *
 from lightning_failures.functional.retention import *
+from lightning_failures.functional.robustness_index import *
 from lightning_failures.functional.shapley import *
 from lightning_failures.functional.similarity import *
 from lightning_failures.functional.simplicity import *
