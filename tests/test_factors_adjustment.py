@@ -16,6 +16,8 @@ from lightning_failures.functional import (
     count_factor_errors,
     holm,
     mantel_haenszel,
+    mantel_haenszel_difference,
+    mantel_haenszel_difference_interval,
     mantel_haenszel_interval,
     mantel_haenszel_log_error,
     standardised_error_ratio,
@@ -143,6 +145,10 @@ def test_the_metric_reports_what_its_functions_say() -> None:
         "mantel_haenszel_low": low,
         "mantel_haenszel_high": high,
         "cmh_p_value": holm(cochran_mantel_haenszel(counts)),
+        "error": counts.factors.wrong / counts.factors.seen.double(),
+        "difference": mantel_haenszel_difference(counts),
+        "difference_low": mantel_haenszel_difference_interval(counts).low,
+        "difference_high": mantel_haenszel_difference_interval(counts).high,
         "images": factors.sum(0),
     }
     assert values.keys() == {f"{statistic}/{name}" for statistic in expected for name in ("dark", "wet")}
@@ -160,6 +166,11 @@ def test_an_absent_factor_is_nan_and_says_why() -> None:
             ("mantel_haenszel/never", "mantel_haenszel_low/never", "mantel_haenszel_high/never"),
             "no class holds images with and without the factor and enough errors",
         ),
+        **dict.fromkeys(
+            ("difference/never", "difference_low/never", "difference_high/never"),
+            "no class holds images with and without the factor",
+        ),
+        "error/never": "no image carries the factor",
         "cmh_p_value/never": "no class holds images with and without the factor, and both right and wrong ones",
     }
 
@@ -185,3 +196,48 @@ def test_bad_input_is_refused() -> None:
         f"{where}.update: labels are out of range; given 1 labels below 0 or not below the number of classes. "
         "Leave unlabelled images out, or correct the labels."
     )
+
+
+def test_the_difference_within_classes_is_the_weighted_mean_of_theirs() -> None:
+    wrong, factors, target = images(11)
+    found = mantel_haenszel_difference(count_by_class(wrong, factors, target, 7))
+    for f in range(2):
+        above = below = 0.0
+        for c in range(7):
+            with_it, without = (target == c) & factors[:, f].bool(), (target == c) & ~factors[:, f].bool()
+            if with_it.any() and without.any():
+                weight = float(with_it.sum() * without.sum() / (target == c).sum())
+                difference = wrong[with_it].double().mean() - wrong[without].double().mean()
+                above, below = above + weight * float(difference), below + weight
+        assert float(found[f]) == pytest.approx(above / below)
+
+
+def test_in_one_class_the_difference_within_classes_is_the_difference_of_two_rates() -> None:
+    counts = count_by_class(
+        torch.arange(150) < 104, (torch.arange(150) >= 48)[:, None], torch.zeros(150, dtype=torch.int64), 1
+    )
+    a, n, c, m = 56, 102, 48, 48
+    assert float(mantel_haenszel_difference(counts)) == pytest.approx(a / n - c / m)
+
+
+@pytest.mark.parametrize(("size", "classes"), [(40, 3), (4, 60)])
+def test_the_interval_of_the_difference_within_classes_covers(size: int, classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    held, repeats = 0, 400
+    base = torch.rand(classes, generator=generator) * 0.5
+    for _ in range(repeats):
+        target = torch.arange(classes).repeat_interleave(size)
+        carried = torch.rand(len(target), generator=generator) < 0.4
+        wrong = torch.rand(len(target), generator=generator) < base[target] + 0.2 * carried
+        low, high = mantel_haenszel_difference_interval(count_by_class(wrong, carried[:, None], target, classes))
+        held += bool(low <= 0.2 <= high)
+    assert 0.915 <= held / repeats <= 0.98
+
+
+def test_images_without_a_label_count_nowhere_within_classes() -> None:
+    wrong, factors, target = images(3)
+    known = torch.arange(len(target)) % 3 > 0
+    whole, part = (ClassAdjustedErrorRatio(["dark", "wet"], num_classes=7) for _ in range(2))
+    whole.update((target + wrong) % 7, target, factors, known)
+    part.update(((target + wrong) % 7)[known], target[known], factors[known])
+    assert repr(whole.compute()) == repr(part.compute())

@@ -15,6 +15,7 @@ from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
 from lightning_failures.callbacks.training.monitor import TrainingMonitor
 from lightning_failures.errors import UnknownNameError
@@ -28,7 +29,7 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "collapse", "simplicity", "channels", "training", "causes", "data"}
+_NOUNS = {"factors", "properties", "collapse", "simplicity", "channels", "training", "causes", "data"}
 
 
 def failure_monitors(
@@ -61,7 +62,8 @@ def failure_monitors(
     its keys; the diagnosis gives it the rules of its kind.
 
     Args:
-        factors: see :class:`.FactorErrorMonitor` and :class:`.CauseMonitor`; None: no factors, and no monitor of them.
+        factors: see :class:`.FactorErrorMonitor` and :class:`.CauseMonitor`; None: only those that every image has,
+            such as dark, blurred or noisy, see :class:`.PropertyErrorMonitor`.
         groups: which images belong together, such as those of one patient, slide, scanner or field: a path or callable
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. Images of one group are no
             independent draws, so intervals and tests of factors, of the linear model and of transplants then count
@@ -81,8 +83,8 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
-        without: monitors to leave out: ``"factors"``, ``"collapse"``, ``"simplicity"``, ``"channels"``,
-            ``"training"``, ``"causes"``, ``"data"``.
+        without: monitors to leave out: ``"factors"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
+            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         budget: extra forward passes over those of the run itself, at least 0, where a training step counts as three; a
@@ -104,6 +106,7 @@ def failure_monitors(
     Example:
         >>> for callback in failure_monitors():
         ...     print(type(callback).__name__)
+        PropertyErrorMonitor
         CollapseMonitor
         SimplicityBiasMonitor
         ChannelAttributionMonitor
@@ -135,6 +138,7 @@ def failure_monitors(
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
     monitors: list[Monitor] = [] if factors is None else [FactorErrorMonitor(factors, groups=groups, **options)]
     monitors += [
+        PropertyErrorMonitor(groups=groups, **options),
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
             cues,

@@ -26,6 +26,8 @@ __all__ = [
     "cochran_mantel_haenszel",
     "count_by_class",
     "mantel_haenszel",
+    "mantel_haenszel_difference",
+    "mantel_haenszel_difference_interval",
     "mantel_haenszel_interval",
     "mantel_haenszel_log_error",
     "standardised_error_ratio",
@@ -80,7 +82,9 @@ class GroupedClasses(NamedTuple):
         return torch.minimum((seen > 0).sum(0), (others > 0).sum(0)) >= FEWEST_GROUPS
 
 
-def count_by_class(wrong: Tensor, factors: Tensor, target: Tensor, num_classes: int) -> StratifiedCounts:
+def count_by_class(
+    wrong: Tensor, factors: Tensor, target: Tensor, num_classes: int, known: Tensor | None = None
+) -> StratifiedCounts:
     """Count a batch.
 
     Args:
@@ -88,9 +92,11 @@ def count_by_class(wrong: Tensor, factors: Tensor, target: Tensor, num_classes: 
         factors: which factors each image carries; (n f), bool or int of 0 and 1.
         target: the true class of each image; (n), int64, in [0, c).
         num_classes: number of classes c.
+        known: which images have a label; the others count nowhere; (n), bool; None: all have one.
     """
     wrong = wrong.bool()
-    rows = torch.cat([factors.bool(), torch.ones_like(wrong)[:, None]], 1)  # the last column: all images
+    known = torch.ones_like(wrong) if known is None else known
+    rows = torch.cat([factors.bool() & known[:, None], known[:, None]], 1)  # the last column: all images
     zero = torch.zeros(num_classes, rows.shape[1], dtype=torch.int64, device=target.device)
     seen, missed = (zero.index_add(0, target, chosen.long()).T for chosen in (rows, rows & wrong[:, None]))
     return StratifiedCounts(missed[:-1], seen[:-1], missed[-1], seen[-1])
@@ -193,6 +199,63 @@ def mantel_haenszel_interval(
         reach = torch.where(groups.enough, student_quantiles(confidence, groups.freedom) * error, torch.nan)
     spread = torch.where(ratio > 0, reach, torch.nan).exp()
     return Interval(ratio / spread, ratio * spread)
+
+
+def mantel_haenszel_difference(counts: StratifiedCounts) -> Tensor:
+    """Error rate with each factor minus the error rate without it, pooled over the classes after Mantel and Haenszel.
+
+    Convention:
+        In [-1, 1]: 0: the factor does not matter within a class. ``nan``: no class holds images with and without it.
+
+    Returns:
+        One difference per factor; (f), float64.
+
+    Example:
+        >>> wrong, target = torch.tensor([1, 0, 0, 0, 1, 1]), torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> counts = count_by_class(wrong, torch.tensor([[1], [1], [0], [0], [1], [1]]), target, 2)
+        >>> mantel_haenszel_difference(counts)  # of class 0; class 1 says nothing
+        tensor([0.5000], dtype=torch.float64)
+    """
+    a, n_F, c, n_C, _, n = _strata(counts)
+    weight = (n_F * n_C / n).sum(1)
+    return torch.where(weight > 0, ((a * n_C - c * n_F) / n).sum(1) / weight, torch.nan)
+
+
+def mantel_haenszel_difference_interval(
+    counts: StratifiedCounts, confidence: float = 0.95, groups: GroupedClasses | None = None
+) -> Interval:
+    """Confidence interval of :func:`mantel_haenszel_difference`.
+
+    With the variance of Sato, Biometrics 45 (1989), which holds for few large classes and for many small ones. With
+    groups, from what each adds beyond the error rates that the difference and all errors of a class give.
+
+    Convention:
+        Inside [-1, 1]. ``nan`` where the difference is, and with groups below :data:`.FEWEST_GROUPS` of them with or
+        without the factor. Where all images with the factor, or all others, are right or all wrong, it is not exact.
+
+    Args:
+        counts: the counts.
+        confidence: probability that the interval covers.
+        groups: the same counts by group; None: images are independent.
+
+    Returns:
+        Both ends per factor; (f), float64.
+    """
+    a, n_F, c, n_C, E, n = _strata(counts)
+    difference, weight = mantel_haenszel_difference(counts), (n_F * n_C / n).sum(1)
+    if groups is None:
+        slope = (n_F.square() * c - n_C.square() * a + n_F * n_C * (n_C - n_F) / 2) / n.square()
+        level = (a * (n_C - c) + c * (n_F - a)) / (2 * n)
+        error = (difference * slope.sum(1) + level.sum(1)).clamp(min=0).sqrt() / weight
+        reach = normal_quantile(confidence) * error
+    else:
+        usual = (E - difference[:, None] * n_F) / n  # error rate without the factor
+        each, at = groups.counts, groups.classes
+        inside = each.wrong - (usual + difference[:, None]).T[at] * each.seen
+        outside = (each.all_wrong[:, None] - each.wrong) - usual.T[at] * (each.all_seen[:, None] - each.seen)
+        error = clustered_error(groups.add_up((inside * n_C.T[at] - outside * n_F.T[at]) / n[at][:, None])) / weight
+        reach = torch.where(groups.enough, student_quantiles(confidence, groups.freedom) * error, torch.nan)
+    return Interval((difference - reach).clamp(-1, 1), (difference + reach).clamp(-1, 1))
 
 
 def cochran_mantel_haenszel(counts: StratifiedCounts, groups: GroupedClasses | None = None) -> Tensor:

@@ -12,6 +12,8 @@ from lightning_failures.functional.adjustment import (
     cochran_mantel_haenszel,
     count_by_class,
     mantel_haenszel,
+    mantel_haenszel_difference,
+    mantel_haenszel_difference_interval,
     mantel_haenszel_interval,
     standardised_error_ratio,
 )
@@ -32,6 +34,7 @@ from lightning_failures.records.term import Term
 
 __all__ = ["ClassAdjustedErrorRatio"]
 
+_NO_PAIR = "no class holds images with and without the factor"
 _NO_STRATUM = "no class holds images with and without the factor and enough errors"
 
 
@@ -44,6 +47,8 @@ class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
     - ``mantel_haenszel/F`` and its interval ``mantel_haenszel_low/F``, ``mantel_haenszel_high/F``:
       :func:`.mantel_haenszel`, :func:`.mantel_haenszel_interval`;
     - ``cmh_p_value/F``: :func:`.cochran_mantel_haenszel`, Holm-adjusted for the number of factors;
+    - ``error/F``, and ``difference/F`` with its interval ``difference_low/F``, ``difference_high/F``: the error rate,
+      and what of it is beyond that of other images of the same classes: :func:`.mantel_haenszel_difference`;
     - ``images/F``;
     - where groups are given, ``groups/F`` and ``groups/all``; interval and p-value then count groups.
 
@@ -66,7 +71,7 @@ class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
 
     stray: Tensor
 
-    counts_groups = ("mantel_haenszel_low", "mantel_haenszel_high", "cmh_p_value")
+    counts_groups = ("mantel_haenszel_low", "mantel_haenszel_high", "difference_low", "difference_high", "cmh_p_value")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -111,6 +116,39 @@ class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
             "small: the factor matters within the classes",
             when_nan="no class holds images with and without the factor, and both right and wrong ones",
         ),
+        Term(
+            "error/*",
+            "Error rate of a factor",
+            "Share of the images that carry the factor that are misclassified.",
+            "0 to 1",
+            "lower is better",
+            when_nan="no image carries the factor",
+        ),
+        Term(
+            "difference/*",
+            "Difference of error rates within classes",
+            "Error rate with the factor minus that without it, among images of one class, pooled over the classes "
+            "after Mantel and Haenszel.",
+            "-1 to 1",
+            "0: the factor does not matter within a class",
+            when_nan=_NO_PAIR,
+        ),
+        Term(
+            "difference_low/*",
+            "Difference of error rates within classes, lower end",
+            "Lower end of its interval, of 95% unless set otherwise.",
+            "-1 to 1",
+            "above 0: the factor makes images harder beyond chance",
+            when_nan=_NO_PAIR,
+        ),
+        Term(
+            "difference_high/*",
+            "Difference of error rates within classes, upper end",
+            "Upper end of its interval, of 95% unless set otherwise.",
+            "-1 to 1",
+            "below 0: the factor makes images easier beyond chance",
+            when_nan=_NO_PAIR,
+        ),
         FACTOR_IMAGES,
         FACTOR_GROUPS,
         ALL_GROUPS,
@@ -132,36 +170,49 @@ class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
         self.num_classes = num_classes
         self.confidence = confidence
 
-    def update(self, preds: Tensor, target: Tensor, factors: Tensor, groups: Tensor | None = None) -> None:
+    def update(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        factors: Tensor,
+        known: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         """Count a batch.
 
         Args:
             preds: predicted classes; (n), int, or scores; (n c), float.
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
+            known: which images have a label; the others count nowhere; (n), bool; None: all have one.
             groups: which images belong together, any number for each group; (n), int. None: images are independent.
                 With every batch or with none.
         """
         where = f"{type(self).__name__}.update"
-        mistakes = find_mistakes(where, preds, target, self.num_classes)
+        mistakes = find_mistakes(where, preds, target, self.num_classes, known=known)
         factors = check_factors(where, self.factors, factors, target)
-        counts = count_by_class(mistakes.wrong, factors, mistakes.target, self.num_classes)
+        counts = count_by_class(mistakes.wrong, factors, mistakes.target, self.num_classes, known)
         check_groups(where, groups, len(target))
         self.add(counts, stray=mistakes.stray)
         pairs = None if groups is None else torch.stack([groups.to(target.device).long(), mistakes.target], 1)
-        self.add_groups(pairs, len(target), lambda: factor_errors_of_images(mistakes.wrong, factors))
+        self.add_groups(pairs, len(target), lambda: factor_errors_of_images(mistakes.wrong, factors, known))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
         counts, groups = self.sums_on_cpu, self._classes_of_groups()
         low, high = mantel_haenszel_interval(counts, self.confidence, groups)
+        difference_low, difference_high = mantel_haenszel_difference_interval(counts, self.confidence, groups)
         values = by_factor(
             self.factors,
             standardised=standardised_error_ratio(counts),
             mantel_haenszel=mantel_haenszel(counts),
             mantel_haenszel_low=low,
             mantel_haenszel_high=high,
+            error=counts.factors.wrong.double() / counts.factors.seen.double(),
+            difference=mantel_haenszel_difference(counts),
+            difference_low=difference_low,
+            difference_high=difference_high,
             cmh_p_value=holm(cochran_mantel_haenszel(counts, groups)),
             images=counts.factors.seen,
         )

@@ -1,0 +1,64 @@
+"""Errors by property of the image, as the report and the progress bar show them."""
+
+import math
+from collections.abc import Mapping
+
+from lightning_failures.callbacks.properties.figures import property_figure, property_rows, said
+from lightning_failures.callbacks.properties.rules import RULES
+from lightning_failures.callbacks.properties.terms import TERMS
+from lightning_failures.records.numbers import number, p_value
+from lightning_failures.records.run_record import RunRecord
+from lightning_failures.reporting.column import Column, Row, Section, Table
+
+__all__ = ["PROPERTIES_COLUMN"]
+
+_NOUN = "properties"
+_NOTHING = "\u2013"
+
+
+def _told(record: RunRecord) -> str:
+    rows = property_rows(record.statistics(_NOUN))
+    return f"{rows[0][1]['difference']:+.0%} ({rows[0][0]})" if rows else ""
+
+
+def _table(record: RunRecord) -> Table | None:
+    rows = property_rows(record.statistics(_NOUN))
+    if not rows:
+        return None
+    heads = ("images that count as", "error", "more than others of their classes", "95% interval", "p", "images")
+    return Table(heads, tuple(Row((name, *_cells(row)), row.get("difference_low", math.nan) > 0) for name, row in rows))
+
+
+def _cells(row: Mapping[str, float]) -> tuple[str, ...]:
+    low, high, p, images = (
+        row.get(name, math.nan) for name in ("difference_low", "difference_high", "cmh_p_value", "images")
+    )
+    return (
+        f"{row.get('error', math.nan):.1%}",
+        f"{row['difference']:+.1%}",
+        _NOTHING if math.isnan(low) else f"{low:+.1%} to {high:+.1%}",
+        _NOTHING if math.isnan(p) else p_value(p),
+        _NOTHING if math.isnan(images) else number(images),
+    )
+
+
+PROPERTIES_COLUMN = Column(
+    _NOUN,
+    TERMS,
+    RULES,
+    rows=(("Hardest property", _told),),
+    sections=(
+        Section(
+            name=_NOUN,
+            title="Errors by property of the image",
+            caption=(
+                "Images beyond the edge that a tenth of the training images are beyond, against others of their own "
+                "classes."
+            ),
+            label=said,
+            draw=lambda records: property_figure(*records),
+            note="bold: harder beyond chance",
+            table=_table,
+        ),
+    ),
+)

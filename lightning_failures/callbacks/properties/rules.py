@@ -1,0 +1,51 @@
+"""From where on images of a property are a failure; each threshold has its source or its measurement beside it."""
+
+from lightning_failures.records.kind import FACTOR_FAILURE
+from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
+
+__all__ = ["RULES"]
+
+RULES = (
+    Rule(
+        kind=FACTOR_FAILURE,
+        name="property_failure",
+        when=[
+            "failures/properties/difference_low/* > 0.05",
+            "failures/properties/cmh_p_value/* < 0.01",
+            "failures/properties/images/* >= 10",
+        ],
+        clear=["failures/properties/difference_low/* <= 0"],
+        plain_when=["failures/properties/difference_low/* > 0.2", "failures/properties/cmh_p_value/* < 0.0001"],
+        severity="watch",
+        severe_when={
+            "warning": ["failures/properties/difference_low/* > 0.1"],
+            "failure": ["failures/properties/difference_low/* > 0.2"],
+        },
+        evidence={
+            "error": "failures/properties/error/*",
+            "difference": "failures/properties/difference/*",
+            "low": "failures/properties/difference_low/*",
+            "high": "failures/properties/difference_high/*",
+            "p_value": "failures/properties/cmh_p_value/*",
+            "images": "failures/properties/images/*",
+            "edge": "failures/properties/edge/*",
+        },
+        message=(
+            "Wrong on {error:share} {images:.0f} images that count as {subject}: {difference:.0%} more than on other "
+            "images of the same classes (95% interval {low:.0%} to {high:.0%}). An image counts as {subject} beyond "
+            "{edge:.3g}, where the last tenth of the training images begins."
+        ),
+        advice=(
+            "Look at these images. Train on more of them, or change this property of training images at random: "
+            "brightness and contrast (ColorJitter), sharpness (GaussianBlur), noise, colour, the size of the object "
+            "(RandomResizedCrop). Of spectra look first for another preparation, baseline or detector."
+        ),
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=3,
+        source=(
+            "as for factors: a difference beyond chance within the classes is worth watching from one image in twenty, "
+            "a warning from one in ten, a failure from one in five"
+        ),
+    ),
+)
