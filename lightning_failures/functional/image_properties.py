@@ -111,7 +111,8 @@ def spectral_angle(spectra: Tensor, reference: Tensor) -> Tensor:
     """
     one, other = spectra.float(), reference.float()
     apart = one / _positive(one.norm(dim=1, keepdim=True)) - other / _positive(other.norm())
-    return 2 * (apart.norm(dim=1) / 2).clamp(max=1).asin()  # exact for small angles, which a cosine is not
+    angle: Tensor = 2 * (apart.norm(dim=1) / 2).clamp(max=1).asin()  # exact for small angles, which a cosine is not
+    return angle
 
 
 class PropertyEdges(NamedTuple):

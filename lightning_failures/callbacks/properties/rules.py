@@ -44,9 +44,9 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
-            "a difference beyond chance within the classes is worth watching from one image in fifty, as for factors, a "
-            "warning from one in twenty, a failure from one in five; set on seeds 1 to 3 of runs in which a tenth of the "
-            "validation images is dark or blurred, with healthy runs beside them"
+            "a difference beyond chance within the classes is worth watching from one image in fifty, as for factors, "
+            "a warning from one in twenty, a failure from one in five; set on seeds 1 to 3 of runs in which a tenth of "
+            "the validation images is dark or blurred, with healthy runs beside them"
         ),
     ),
 )
