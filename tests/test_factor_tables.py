@@ -155,7 +155,8 @@ def test_columns_that_are_no_factors_are_refused() -> None:
         f"{where}a column is no factor; given size with numbers beside 0 and 1. {fix}"
     )
     assert message(read, pd.DataFrame({"note": [f"note {row}" for row in range(100)]})) == (
-        f"{where}a column is no factor; given note with 100 different words. {fix}"
+        f"{where}a column is no factor; given note with 100 different words. "
+        "Join rows to images by it with key='note', or leave it out with columns=."
     )
     assert message(read, pd.DataFrame({"dark": [1, None, 0]})) == (
         f"{where}a factor has empty cells; given 1 in dark. Fill them in, or leave the column out with columns=."

@@ -36,11 +36,11 @@ def test_predictions_that_cannot_be_read_are_refused(study: dict[str, Path], tmp
     )
     (tmp_path / "cut.csv.gz").write_bytes(study["strong"].read_bytes()[:200])
     assert run(study, predictions=[tmp_path / "cut.csv.gz"]).startswith("factors: the file is not a CSV table (")
-    odd = write(tmp_path / "odd.csv", ["image", "predicted_class"], [["a.png", 1]])
+    odd = write(tmp_path / "odd.csv", ["picture", "score"], [["a", 1]])
     assert run(study, predictions=[odd]) == (
-        "factors: the predictions have no column file_name, predicted_probability; "
-        f"given {odd} with image, predicted_class. "
-        "Write the columns file_name, predicted_class, predicted_probability."
+        f"factors: the predictions have no column file_name, predicted_class; given {odd} with picture, score. "
+        "Write the columns file_name, predicted_class, predicted_probability and their names above them; "
+        "the last may be left out."
     )
 
 
@@ -56,7 +56,7 @@ def test_duplicate_and_missing_images_are_counted(study: dict[str, Path], tmp_pa
     twice = edited(study, tmp_path / "twice.csv", lambda rows: rows.extend([rows[0], rows[1], rows[0]]))
     assert re.fullmatch(
         rf"factors: images are predicted twice; given {re.escape(str(twice))}: 2 more than once: \d+\.png, \d+\.png\. "
-        r"Keep one row an image\.",
+        r"Keep one row for each image\.",
         run(study, predictions=[twice]),
     )
     few = edited(study, tmp_path / "few.csv", lambda rows: rows.sort() or rows.__delitem__(slice(0, 5)))
@@ -95,17 +95,17 @@ def test_a_class_that_imagenet_does_not_have_is_refused(tmp_path: Path) -> None:
 def test_annotations_that_cannot_be_used_are_refused(study: dict[str, Path], tmp_path: Path) -> None:
     bare = write(tmp_path / "bare.csv", ["file_name", "dark"], [["000.png", 1]])
     assert run(study, annotations=str(bare)) == (
-        f"factors: the annotations lack columns; given {bare} without class. "
-        "Write file_name, class, and a column a factor."
+        f"factors: the annotations lack columns; given {bare} without class, but with file_name, dark. "
+        "Write file_name, class, and a column for each factor, with their names above them."
     )
     never = write(tmp_path / "never.csv", ["file_name", "class", "dark"], [["000.png", 1, 0]])
-    fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class; cut others with --edges."
     assert run(study, annotations=str(never)) == (
-        f"factors: no image carries these factors; given dark in 1 rows of {never}. {fix}"
+        f"factors: no image carries these factors; given dark in 1 rows of {never}. "
+        "Leave these factors out, or correct the annotations."
     )
     same = write(tmp_path / "same.csv", ["file_name", "class", "dark"], [["000.png", 1, 1]] * 2)
     assert run(study, annotations=str(same)) == (
-        f"factors: ids stand twice; given 1 ids more than once: 000.png of {same}. {fix}"
+        f"factors: ids stand twice; given 1 ids more than once: 000.png of {same}. Keep one row an image."
     )
     assert run(study, annotations=str(tmp_path / "none.csv")).startswith("factors: there is no such file")
 

@@ -12,6 +12,7 @@ from lightning_failures.records.written_file import write_file
 
 if TYPE_CHECKING:
     from lightning_failures.commands.model_statistics import ModelStatistics
+    from lightning_failures.metrics.classes import ClassRow
 
 __all__ = ["factors"]
 
@@ -30,6 +31,7 @@ def factors(
     error: Literal["class", "metaclass", "real", "real_class"] = "class",
     edges: list[str] | None = None,
     prototypes: bool = False,
+    keep_classes: bool = False,
     reference: str | None = None,
     profiles: Path | None = None,
     json: Path | None = None,
@@ -41,15 +43,19 @@ def factors(
     twice the errors. Beside it stand its 95% interval, a p-value adjusted for the number of factors, and the ratio
     within classes, since a factor can look hard only because it occurs in hard classes.
 
+    Files are CSV, plain or packed, with commas, semicolons or tabs. Classes are numbers or names. File names that are
+    spelt otherwise, in another folder or with another ending, are matched where only one image can be meant.
+
     Args:
-        predictions: files with the columns file_name, predicted_class and predicted_probability, plain or gzipped, one
-            a model; the model is called as its file.
-        annotations: imagenet-x, or a CSV file with the columns file_name, class, and one a factor.
+        predictions: files with the columns file_name, predicted_class and, if known, predicted_probability, one file
+            for each model; the model is called as its file.
+        annotations: imagenet-x, or a CSV file with the columns file_name, class, and one for each factor.
         which: of ImageNet-X, the one most prominent factor of an image, or all of them.
         error: what is wrong: another class; a class of another metaclass; none of the real labels, where images without
             any are left out; real_class counts these as wrong, as ImageNet-X does.
         edges: where continuous columns of the annotations are cut into factors, such as size=16,32.
         prototypes: keep the prototypes of each class, which ImageNet-X leaves out.
+        keep_classes: take predicted classes as they are numbered, though others would make nearly all of them right.
         reference: name of the model that all others are compared with, image by image.
         profiles: a CSV file of published accuracies, a row a model, to see how unusual a factor is at equal accuracy.
         json: file for a summary that programs can read.
@@ -59,7 +65,8 @@ def factors(
         The exit code, 0.
 
     Raises:
-        InputError: a file cannot be read, or does not hold what it must.
+        InputError: a file cannot be read, or does not hold what it must; predicted classes are numbered otherwise than
+            the true ones.
         UnknownNameError: a model or a column that is not there.
         MissingPackageError: a package that is needed is not installed.
     """
@@ -68,6 +75,7 @@ def factors(
 
     console = Console(highlight=False)
     with console.status("Reading"):
+        from lightning_failures.commands.class_numbering import refuse_other_numbers
         from lightning_failures.commands.model_figures import check_figure, compare_models
         from lightning_failures.commands.model_statistics import (
             add_residuals,
@@ -84,7 +92,10 @@ def factors(
             check_figure(WHERE, plot.suffix, models)
         images = read_images(WHERE, annotations, which, prototypes, read_edges(WHERE, edges or ()))
         names = images.table.names
-        read = [read_predictions(path, images.table, images.num_classes, WHERE) for path in predictions]
+        read = [read_predictions(path, images.table, images.num_classes, WHERE, images.true) for path in predictions]
+        if not keep_classes:
+            for path, model in zip(predictions, read, strict=True):
+                refuse_other_numbers(WHERE, path, model.preds, images.classes, images.true.names)
         errors = find_errors(WHERE, images, read, error)
         measured = [measure(each, names, images.edges) for each in errors]
         if profiles is not None:
@@ -105,6 +116,8 @@ def factors(
     if unused := {each.model: each.unused for each in read if each.unused}:
         counts = ", ".join(f"{model} {count:,}" for model, count in unused.items())
         console.print(f"Predictions of images without annotations, left out: {counts}.\n", style="dim")
+    for model in filter(lambda model: model.assumed, read):
+        console.print(f"{model.model}: {model.assumed}.\n", style="dim")
     if reference is not None and pairs:
         print_pairs(console, pairs, names, reference)
     return 0
@@ -131,7 +144,8 @@ def _summary(
 ) -> dict[str, Any]:
     """All statistics, by model and factor."""
     models = {}
-    for model, values, worst, worst_shrunk, together, trends, classes in measured:
+    for each in measured:
+        model, values, worst, worst_shrunk, together, trends, classes, _ = each
         placed = [key for key in ("matched_residual",) if f"{key}/{names[0]}" in values]
         models[model] = {
             "images": int(values["images/all"]),
@@ -153,13 +167,17 @@ def _summary(
             },
             "added_error": {name: _value(together, "risk_difference", name) for name in names},
             "trends": {name: {key: _value(trends, key, name) for key in TRENDS} for name in continuous},
-            "classes": [dict(zip(("class", *row._fields[1:]), row, strict=True)) for row in classes],
+            "classes": [{"class": each.class_name(row)} | _figures(row) for row in classes],
         }
     paired = {
         model: {name: {key: _value(values, key, name) for key in PAIRED} for name in names}
         for model, values in pairs.items()
     }
     return {"models": models, "paired": paired}
+
+
+def _figures(row: "ClassRow") -> dict[str, float]:
+    return {key: value for key, value in row._asdict().items() if key != "label"}
 
 
 def _value(values: Mapping[str, float], statistic: str, name: str) -> float | int:

@@ -7,8 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.data.csv_file import read_csv, whole_numbers
-from lightning_failures.data.factor_table import FactorTable
+from lightning_failures.data.class_names import Classes, read_classes
+from lightning_failures.data.column_names import CLASS, find_column, find_file_names, row_numbers
+from lightning_failures.data.csv_file import read_csv
+from lightning_failures.data.factor_columns import Remedies, read_factors
+from lightning_failures.data.factor_table import FactorTable, shorten
 from lightning_failures.data.imagenet_x import Which, load_metaclasses, load_real_labels, read_imagenet_x
 from lightning_failures.data.predictions import Predictions
 from lightning_failures.data.published_profiles import read_profiles
@@ -41,6 +44,13 @@ ErrorType = Literal["class", "metaclass", "real", "real_class"]
 IMAGENET_CLASSES = 1000
 #: Classes of the highest error rates that are told of.
 MOST_CLASSES = 5
+#: What is advised of columns that cannot be used, in the words of the command line.
+REMEDIES = Remedies(
+    cut="Cut it with --edges {name}=VALUE,VALUE, or leave the column out of the file.",
+    names="Leave the column out of the file; that of the file names is file_name.",
+    fill_in="Fill them in, or leave the column out of the file.",
+    none="Add a column of 0 and 1 for each factor.",
+)
 AT_ONCE = 4096  # images whose products of factors are in memory at a time
 
 Edges = Mapping[str, Sequence[float]]
@@ -50,11 +60,16 @@ class Images(NamedTuple):
     """Annotated images."""
 
     table: FactorTable
-    classes: Tensor  # (n) int64, the true classes
+    true: Classes  # the true classes
     num_classes: int | None  # of ImageNet; None: whatever the files hold
     imagenet: bool
     edges: Edges  # where continuous columns are cut, by their names
     values: Tensor  # (n k) float64, of these columns
+
+    @property
+    def classes(self) -> Tensor:
+        """The true classes; (n), int64."""
+        return self.true.numbers
 
 
 class ModelErrors(NamedTuple):
@@ -66,6 +81,7 @@ class ModelErrors(NamedTuple):
     classes: Tensor  # (n) int64, the true classes
     factors: Tensor  # (n f) bool
     values: Tensor  # (n k) float64, of the continuous columns
+    class_names: tuple[str, ...] | None
 
     @property
     def counts(self) -> FactorCounts:
@@ -83,6 +99,11 @@ class ModelStatistics(NamedTuple):
     together: dict[str, float]  # of each two factors, by the keys of FactorInteraction, and low/<pair>
     trends: dict[str, float]  # of continuous columns, by the keys of FactorTrend
     classes: list[ClassRow]  # those of the highest error rates, worst first
+    class_names: tuple[str, ...] | None  # of the classes' numbers; None: the files hold numbers
+
+    def class_name(self, row: ClassRow) -> str | int:
+        """The name of a class, or its number where it has none."""
+        return row.label if self.class_names is None else self.class_names[row.label]
 
 
 def read_edges(where: str, edges: Sequence[str]) -> dict[str, list[float]]:
@@ -111,21 +132,26 @@ def read_images(where: str, annotations: str, which: Which, prototypes: bool, ed
             fix = "Leave --edges out, or pass annotations of your own."
             raise InputError(where, "ImageNet-X has no continuous factors to cut", ", ".join(edges), fix)
         table, classes = read_imagenet_x(which, "val", prototypes)
-        return Images(table, classes, IMAGENET_CLASSES, True, {}, torch.zeros(len(classes), 0, dtype=torch.float64))
+        true = Classes(classes, None)
+        return Images(table, true, IMAGENET_CLASSES, True, {}, torch.zeros(len(classes), 0, dtype=torch.float64))
     frame = read_csv(where, annotations)
-    if lacking := [name for name in ("file_name", "class") if name not in frame.columns]:
-        given, fix = f"{annotations} without {', '.join(lacking)}", "Write file_name, class, and a column a factor."
+    file_name, label = find_file_names(frame), find_column(frame.columns, CLASS)
+    if file_name is None or label is None:
+        lacking = [name for name, found in (("file_name", file_name), ("class", label)) if found is None]
+        given = f"{annotations} without {', '.join(lacking)}, but with {shorten([*map(str, frame.columns)], 8)}"
+        fix = "Write file_name, class, and a column for each factor, with their names above them."
         raise UnknownNameError(where, "the annotations lack columns", given, fix)
-    columns = [str(name) for name in frame.columns if name not in ("file_name", "class")]
-    classes = whole_numbers(where, annotations, frame["class"])
+    frame = read_csv(where, annotations, text=(file_name, label))
+    left_out = {file_name, label, *row_numbers(frame)} - {*edges}
+    columns = [str(name) for name in frame.columns if name not in left_out]
+    true = read_classes(where, annotations, frame[label])
     try:
-        table = FactorTable.from_frame(frame, "file_name", columns, edges)
+        table = FactorTable(*read_factors(frame, file_name, columns, edges, where, REMEDIES))
     except FailuresError as error:
-        _, wrong, given, _ = error.args
-        fix = "Keep columns of 0 and 1, or of a few words, beside file_name and class; cut others with --edges."
+        _, wrong, given, fix = error.args
         raise type(error)(where, wrong, f"{given} of {annotations}", fix) from error
     values = torch.tensor(frame[list(edges)].to_numpy("float64"))
-    return Images(table, classes, None, False, edges, values)
+    return Images(table, true, None, False, edges, values)
 
 
 def find_errors(where: str, images: Images, models: Sequence[Predictions], error: ErrorType) -> list[ModelErrors]:
@@ -145,7 +171,7 @@ def find_errors(where: str, images: Images, models: Sequence[Predictions], error
         wrong = [misclassified_real(model.preds, accepted) for model in models]
     else:
         wrong = [model.preds != classes for model in models]
-    rows = (classes[kept], table.values[kept], images.values[kept])
+    rows = (classes[kept], table.values[kept], images.values[kept], images.true.names)
     return [
         ModelErrors(model.model, misses[kept], model.confidence[kept], *rows)
         for model, misses in zip(models, wrong, strict=True)
@@ -175,6 +201,7 @@ def measure(errors: ModelErrors, names: Sequence[str], edges: Edges) -> ModelSta
         _together(errors, names),
         _trends(errors, edges),
         [row._replace(label=int(labels[row.label])) for row in classes.rows],
+        errors.class_names,
     )
 
 

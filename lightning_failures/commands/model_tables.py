@@ -70,7 +70,7 @@ def print_hardest(console: Console, model: "ModelStatistics", names: Sequence[st
         continuous: the columns that were cut.
     """
     lines = [_together(model, names), *(_trend(model.trends, name) for name in continuous)]
-    classes = [f"{row.label} ({row.errors} of {row.images} wrong)" for row in model.classes if row.errors]
+    classes = [f"{model.class_name(row)} ({row.errors} of {row.images} wrong)" for row in model.classes if row.errors]
     lines.append(f"hardest classes: {', '.join(classes)}" if classes else "")
     for line in filter(None, lines):
         console.print(Text.assemble((model.model, "bold"), f": {line}"))

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from lightning_failures.data.factor_table import FactorTable, missing_rows, shorten
+from lightning_failures.data.file_names import FileNames, match_file_names
 from lightning_failures.errors import InputError
 
 __all__ = ["FactorDataset", "find_rows"]
@@ -63,7 +65,8 @@ def find_rows(dataset: Any, table: FactorTable) -> Tensor:
 
     Args:
         dataset: any data set with a length.
-        table: with ids, these are file names, paths below the data set's ``root``, or whole paths.
+        table: with ids, these are file names, paths below the data set's ``root``, or whole paths; where one is spelt
+            otherwise, with another ending or in another folder, it is found as long as no other image may be meant.
 
     Returns:
         Rows of the table; (n), int64.
@@ -71,7 +74,11 @@ def find_rows(dataset: Any, table: FactorTable) -> Tensor:
     Raises:
         InputError: two images have the same row, since their file names are equal.
     """
-    found = table.find(_keys(dataset, table))
+    found, paths = table.find(_keys(dataset, table), spelt_alike=True), _paths(dataset)
+    if table.ids is not None and paths is not None:
+        names = [path.as_posix() for path in paths]
+        matched = match_file_names(FileNames(table.ids), found.tolist(), names, "FactorDataset")
+        found = torch.tensor(matched, dtype=torch.int64)
     uses = found[found >= 0].bincount()
     if bool((uses > 1).any()):
         shared = (uses > 1).nonzero().squeeze(1).tolist()
@@ -92,7 +99,7 @@ def _keys(dataset: Any, table: FactorTable) -> list[Any]:
         [path.relative_to(root).as_posix() if root and path.is_relative_to(root) else str(path) for path in paths],
         [str(path) for path in paths],
     ]
-    return max(ways, key=lambda way: int((table.find(way) >= 0).sum()))
+    return max(ways, key=lambda way: int((table.find(way, spelt_alike=True) >= 0).sum()))
 
 
 def _paths(dataset: Any) -> list[PurePath] | None:

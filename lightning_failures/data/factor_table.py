@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import repeat
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightning_failures.data.file_names import FileNames
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.factors import check_factor_names
 
@@ -44,6 +46,7 @@ class FactorTable:
     values: Tensor
     ids: tuple[str, ...] | None = None
     _positions: dict[str, int] = field(init=False, repr=False, default_factory=dict)
+    _spelt: dict[int, str] = field(init=False, repr=False, default_factory=dict)  # rows that were found so
 
     def __post_init__(self) -> None:
         where = "FactorTable"
@@ -82,18 +85,29 @@ class FactorTable:
         columns = [self.names.index(name) for name in names]
         return FactorTable(names, self.values[:, columns], self.ids)
 
-    def find(self, keys: Sequence[Any] | Tensor) -> Tensor:
+    def find(self, keys: Sequence[Any] | Tensor, spelt_alike: bool = False) -> Tensor:
         """Position of the row of each image, -1 where there is none.
+
+        An id that is not there as it is spelt is found by what it ends in: ``val/007.JPEG`` is ``007.jpg``, as long as
+        no second id may be meant.
 
         Args:
             keys: file names, or whatever the ids are; without ids, positions in the data set; n of them.
+            spelt_alike: find only ids that are spelt as they are in the table.
 
         Returns:
             Positions; (n), int64.
+
+        Raises:
+            InputError: the table has no ids, and a key is no position; a key fits several ids, or several keys one id.
         """
         given = keys.tolist() if isinstance(keys, Tensor) else keys
         if self.ids is not None:
-            return torch.tensor(list(map(self._positions.get, map(str, given), repeat(-1))), dtype=torch.int64)
+            names = list(map(str, given))
+            found = list(map(self._positions.get, names, repeat(-1)))
+            if not spelt_alike and -1 in found:
+                found = self._by_ends(names, found)
+            return torch.tensor(found, dtype=torch.int64)
         try:
             rows = torch.tensor([int(key) for key in given], dtype=torch.int64)
         except ValueError as error:
@@ -126,15 +140,19 @@ class FactorTable:
         """Read a pandas table, or a CSV file.
 
         Args:
-            frame: the table, or the path of a CSV file, plain or compressed.
-            key: the column of ids, such as file names; None: row i belongs to image i of the data set.
-            columns: the columns that are factors; None: all but the key. A column of 0 and 1 is one factor. A column of
-                words is one factor a word: ``"scanner=A"``.
+            frame: the table, or the path of a CSV file, plain or packed.
+            key: the column of ids, such as file names. None: where ``columns`` is None too, the column ``file_name``,
+                one of another usual name for it, or one that is all names of images; where there is none, row i belongs
+                to image i of the data set.
+            columns: the columns that are factors; None: all but the key and row numbers, and, where ``key`` is None
+                too, the true class, ``class``. A column of 0 and 1 is one factor. A column of words is one factor for
+                each word: ``"scanner=A"``.
             edges: continuous columns with the increasing values to cut them at. Each piece is one factor:
                 ``"size<16"``, ``"16<=size<32"``, ``"size>=32"``; an empty cell carries none of them.
 
         Raises:
-            InputError: the file cannot be read, a column is neither of these, cells are empty, or as for the table.
+            InputError: the file cannot be read, a column is neither of these, cells are empty, rows without ids are
+                numbered in another order than they stand, or as for the table.
             UnknownNameError: a column that is not there.
             MissingPackageError: pandas is not installed.
 
@@ -149,6 +167,20 @@ class FactorTable:
 
         names, values, ids = read_factors(frame, key, columns, edges or {})
         return cls(names, values, ids)
+
+    @cached_property
+    def _file_names(self) -> FileNames:
+        return FileNames(self.ids or ())
+
+    def _by_ends(self, names: Sequence[str], found: list[int]) -> list[int]:
+        """Those too that are spelt otherwise; each row under one spelling only, whatever batch it is asked for in."""
+        where, absent = "FactorTable.find", list(dict.fromkeys(name for name in names if name not in self._positions))
+        rows = dict(zip(absent, self._file_names.find(absent, where, {row for row in found if row >= 0}), strict=True))
+        for name, row in rows.items():
+            if row >= 0 and self._spelt.setdefault(row, name) != name:
+                given, fix = f"{self._spelt[row]} and {name} for one row", "Key the table by names that differ."
+                raise InputError(where, "a file name fits more than one image", given, fix)
+        return [rows.get(name, row) if row < 0 else row for name, row in zip(names, found, strict=True)]
 
     def _key_by(self, ids: tuple[str, ...]) -> None:
         if len(ids) != len(self.values):

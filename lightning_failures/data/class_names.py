@@ -1,0 +1,141 @@
+"""Classes in files: whole numbers or names, and how those of predictions go with those of annotations."""
+
+import re
+from collections.abc import Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_failures.data.csv_file import whole_numbers
+from lightning_failures.errors import InputError, few
+
+if TYPE_CHECKING:
+    from pandas import Series
+
+__all__ = ["Classes", "are_names", "number_alike", "read_classes"]
+
+
+class Classes(NamedTuple):
+    """The true class of each image."""
+
+    numbers: Tensor  # (n) int64
+    names: tuple[str, ...] | None  # of the numbers from 0; None: the file holds numbers
+
+
+def are_names(column: "Series[Any]") -> bool:
+    """Whether a column holds names of classes: at least half of its different cells are no numbers.
+
+    Example:
+        >>> import pandas
+        >>> are_names(pandas.Series(["0", "A", "B"])), are_names(pandas.Series(["0", "1", "2"]))
+        (True, False)
+    """
+    import pandas as pd
+
+    cells = pd.Series(column.dropna().unique())
+    return len(cells) > 0 and int(pd.to_numeric(cells, errors="coerce").isna().sum()) * 2 >= len(cells)
+
+
+def read_classes(where: str, path: str | PathLike[str], column: "Series[Any]") -> Classes:
+    """True classes; names are numbered in the order of the alphabet, as torchvision's ``ImageFolder`` does.
+
+    Args:
+        where: the public name to put into an error.
+        path: the file.
+        column: numbers, or names.
+
+    Raises:
+        InputError: cells are empty, or classes are no whole numbers or below 0.
+    """
+    _refuse_empty(where, path, column)
+    if not are_names(column):
+        return Classes(whole_numbers(where, path, column), None)
+    words = column.astype(str).tolist()
+    names = tuple(sorted(set(words)))
+    position = {name: number for number, name in enumerate(names)}
+    return Classes(torch.tensor([position[word] for word in words]), names)
+
+
+def number_alike(
+    where: str, path: str | PathLike[str], column: "Series[Any]", true: Classes, num_classes: int | None = None
+) -> tuple[Tensor, str]:
+    """Predicted classes under the numbers of the true ones; (n), int64.
+
+    Names are looked up; a name that no annotated image bears gets a number of its own. Where one file holds numbers
+    and the other names, a number is taken for the place of a name in the alphabet, which is said.
+
+    Args:
+        where: the public name to put into an error.
+        path: the file of predictions.
+        column: numbers, or names.
+        true: the true classes.
+        num_classes: number of classes, to check numbers; None: any number.
+
+    Returns:
+        The numbers, and what was assumed, in words; empty where nothing was.
+
+    Raises:
+        InputError: cells are empty, or classes are no whole numbers, out of range, or of names that do not go together.
+    """
+    _refuse_empty(where, path, column)
+    if not are_names(column):
+        numbers = whole_numbers(where, path, column, num_classes)
+        return (numbers, "") if true.names is None else _in_alphabet(where, path, column, numbers, true.names)
+    words = column.astype(str).tolist()
+    if true.names is not None:
+        return _looked_up(where, path, words, true.names), ""
+    names = sorted(set(words))
+    labels = torch.arange(num_classes) if num_classes is not None else true.numbers.unique()
+    if len(names) != len(labels):
+        given = f"{path}: {len(names)} names such as {names[0]!r}; {len(labels)} numbers such as {int(labels[0])}"
+        fix = "Write the same numbers into both files, or the same names."
+        raise InputError(where, "predicted classes are names, true ones numbers", given, fix)
+    position = {name: number for number, name in enumerate(names)}
+    said = f"predicted names in the order of the alphabet taken for the true numbers: {names[0]} is {int(labels[0])}"
+    return labels[torch.tensor([position[word] for word in words])], said
+
+
+def _in_alphabet(
+    where: str, path: str | PathLike[str], column: "Series[Any]", numbers: Tensor, names: Sequence[str]
+) -> tuple[Tensor, str]:
+    """Numbers as places of names in the alphabet."""
+    if bool((stray := numbers >= len(names)).any()):
+        counted = int(numbers.max()) == len(names) and int(numbers.min()) > 0
+        wrong = "predicted classes are counted from 1" if counted else "predicted classes are numbers, true ones names"
+        given = (
+            f"{path}: {int(stray.sum())} values of {column.name} such as {int(numbers[stray][0])}; {len(names)} names"
+        )
+        fix = "Write the same names into both files, or the same numbers."
+        if counted:
+            fix = f"Count them from 0 in the order of the alphabet, {names[0]} being 0, or write names."
+        raise InputError(where, wrong, f"{given}: {few(names)}", fix)
+    said = f"predicted numbers taken for places of the class names in the alphabet: 0 is {names[0]}"
+    return numbers, said if len(names) < 2 else f"{said}, 1 is {names[1]}"
+
+
+def _looked_up(where: str, path: str | PathLike[str], words: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Numbers of names, as they are spelt or else without case, spaces and underscores."""
+    position = {name: number for number, name in enumerate(names)}
+    plain: dict[str, int | None] = {}
+    for name, number in position.items():
+        plain[_plain(name)] = None if _plain(name) in plain else number
+    known = {word: position.get(word, plain.get(_plain(word))) for word in dict.fromkeys(words)}
+    if all(number is None for number in known.values()):
+        given = f"{path} with {few(map(repr, known))}; the annotations have {few(map(repr, names))}"
+        fix = "Write the same names into both files, or the same numbers."
+        raise InputError(where, "no predicted class is one of the annotations", given, fix)
+    others = iter(range(len(names), len(names) + len(known)))
+    numbers = {word: next(others) if number is None else number for word, number in known.items()}
+    return torch.tensor([numbers[word] for word in words])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
+
+
+def _refuse_empty(where: str, path: str | PathLike[str], column: "Series[Any]") -> None:
+    if empty := int(column.isna().sum()):
+        given = f"{path}: {empty} empty cells in {column.name}"
+        raise InputError(where, "images have no class", given, "Fill the class in, or leave these rows out.")
