@@ -35,7 +35,7 @@ def refuse_other_numbers(
         path: the file of predictions.
         preds: predicted classes; (n), int64.
         true: true classes; (n), int64.
-        names: of the true classes; None: they are numbers.
+        names: of all these numbers; None: they have none.
 
     Raises:
         InputError: it says both accuracies.
@@ -100,5 +100,4 @@ def _assign(pairs: Tensor) -> Tensor:
 
 
 def _said(number: Tensor, names: Sequence[str] | None) -> str:
-    place = int(number)
-    return str(place) if names is None or place >= len(names) else names[place]
+    return str(int(number)) if names is None else names[int(number)]

@@ -95,7 +95,7 @@ def factors(
         read = [read_predictions(path, images.table, images.num_classes, WHERE, images.true) for path in predictions]
         if not keep_classes:
             for path, model in zip(predictions, read, strict=True):
-                refuse_other_numbers(WHERE, path, model.preds, images.classes, images.true.names)
+                refuse_other_numbers(WHERE, path, model.preds, images.classes, model.class_names)
         errors = find_errors(WHERE, images, read, error)
         measured = [measure(each, names, images.edges) for each in errors]
         if profiles is not None:

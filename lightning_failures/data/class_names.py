@@ -18,7 +18,7 @@ __all__ = ["Classes", "are_names", "number_alike", "read_classes"]
 
 
 class Classes(NamedTuple):
-    """The true class of each image."""
+    """The class of each image."""
 
     numbers: Tensor  # (n) int64
     names: tuple[str, ...] | None  # of the numbers from 0; None: the file holds numbers
@@ -60,8 +60,8 @@ def read_classes(where: str, path: str | PathLike[str], column: "Series[Any]") -
 
 def number_alike(
     where: str, path: str | PathLike[str], column: "Series[Any]", true: Classes, num_classes: int | None = None
-) -> tuple[Tensor, str]:
-    """Predicted classes under the numbers of the true ones; (n), int64.
+) -> tuple[Classes, str]:
+    """Predicted classes under the numbers of the true ones.
 
     Names are looked up; a name that no annotated image bears gets a number of its own. Where one file holds numbers
     and the other names, a number is taken for the place of a name in the alphabet, which is said.
@@ -74,7 +74,7 @@ def number_alike(
         num_classes: number of classes, to check numbers; None: any number.
 
     Returns:
-        The numbers, and what was assumed, in words; empty where nothing was.
+        The predicted classes, and what was assumed of them, in words; empty where nothing was.
 
     Raises:
         InputError: cells are empty, or classes are no whole numbers, out of range, or of names that do not go together.
@@ -82,7 +82,8 @@ def number_alike(
     _refuse_empty(where, path, column)
     if not are_names(column):
         numbers = whole_numbers(where, path, column, num_classes)
-        return (numbers, "") if true.names is None else _in_alphabet(where, path, column, numbers, true.names)
+        said = "" if true.names is None else _in_alphabet(where, path, column, numbers, true.names)
+        return Classes(numbers, true.names), said
     words = column.astype(str).tolist()
     if true.names is not None:
         return _looked_up(where, path, words, true.names), ""
@@ -94,13 +95,13 @@ def number_alike(
         raise InputError(where, "predicted classes are names, true ones numbers", given, fix)
     position = {name: number for number, name in enumerate(names)}
     said = f"predicted names in the order of the alphabet taken for the true numbers: {names[0]} is {int(labels[0])}"
-    return labels[torch.tensor([position[word] for word in words])], said
+    return Classes(labels[torch.tensor([position[word] for word in words])], None), said
 
 
 def _in_alphabet(
     where: str, path: str | PathLike[str], column: "Series[Any]", numbers: Tensor, names: Sequence[str]
-) -> tuple[Tensor, str]:
-    """Numbers as places of names in the alphabet."""
+) -> str:
+    """That numbers are places of names in the alphabet, where they may be."""
     if bool((stray := numbers >= len(names)).any()):
         counted = int(numbers.max()) == len(names) and int(numbers.min()) > 0
         wrong = "predicted classes are counted from 1" if counted else "predicted classes are numbers, true ones names"
@@ -112,11 +113,11 @@ def _in_alphabet(
             fix = f"Count them from 0 in the order of the alphabet, {names[0]} being 0, or write names."
         raise InputError(where, wrong, f"{given}: {few(names)}", fix)
     said = f"predicted numbers taken for places of the class names in the alphabet: 0 is {names[0]}"
-    return numbers, said if len(names) < 2 else f"{said}, 1 is {names[1]}"
+    return said if len(names) < 2 else f"{said}, 1 is {names[1]}"
 
 
-def _looked_up(where: str, path: str | PathLike[str], words: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Numbers of names, as they are spelt or else without case, spaces and underscores."""
+def _looked_up(where: str, path: str | PathLike[str], words: Sequence[str], names: Sequence[str]) -> Classes:
+    """Names as they are spelt or else without case, spaces and underscores."""
     position = {name: number for number, name in enumerate(names)}
     plain: dict[str, int | None] = {}
     for name, number in position.items():
@@ -126,9 +127,9 @@ def _looked_up(where: str, path: str | PathLike[str], words: Sequence[str], name
         given = f"{path} with {few(map(repr, known))}; the annotations have {few(map(repr, names))}"
         fix = "Write the same names into both files, or the same numbers."
         raise InputError(where, "no predicted class is one of the annotations", given, fix)
-    others = iter(range(len(names), len(names) + len(known)))
-    numbers = {word: next(others) if number is None else number for word, number in known.items()}
-    return torch.tensor([numbers[word] for word in words])
+    others = [word for word, number in known.items() if number is None]
+    numbers = known | {word: len(names) + place for place, word in enumerate(others)}
+    return Classes(torch.tensor([numbers[word] for word in words]), (*names, *others))
 
 
 def _plain(name: str) -> str:

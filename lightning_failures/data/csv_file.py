@@ -74,6 +74,8 @@ def read_csv(
                 keep_default_na=False,
                 na_values={name: [""] if name in text else list(EMPTY) for name in names},
             )
+    except InputError:  # says already what to do
+        raise
     except PackedFileError as error:
         raise InputError(where, f"the file is not a CSV table ({error.reason})", str(path), error.fix) from error
     except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:

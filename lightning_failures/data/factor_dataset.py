@@ -1,25 +1,27 @@
 """Any data set with the row of its factors added to each image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import PurePath
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from lightning_failures.data.factor_table import FactorTable, missing_rows, shorten
 from lightning_failures.data.file_names import FileNames, match_file_names
 from lightning_failures.errors import InputError
 
-__all__ = ["FactorDataset", "find_rows"]
+__all__ = ["FactorDataset", "file_names", "find_rows"]
 
 
 class FactorDataset(Dataset[Any]):
     """A data set whose items also hold the factors of their image; (f), bool.
 
     A tuple or list gets them appended, a mapping gets the key ``"factors"``. A table with ids is joined by file name
-    (:attr:`samples` or :attr:`imgs`, as torchvision's ``ImageFolder`` has them), a table without by position.
+    (``samples``, as torchvision's ``ImageFolder`` has them, or another list that :func:`file_names` knows), a table
+    without by position.
 
     Args:
         dataset: any data set with a length; a ``Subset`` of one too.
@@ -74,9 +76,8 @@ def find_rows(dataset: Any, table: FactorTable) -> Tensor:
     Raises:
         InputError: two images have the same row, since their file names are equal.
     """
-    found, paths = table.find(_keys(dataset, table), spelt_alike=True), _paths(dataset)
-    if table.ids is not None and paths is not None:
-        names = [path.as_posix() for path in paths]
+    found, names = table.find(_keys(dataset, table), spelt_alike=True), file_names(dataset)
+    if table.ids is not None and names is not None:
         matched = match_file_names(FileNames(table.ids), found.tolist(), names, "FactorDataset")
         found = torch.tensor(matched, dtype=torch.int64)
     uses = found[found >= 0].bincount()
@@ -102,19 +103,43 @@ def _keys(dataset: Any, table: FactorTable) -> list[Any]:
     return max(ways, key=lambda way: int((table.find(way, spelt_alike=True) >= 0).sum()))
 
 
+def file_names(dataset: Any) -> list[str] | None:
+    """The file of each image of a data set; None where it does not say them.
+
+    Args:
+        dataset: any data set with a length: one with pairs that begin with a path in ``samples`` or ``imgs``, or with
+            paths in ``files``, ``paths``, ``file_names``, ``image_paths`` or ``image_files``; also a subset of one, or
+            several on end.
+    """
+    paths = _paths(dataset)
+    return None if paths is None else [path.as_posix() for path in paths]
+
+
 def _paths(dataset: Any) -> list[PurePath] | None:
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, Subset | FactorDataset):
         paths = _paths(dataset.dataset)
         return paths and [paths[index] for index in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [_paths(part) for part in dataset.datasets]
+        return None if None in parts else [path for part in parts for path in part or ()]
     for name in ("samples", "imgs"):
         samples = getattr(dataset, name, None)
-        if isinstance(samples, list | tuple) and samples and isinstance(samples[0], tuple):
-            return [PurePath(sample[0]) for sample in samples]
-    return None
+        if isinstance(samples, list | tuple) and all(isinstance(sample, tuple) and sample for sample in samples):
+            return _as_paths([sample[0] for sample in samples], len(dataset))
+    lists = (getattr(dataset, name, None) for name in ("files", "paths", "file_names", "image_paths", "image_files"))
+    found = (_as_paths(files, len(dataset)) for files in lists if isinstance(files, list | tuple))
+    return next((paths for paths in found if paths is not None), None)
+
+
+def _as_paths(files: Sequence[Any], length: int) -> list[PurePath] | None:
+    """Paths, where all are some, and as many as there are images."""
+    if not files or len(files) != length or not all(isinstance(file, str | PathLike) for file in files):
+        return None
+    return [PurePath(file) for file in files]
 
 
 def _root(dataset: Any) -> PurePath | None:
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, Subset | FactorDataset):
         return _root(dataset.dataset)
     root = getattr(dataset, "root", None)
     return None if root is None else PurePath(root)

@@ -38,9 +38,12 @@ def read_text(path: str | PathLike[str]) -> str:
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
         raise PackedFileError(" ".join(str(error).split()), "Pack it again, or save it as CSV.") from error
     try:
-        return content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
+        text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise PackedFileError(" ".join(str(error).split()), 'Save it as CSV in UTF-8 (Excel: "CSV UTF-8").') from error
+    if "\x00" in text:
+        raise PackedFileError("no text", "Save it as CSV.")
+    return text
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -54,7 +57,7 @@ def _unpacked(content: bytes) -> bytes:
         raise PackedFileError("packed with zstd", "Unpack it, or pack it with gzip.")
     if content.startswith(b"PAR1"):
         raise PackedFileError("a Parquet file", "Save it as CSV.")
-    return _from_archive(content) if content.startswith(b"PK\x03\x04") else content
+    return _from_archive(content) if content.startswith((b"PK\x03\x04", b"PK\x05\x06")) else content
 
 
 def _from_archive(content: bytes) -> bytes:

@@ -29,6 +29,7 @@ class Predictions(NamedTuple):
     preds: Tensor  # (n) int64
     confidence: Tensor  # (n) float64, nan where the file has none
     unused: int  # predictions of images that the table does not have
+    class_names: tuple[str, ...] | None = None  # of the classes' numbers; None: they have none
     assumed: str = ""  # what was assumed of the classes, in words
 
 
@@ -103,7 +104,8 @@ def read_predictions(
             fix = "Predict them too, or leave them out of the annotations; or spell file names alike in both."
         raise InputError(where, f"{missing} of {len(table)} annotated images have no prediction", given, fix)
     confidence = _probabilities(where, path, frame)
-    return Predictions(model_name(path), classes[position], confidence[position], int((rows < 0).sum()), assumed)
+    preds, left_out = classes.numbers[position], int((rows < 0).sum())
+    return Predictions(model_name(path), preds, confidence[position], left_out, classes.names, assumed)
 
 
 def _probabilities(where: str, path: str | PathLike[str], frame: "DataFrame") -> Tensor:

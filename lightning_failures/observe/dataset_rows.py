@@ -36,6 +36,7 @@ class DatasetRows:
     def __init__(self, loader: Any) -> None:
         sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
         self.known = isinstance(loader, DataLoader) and _has_known_order(sampler, loader)
+        self.dataset: Any = loader.dataset if self.known else None
         self.size = len(loader.dataset) if self.known else 0
         self._world, self._rank = getattr(sampler, "num_replicas", 1), getattr(sampler, "rank", 0)
         self._batches: list[list[int]] = [list(batch) for batch in loader.batch_sampler] if self.known else []

@@ -1,12 +1,16 @@
 """Which factors each image of a batch carries: from the batch itself, or from a table beside the dataset."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_failures.data.factor_table import FactorTable
+from lightning_failures.data.column_names import FILE_NAME
+from lightning_failures.data.factor_columns import Remedies, read_factors
+from lightning_failures.data.factor_dataset import file_names, find_rows
+from lightning_failures.data.factor_table import FactorTable, missing_rows
 from lightning_failures.errors import InputError, UnknownNameError, few
 from lightning_failures.observe.batch_fields import Field, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
@@ -14,8 +18,9 @@ from lightning_failures.observe.dataset_rows import DatasetRows
 __all__ = ["FactorReader", "FactorSource"]
 
 #: Names of columns or fields, a table, a field that holds all columns, or one field a factor.
-FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field]
+FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field] | PathLike[str]
 
+_FILE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
 _FIELD_NAMES = ("factors", "factor", "attributes", "metadata")
 
 
@@ -27,8 +32,11 @@ class FactorReader:
 
             - names: the columns of the matrix that the batch holds under ``factors`` or under no name at all, or, where
               it holds a field for each name, these fields;
-            - a :class:`.FactorTable`, joined by dataset row, or by ``ids``;
-            - the path of a CSV file with a column a factor and a row a dataset row;
+            - a :class:`.FactorTable`, joined by dataset row; one with ids by ``ids``, or else by file names: those that
+              the batch holds as ``file_name`` or under another usual name, or those of the dataset, as torchvision's
+              ``ImageFolder`` has them in ``samples``;
+            - the path of a CSV file with one column for each factor, and one row for each row of the dataset or, where
+              it has a column ``file_name``, for each image, in any order;
             - a path or callable into the batch that gives the matrix, or a mapping of columns;
             - a mapping from factor to the path or callable of its column.
         names: names of the matrix's columns, where ``factors`` is a path or callable.
@@ -44,10 +52,11 @@ class FactorReader:
         where: str = "FactorReader",
     ) -> None:
         self._where, self._where_ids = f"{where}(factors=...)", f"{where}(ids=...)"
-        if isinstance(factors, str) and factors.endswith(".csv"):
-            factors = FactorTable.from_frame(factors)
+        if isinstance(factors, PathLike) or (isinstance(factors, str) and factors.lower().endswith(_FILE_ENDINGS)):
+            factors = _read_file(fspath(factors), self._where)
         self.table: FactorTable | None = factors if isinstance(factors, FactorTable) else None
         self.ids = ids
+        self._of_dataset: tuple[Any, Tensor] | None = None  # a dataset, and the table's row of each of its images
         self._fields: Mapping[str, Field] | None = None
         self._whole: Field | None = None
         self._names: tuple[str, ...] | None = tuple(names) if names is not None else None
@@ -89,15 +98,12 @@ class FactorReader:
         if self.ids is not None:
             keys = read_field(batch, self.ids, self._where_ids)
             return self.table.rows(keys)
-        if self.table.ids is not None or not rows.known:
-            raise InputError(
-                self._where,
-                "the factor table cannot be joined to the batch",
-                "a table with ids"
-                if self.table.ids is not None
-                else "a loader that does not go through its dataset in order (shuffled, or with a sampler of its own)",
-                "Name the field of the batch that holds each image's id: ids='file_name'.",
-            )
+        if self.table.ids is not None:
+            return self._by_file_name(self.table, batch, images, rows, batch_idx)
+        if not rows.known:
+            given = "a loader that does not go through its dataset in order (shuffled, or with a sampler of its own)"
+            fix = "Name the field of the batch that holds each image's id: ids='file_name'."
+            raise InputError(self._where, "the factor table cannot be joined to the batch", given, fix)
         if len(self.table.values) != rows.size:
             raise InputError(
                 self._where,
@@ -106,6 +112,32 @@ class FactorReader:
                 "Pass one row a dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
             )
         return self.table.rows(rows.of(batch_idx).rows[:images])
+
+    def _by_file_name(self, table: FactorTable, batch: Any, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
+        """By the file names that the batch holds, or else by those of the dataset."""
+        for path in FILE_NAME:
+            names = _read_or_none(batch, path)
+            if (
+                isinstance(names, list | tuple)
+                and len(names) == images
+                and all(isinstance(name, str) for name in names)
+            ):
+                return table.rows(names)
+        if rows.known and file_names(rows.dataset) is not None:
+            if self._of_dataset is None or self._of_dataset[0] is not rows.dataset:
+                found = find_rows(rows.dataset, table)
+                if bool((found < 0).any()):
+                    raise missing_rows(self._where, file_names(rows.dataset) or [], found, table)
+                self._of_dataset = rows.dataset, found
+            return table.values[self._of_dataset[1][rows.of(batch_idx).rows[:images]]]
+        order = "in order" if rows.known else "in an order of its own"
+        given = f"a table of ids such as {(table.ids or ('',))[0]!r}, a batch without file names, a dataset {order}"
+        fix = (
+            "Name the field of the batch that holds each image's id: FactorErrorMonitor(..., ids='file_name'); or give "
+            "the dataset the list of its files in the order of its images, as dataset.files; or, where row i is of "
+            "image i, pass FactorTable.from_frame(..., columns=[...])."
+        )
+        raise InputError(self._where, "the factor table cannot be joined to the batch", given, fix)
 
     def _by_name(self, batch: Any, images: int) -> Tensor:
         assert self._names is not None
@@ -171,6 +203,18 @@ class FactorReader:
                     "Give one bool an image.",
                 )
         return torch.stack([column.bool() for column in tensors.values()], 1)
+
+
+def _read_file(path: str, where: str) -> FactorTable:
+    """The table of a CSV file, joined by its file names where it has any."""
+    call = f"FactorTable.from_frame({path!r}"
+    remedies = Remedies(
+        cut=f"Cut it, {call}, edges={{{{{{name!r}}: [...]}}}}), or leave the column out of the file.",
+        names=f"Where it names the images, pass {call}, key={{name!r}}) and ids=; else leave it out of the file.",
+        fill_in="Fill them in, or leave the column out of the file.",
+        order=f"Leave the numbers out of the file, or join by them: {call}, key={{name!r}}) and ids=.",
+    )
+    return FactorTable(*read_factors(path, None, None, {}, where, remedies))
 
 
 def _read_or_none(batch: Any, path: str) -> Any:

@@ -1,0 +1,131 @@
+"""Factors of a batch from a table beside the dataset: by row, by id, or by file name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
+
+from lightning_failures.data import FactorDataset, file_names
+from lightning_failures.errors import InputError
+from lightning_failures.observe.dataset_rows import DatasetRows
+from lightning_failures.observe.factor_reader import FactorReader
+
+pytest.importorskip("pandas")
+
+ANNOTATIONS = ";file_name;class;dark\r\n0;c.jpg;cat;1\r\n1;a.jpg;dog;0\r\n2;b.jpg;cat;1\r\n"
+DARK = {"a": False, "b": True, "c": True}
+
+
+class Files(Dataset[Any]):
+    """Images that say their files, as torchvision's folders or as people write it."""
+
+    def __init__(self, *names: str, said: str = "samples") -> None:
+        setattr(self, said, [(name, 0) for name in names] if said in ("samples", "imgs") else list(names))
+        self.length = len(names)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.zeros(3), 0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    (tmp_path / "annotations.csv").write_text(ANNOTATIONS, newline="")
+    return str(tmp_path / "annotations.csv")
+
+
+def read(reader: FactorReader, dataset: Any, batch: Any = (), batch_idx: int = 0) -> list[bool]:
+    found = reader.read(batch, 2, DatasetRows(DataLoader(dataset, batch_size=2)), batch_idx)
+    assert reader.names == ("dark",)
+    return found[:, 0].tolist()
+
+
+def message(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    with pytest.raises(InputError) as error:
+        call(*args, **kwargs)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("said", ["samples", "imgs", "files", "paths", "file_names", "image_paths", "image_files"])
+def test_a_file_with_file_names_is_joined_by_those_of_the_dataset(path: str, said: str) -> None:
+    dataset = Files("/data/a.JPEG", "/data/b.JPEG", "/data/c.JPEG", said=said)
+    reader = FactorReader(path)
+    assert read(reader, dataset) == [DARK["a"], DARK["b"]]
+    assert read(reader, Files("b.jpg", "a.jpg"), batch_idx=0) == [DARK["b"], DARK["a"]]  # another dataset, as in a test
+
+
+def test_subsets_and_datasets_on_end_say_their_files(path: str) -> None:
+    dataset = Subset(ConcatDataset([Files("a.jpg"), Files("b.jpg", "c.jpg", said="files")]), [2, 0])
+    assert file_names(dataset) == ["c.jpg", "a.jpg"]
+    assert read(FactorReader(Path(path)), dataset) == [DARK["c"], DARK["a"]]
+    table = FactorReader(path).table
+    assert table is not None
+    assert file_names(FactorDataset(Files("z.jpg", "b.jpg"), table, missing="drop")) == ["b.jpg"]
+
+
+def test_a_dataset_without_file_names_does_not_say_any() -> None:
+    tensors = TensorDataset(torch.zeros(2, 1))
+    assert file_names(tensors) is None
+    assert file_names(ConcatDataset([Files("a.jpg"), tensors])) is None
+    tensors.samples = [(torch.zeros(1), 0)] * 2  # type: ignore[attr-defined]
+    tensors.files = ["one.jpg"]  # type: ignore[attr-defined]  # of something else
+    assert file_names(tensors) is None
+
+
+def test_a_file_with_file_names_is_joined_by_those_of_the_batch(path: str) -> None:
+    tensors = TensorDataset(torch.zeros(2, 1))
+    for name in ("file_name", "path", "image_path", "id"):
+        assert read(FactorReader(path), tensors, {name: ["/x/c.png", "a.jpg"]}) == [DARK["c"], DARK["a"]]
+    assert read(FactorReader(path, ids="names"), tensors, {"names": ["b.jpg", "c.jpg"]}) == [DARK["b"], DARK["c"]]
+
+
+def test_a_file_with_file_names_that_nobody_else_has_says_how_to_join_it(path: str) -> None:
+    said = message(read, FactorReader(path, where="FactorErrorMonitor"), TensorDataset(torch.zeros(3, 1)))
+    assert said == (
+        "FactorErrorMonitor(factors=...): the factor table cannot be joined to the batch; given a table of ids such as "
+        "'c.jpg', a batch without file names, a dataset in order. Name the field of the batch that holds each image's "
+        "id: FactorErrorMonitor(..., ids='file_name'); or give the dataset the list of its files in the order of its "
+        "images, as dataset.files; or, where row i is of image i, pass FactorTable.from_frame(..., columns=[...])."
+    )
+
+
+def test_files_that_the_table_lacks_are_named_in_both_spellings(path: str) -> None:
+    assert message(read, FactorReader(path, where="M"), Files("img-1.jpg", "a.jpg")) == (
+        "M(factors=...): 1 of 2 images have no row; given img-1.jpg; the table has ids such as c.jpg. "
+        "Leave these images out, complete the table, or key it by the same names."
+    )
+
+
+def test_a_file_without_file_names_is_joined_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("index,class,dark\n0,5,1\n1,7,0\n2,5,0\n")
+    assert read(FactorReader(str(path)), TensorDataset(torch.zeros(3, 1))) == [True, False]
+    path.write_text("index,class,dark\n2,5,1\n1,7,0\n0,5,0\n")
+    assert message(FactorReader, str(path), where="M") == (
+        "M(factors=...): rows are numbered, and do not stand in that order; given index: 2, 1, 0, .... Leave the "
+        f"numbers out of the file, or join by them: FactorTable.from_frame({str(path)!r}, key='index') and ids=."
+    )
+
+
+def test_a_column_that_is_no_factor_says_what_to_do_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("who,dark\n" + "".join(f"person {row},{row % 2}\n" for row in range(70)))
+    call = f"FactorTable.from_frame({str(path)!r}"
+    assert message(FactorReader, str(path), where="M") == (
+        "M(factors=...): a column is no factor; given who with 70 different words. Where it names the images, pass "
+        f"{call}, key='who') and ids=; else leave it out of the file."
+    )
+    path.write_text("size,dark\n4,1\n5,0\n")
+    assert message(FactorReader, str(path), where="M") == (
+        "M(factors=...): a column is no factor; given size with numbers beside 0 and 1. "
+        f"Cut it, {call}, edges={{'size': [...]}}), or leave the column out of the file."
+    )
+    path.write_text("wet,dark\n1,1\n,0\n")
+    assert message(FactorReader, str(path), where="M") == (
+        "M(factors=...): a factor has empty cells; given 1 in wet. Fill them in, or leave the column out of the file."
+    )
