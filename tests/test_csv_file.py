@@ -119,6 +119,8 @@ def test_what_counts_from_0_or_1_is_an_index() -> None:
         ({"File Name": ["a"], "dark": [1]}, "File Name"),
         ({"fileName": ["a", "a"], "dark": [1, 0]}, "fileName"),
         ({"image": ["a", "b", "c"], "dark": [1, 0, 0]}, "image"),
+        ({"image": ["a", "b", "b"], "dark": [1, 0, 0]}, "image"),  # one stands twice, which is an error later
+        ({"image": ["day", "night"] * 3, "dark": [1, 0] * 3}, None),
         ({"image": [0, 1, 0], "dark": [1, 0, 0]}, None),  # a factor
         ({"id": [0, 1, 2], "dark": [1, 0, 0]}, None),  # counts the rows
         ({"id": [12, 17, 4], "dark": [1, 0, 0]}, "id"),

@@ -19,7 +19,7 @@ LEAST_GAIN, LEAST_SKILL = 0.1, 0.5
 #: Nearly all is wrong: other numbers are right on at least so many times the images.
 TIMES = 2
 #: Most classes that are assigned to each other; of more only a count from 1 is looked for.
-MOST_CLASSES = 4096
+MOST_CLASSES = 2048
 
 
 def refuse_other_numbers(

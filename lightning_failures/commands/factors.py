@@ -32,6 +32,7 @@ def factors(
     edges: list[str] | None = None,
     prototypes: bool = False,
     keep_classes: bool = False,
+    groups: str | None = None,
     reference: str | None = None,
     profiles: Path | None = None,
     json: Path | None = None,
@@ -56,6 +57,9 @@ def factors(
         edges: where continuous columns of the annotations are cut into factors, such as size=16,32.
         prototypes: keep the prototypes of each class, which ImageNet-X leaves out.
         keep_classes: take predicted classes as they are numbered, though others would make nearly all of them right.
+        groups: which images belong together, such as those of one patient or slide: a column of the annotations, or a
+            CSV file with the columns file_name and that of the groups (of several FILE:COLUMN). Intervals and p-values
+            then count groups, not images.
         reference: name of the model that all others are compared with, image by image.
         profiles: a CSV file of published accuracies, a row a model, to see how unusual a factor is at equal accuracy.
         json: file for a summary that programs can read.
@@ -71,6 +75,9 @@ def factors(
         MissingPackageError: a package that is needed is not installed.
     """
     models = _names(predictions, reference)
+    if groups is not None and profiles is not None:
+        given, fix = f"--profiles {profiles} --groups {groups}", "Leave one of them out."
+        raise InputError(WHERE, "models are placed among published ones by the number of images", given, fix)
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -90,7 +97,7 @@ def factors(
 
         if plot is not None:
             check_figure(WHERE, plot.suffix, models)
-        images = read_images(WHERE, annotations, which, prototypes, read_edges(WHERE, edges or ()))
+        images = read_images(WHERE, annotations, which, prototypes, read_edges(WHERE, edges or ()), groups)
         names = images.table.names
         read = [read_predictions(path, images.table, images.num_classes, WHERE, images.true) for path in predictions]
         if not keep_classes:
@@ -110,7 +117,8 @@ def factors(
         write_json(WHERE, json, _summary(measured, pairs, names, list(images.edges)))
     if plot is not None:
         write_file(WHERE, plot, compare_models(values, names, plot.suffix))
-    print_models(console, values, names)
+    together = None if images.groups is None else images.groups.column
+    print_models(console, values, names, together)
     for each in measured:
         print_hardest(console, each, names, list(images.edges))
     if unused := {each.model: each.unused for each in read if each.unused}:
@@ -119,7 +127,7 @@ def factors(
     for model in filter(lambda model: model.assumed, read):
         console.print(f"{model.model}: {model.assumed}.\n", style="dim")
     if reference is not None and pairs:
-        print_pairs(console, pairs, names, reference)
+        print_pairs(console, pairs, names, reference, together)
     return 0
 
 
@@ -147,10 +155,14 @@ def _summary(
     for each in measured:
         model, values, worst, worst_shrunk, together, trends, classes, _ = each
         placed = [key for key in ("matched_residual",) if f"{key}/{names[0]}" in values]
+        grouped = ("groups",) if "groups/all" in values else ()
         models[model] = {
             "images": int(values["images/all"]),
+            **{key: int(values[f"{key}/all"]) for key in grouped},
             "error": _value(values, "error", "all"),
-            "factors": {name: {key: _value(values, key, name) for key in (*STATISTICS, *placed)} for name in names},
+            "factors": {
+                name: {key: _value(values, key, name) for key in (*STATISTICS, *placed, *grouped)} for name in names
+            },
             "worst": {
                 "factor": worst,
                 "error_ratio": _value(values, "error_ratio", "worst"),
@@ -183,4 +195,4 @@ def _figures(row: "ClassRow") -> dict[str, float]:
 def _value(values: Mapping[str, float], statistic: str, name: str) -> float | int:
     """A value, counts whole."""
     value = values[f"{statistic}/{name}"]
-    return int(value) if statistic in ("images", "errors") and not isnan(value) else value
+    return int(value) if statistic in ("images", "errors", "groups") and not isnan(value) else value

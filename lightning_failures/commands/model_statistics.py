@@ -1,12 +1,15 @@
 """Statistics of models by factor for the ``factors`` command: annotated images, errors, and what these say."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import nan
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_failures.commands.image_groups import ImageGroups, number_groups, read_groups
 from lightning_failures.data.class_names import Classes, read_classes
 from lightning_failures.data.column_names import CLASS, find_column, find_file_names, row_numbers
 from lightning_failures.data.csv_file import read_csv
@@ -16,6 +19,7 @@ from lightning_failures.data.imagenet_x import Which, load_metaclasses, load_rea
 from lightning_failures.data.predictions import Predictions
 from lightning_failures.data.published_profiles import read_profiles
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
+from lightning_failures.functional.clusters import ClusteredRate, add_by_group, clustered_rate
 from lightning_failures.functional.factors import FactorCounts, count_factor_errors, misclassified_real
 from lightning_failures.functional.profile import matched_residual
 from lightning_failures.functional.proportions import wilson
@@ -65,6 +69,7 @@ class Images(NamedTuple):
     imagenet: bool
     edges: Edges  # where continuous columns are cut, by their names
     values: Tensor  # (n k) float64, of these columns
+    groups: ImageGroups | None  # None: images are independent
 
     @property
     def classes(self) -> Tensor:
@@ -82,6 +87,7 @@ class ModelErrors(NamedTuple):
     factors: Tensor  # (n f) bool
     values: Tensor  # (n k) float64, of the continuous columns
     class_names: tuple[str, ...] | None
+    groups: Tensor | None  # (n) int64
 
     @property
     def counts(self) -> FactorCounts:
@@ -125,15 +131,27 @@ def read_edges(where: str, edges: Sequence[str]) -> dict[str, list[float]]:
     return found
 
 
-def read_images(where: str, annotations: str, which: Which, prototypes: bool, edges: Edges) -> Images:
-    """The annotations of ImageNet-X, or of a CSV file with the columns ``file_name``, ``class`` and the factors."""
+def read_images(
+    where: str, annotations: str, which: Which, prototypes: bool, edges: Edges, groups: str | None = None
+) -> Images:
+    """The annotations of ImageNet-X, or of a CSV file with the columns ``file_name``, ``class`` and the factors.
+
+    Args:
+        where: the public name to put into an error.
+        annotations: ``"imagenet-x"``, or the path of the file.
+        which: of ImageNet-X, see :func:`.read_imagenet_x`.
+        prototypes: likewise.
+        edges: where continuous columns are cut.
+        groups: a column of the annotations, which is no factor then, or a file of its own.
+    """
     if annotations == "imagenet-x":
         if edges:
             fix = "Leave --edges out, or pass annotations of your own."
             raise InputError(where, "ImageNet-X has no continuous factors to cut", ", ".join(edges), fix)
         table, classes = read_imagenet_x(which, "val", prototypes)
-        true = Classes(classes, None)
-        return Images(table, true, IMAGENET_CLASSES, True, {}, torch.zeros(len(classes), 0, dtype=torch.float64))
+        true, values = Classes(classes, None), torch.zeros(len(classes), 0, dtype=torch.float64)
+        together = None if groups is None else read_groups(where, groups, table, [])
+        return Images(table, true, IMAGENET_CLASSES, True, {}, values, together)
     frame = read_csv(where, annotations)
     file_name, label = find_file_names(frame), find_column(frame.columns, CLASS)
     if file_name is None or label is None:
@@ -141,8 +159,10 @@ def read_images(where: str, annotations: str, which: Which, prototypes: bool, ed
         given = f"{annotations} without {', '.join(lacking)}, but with {shorten([*map(str, frame.columns)], 8)}"
         fix = "Write file_name, class, and a column for each factor, with their names above them."
         raise UnknownNameError(where, "the annotations lack columns", given, fix)
-    frame = read_csv(where, annotations, text=(file_name, label))
-    left_out = {file_name, label, *row_numbers(frame)} - {*edges}
+    own = groups if groups in frame.columns else None
+    text = (file_name, label) if own is None or own in edges else (file_name, label, own)
+    frame = read_csv(where, annotations, text=text, keep=(own,))
+    left_out = {file_name, label, own, *row_numbers(frame)} - {*edges}
     columns = [str(name) for name in frame.columns if name not in left_out]
     true = read_classes(where, annotations, frame[label])
     try:
@@ -151,7 +171,12 @@ def read_images(where: str, annotations: str, which: Which, prototypes: bool, ed
         _, wrong, given, fix = error.args
         raise type(error)(where, wrong, f"{given} of {annotations}", fix) from error
     values = torch.tensor(frame[list(edges)].to_numpy("float64"))
-    return Images(table, true, None, False, edges, values)
+    together = None
+    if own is not None:
+        together = number_groups(where, annotations, frame[own])
+    elif groups is not None:
+        together = read_groups(where, groups, table, list(map(str, frame.columns)))
+    return Images(table, true, None, False, edges, values, together)
 
 
 def find_errors(where: str, images: Images, models: Sequence[Predictions], error: ErrorType) -> list[ModelErrors]:
@@ -162,8 +187,8 @@ def find_errors(where: str, images: Images, models: Sequence[Predictions], error
         raise InputError(where, f"--error {error} is known for ImageNet alone", "annotations of your own", fix)
     kept = torch.ones_like(classes, dtype=torch.bool)
     if error == "metaclass":
-        groups = load_metaclasses()
-        wrong = [groups[model.preds] != groups[classes] for model in models]
+        metaclasses = load_metaclasses()
+        wrong = [metaclasses[model.preds] != metaclasses[classes] for model in models]
     elif error in ("real", "real_class"):
         accepted = load_real_labels(table.ids or ())
         if error == "real":
@@ -171,7 +196,8 @@ def find_errors(where: str, images: Images, models: Sequence[Predictions], error
         wrong = [misclassified_real(model.preds, accepted) for model in models]
     else:
         wrong = [model.preds != classes for model in models]
-    rows = (classes[kept], table.values[kept], images.values[kept], images.true.names)
+    groups = None if images.groups is None else images.groups.ids[kept]
+    rows = (classes[kept], table.values[kept], images.values[kept], images.true.names, groups)
     return [
         ModelErrors(model.model, misses[kept], model.confidence[kept], *rows)
         for model, misses in zip(models, wrong, strict=True)
@@ -183,12 +209,12 @@ def measure(errors: ModelErrors, names: Sequence[str], edges: Edges) -> ModelSta
     right = torch.zeros_like(errors.classes)
     wrong = errors.wrong.long()
     ratio, calibration = FactorErrorRatio(names), FactorCalibration(names)
-    ratio.update(wrong, right, errors.factors)
+    ratio.update(wrong, right, errors.factors, groups=errors.groups)
     calibration.update(wrong, right, errors.factors, errors.confidence)
     labels, strata = errors.classes.unique(return_inverse=True)
     adjusted = ClassAdjustedErrorRatio(names, len(labels) + 1)  # all that is wrong is predicted as one more class
     within = torch.where(errors.wrong, len(labels), strata)
-    adjusted.update(within, strata, errors.factors)
+    adjusted.update(within, strata, errors.factors, groups=errors.groups)
     values = calibration.compute() | adjusted.compute() | ratio.compute()
     classes = WorstClasses(len(labels) + 1, MOST_CLASSES)
     classes.update(within, strata)
@@ -200,9 +226,24 @@ def measure(errors: ModelErrors, names: Sequence[str], edges: Edges) -> ModelSta
         ratio.worst_shrunk,
         _together(errors, names),
         _trends(errors, edges),
-        [row._replace(label=int(labels[row.label])) for row in classes.rows],
+        [_class_row(row._replace(label=int(labels[row.label])), errors) for row in classes.rows],
         errors.class_names,
     )
+
+
+def _class_row(row: ClassRow, errors: ModelErrors) -> ClassRow:
+    """A class with an interval that counts groups, where there are any."""
+    if errors.groups is None:
+        return row
+    own = errors.classes == row.label
+    rate = _clustered(errors.wrong[own], errors.groups[own])
+    return row._replace(low=float(rate.low), high=float(rate.high))
+
+
+def _clustered(wrong: Tensor, groups: Tensor) -> ClusteredRate:
+    """An error rate with an interval that counts groups."""
+    sums = add_by_group(torch.stack([wrong.long(), torch.ones_like(groups)], 1), groups).sums
+    return clustered_rate(sums[:, 0], sums[:, 1])
 
 
 def _together(errors: ModelErrors, names: Sequence[str]) -> dict[str, float]:
@@ -212,8 +253,12 @@ def _together(errors: ModelErrors, names: Sequence[str]) -> dict[str, float]:
     for rows in torch.arange(len(wrong)).split(AT_ONCE):
         interaction.update(wrong[rows], right[rows], errors.factors[rows])
     values = interaction.compute()
-    for pair in [key.removeprefix("phi/") for key in values if key.startswith("phi/")]:
+    for one, other in combinations(names, 2):
+        pair = f"{one}&{other}"
         low = wilson(values[f"errors/{pair}"], values[f"images/{pair}"]).low
+        if errors.groups is not None:
+            both = errors.factors[:, names.index(one)] & errors.factors[:, names.index(other)]
+            low = _clustered(errors.wrong[both], errors.groups[both]).low
         values[f"low/{pair}"] = low / errors.wrong.double().mean()
     return _plain(values)
 
@@ -223,7 +268,10 @@ def _trends(errors: ModelErrors, edges: Edges) -> dict[str, float]:
         return {}
     trend = FactorTrend(edges)
     trend.update(errors.wrong.long(), torch.zeros_like(errors.classes), errors.values)
-    return _plain(trend.compute())
+    values = _plain(trend.compute())
+    if errors.groups is not None:  # the test and the intervals count images
+        values.update({key: nan for key in values if key.split("/")[0] in ("trend", "p_value", "low", "high")})
+    return values
 
 
 def _plain(values: Mapping[str, Tensor]) -> dict[str, float]:
@@ -243,5 +291,5 @@ def compare(errors: ModelErrors, reference: ModelErrors, names: Sequence[str]) -
     """Every statistic of one model against a reference, by the keys of the metric."""
     paired = PairedErrorRatio(names)
     right = torch.zeros_like(errors.classes)
-    paired.update(errors.wrong.long(), reference.wrong.long(), right, errors.factors)
+    paired.update(errors.wrong.long(), reference.wrong.long(), right, errors.factors, groups=errors.groups)
     return _plain(paired.compute())

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lightning_failures.functional.clusters import FEWEST_GROUPS
 from lightning_failures.records.numbers import number, p_value
 
 if TYPE_CHECKING:
@@ -24,23 +25,28 @@ HARD, EASY = "bold red", "green"
 Values = Mapping[str, float]
 
 
-def print_models(console: Console, models: Mapping[str, Values], names: Sequence[str]) -> None:
+def print_models(
+    console: Console, models: Mapping[str, Values], names: Sequence[str], groups: str | None = None
+) -> None:
     """Print the error ratios, hardest factor first: with all their figures for one model, side by side for more.
 
     Args:
         console: where to print.
         models: for each model its statistics, by the keys of the metrics.
         names: the factors.
+        groups: what images belong together by; None: they are independent.
     """
     for model, values in models.items():
         share = f"{100 * values['error/all']:.1f}% of {number(values['images/all'])} images misclassified"
+        if groups is not None:
+            share += f", of {number(values['groups/all'])} groups ({groups})"
         console.print(Text.assemble((model, "bold"), f": {share}"))
     placed = all(f"matched_residual/{names[0]}" in values for values in models.values())
     order = sorted(names, key=lambda name: -_mean(values[f"error_ratio/{name}"] for values in models.values()))
     console.print()
     if len(models) == 1:
         ((_, values),) = models.items()
-        console.print(_one_model(values, order, calibration=not placed or console.width >= 88))
+        console.print(_one_model(values, order, calibration=not (placed or groups) or console.width >= 88))
     else:
         intervals = console.width >= 26 + 18 * len(models)
         console.print(_many_models(models, order, intervals=intervals))
@@ -55,6 +61,9 @@ def print_models(console: Console, models: Mapping[str, Values], names: Sequence
         console,
         "Error ratio: error rate on the factor over that on all images; 1 is typical. * differs from 1: p below "
         f"{LEVEL} after Holm's adjustment for {len(names)} factors.",
+        f"Intervals and p count groups ({groups}), not images; below {FEWEST_GROUPS} groups there is no interval."
+        if groups is not None
+        else "",
         "Within class: errors over those that the classes of these images explain." if len(models) == 1 else "",
         "At equal accuracy: from published models, in standard deviations; below 0 is worse." if placed else "",
     )
@@ -93,12 +102,15 @@ def _trend(trends: Values, name: str) -> str:
     """Whether errors change along a continuous column."""
     deviate, p = trends[f"trend/{name}"], trends[f"p_value/{name}"]
     if isnan(deviate):
-        return ""
+        auc = trends[f"error_auc/{name}"]
+        return "" if isnan(auc) else f"{name} tells errors with an AUC of {auc:.2f} (0.5: not at all)"
     course = "change little" if p >= LEVEL else "rise" if deviate > 0 else "fall"
     return f"errors {course} with {name} (p {p_value(p)}, AUC {trends[f'error_auc/{name}']:.2f})"
 
 
-def print_pairs(console: Console, pairs: Mapping[str, Values], names: Sequence[str], reference: str) -> None:
+def print_pairs(
+    console: Console, pairs: Mapping[str, Values], names: Sequence[str], reference: str, groups: str | None = None
+) -> None:
     """Print each model's error ratios over those of the reference.
 
     Args:
@@ -106,6 +118,7 @@ def print_pairs(console: Console, pairs: Mapping[str, Values], names: Sequence[s
         pairs: for each model its statistics against the reference, by the keys of the metric.
         names: the factors.
         reference: name of the reference.
+        groups: what images belong together by; None: they are independent.
     """
     for model, values in pairs.items():
         own, before = 100 * values["error/all"], 100 * values["reference_error/all"]
@@ -130,7 +143,8 @@ def print_pairs(console: Console, pairs: Mapping[str, Values], names: Sequence[s
         console.print()
     _explain(
         console,
-        "p: McNemar's exact test of the errors. Ratio of ratios: the factor's error ratio over that of the reference; "
+        "p: McNemar's exact test of the errors." if groups is None else f"p: of the errors, counted by {groups}.",
+        "Ratio of ratios: the factor's error ratio over that of the reference; "
         f"* differs from 1: p below {LEVEL} after Holm's adjustment. "
         "Fell behind: it rose, though all errors became fewer.",
     )
@@ -138,13 +152,15 @@ def print_pairs(console: Console, pairs: Mapping[str, Values], names: Sequence[s
 
 def _one_model(values: Values, names: Sequence[str], *, calibration: bool) -> Table:
     placed = f"matched_residual/{names[0]}" in values
-    heads = ["factor", "images", "errors", "error\nratio", "95%\ninterval", "p", "within\nclass"]
+    grouped = "groups/all" in values
+    heads = ["factor", "images", *["groups"] * grouped, "errors", "error\nratio", "95%\ninterval", "p", "within\nclass"]
     table = _table(*heads, *["calib.\nerror"] * calibration, *["at equal\naccuracy"] * placed)
     for name in names:
         p = values[f"p_value/{name}"]
         row: list[str | Text] = [
             name,
             number(values[f"images/{name}"]),
+            *([number(values[f"groups/{name}"])] if grouped else []),
             number(values[f"errors/{name}"]),
             _marked(values[f"error_ratio/{name}"], p),
             _interval(values, name),

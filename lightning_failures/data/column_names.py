@@ -44,9 +44,10 @@ def find_file_names(frame: "DataFrame") -> str | None:
         'Bild'
     """
     if (named := find_column(frame.columns, FILE_NAME)) is not None:
-        if _plain(named) == _plain(FILE_NAME[0]):
-            return named
-        if frame[named].is_unique and frame[named].nunique(dropna=False) > 2 and not is_index(frame[named]):
+        cells = frame[named]
+        words, different = all(isinstance(cell, str) for cell in cells), cells.nunique(dropna=False)
+        numbers = different == len(cells) > 2 and not is_index(cells)
+        if _plain(named) == _plain(FILE_NAME[0]) or (2 * different > len(cells) if words else numbers):
             return named
     like_images = [
         str(name)
