@@ -90,6 +90,42 @@ def test_a_quoted_name_in_a_condition_finds_exactly_its_key(name, other):
     assert Condition.parse(str(bound)) == bound
 
 
+@given(st.text(min_size=1) | st.text("\\\\\"'/*<= ", min_size=1))
+@example("\\")
+@example("a\\")
+@example('\\"')
+@example("'a'")
+@example("it's")
+def test_either_quotes_with_backslashes_hold_any_name(name):
+    escaped = name.replace("\\", "\\\\")
+    for quote in "\"'":
+        text = f"low/{quote}{escaped.replace(quote, chr(92) + quote)}{quote}"
+        assert parse_key(text, "Gate") == f"low/{escape(name)}"
+        assert Condition.parse(f"{text}<=2").key == f"low/{escape(name)}"
+    assert parse_key(write_key(f"low/{escape(name)}"), "Gate") == f"low/{escape(name)}"
+    assert Condition.parse(f"{write_key(f'low/{escape(name)}')} <= 2").key == f"low/{escape(name)}"
+
+
+@given(st.text("ab<>=!/*\"'\\\\", min_size=1))
+def test_a_backslash_makes_any_mark_a_part_of_the_name(name):
+    text = "".join(f"\\{mark}" if mark in "<>=!/*\"'\\" else mark for mark in name)
+    assert parse_key(f"low/{text}", "Gate") == f"low/{''.join(map(escape, name))}"
+    assert Condition.parse(f"low/{text}<2").keys() == [f"low/{''.join(map(escape, name))}"]
+
+
+def test_a_whole_key_of_a_monitor_may_stand_in_quotes():
+    assert parse_key('"failures/factors/high/size < 16"', "Gate") == "failures/factors/high/size < 16"
+    assert parse_key("'failures/factors/*/\"wet\"'", "Gate") == "failures/factors/*/%22wet%22"
+    assert parse_key('"failures/factors/high/worst"', "Gate") == "failures/factors/high/worst"  # the total
+    assert (
+        parse_key('failures/factors/high/"worst"', "Gate") == "failures/factors/high/%77orst"
+    )  # a factor of this name
+    assert parse_key('"val/acc"', "Gate") == "val%2Facc"  # a name
+    for key in ('"failures//high"', "'failures/'"):
+        with pytest.raises(InputError, match="an empty name at position 1"):
+            parse_key(key, "Gate")
+
+
 @given(any_name)
 def test_a_star_stands_for_every_name_and_people_read_it_as_it_is(name):
     values = {f"low/{escape(name)}": 1.0, f"low/{escape(name)}/more": 1.0}

@@ -1,11 +1,13 @@
 """Which logged values belong to the present evaluation; Lightning keeps old ones beside new ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-__all__ = ["FIRST_LOADER", "Freshness"]
+from lightning_failures.records.keys import match_key
+
+__all__ = ["FIRST_LOADER", "Freshness", "under_both_names"]
 
 #: What Lightning puts behind the keys that a step logs of the first of several loaders, the one that monitors watch.
 FIRST_LOADER = "/dataloader_idx_0"
@@ -42,9 +44,7 @@ class Freshness:
         """
         scalars = ((key, value) for key, value in trainer.callback_metrics.items() if _is_scalar(value))
         values = {key: float(value) for key, value in scalars}
-        plain = {key.removesuffix(FIRST_LOADER): value for key, value in values.items() if key.endswith(FIRST_LOADER)}
-        suffixed = {key: key.removesuffix(FIRST_LOADER) for key in asked if key.endswith(FIRST_LOADER)}
-        return plain | {key: values[name] for key, name in suffixed.items() if name in values} | values
+        return under_both_names(values, asked)
 
     def fresh(self, trainer: Trainer, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose value belongs to the present step."""
@@ -69,6 +69,29 @@ class Freshness:
         values = self.values(trainer)
         fresh = self.fresh(trainer, values)
         return {key: value for key, value in values.items() if key in fresh}
+
+
+def under_both_names(values: Mapping[str, float], asked: Iterable[str] = ()) -> dict[str, float]:
+    """Values of the first loader under their plain names too, and, where they are asked for so, under the loader's.
+
+    Args:
+        values: by logged key.
+        asked: keys, with or without stars.
+
+    Example:
+        >>> under_both_names({"val_loss/dataloader_idx_0": 1.0, "lr": 0.1})
+        {'val_loss': 1.0, 'val_loss/dataloader_idx_0': 1.0, 'lr': 0.1}
+        >>> under_both_names({"val_loss": 1.0}, ["val_*/dataloader_idx_0"])
+        {'val_loss/dataloader_idx_0': 1.0, 'val_loss': 1.0}
+    """
+    plain = {key.removesuffix(FIRST_LOADER): value for key, value in values.items() if key.endswith(FIRST_LOADER)}
+    patterns = [key.removesuffix(FIRST_LOADER) for key in asked if key.endswith(FIRST_LOADER)]
+    suffixed = {
+        key + FIRST_LOADER: value
+        for key, value in values.items()
+        if not key.endswith(FIRST_LOADER) and any(match_key(pattern, key) is not None for pattern in patterns)
+    }
+    return {**plain, **suffixed, **values}
 
 
 def _is_scalar(value: object) -> bool:

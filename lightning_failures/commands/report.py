@@ -34,7 +34,7 @@ def report(
     Args:
         run: folder that FailureDiagnosis(report_dir=...) or the demo wrote, or its records.json.
         require: constraints, such as "failures/factors/error_ratio/worst <= 1.5"; a star stands for every name,
-            and a name in double quotes may hold what it likes.
+            and a name in quotes, single or double, may hold what it likes.
         name: the one run to look at, where the folder holds several.
         epoch: the evaluation to hold the constraints against, by its epoch; -1 is the last.
         out: folder for findings.json and report.html; without it the run's own.
@@ -84,6 +84,7 @@ def _read(run: Path, name: str | None) -> "tuple[Path, list[RunRecord]]":
 
 
 def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "list[Outcome]":
+    from lightning_failures.callbacks.freshness import under_both_names
     from lightning_failures.callbacks.gate.constraints import measure
 
     at = [evaluation for evaluation in record.evaluations if epoch in (-1, evaluation.epoch)]
@@ -92,8 +93,9 @@ def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "li
         raise UnknownNameError(
             WHERE, f"run {record.name!r} has no evaluation at this epoch", str(epoch), f"Use {known}."
         )
-    values = at[-1].values if at else {}
-    return measure(constraints, record.last_values() | values, values)
+    asked = [key for constraint in constraints for key in constraint.keys("")]
+    values = under_both_names(at[-1].values if at else {}, asked)
+    return measure(constraints, under_both_names(record.last_values(), asked) | values, values)
 
 
 def _print(outcomes: "dict[str, list[Outcome]]") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.keys import fill_key, match_key, parse_key, write_key
+from lightning_failures.records.keys import fill_key, match_key, parse_key, without_names, write_key
 
 __all__ = ["Condition"]
 
@@ -19,7 +19,8 @@ _PERCENTAGE = re.compile(r"([+-]?\d+(?:\.\d*)?)\s*%")
 _COMMA = re.compile(r"([+-]?\d*),(\d+)")
 _NO_KEY = re.compile(r"[-+.,\d]|(?:true|false|none|null)$|[^\w*]+$", re.IGNORECASE)
 _FORM = "Write KEY <= BOUND with one of <, <=, >, >=; a bound is a number, a key, or a key + or - a number."
-_SPACES = "Put white space on both sides of the one that compares: KEY <= BOUND."
+_SPACES = "Put white space on both sides of the one that compares, or quotes around the name: KEY/'size<16' <= BOUND."
+_QUOTES = "Put quotes around the name that holds a comparison: KEY/'size < 16' <= BOUND."
 _STARS = "Put a star into the key for each: a star of the bound stands for the same name as that of the key."
 
 
@@ -58,7 +59,8 @@ class Condition:
         """Read a condition.
 
         The comparison is the one with white space on both sides, so that names may hold ``<``, ``=`` and ``>``; only
-        where there is none may it stand without: ``val_acc>=0.5``.
+        where there is none may it stand without: ``val_acc>=0.5``. What is in quotes or behind a backslash is no
+        comparison, see :mod:`.keys`: ``high/"size < 16" <= 2``, ``high/'size<16'<2``.
 
         Args:
             text: ``KEY <= BOUND``.
@@ -76,7 +78,7 @@ class Condition:
             kind = type(text).__name__
             article = "an" if kind[0] in "aeiou" else "a"
             raise InputError(where, f"a condition is a text, not {article} {kind}", repr(text), _FORM)
-        bare = _without_quoted(text)
+        bare = without_names(text)
         alone = list(_STANDING_ALONE.finditer(bare))
         found = alone or list(_OPERATORS.finditer(bare))
         if len(found) > 1 and not alone:
@@ -87,7 +89,7 @@ class Condition:
         if not found:
             raise refuse("no comparison", len(text.rstrip()))
         if len(found) > 1:
-            raise refuse(f"a second comparison {found[1][0]!r}", found[1].start())
+            raise refuse(f"a second comparison {found[1][0]!r}", found[1].start(), _QUOTES)
         (comparison,) = found
         key, bound = text[: comparison.start()].strip(), text[comparison.end() :].strip()
         if not key:
@@ -167,11 +169,6 @@ class Condition:
     def holds(self, values: Mapping[str, float], subject: str = "") -> bool:
         """Whether the value and the bound are there and compare so."""
         return self.compare(self.value(values, subject), self.limit(values, subject))
-
-
-def _without_quoted(text: str) -> str:
-    """The text at the same length, with letters for what stands in quotes."""
-    return re.sub(r'"[^"]*"', lambda quoted: "x" * len(quoted[0]), text)
 
 
 def _mended(text: str) -> tuple[str, str] | None:

@@ -1,12 +1,16 @@
-"""Logged keys: names joined by slashes, how a name is written into one, and patterns with stars.
+r"""Logged keys: names joined by slashes, how a name is written into one, and patterns with stars.
 
 A key is a path, ``failures/factors/high/dark``, and each name in it (a factor, a layer, a band, a cue, a class) is one
 segment. A name is escaped once, where it is logged, so that it stays one segment whatever it holds. In a condition
 
 - a ``*`` stands for any one name, or for a part of one: ``failures/factors/high/*``, ``net.*``; several stars stand for
   one name each, in order; a star never stands for one of the totals, :data:`RESERVED`;
-- a segment in double quotes is a name as it is, whatever it holds: ``failures/factors/high/"CD8+/CD4-"``; a quote
-  inside is written twice.
+- a segment in double or single quotes is a name as it is, whatever it holds: ``failures/factors/high/"CD8+/CD4-"``,
+  ``failures/factors/high/'size<16'``; a quote inside is written twice, or behind a backslash, as is a backslash;
+- a key of a monitor in quotes as a whole may hold comparisons, while slashes and stars mean what they mean without
+  quotes: ``"failures/factors/high/size < 16"``;
+- outside quotes, a backslash before one of ``< > = ! / * " ' \`` makes it a part of the name:
+  ``failures/factors/high/size\<16``.
 
 Escapes are those of URIs: :rfc:`3986`, section 2.1.
 """
@@ -29,6 +33,7 @@ __all__ = [
     "subject_in_words",
     "unescape",
     "unknown_key",
+    "without_names",
     "write_key",
 ]
 
@@ -40,9 +45,21 @@ FORM = 'Join names by single slashes; write a name that holds a slash, a star or
 
 # What would break a key, C0 and C1 control characters among it, and a percent sign that would read as an escape.
 _BREAKS = re.compile(r'[/*"\x00-\x1f\x7f-\x9f]|%(?=[0-9A-Fa-f]{2})')
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+# What may follow a name in quotes.
+_END = r"(?=[/\s<>=!]|$)"
+# Names in quotes: with backslashes before quotes; with backslashes that are as they stand; whatever follows.
+_QUOTED = {
+    quote: [
+        (re.compile(rf"{quote}((?:[^{quote}\\]|\\[\s\S]|{quote}{quote})*){quote}{_END}"), True),
+        (re.compile(rf"{quote}((?:[^{quote}]|{quote}{quote})*){quote}{_END}"), False),
+    ]
+    for quote in "\"'"
+}
+_QUOTED['"'].append((re.compile(r'"((?:[^"]|"")*)"'), False))
+_SPECIAL = r"""[<>=!/*"'\\]"""
+_BACKSLASH = re.compile(rf"\\({_SPECIAL})")
 # What a condition or a bound would read as something else, were it not quoted.
-_AMBIGUOUS = re.compile(r"(?:^|\s)[<>=!+-]+(?:\s|$)|^\s|\s$")
+_AMBIGUOUS = re.compile(rf"(?:^|\s)[<>=!+-]+(?:\s|$)|^\s|\s$|^'|\\{_SPECIAL}")
 _NOT_FIRST = re.compile(r"[-+.,\d]|(?:true|false|none|null|nan|inf|infinity)$|[^\w*]+$", re.IGNORECASE)
 
 
@@ -81,7 +98,7 @@ def unescape(segment: str) -> str:
 
 
 def parse_key(text: str, where: str, *, within: str | None = None, at: int = 0) -> str:
-    """Read a key, or a pattern of keys, as it is written in a condition.
+    r"""Read a key, or a pattern of keys, as it is written in a condition.
 
     Args:
         text: of the key; white space around it does not count.
@@ -99,30 +116,55 @@ def parse_key(text: str, where: str, *, within: str | None = None, at: int = 0) 
     Example:
         >>> parse_key('failures/factors/high/"CD8+/CD4-"', "report")
         'failures/factors/high/CD8+%2FCD4-'
+        >>> parse_key("failures/factors/high/'size<16'", "report"), parse_key(r"high/size\<16", "report")
+        ('failures/factors/high/size<16', 'high/size<16')
     """
 
     def refuse(wrong: str, place: int) -> InputError:
         given = text if within is None else within
         return InputError(where, f"{wrong} at position {at + place + 1}", repr(given), FORM)
 
-    segments, place = [], len(text) - len(text.lstrip())
+    segments: list[str] = []
+    place = len(text) - len(text.lstrip())
     end = max(len(text.rstrip()), place)
     while True:
-        quoted = _QUOTED.match(text, place, end)
-        stop = quoted.end() if quoted else next((i for i in range(place, end) if text[i] in '/"'), end)
+        quoted = _read_quoted(text, place, end)
+        stop = quoted[0] if quoted else _end_of_segment(text, place, end)
         if not quoted and text[stop:end].startswith('"'):
             raise refuse("an open quote" if stop == place else "a quote inside a name", stop)
         if quoted and text[stop:end][:1] not in ("", "/"):
             raise refuse("text beside a quoted name", stop)
-        name = quoted[1].replace('""', '"') if quoted else text[place:stop]
-        if not name:
-            raise refuse("an empty name", place)
-        if not quoted and "**" in name:
-            raise refuse("two stars side by side where one stands for a name", text.index("**", place))
-        segments.append(escape(name) if quoted else name)
+        names = [quoted[1]] if quoted else [text[place:stop]]
+        whole = quoted is not None and not segments and stop == end and names[0].startswith("failures/")
+        for name in names[0].split("/") if whole else names:
+            if not name:
+                raise refuse("an empty name", place)
+            if (whole or not quoted) and "**" in name:
+                raise refuse("two stars side by side where one stands for a name", text.index("**", place))
+            if whole:
+                segments.append(name.replace('"', _percent('"')))
+            else:
+                segments.append(escape(name) if quoted else _BACKSLASH.sub(lambda found: escape(found[1]), name))
         if stop == end:
             return "/".join(segments)
         place = stop + 1
+
+
+def without_names(text: str) -> str:
+    r"""A text at the same length, with letters for what is certainly of a name: quoted, or behind a backslash.
+
+    Example:
+        >>> without_names('f/"a <= b" <= 2'), without_names(r"f/size\<16<2"), without_names("f/O'Brien's <= 2")
+        ('f/xxxxxxxx <= 2', 'f/sizexx16<2', "f/O'Brien's <= 2")
+    """
+    pieces, place = [], 0
+    while place < len(text):
+        first = place == 0 or text[place - 1] in "/<>=!" or text[place - 1].isspace()
+        quoted = _read_quoted(text, place, len(text)) if first or text[place] == '"' else None
+        stop = quoted[0] if quoted else place + 2 if _BACKSLASH.match(text, place) else place + 1
+        pieces.append("x" * (stop - place) if quoted or stop > place + 1 else text[place])
+        place = stop
+    return "".join(pieces)
 
 
 def write_key(key: str) -> str:
@@ -197,6 +239,24 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"'{write_key(key)}' was not logged; the nearest that {'were' if near[1:] else 'was'}: {named}."
 
 
+def _read_quoted(text: str, start: int, end: int) -> tuple[int, str] | None:
+    """Where a name in quotes that begins here ends, and the name; None where none does."""
+    quote = text[start : min(start + 1, end)]
+    for pattern, backslashes in _QUOTED.get(quote, ()):
+        if found := pattern.match(text, start, end):
+            twice = rf"\\([\"'\\])|{quote}{quote}" if backslashes else rf"{quote}({quote})"
+            return found.end(), re.sub(twice, lambda part: part[1] or quote, found[1])
+    return None
+
+
+def _end_of_segment(text: str, start: int, end: int) -> int:
+    """Where a name without quotes ends: at a slash or a double quote that no backslash stands before."""
+    place = start
+    while place < end and text[place] not in '/"':
+        place += 2 if _BACKSLASH.match(text, place, end) else 1
+    return place
+
+
 def _percent(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
@@ -208,7 +268,7 @@ def _written(segment: str, first: bool) -> str:
     if escape(name) != segment:  # a key of the user's own, which nobody escaped
         return segment
     plain = name == segment and not _AMBIGUOUS.search(name) and not (first and _NOT_FIRST.match(name))
-    return name if plain else '"' + name.replace('"', '""') + '"'
+    return name if plain else '"' + re.sub(r"""\\(?=["'\\]|$)""", r"\\\\", name).replace('"', '""') + '"'
 
 
 @lru_cache(maxsize=1024)

@@ -38,8 +38,11 @@ class GatedCheckpoint(ModelCheckpoint, TheirCheckpoint):
 
     Args:
         constraints: such as ``"failures/factors/error_ratio/worst <= 1.5"``, with ``<``, ``<=``, ``>``, ``>=``; a bound
-            is a number or another key plus or minus a number; a star stands for every name, and a name in double quotes
-            may hold what it likes: ``failures/factors/high/"CD8+/CD4-" <= 2``.
+            is a number or another key plus or minus a number. A star stands for every name, several for one each:
+            ``failures/*/error_ratio/* < 2``. A comparison has white space on both sides, so that names such as
+            ``size<16`` and ``scanner=A`` need no quotes; a name in double or single quotes may hold what it likes:
+            ``failures/factors/high/"CD8+/CD4-" <= 2``; see :mod:`.keys`. With several validation loaders a plain key
+            is that of the first, and ``val_loss/dataloader_idx_1`` that of the second.
         monitor: what the checkpoints that pass are ranked by; None: the newest that passes is kept.
         mode: ``"min"`` or ``"max"``: which monitor is better.
         tie_breaks: further orders, such as ``["min val_loss", "max epoch"]``, each of which decides where all before it

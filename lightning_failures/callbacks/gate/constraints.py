@@ -74,8 +74,8 @@ def read_constraints(where: str, constraints: str | Iterable[str]) -> tuple[Cond
     Args:
         where: the public name that was called, for the error.
         constraints: for example ``["failures/factors/high/dark <= 2", "val_acc >= failures/collapse/chance + 0.1"]``; a
-            star stands for every name: ``failures/factors/high/* <= 2`` asks it of all factors, and quotes hold a name
-            as it is: ``failures/factors/high/"CD8+/CD4-" <= 2``.
+            star stands for every name: ``failures/factors/high/* <= 2`` asks it of all factors, and quotes, double or
+            single, hold a name as it is: ``failures/factors/high/"CD8+/CD4-" <= 2``; see :mod:`.keys`.
 
     Raises:
         InputError: there is none, one cannot be read, or two contradict each other.
