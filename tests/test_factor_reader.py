@@ -87,11 +87,18 @@ def test_a_file_with_file_names_is_joined_by_those_of_the_batch(path: str) -> No
 def test_a_file_with_file_names_that_nobody_else_has_says_how_to_join_it(path: str) -> None:
     said = message(read, FactorReader(path, where="FactorErrorMonitor"), TensorDataset(torch.zeros(3, 1)))
     assert said == (
-        "FactorErrorMonitor(factors=...): the factor table cannot be joined to the batch; given a table of ids such as "
-        "'c.jpg', a batch without file names, a dataset in order. Name the field of the batch that holds each image's "
-        "id: FactorErrorMonitor(..., ids='file_name'); or give the dataset the list of its files in the order of its "
+        "FactorErrorMonitor(factors=...): the factor table cannot be joined to the batch; given ids such as 'c.jpg', "
+        "no file names in the batch or its dataset. Name the field of the batch that holds each image's id: "
+        "FactorErrorMonitor(..., ids='file_name'); or give the dataset the list of its files in the order of its "
         "images, as dataset.files; or, where row i is of image i, pass FactorTable.from_frame(..., columns=[...])."
     )
+
+
+def test_a_loader_in_an_order_of_its_own_needs_file_names_in_the_batch(path: str) -> None:
+    rows = DatasetRows(DataLoader(Files("a.jpg", "b.jpg"), batch_size=2, shuffle=True))
+    assert FactorReader(path).read({"file_name": ["c.jpg", "a.jpg"]}, 2, rows, 0).tolist() == [[True], [False]]
+    said = message(FactorReader(path).read, (), 2, rows, 0)
+    assert "given ids such as 'c.jpg', a loader in an order of its own. Name the field" in said
 
 
 def test_files_that_the_table_lacks_are_named_in_both_spellings(path: str) -> None:

@@ -130,8 +130,8 @@ class FactorReader:
                     raise missing_rows(self._where, file_names(rows.dataset) or [], found, table)
                 self._of_dataset = rows.dataset, found
             return table.values[self._of_dataset[1][rows.of(batch_idx).rows[:images]]]
-        order = "in order" if rows.known else "in an order of its own"
-        given = f"a table of ids such as {(table.ids or ('',))[0]!r}, a batch without file names, a dataset {order}"
+        nobody = "no file names in the batch or its dataset" if rows.known else "a loader in an order of its own"
+        given = f"ids such as {(table.ids or ('',))[0]!r}, {nobody}"
         fix = (
             "Name the field of the batch that holds each image's id: FactorErrorMonitor(..., ids='file_name'); or give "
             "the dataset the list of its files in the order of its images, as dataset.files; or, where row i is of "
