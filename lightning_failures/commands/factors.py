@@ -56,7 +56,7 @@ def factors(
             any are left out; real_class counts these as wrong, as ImageNet-X does.
         edges: where continuous columns of the annotations are cut into factors, such as size=16,32.
         prototypes: keep the prototypes of each class, which ImageNet-X leaves out.
-        keep_classes: take predicted classes as they are numbered, though others would make nearly all of them right.
+        keep_classes: take predicted classes as they are numbered, though under other numbers most would be right.
         groups: which images belong together, such as those of one patient or slide: a column of the annotations, or a
             CSV file with the columns file_name and that of the groups (of several FILE:COLUMN). Intervals and p-values
             then count groups, not images.
