@@ -43,12 +43,13 @@ class Classifier(lightning.LightningModule):
 
 
 class Rows(TensorDataset):
-    """Batches of named fields; two factors tell dark images and those of the first two classes."""
+    """Batches of named fields; two factors tell dark images and those of the first two classes; of six scanners."""
 
     def __getitem__(self, row: int) -> dict[str, Tensor]:
-        """One image with its label and factors."""
+        """One image with its label, its factors, and the scanner that it is of."""
         image, label = super().__getitem__(row)
-        return {"image": image, "label": label, "factors": torch.stack([image.mean() < 0.525, label < 2])}
+        factors = torch.stack([image.mean() < 0.525, label < 2])
+        return {"image": image, "label": label, "factors": factors, "scanner": torch.tensor(row // 5 % 6)}
 
 
 class Quadrants(lightning.LightningDataModule):

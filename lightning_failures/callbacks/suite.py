@@ -14,6 +14,7 @@ from lightning_failures.callbacks.data.monitor import DataMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
+from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
@@ -29,7 +30,7 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "properties", "collapse", "simplicity", "channels", "training", "causes", "data"}
+_NOUNS = {"factors", "groups", "properties", "collapse", "simplicity", "channels", "training", "causes", "data"}
 
 
 def failure_monitors(
@@ -67,7 +68,7 @@ def failure_monitors(
         groups: which images belong together, such as those of one patient, slide, scanner or field: a path or callable
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. Images of one group are no
             independent draws, so intervals and tests of factors, of the linear model and of transplants then count
-            groups. None: images are independent.
+            groups; and :class:`.GroupErrorMonitor` says which of them fail. None: images are independent.
         wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
         unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
         bands: groups of channels whose part in the decisions is watched; see :class:`.ChannelAttributionMonitor`.
@@ -83,7 +84,7 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
-        without: monitors to leave out: ``"factors"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
+        without: monitors to leave out: ``"factors"``, ``"groups"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
             ``"channels"``, ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
@@ -106,13 +107,13 @@ def failure_monitors(
     Example:
         >>> for callback in failure_monitors():
         ...     print(type(callback).__name__)
-        PropertyErrorMonitor
         CollapseMonitor
         SimplicityBiasMonitor
         ChannelAttributionMonitor
         TrainingMonitor
         CauseMonitor
         DataMonitor
+        PropertyErrorMonitor
         FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
@@ -137,8 +138,8 @@ def failure_monitors(
     )
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
     monitors: list[Monitor] = [] if factors is None else [FactorErrorMonitor(factors, groups=groups, **options)]
+    monitors += [] if groups is None else [GroupErrorMonitor(groups, **options)]
     monitors += [
-        PropertyErrorMonitor(groups=groups, **options),
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
             cues,
@@ -154,5 +155,6 @@ def failure_monitors(
         TrainingMonitor(**options),
         CauseMonitor(factors, budget=budget / 3, **options),
         DataMonitor(**options),
+        PropertyErrorMonitor(groups=groups, **options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

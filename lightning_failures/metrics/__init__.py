@@ -11,6 +11,7 @@ from lightning_failures.metrics.cues import *
 from lightning_failures.metrics.dormant_units import *
 from lightning_failures.metrics.factors import *
 from lightning_failures.metrics.generalisation import *
+from lightning_failures.metrics.group_errors import *
 from lightning_failures.metrics.grouped_dimension import *
 from lightning_failures.metrics.input_statistics import *
 from lightning_failures.metrics.interaction import *

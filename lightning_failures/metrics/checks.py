@@ -96,6 +96,9 @@ def find_mistakes(
         known: which images have a label; the others are neither wrong nor out of range; (n), bool; None: all have one.
     """
     check_labels(where, preds, target)
+    if known is not None and (known.dtype != torch.bool or known.shape != target.shape):
+        fix = "Pass known (n), bool: which images have a label; groups by name: groups=..."
+        raise InputError(where, "known is not one bool for each image", describe(known=known, target=target), fix)
     if preds.ndim == 1 and top_k > 1:
         raise InputError(where, f"labels have no top_k={top_k}", describe(preds=preds), "Pass scores (n c).")
     classes = preds.shape[1] if preds.ndim == 2 else num_classes

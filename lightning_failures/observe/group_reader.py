@@ -76,20 +76,32 @@ class GroupReader:
         if self.field is not None:
             found = self.numbers(read_field(batch, self.field, self._where))
         elif self._of_id is not None:
-            assert self.ids is not None
-            keys = read_field(batch, self.ids, self._where_ids)
-            keys = [str(key) for key in (keys.tolist() if isinstance(keys, Tensor) else keys)]
-            if missing := [key for key in keys if key not in self._of_id]:
-                given = f"{len(missing)} of {len(keys)} images, such as {missing[0]!r}"
-                fix = f"Give every image a group; the groups are of ids such as {next(iter(self._of_id))!r}."
-                raise InputError(self._where, "images have no group", given, fix)
-            found = torch.tensor([self._of_id[key] for key in keys], dtype=torch.int64)
+            found = self._by_id(batch)
         else:
             found = self._by_row(images, rows, batch_idx)
         if len(found) != images:
             given = f"{len(found)} groups for {images} images"
             raise InputError(self._where, "there is not one group for each image", given, "Give one for each image.")
         return found
+
+    @property
+    def by_row(self) -> bool:
+        """Whether groups go by the rows of one dataset, so that a batch alone does not tell them."""
+        return self._of_row is not None
+
+    def of_batch(self, batch: Any) -> Tensor:
+        """Groups of a batch that tells them itself, such as one of training; (n), int64.
+
+        Args:
+            batch: the batch as the step got it.
+
+        Raises:
+            UnknownNameError: the batch has no such field.
+            InputError: images have no group.
+        """
+        if self.field is not None:
+            return self.numbers(read_field(batch, self.field, self._where))
+        return self._by_id(batch)
 
     def name(self, group: int) -> str:
         """What a group is called."""
@@ -130,6 +142,17 @@ class GroupReader:
         if len(self._names) < MOST_NAMES:
             self._names[number] = str(word)
         return number
+
+    def _by_id(self, batch: Any) -> Tensor:
+        assert self.ids is not None
+        assert self._of_id is not None
+        keys = read_field(batch, self.ids, self._where_ids)
+        keys = [str(key) for key in (keys.tolist() if isinstance(keys, Tensor) else keys)]
+        if missing := [key for key in keys if key not in self._of_id]:
+            given = f"{len(missing)} of {len(keys)} images, such as {missing[0]!r}"
+            fix = f"Give every image a group; the groups are of ids such as {next(iter(self._of_id))!r}."
+            raise InputError(self._where, "images have no group", given, fix)
+        return torch.tensor([self._of_id[key] for key in keys], dtype=torch.int64)
 
     def _by_row(self, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
         assert self._of_row is not None

@@ -5,6 +5,7 @@ from lightning_failures.records.kind import (
     FACTOR_FAILURE,
     FACTOR_SPILLOVER,
     GENERALISATION_GAP,
+    GROUP_SHIFT,
     NO_LEARNING,
     NOT_FINITE,
     ONE_DIMENSIONAL_PREDICTIONS,
@@ -24,7 +25,7 @@ LEARNS = (UNTAPPED_INFORMATION, CLASS_COLLAPSE, NO_LEARNING)
 GENERALISES = (GENERALISATION_GAP, *LEARNS)
 
 #: That images of one kind, the finding's subject, are judged wrongly.
-OF_ONE_KIND = (FACTOR_FAILURE, FACTOR_SPILLOVER)
+OF_ONE_KIND = (FACTOR_FAILURE, FACTOR_SPILLOVER, GROUP_SHIFT)
 
 #: That validation images are judged wrongly, all of them or those of one kind.
 EVALUATED = (*GENERALISES, *OF_ONE_KIND)

@@ -28,7 +28,7 @@ from lightning_failures.observe.reference_batch import mean_spectra
 __all__ = ["PropertyErrorMonitor"]
 
 #: Training images, over all ranks, whose properties say where the edges are; and fewest of them.
-MOST, FEWEST = 2048, 100
+MOST, FEWEST = 2048, 20
 
 
 class Edges(NamedTuple):
@@ -76,6 +76,9 @@ class PropertyErrorMonitor(Monitor):
     def refusal(self) -> str | None:
         """Why nothing can be told."""
         return self._cannot
+
+    def check(self) -> None:
+        """Nothing is asked for: what it needs and does not find is said in the verdict, since nobody asked for it."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -136,10 +139,10 @@ class PropertyErrorMonitor(Monitor):
         edges = self.edges
         if edges is None or not edges.factors:
             return
-        images, targets = seen.require_inputs(type(self).__name__), seen.require_targets(type(self).__name__)
-        logits = self.probe.require_logits(seen, type(self).__name__)
-        if images.ndim != 4:
-            self._cannot = "the inputs are no images"
+        images, targets, logits = seen.inputs, seen.targets, seen.logits
+        if images is None or targets is None or logits is None or images.ndim != 4:
+            lacking = "labels" if targets is None else "logits" if logits is None else "images"
+            self._cannot = f"no {lacking} were found"
             return
         values = image_properties(images)
         if edges.spectrum is not None:

@@ -1,0 +1,135 @@
+"""Which groups of images a model fails on, and whether on those that training has not seen, live."""
+
+from typing import Any, Unpack
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.groups.rules import RULES
+from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.ranks import gather
+from lightning_failures.errors import FailuresError
+from lightning_failures.metrics.group_errors import GroupErrors
+from lightning_failures.observe.batch_fields import Field
+from lightning_failures.observe.group_reader import GroupReader, GroupSource
+from lightning_failures.observe.observation import Observation
+
+__all__ = ["GroupErrorMonitor"]
+
+#: Groups that are told of one by one: those with most images at the first evaluation.
+MOST_NAMED = 12
+#: Batches whose groups are kept before they are put together; what a group is called by may stand on a device.
+HELD = 256
+
+
+class GroupErrorMonitor(Monitor):
+    """Logs, under ``failures/groups/``, the errors of each group of images, and of groups that training has not seen.
+
+    Groups are images that belong together: of one study, patient, slide or scanner. ``difference/NAME`` is the error
+    rate of a group minus that of all others, with its interval; of more than 12 groups those with most images at the
+    first evaluation are told of. Where the groups of training images can be read too, ``new_groups`` says how many are
+    not in training; such a group is called ``NAME, not in training``, and all of them together are compared with the
+    others. See :class:`.GroupErrors`.
+
+    Args:
+        groups: a path or callable into the batch, or one for each row of the validation dataset; see
+            :class:`.GroupReader`. Of a sequence by row, the groups of training images are not known.
+        ids: path or callable into the batch that gives each image's id, where groups go by id.
+        options: see :class:`.Monitor`.
+    """
+
+    noun = "groups"
+    watches = "errors by group"
+    tasks = ("multiclass", "binary")
+    terms = GroupErrors.terms
+    rules = RULES
+    held_out = ("*",)
+
+    def __init__(self, groups: GroupSource, *, ids: Field | None = None, **options: Unpack[MonitorOptions]) -> None:
+        super().__init__(**options)
+        self.reader = GroupReader(groups, ids, type(self).__name__)
+        self.metric = GroupErrors()
+        self.known: set[int] = set()  #: groups of the training images of this rank
+        self._kept: list[Tensor] = []  # of training batches, as they came
+        self._of_training = not self.reader.by_row
+        self._all_known: set[int] | None = None  # of all ranks
+        self._told_of: dict[int, str] | None = None
+        self._images: dict[int, int] = {}
+        self._batches: list[Tensor] = []
+        self._counted = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the groups of the training images."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.idle or not self._of_training or trainer.current_epoch > 0 or self.unserved:
+            return
+        with self.guard():
+            try:
+                self._kept.append(self.reader.of_batch(batch).detach())
+            except FailuresError:  # training batches do not say it
+                self._of_training, self._kept = False, []
+            if len(self._kept) >= HELD:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Put together the groups that were kept."""
+        for part in self._kept:
+            self.known.update(part.unique().tolist())
+        self._kept = []
+
+    # -- an evaluation
+
+    def begin(self, evaluation: EvaluationContext) -> None:
+        """Forget the images of the evaluation before, and learn which groups training has seen."""
+        self.metric.to(evaluation.device).reset()
+        self._batches, self._counted = [], False
+        if evaluation.fitting:
+            self._settle()
+            parts = gather((self._of_training, self.known))
+            self._all_known = set().union(*(known for _, known in parts)) if all(can for can, _ in parts) else None
+
+    def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
+        """Count the errors of one batch by group."""
+        logits = self.probe.require_logits(seen, type(self).__name__)
+        targets = seen.require_targets(type(self).__name__)
+        groups = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        self.metric.to(logits.device).update(logits, targets, groups, targets >= 0)
+        if self._told_of is None:
+            self._batches.append(groups)
+        self._counted = True
+
+    def describe(self) -> Any:
+        """That there was a batch."""
+        return {} if self._counted else None
+
+    def build(self, description: Any) -> None:
+        """Nothing: the metric needs no shapes."""
+
+    def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
+        """Errors by group."""
+        if self._told_of is None:
+            mine: dict[int, int] = {}
+            for part in self._batches:
+                ids, counts = part.unique(return_counts=True)
+                for group, count in zip(ids.tolist(), counts.tolist(), strict=True):
+                    mine[group] = mine.get(group, 0) + count
+            self._batches = []
+            parts = gather({group: (count, self.reader.name(group)) for group, count in mine.items()})
+            total: dict[int, tuple[int, str]] = {}
+            for part in parts:
+                for group, (count, name) in part.items():
+                    total[group] = (total.get(group, (0, name))[0] + count, name)
+            largest = sorted(total, key=lambda group: (-total[group][0], total[group][1]))[:MOST_NAMED]
+            self._told_of = {group: total[group][1] for group in largest}
+        known = self._all_known
+        self.metric.known = known
+        self.metric.names = {
+            group: name if known is None or not known or group in known else f"{name}, not in training"
+            for group, name in self._told_of.items()
+        }
+        found: dict[str, Tensor] = self.metric.compute()
+        self.undefined = self.metric.undefined
+        return found
