@@ -39,6 +39,10 @@ def test_every_python_block_of_the_readme_runs(block, tmp_path, monkeypatch):
         "target": torch.tensor([0, 1, 2, 0]),
         "factors": torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]]),
         "train_loader": [(torch.rand(8, 5, 6, 6), torch.arange(8) % 3)] * 4,
+        "spectra_loader": [
+            {"image": torch.rand(16, 9), "label": torch.arange(16) % 3, "study": ["A", "B", "C", "D"] * 4}
+        ]
+        * 12,
         "val_loader": [(torch.rand(8, 5, 6, 6), torch.arange(8) % 3)] * 2,
     }
     exec("import lightning_failures as lf\n" + block, names)
