@@ -23,6 +23,7 @@ from lightning_failures.functional.generalisation import *
 from lightning_failures.functional.grouped_dimension import *
 from lightning_failures.functional.image_hashes import *
 from lightning_failures.functional.image_properties import *
+from lightning_failures.functional.images_needed import *
 from lightning_failures.functional.input_statistics import *
 from lightning_failures.functional.interaction import *
 from lightning_failures.functional.interchange import *

@@ -1,5 +1,6 @@
 """Which kinds of image a model fails on, live."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
@@ -15,6 +16,7 @@ from lightning_failures.callbacks.factors.terms import LEFT_OUT, TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import DiscoveryError
+from lightning_failures.functional.images_needed import images_needed
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.metrics.classes import ClassRow, WorstClasses
 from lightning_failures.metrics.factors import FactorErrorRatio
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FactorErrorMonitor"]
 
+#: Images of a factor below which nothing is said of it, but how many would be needed.
+FEWEST = 10
 #: Rows of the table of classes.
 MOST_CLASSES = 20
 
@@ -87,9 +91,16 @@ class FactorErrorMonitor(Monitor):
         self.groups = None if groups is None else GroupReader(groups, ids, type(self).__name__)
         self.counted: Counted | None = None  # from the first batch on, where each image has one class
         self.errors: FactorMeanError | None = None  # where it has none
+        self._few: dict[str, str] = {}  # factors of too few images to tell -> why
         self._dataset: int | None = None  # that a fit validates on
         self._resumed: dict[str, Any] = {}  # of the checkpoint, until the first batch
         self._state_key = state_key(self, f"{self.name}: {', '.join(self.reader.names or ('as the batch says',))}")
+
+    @property
+    def not_watched(self) -> dict[str, str]:
+        """What could not be watched so far, and why; factors of too few images by name."""
+        found = super().not_watched
+        return found if self._named(self.watches) in found else found | self._few
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
@@ -185,12 +196,26 @@ class FactorErrorMonitor(Monitor):
         classes.compute()
         ratios: dict[str, Tensor] = metric.compute()
         errors = torch.stack([ratios[f"errors/{name}"] for name in metric.factors])
+        self._few = self._too_few(ratios)
         values = ratios | spillover.compute()
         undefined = metric.undefined | spillover.undefined
         if evaluation.fitting:  # no test or validation beside a fit is an epoch that the run could go back to
             spillover.remember(errors, evaluation.epoch)
         self.undefined = {key: why for key, why in undefined.items() if not key.startswith(LEFT_OUT)}
         return {key: value for key, value in values.items() if not key.startswith(LEFT_OUT)}
+
+    def _too_few(self, ratios: Mapping[str, Tensor]) -> dict[str, str]:
+        """Factors that a handful of images carry, and how many would be needed to tell."""
+        assert self.counted is not None
+        found: dict[str, str] = {}
+        for name in self.counted.ratios.factors:
+            images, error = int(ratios[f"images/{name}"]), float(ratios[f"error_without/{name}"])
+            if 0 < images < FEWEST and math.isfinite(error):
+                needed = images_needed(error)
+                plural = "images are" if images > 1 else "image is"
+                said = f"{images} {plural} not enough to tell; about {needed} would show 20% more errors"
+                found[self._named(f"errors on {name}")] = said
+        return found
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log two tables: a row a factor, and the worst classes, a row each."""
