@@ -300,6 +300,12 @@ def test_processes_with_uneven_and_empty_shards_give_the_figures_of_one(shards: 
         assert repr(found) == repr(whole)
 
 
+def test_an_empty_batch_with_groups_adds_nothing() -> None:
+    metric, names = FactorErrorRatio(["dark"]), torch.zeros(0, dtype=torch.int64)
+    metric.update(names, names, torch.zeros(0, 1).bool(), groups=names)
+    assert metric.compute()["images/all"] == 0
+
+
 def test_groups_widen_the_interval_of_a_factor_of_whole_groups() -> None:
     data = alike()
     plain, clustered = FactorErrorRatio(["inside", "whole"]), FactorErrorRatio(["inside", "whole"])

@@ -109,6 +109,7 @@ def cases() -> dict[str, Case]:
         Case(lf.ExplainedBySimple(C), (LABELS, OTHER, LABELS)),
         Case(lf.FactorCalibration(names), (LOGITS, LABELS, FACTORS)),
         Case(lf.FactorErrorRatio(names), (LOGITS, LABELS, FACTORS)),
+        Case(metrics_package.GroupErrors(), (LOGITS, LABELS, LABELS)),
         Case(lf.FactorMeanError(names), (LOGITS[:, 0].exp(), FACTORS)),
         Case(lf.FactorInteraction(names), (LOGITS, LABELS, FACTORS)),
         Case(FactorSetback(names), (LABELS > 0, FACTORS, FACTORS)),
@@ -147,7 +148,7 @@ def all_metrics() -> set[str]:
         for name, value in vars(importlib.import_module(module.name)).items():
             if inspect.isclass(value) and issubclass(value, SumMetric) and value.__module__ == module.name:
                 found.add(name)
-    return found - {"SumMetric"}
+    return found - {"SumMetric", "GroupedMetric"}
 
 
 def first(batch: Any, images: int) -> Any:
@@ -474,7 +475,15 @@ def alike(one, other, left_out=()):
     assert "monitor_error" not in one["kinds"] | other["kinds"]
     kept, same = ([key for key in each["logged"] if not key.startswith((*left_out, OF_STEPS))] for each in (one, other))
     assert sorted(kept) == sorted(same)
-    assert {key.split("/")[1] for key in kept} == {"factors", "collapse", "simplicity", "channels", "causes", "data"}
+    assert {key.split("/")[1] for key in kept} == {
+        "factors",
+        "collapse",
+        "simplicity",
+        "channels",
+        "causes",
+        "data",
+        "properties",
+    }
     for key in kept:
         assert other["logged"][key] == pytest.approx(one["logged"][key], rel=1e-5, abs=1e-6, nan_ok=True), key
 

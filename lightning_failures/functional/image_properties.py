@@ -106,8 +106,8 @@ def spectral_angle(spectra: Tensor, reference: Tensor) -> Tensor:
         0 to pi; 0: the same shape. ``nan`` for a spectrum of zeros.
 
     Example:
-        >>> spectral_angle(torch.tensor([[1.0, 1.0], [2.0, 0.0]]), torch.tensor([3.0, 3.0]))
-        tensor([0.0000, 0.7854])
+        >>> spectral_angle(torch.tensor([[0.0, 5.0], [2.0, 0.0]]), torch.tensor([3.0, 3.0]))
+        tensor([0.7854, 0.7854])
     """
     one, other = spectra.float(), reference.float()
     apart = one / _positive(one.norm(dim=1, keepdim=True)) - other / _positive(other.norm())
@@ -194,8 +194,8 @@ def _object_size(grey: Tensor) -> Tensor:
     """Share of the pixels on the side of Otsu's threshold that holds the smaller part of the border; (n)."""
     h, w = grey.shape[1:]
     grey = grey[:, :: -(-h // _SIDE), :: -(-w // _SIDE)]
-    edge = torch.ones(grey.shape[1:], dtype=torch.bool, device=grey.device)
-    edge[1:-1, 1:-1] = False
+    edge = torch.ones(grey.shape[1:], device=grey.device)
+    edge[1:-1, 1:-1] = 0
     flat = rearrange(grey, "n h w -> n (h w)")
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     places = ((flat - low) / _positive(high - low) * _BINS).nan_to_num(nan=0.0).long().clamp(0, _BINS - 1)
@@ -208,7 +208,7 @@ def _object_size(grey: Tensor) -> Tensor:
     means = moment[:, :-1] / below.clamp(min=1), (moment[:, -1:] - moment[:, :-1]) / above.clamp(min=1)
     threshold = (below * above * (means[0] - means[1]).square()).argmax(1, keepdim=True)
     bright = places > threshold
-    bright_edge = bright[:, edge.flatten()].float().mean(1)
+    bright_edge = bright.float() @ edge.flatten() / (2 * sum(edge.shape) - 4)
     share = bright.float().mean(1)
     size = torch.where(bright_edge <= 0.5, share, 1 - share)
     return torch.where((high > low)[:, 0], size, torch.nan)

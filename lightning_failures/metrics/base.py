@@ -212,7 +212,8 @@ class GroupedMetric(SumMetric[S]):
             self._count("in_no_group", length)
             return
         self._count("in_groups", length)
-        rows = torch.cat([value.detach().reshape(length, -1).to(self._common) for value in of_images()], 1)
+        parts = zip(of_images(), self._of_group, strict=True)
+        rows = torch.cat([value.detach().reshape(length, zero.numel()).to(self._common) for value, zero in parts], 1)
         groups = groups.to(device=rows.device, dtype=torch.int64)
         if rows.device.type == "cpu":
             groups, rows = add_by_group(rows, groups)

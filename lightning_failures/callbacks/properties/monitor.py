@@ -1,5 +1,6 @@
 """Whether a model fails on dark, blurred, noisy, ... images, live and without any annotation."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Unpack
 
@@ -93,7 +94,8 @@ class PropertyErrorMonitor(Monitor):
             if seen.inputs is None or seen.empty or seen.inputs.ndim != 4:
                 return
             self._seen += 1
-            share = self._seen / max(1, min(float(trainer.num_training_batches), 1e9))
+            batches = float(trainer.num_training_batches)  # infinite where it is not known
+            share = self._seen / batches if 0 < batches < math.inf else 1.0
             count = min(max(1, round(share * most) - self._images), len(seen.inputs))
             images = seen.inputs[:count].detach()
             self._kept.append(image_properties(images))
