@@ -68,18 +68,40 @@ class GroupedClasses(NamedTuple):
         return values.new_zeros(groups, values.shape[1]).index_add_(0, self.group, values)
 
     @property
-    def freedom(self) -> Tensor:
-        """Degrees of freedom: of the groups with and of those without each factor, whichever are fewer; (f)."""
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """Images with each factor, and without it, of each group; (g f), float64."""
         seen = self.add_up(self.counts.seen.double())
-        others = self.add_up(self.counts.all_seen[:, None].double()) - seen
-        return torch.minimum(degrees_of_freedom(seen), degrees_of_freedom(others))
+        return seen, self.add_up(self.counts.all_seen[:, None].double()) - seen
 
     @property
-    def enough(self) -> Tensor:
-        """Whether :data:`.FEWEST_GROUPS` hold images with each factor, and as many images without it; (f), bool."""
-        seen = self.add_up(self.counts.seen.double())
-        others = self.add_up(self.counts.all_seen[:, None].double()) - seen
-        return torch.minimum((seen > 0).sum(0), (others > 0).sum(0)) >= FEWEST_GROUPS
+    def freedom(self) -> Tensor:
+        """Degrees of freedom: of the groups with and of those without each factor, whichever are fewer; (f)."""
+        return torch.minimum(*map(degrees_of_freedom, self.sides))
+
+    def reach(self, confidence: float, error: Tensor) -> Tensor:
+        """How far an interval reaches to each side; (f); nan below :data:`.FEWEST_GROUPS` with or without the factor.
+
+        Args:
+            confidence: probability that the interval covers.
+            error: standard error; (f).
+        """
+        held = torch.minimum(*((side > 0).sum(0) for side in self.sides))
+        return torch.where(held >= FEWEST_GROUPS, student_quantiles(confidence, self.freedom) * error, torch.nan)
+
+    def error(self, counts: "StratifiedCounts", carried: Tensor, other: Tensor, ratio: Tensor) -> Tensor:
+        """Standard error of the sum over classes of errors with a factor, less those without it, weighted as by Mantel.
+
+        Args:
+            counts: of all groups.
+            carried: error rate that each class is taken to have with each factor; (f c).
+            other: and without it; (f c).
+            ratio: by which errors without the factor are multiplied; (f).
+        """
+        _, n_F, _, n_C, _, n = _strata(counts)
+        each, at = self.counts, self.classes
+        inside = each.wrong - carried.T[at] * each.seen
+        outside = (each.all_wrong[:, None] - each.wrong) - other.T[at] * (each.all_seen[:, None] - each.seen)
+        return clustered_error(self.add_up((inside * n_C.T[at] - ratio * outside * n_F.T[at]) / n[at][:, None]))
 
 
 def count_by_class(
@@ -167,11 +189,7 @@ def mantel_haenszel_log_error(counts: StratifiedCounts, groups: GroupedClasses |
     else:
         ratio = (R / S)[:, None]
         usual = E / (n_C + ratio * n_F).clamp(min=torch.finfo(torch.float64).tiny)  # error rate without the factor
-        each, at = groups.counts, groups.classes
-        inside = each.wrong - (ratio * usual).T[at] * each.seen
-        outside = (each.all_wrong[:, None] - each.wrong) - usual.T[at] * (each.all_seen[:, None] - each.seen)
-        added = (inside * n_C.T[at] - ratio.T * outside * n_F.T[at]) / n[at][:, None]
-        error = clustered_error(groups.add_up(added)) / R
+        error = groups.error(counts, ratio * usual, usual, R / S) / R
     return torch.where(S > 0, torch.where(R > 0, error, torch.inf), torch.nan)
 
 
@@ -193,10 +211,7 @@ def mantel_haenszel_interval(
         Both ends per factor; (f), float64.
     """
     ratio, error = mantel_haenszel(counts), mantel_haenszel_log_error(counts, groups)
-    if groups is None:
-        reach = normal_quantile(confidence) * error
-    else:
-        reach = torch.where(groups.enough, student_quantiles(confidence, groups.freedom) * error, torch.nan)
+    reach = normal_quantile(confidence) * error if groups is None else groups.reach(confidence, error)
     spread = torch.where(ratio > 0, reach, torch.nan).exp()
     return Interval(ratio / spread, ratio * spread)
 
@@ -247,14 +262,10 @@ def mantel_haenszel_difference_interval(
         slope = (n_F.square() * c - n_C.square() * a + n_F * n_C * (n_C - n_F) / 2) / n.square()
         level = (a * (n_C - c) + c * (n_F - a)) / (2 * n)
         error = (difference * slope.sum(1) + level.sum(1)).clamp(min=0).sqrt() / weight
-        reach = normal_quantile(confidence) * error
     else:
         usual = (E - difference[:, None] * n_F) / n  # error rate without the factor
-        each, at = groups.counts, groups.classes
-        inside = each.wrong - (usual + difference[:, None]).T[at] * each.seen
-        outside = (each.all_wrong[:, None] - each.wrong) - usual.T[at] * (each.all_seen[:, None] - each.seen)
-        error = clustered_error(groups.add_up((inside * n_C.T[at] - outside * n_F.T[at]) / n[at][:, None])) / weight
-        reach = torch.where(groups.enough, student_quantiles(confidence, groups.freedom) * error, torch.nan)
+        error = groups.error(counts, usual + difference[:, None], usual, torch.ones_like(difference)) / weight
+    reach = normal_quantile(confidence) * error if groups is None else groups.reach(confidence, error)
     return Interval((difference - reach).clamp(-1, 1), (difference + reach).clamp(-1, 1))
 
 

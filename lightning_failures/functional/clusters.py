@@ -51,7 +51,6 @@ class ClusteredRate(NamedTuple):
     low: Tensor  # (...) float64
     high: Tensor  # (...) float64
     residuals: Tensor  # (g ...) float64, what each group adds to its error
-    groups: Tensor  # (...) int64, groups that hold any image of the kind
 
 
 def add_by_group(rows: Tensor, groups: Tensor) -> Grouped:
@@ -95,17 +94,13 @@ def clustered_rate(some: Tensor, seen: Tensor, confidence: float = 0.95) -> Clus
     residuals = (some - value * seen) / total
     residuals = torch.where(total > 0, residuals, 0.0)
     variance = residuals.square().sum(0) * held / (held - 1)
-    binomial = value * (1 - value)
-    effective = torch.where(variance > 0, binomial / variance, held.double())
-    one_sided = (value == 0) | (value == 1)
-    effective = torch.where(one_sided, held.double(), torch.where(variance > 0, effective, total)).minimum(total)
+    worth = torch.where(variance > 0, value * (1 - value) / variance, total)
+    effective = torch.where((value == 0) | (value == 1), held.double(), worth).minimum(total)
     freedom = degrees_of_freedom(seen)
     narrowed = effective * (normal_quantile(confidence) / student_quantiles(confidence, freedom)).square()
     low, high = wilson(value * narrowed, narrowed, confidence)
     enough = (held >= FEWEST_GROUPS) & (freedom > 0)
-    return ClusteredRate(
-        value, torch.where(enough, low, torch.nan), torch.where(enough, high, torch.nan), residuals, held
-    )
+    return ClusteredRate(value, torch.where(enough, low, torch.nan), torch.where(enough, high, torch.nan), residuals)
 
 
 def correlation(one: ClusteredRate, other: ClusteredRate) -> Tensor:

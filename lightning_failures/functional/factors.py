@@ -125,15 +125,7 @@ def count_factor_errors(wrong: Tensor, factors: Tensor, known: Tensor | None = N
             f"wrong {tuple(wrong.shape)}, factors {tuple(factors.shape)}",
             "Pass wrong (n) and factors (n f).",
         )
-    carried, wrong = factors.bool(), wrong.bool()
-    if known is not None:  # no selection of rows, whose number a device would have to tell first
-        carried, wrong = carried & known[:, None], wrong & known
-    return FactorCounts(
-        (carried & wrong[:, None]).sum(0),
-        carried.sum(0),
-        wrong.sum(),
-        torch.full((), len(wrong), device=wrong.device) if known is None else known.sum(),
-    )
+    return FactorCounts(*(count.sum(0) for count in factor_errors_of_images(wrong, factors, known)))
 
 
 def factor_errors_of_images(wrong: Tensor, factors: Tensor, known: Tensor | None = None) -> FactorCounts:
@@ -153,6 +145,7 @@ def factor_errors_of_images(wrong: Tensor, factors: Tensor, known: Tensor | None
     """
     carried, wrong = factors.bool(), wrong.bool()
     known = torch.ones_like(wrong) if known is None else known
+    # no selection of rows, whose number a device would have to tell first
     carried, wrong = carried & known[:, None], wrong & known
     return FactorCounts((carried & wrong[:, None]).long(), carried.long(), wrong.long(), known.long())
 

@@ -86,20 +86,7 @@ def count_paired_errors(own: Tensor, reference: Tensor, factors: Tensor, known: 
         factors: which factors each image carries; (n f), bool or int of 0 and 1.
         known: which images have a label; the others count nowhere; (n), bool; None: all have one.
     """
-    carried, own, reference = factors.bool(), own.bool(), reference.bool()
-    if known is not None:
-        carried, own, reference = carried & known[:, None], own & known, reference & known
-    both = own & reference
-    return PairedCounts(
-        (carried & own[:, None]).sum(0),
-        (carried & reference[:, None]).sum(0),
-        (carried & both[:, None]).sum(0),
-        carried.sum(0),
-        own.sum(),
-        reference.sum(),
-        both.sum(),
-        torch.full((), len(own), device=own.device) if known is None else known.sum(),
-    )
+    return PairedCounts(*(count.sum(0) for count in paired_errors_of_images(own, reference, factors, known)))
 
 
 def paired_errors_of_images(
@@ -145,18 +132,7 @@ def count_setbacks(own: Tensor, references: Tensor, factors: Tensor) -> PairedCo
     Returns:
         The counts, of which those over all images are one a factor too; (f) each.
     """
-    carried, own, references = factors.bool(), own.bool()[:, None], references.bool()
-    both = own & references
-    return PairedCounts(
-        (carried & own).sum(0),
-        (carried & references).sum(0),
-        (carried & both).sum(0),
-        carried.sum(0),
-        own.sum(0).expand(factors.shape[1]),
-        references.sum(0),
-        both.sum(0),
-        torch.full((factors.shape[1],), len(own), device=own.device),
-    )
+    return PairedCounts(*(count.sum(0) for count in setbacks_of_images(own, references, factors)))
 
 
 def setback(counts: PairedCounts, level: float = 0.05, by_group: PairedCounts | None = None) -> Tensor:

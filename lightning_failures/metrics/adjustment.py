@@ -29,7 +29,7 @@ from lightning_failures.metrics.checks import (
     check_stray,
     find_mistakes,
 )
-from lightning_failures.metrics.factors import FACTOR_GROUPS, FACTOR_IMAGES, by_factor, count_groups
+from lightning_failures.metrics.factors import FACTOR_ERROR, FACTOR_GROUPS, FACTOR_IMAGES, by_factor, count_groups
 from lightning_failures.records.term import Term
 
 __all__ = ["ClassAdjustedErrorRatio"]
@@ -116,14 +116,7 @@ class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
             "small: the factor matters within the classes",
             when_nan="no class holds images with and without the factor, and both right and wrong ones",
         ),
-        Term(
-            "error/*",
-            "Error rate of a factor",
-            "Share of the images that carry the factor that are misclassified.",
-            "0 to 1",
-            "lower is better",
-            when_nan="no image carries the factor",
-        ),
+        FACTOR_ERROR,
         Term(
             "difference/*",
             "Difference of error rates within classes",

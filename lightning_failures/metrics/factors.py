@@ -36,6 +36,7 @@ from lightning_failures.records.term import Term
 
 __all__ = [
     "ALL_IMAGES",
+    "FACTOR_ERROR",
     "FACTOR_ERRORS",
     "FACTOR_GROUPS",
     "FACTOR_IMAGES",
@@ -63,6 +64,14 @@ FACTOR_ERRORS = Term(
     "0 upwards",
     "describes",
     "images",
+)
+FACTOR_ERROR = Term(
+    "error/*",
+    "Error rate of a factor",
+    "Share of the images that carry the factor that are misclassified.",
+    "0 to 1",
+    "lower is better",
+    when_nan=_NOT_CARRIED,
 )
 FACTOR_GROUPS = Term(
     "groups/*",
@@ -225,14 +234,7 @@ class FactorErrorRatio(GroupedMetric[FactorCounts]):
             "below 1: the factor is easier beyond chance",
             when_nan=_NO_ODDS,
         ),
-        Term(
-            "error/*",
-            "Error rate of a factor",
-            "Share of the images that carry the factor that are misclassified.",
-            "0 to 1",
-            "lower is better",
-            when_nan=_NOT_CARRIED,
-        ),
+        FACTOR_ERROR,
         Term(
             "error_without/*",
             "Error rate without a factor",
