@@ -25,10 +25,13 @@ from lightning_failures import (
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     FactorCounts,
+    GroupedClasses,
     add_by_group,
     clustered_error,
     clustered_rate,
+    cochran_mantel_haenszel,
     correlation,
+    count_by_class,
     count_factor_errors,
     count_paired_errors,
     degrees_of_freedom,
@@ -39,6 +42,8 @@ from lightning_failures.functional import (
     factor_limits,
     factor_p_value,
     group_p_value,
+    mantel_haenszel_difference_interval,
+    mantel_haenszel_interval,
     mcnemar,
     mean_error_interval,
     mean_error_sums,
@@ -304,6 +309,54 @@ def test_an_empty_batch_with_groups_adds_nothing() -> None:
     metric, names = FactorErrorRatio(["dark"]), torch.zeros(0, dtype=torch.int64)
     metric.update(names, names, torch.zeros(0, 1).bool(), groups=names)
     assert metric.compute()["images/all"] == 0
+
+
+def grouped_classes(wrong: Tensor, carried: Tensor, target: Tensor, group: Tensor) -> GroupedClasses:
+    """The literal way: one pair of a group and a class after the other."""
+    pairs = [(g, c) for g in range(int(group.max()) + 1) for c in target[group == g].unique().tolist()]
+    rows = factor_errors_of_images(wrong, carried)
+    sums = [FactorCounts(*(value[(group == g) & (target == c)].sum(0) for value in rows)) for g, c in pairs]
+    groups, classes = torch.tensor(pairs).unbind(1)
+    return GroupedClasses(groups, classes, FactorCounts(*map(torch.stack, zip(*sums, strict=True))))
+
+
+def test_within_classes_images_that_are_their_own_groups_have_nearly_the_interval_of_independent_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(4, (1200,), generator=generator)
+    carried = torch.rand(1200, 1, generator=generator) < 0.3
+    wrong = torch.rand(1200, generator=generator) < 0.1 + 0.1 * target + 0.15 * carried[:, 0]
+    counts = count_by_class(wrong, carried, target, 4)
+    groups = grouped_classes(wrong, carried, target, torch.arange(1200))
+    for interval in (mantel_haenszel_interval, mantel_haenszel_difference_interval):
+        plain, clustered = interval(counts), interval(counts, 0.95, groups)
+        width = plain.high - plain.low
+        assert (clustered.high - clustered.low - width).abs() < 0.05 * width
+    assert cochran_mantel_haenszel(counts, groups)[0] < 1e-3
+    assert cochran_mantel_haenszel(counts)[0] < 1e-3
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_within_classes_intervals_that_count_groups_cover_and_those_by_images_do_not_of_whole_groups(
+    whole: bool,
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    repeats, held, plain, small = 200, [0, 0], 0, 0
+    for _ in range(repeats):
+        group = torch.arange(900) // 15  # 60 groups
+        target = torch.randint(3, (900,), generator=generator)
+        carried = (group % 3 == 0 if whole else torch.rand(900, generator=generator) < 1 / 3)[:, None]
+        alike = 0.25 * torch.randn(60, generator=generator).clamp(-1, 1)
+        wrong = torch.rand(900, generator=generator) < 0.35 + 0.1 * (target - 1) + alike[group]
+        counts, groups = count_by_class(wrong, carried, target, 3), grouped_classes(wrong, carried, target, group)
+        difference = mantel_haenszel_difference_interval(counts, 0.95, groups)
+        ratio = mantel_haenszel_interval(counts, 0.95, groups)
+        held = [held[0] + bool(difference.low <= 0 <= difference.high), held[1] + bool(ratio.low <= 1 <= ratio.high)]
+        alone = mantel_haenszel_difference_interval(counts)
+        plain += bool(alone.low <= 0 <= alone.high)
+        small += bool(cochran_mantel_haenszel(counts, groups) < 0.05)
+    assert all(0.9 <= some / repeats <= 0.99 for some in held)
+    assert 0.01 <= small / repeats <= 0.1
+    assert plain / repeats < 0.8 if whole else plain / repeats > 0.9
 
 
 def test_groups_widen_the_interval_of_a_factor_of_whole_groups() -> None:

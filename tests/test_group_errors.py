@@ -45,15 +45,15 @@ def test_each_named_group_is_compared_with_all_others():
 def test_new_groups_are_compared_with_those_of_training_by_groups():
     preds, target, group = answers(groups=12)
     metric = GroupErrors()
-    metric.known = {number * 31 - 5 for number in range(6)}
+    metric.in_training = {number * 31 - 5 for number in range(6)}
     metric.update(preds, target, group)
     found = metric.compute()
     assert found["new_groups"] == 6
-    new = ~torch.isin(group, torch.tensor(sorted(metric.known)))
+    new = ~torch.isin(group, torch.tensor(sorted(metric.in_training)))
     wrong = (preds != target).double()
     assert float(found[f"difference/{NEW_GROUPS}"]) == pytest.approx(float(wrong[new].mean() - wrong[~new].mean()))
     assert found[f"difference_low/{NEW_GROUPS}"] < found[f"difference/{NEW_GROUPS}"]
-    metric.known = {number * 31 - 5 for number in range(10)}  # two new ones are too few for an interval
+    metric.in_training = {number * 31 - 5 for number in range(10)}  # two new ones are too few for an interval
     metric._computed = None
     again = metric.compute()
     assert math.isnan(again[f"difference_low/{NEW_GROUPS}"])
@@ -63,7 +63,7 @@ def test_new_groups_are_compared_with_those_of_training_by_groups():
 def measure(rank, world, shards):
     preds, target, group = answers()
     metric = GroupErrors()
-    metric.names, metric.known = {57: "two", 88: "three"}, {57, 88, -5}
+    metric.names, metric.in_training = {57: "two", 88: "three"}, {57, 88, -5}
     for rows in shards[rank]:
         metric.update(preds[rows], target[rows], group[rows])
     return {key: float(value) for key, value in metric.compute().items()}
@@ -135,5 +135,25 @@ def test_of_many_groups_the_largest_are_told_of():
 
 def test_of_groups_by_row_it_is_not_known_which_are_new():
     monitor, _ = run(["A"] * 400, groups=[row % 4 for row in range(400)], epochs=1)
-    assert monitor.values["new_groups"] == 0
+    assert math.isnan(monitor.values["new_groups"])
+    assert monitor.undefined["new_groups"].startswith("it is not known which groups training has seen")
     assert not [key for key in monitor.values if "not in training" in key]
+
+
+def test_before_training_has_seen_a_whole_epoch_no_group_is_called_new():
+    class Early(GroupErrorMonitor):
+        def compute(self, evaluation):
+            found = super().compute(evaluation)
+            told.append((evaluation.epoch, [key for key in found if "not in training" in key], found["new_groups"]))
+            return found
+
+    told = []
+    images, labels = scenes()
+    train = DataLoader(Studies(images, labels, ["A", "B"] * 200), 10)
+    valid = DataLoader(Studies(images, labels, ["A", "off"] * 200), 50)
+    fit([Early("2", on_error="raise")], Fixed(nothing), data=(train, valid), epochs=1, val_check_interval=0.5)
+    (_, early, unknown), (_, late, new) = told[-2:]
+    assert not early
+    assert math.isnan(unknown)
+    assert "difference/off, not in training" in late
+    assert new == 1

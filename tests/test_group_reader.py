@@ -118,3 +118,11 @@ def test_all_monitors_that_give_intervals_count_the_groups_of_one_argument():
     assert logged["failures/simplicity/groups/all"] == 6
     simplicity = next(each for each in callbacks if isinstance(each, SimplicityBiasMonitor))
     assert simplicity.examining.batch.groups.unique().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_groups_by_id_reach_all_monitors_through_one_argument():
+    ids = {str(label): f"group {label}" for label in range(3)}
+    callbacks = failure_monitors(groups=ids, ids="1", on_error="raise")  # here the label stands for a file name
+    run, _ = fit(callbacks, epochs=2)
+    assert run.callback_metrics["failures/simplicity/groups/all"] == 3
+    assert run.callback_metrics["failures/groups/groups/all"] == 3

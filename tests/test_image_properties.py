@@ -10,7 +10,6 @@ from torch import Tensor
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     PROPERTIES,
-    PropertyEdges,
     carries,
     image_properties,
     property_edges,
@@ -151,8 +150,3 @@ def test_the_angle_of_a_spectrum_does_not_change_with_its_brightness() -> None:
     cosine = torch.nn.functional.cosine_similarity(spectra, spectra[:1])
     torch.testing.assert_close(found[1:], cosine.acos()[1:], rtol=1e-3, atol=1e-4)
     assert math.isnan(spectral_angle(torch.zeros(1, 8), spectra[0]))
-
-
-def test_an_edge_says_what_it_means() -> None:
-    edge = PropertyEdges("object_size", "small object", 0.123456, False)
-    assert edge.words == "object size below 0.123, as a tenth of the training images have"

@@ -85,7 +85,7 @@ def test_a_dark_tenth_that_nobody_annotated_is_found():
     standing = [one for one in diagnosis.history if one.cleared is None]
     (finding,) = [one for one in standing if one.subject == "dark"]
     assert (finding.kind, finding.severity) == ("factor_failure", "failure")
-    assert "images that count as dark" in finding.message
+    assert "images that count as 'dark'" in finding.message
     assert monitor.values["error/dark"] > 0.4
     assert {one.subject for one in standing if one.severity != "watch"} <= {"dark"}
 

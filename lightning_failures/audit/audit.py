@@ -63,6 +63,7 @@ def audit_data(
     denormalize: Callable[[Tensor], Tensor] | None = None,
     cues: Mapping[str, Field] | None = None,
     groups: GroupSource | None = None,
+    ids: Field | None = None,
     ignore_index: int | None = None,
     channel_axis: int | None = None,
     steps: int = 200,
@@ -98,6 +99,7 @@ def audit_data(
         groups: which images belong together, such as those of one study, patient, slide or scanner: a path or callable
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. A linear model then reads the
             label of each group that it has not seen, beside one for which groups are mixed.
+        ids: path or callable into the batch that gives each image's id, where groups go by id.
         ignore_index: a label that is left out.
         channel_axis: axis of the channels in the inputs; None: 1, or the next where axis 1 has a length of one, as 1-D
             and 3-D convolutions take spectra.
@@ -124,7 +126,7 @@ def audit_data(
         (True, ['one_number_cue'])
     """
     started = time.perf_counter()
-    reader = None if groups is None else GroupReader(groups, where="audit_data")
+    reader = None if groups is None else GroupReader(groups, ids, "audit_data")
     data = DataSums(
         BatchLayout(inputs, targets, denormalize, cues or {}, ignore_index, seed, "audit_data", channel_axis, reader)
     )

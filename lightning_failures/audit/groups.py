@@ -14,6 +14,7 @@ from lightning_failures.functional.moments import ClassMoments, class_moments
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 from lightning_failures.functional.proportions import wilson
 from lightning_failures.functional.robustness_index import robustness_index, standard_normal_variate
+from lightning_failures.records.strict_json import strict
 
 __all__ = ["GroupAudit", "GroupRecord", "LeftOut", "feature_of"]
 
@@ -229,8 +230,6 @@ def _difference(one: Tensor, other: Tensor, group: Tensor | None = None) -> Esti
 
 
 def _plain(value: Any) -> Any:
-    from lightning_failures.records.strict_json import strict
-
     if isinstance(value, Estimate):
         return [strict(end) for end in value]
     if isinstance(value, dict):

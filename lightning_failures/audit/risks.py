@@ -76,9 +76,9 @@ def _leakage(audit: DataAudit) -> Risk | None:
 def _groups(audit: DataAudit) -> Risk | None:
     """What is read where groups are mixed is not read of a group that was not seen.
 
-    On infrared spectra of five polymers from five published studies a linear model has .97 where studies are mixed and
-    .00 to .82 of a study that it has not seen. Groups that differ along directions which say nothing of the label, or
-    in nothing, lose less than .01 (ten draws of each).
+    On infrared spectra of five polymers, in five tables of four published studies, a linear model has .93 where tables
+    are mixed, and .00 to .80 of a table that it has not seen. Groups that differ in nothing lose less than .01 (five
+    draws); of groups that differ along a direction which says nothing of the label, however far, nothing is said.
     """
     found = audit.groups
     if found is None or found.worst is None:

@@ -37,6 +37,7 @@ def failure_monitors(
     *,
     factors: FactorSource | None = None,
     groups: GroupSource | None = None,
+    ids: Field | None = None,
     wavelengths: Any = None,
     unit: str | None = None,
     bands: BandsLike = None,
@@ -69,6 +70,8 @@ def failure_monitors(
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. Images of one group are no
             independent draws, so intervals and tests of factors, of the linear model and of transplants then count
             groups; and :class:`.GroupErrorMonitor` says which of them fail. None: images are independent.
+        ids: path or callable into the batch that gives each image's id, such as its file name, where factors or groups
+            go by id; None: they do not, or file names are found.
         wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
         unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
         bands: groups of channels whose part in the decisions is watched; see :class:`.ChannelAttributionMonitor`.
@@ -137,8 +140,10 @@ def failure_monitors(
         where="failure_monitors",
     )
     options: MonitorOptions = {"probe": probe, "on_error": on_error}
-    monitors: list[Monitor] = [] if factors is None else [FactorErrorMonitor(factors, groups=groups, **options)]
-    monitors += [] if groups is None else [GroupErrorMonitor(groups, **options)]
+    monitors: list[Monitor] = (
+        [] if factors is None else [FactorErrorMonitor(factors, groups=groups, ids=ids, **options)]
+    )
+    monitors += [] if groups is None else [GroupErrorMonitor(groups, ids=ids, **options)]
     monitors += [
         CollapseMonitor(layers, **options),
         SimplicityBiasMonitor(
@@ -148,6 +153,7 @@ def failure_monitors(
             unit=unit,
             audit=audit,
             groups=groups,
+            ids=ids,
             budget=budget / 3,
             **options,
         ),
@@ -155,6 +161,6 @@ def failure_monitors(
         TrainingMonitor(**options),
         CauseMonitor(factors, budget=budget / 3, **options),
         DataMonitor(**options),
-        PropertyErrorMonitor(groups=groups, **options),
+        PropertyErrorMonitor(groups=groups, ids=ids, **options),
     ]
     return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]

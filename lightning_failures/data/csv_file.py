@@ -18,9 +18,10 @@ from lightning_failures.errors import InputError, MissingPackageError
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["is_index", "read_csv", "whole_numbers"]
+__all__ = ["is_csv_path", "is_index", "read_csv", "whole_numbers"]
 
 SEPARATORS = (",", ";", "\t")
+_FILE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
 #: What an empty cell may be written as.
 EMPTY = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None")
 _UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)*")
@@ -85,6 +86,16 @@ def read_csv(
         if frame[name].dtype.kind == "O" or pd.api.types.is_string_dtype(frame[name]):
             frame[name] = _words(frame[name], commas=separator != "," and name not in text)
     return frame[[name for name in frame.columns if name in keep or not _is_filling(frame[name])]]
+
+
+def is_csv_path(word: str) -> bool:
+    """Whether a word ends as the name of such a file does, packed or not.
+
+    Example:
+        >>> is_csv_path("own.CSV.gz"), is_csv_path("meta.scanner")
+        (True, False)
+    """
+    return word.lower().endswith(_FILE_ENDINGS)
 
 
 def is_index(column: "Series[Any]") -> bool:

@@ -123,12 +123,6 @@ class PropertyEdges(NamedTuple):
     edge: float
     above: bool  # whether images above the edge carry it; else those below
 
-    @property
-    def words(self) -> str:
-        """What the factor means: ``brightness below 0.13, the darkest tenth of the training images`` and the like."""
-        side = "above" if self.above else "below"
-        return f"{self.name.replace('_', ' ')} {side} {self.edge:.3g}, as a tenth of the training images have"
-
 
 def property_edges(values: dict[str, Tensor]) -> list[PropertyEdges]:
     """Edges that a tenth of the images are beyond, on either side.

@@ -1,7 +1,7 @@
 """Whether neighbours of an image are of its class or of its laboratory: the robustness index.
 
-After PathoROB (Koemen et al., "Towards robust foundation models for digital pathology", 2025): among the nearest
-neighbours of each image only those count that share either its class or its group, and not both.
+After PathoROB: Koemen et al., "Towards robust foundation models for digital pathology", Nature Communications 17
+(2026). Among the nearest neighbours of each image only those count that share its class or its group, and not both.
 """
 
 import torch

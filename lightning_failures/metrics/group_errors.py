@@ -111,8 +111,9 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
             "Groups that training has not seen",
             "Groups of the evaluated images of which no training image was seen.",
             "0 upwards",
-            "0: what the accuracy promises for new groups is not measured",
+            "0: how good the network is on new groups is not measured",
             "groups",
+            when_nan="it is not known which groups training has seen: they go by row, or no whole epoch was seen",
         ),
     )
 
@@ -122,7 +123,7 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
         super().__init__(ErrorCounts(zero, zero), STRAY, **kwargs)
         self.confidence = confidence
         self.names: Mapping[int, str] = {}  #: of the groups that are told of one by one; set before ``compute``
-        self.known: Collection[int] | None = None  #: groups of training; None: not known
+        self.in_training: Collection[int] | None = None  #: groups that training has seen; None: not known
 
     def update(self, preds: Tensor, target: Tensor, groups: Tensor, known: Tensor | None = None) -> None:
         """Count a batch.
@@ -153,7 +154,8 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
         counts = FactorCounts(wrong[chosen], seen[chosen], overall.wrong, overall.seen)
         each = 1 - (1 - self.confidence) / max(1, int((counts.seen > 0).sum()))
         values = _told(list(self.names.values()), counts, error_difference_interval(counts, each))
-        new = [row for group, row in rows.items() if self.known is not None and group not in self.known]
+        in_training = self.in_training
+        new = [] if in_training is None else [row for group, row in rows.items() if group not in in_training]
         if new and len(new) < len(rows):
             carried = torch.zeros(len(ids), 1, dtype=torch.bool)
             carried[new] = True
@@ -165,7 +167,7 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
             "error/all": overall.wrong.double() / overall.seen.double(),
             "images/all": overall.seen,
             "groups/all": torch.tensor(len(ids)),
-            "new_groups": torch.tensor(len(new) if self.known is not None else 0),
+            "new_groups": torch.tensor(torch.nan if in_training is None else float(len(new)), dtype=torch.float64),
         }
 
 

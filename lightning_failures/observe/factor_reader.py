@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.data.column_names import FILE_NAME
+from lightning_failures.data.csv_file import is_csv_path
 from lightning_failures.data.factor_columns import Remedies, read_factors
 from lightning_failures.data.factor_dataset import file_names, find_rows
 from lightning_failures.data.factor_table import FactorTable, missing_rows
@@ -20,7 +21,6 @@ __all__ = ["FactorReader", "FactorSource"]
 #: Names of columns or fields, a table, a field that holds all columns, or one field a factor.
 FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field] | PathLike[str]
 
-_FILE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
 _FIELD_NAMES = ("factors", "factor", "attributes", "metadata")
 
 
@@ -52,7 +52,7 @@ class FactorReader:
         where: str = "FactorReader",
     ) -> None:
         self._where, self._where_ids = f"{where}(factors=...)", f"{where}(ids=...)"
-        if isinstance(factors, PathLike) or (isinstance(factors, str) and factors.lower().endswith(_FILE_ENDINGS)):
+        if isinstance(factors, PathLike) or (isinstance(factors, str) and is_csv_path(factors)):
             factors = _read_file(fspath(factors), self._where)
         self.table: FactorTable | None = factors if isinstance(factors, FactorTable) else None
         self.ids = ids

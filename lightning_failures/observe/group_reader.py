@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_failures.data.csv_file import read_csv
+from lightning_failures.data.csv_file import is_csv_path, read_csv
 from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
@@ -51,7 +51,7 @@ class GroupReader:
         self.field: Field | None = None
         self._of_id: dict[str, int] | None = None
         self._of_row: Tensor | None = None
-        if isinstance(groups, Path) or (isinstance(groups, str) and groups.endswith((".csv", ".csv.gz"))):
+        if isinstance(groups, Path) or (isinstance(groups, str) and is_csv_path(groups)):
             groups = self._from_file(groups)
         if isinstance(groups, Mapping):
             numbers = self.numbers(list(groups.values()))

@@ -28,9 +28,9 @@ class GroupErrorMonitor(Monitor):
 
     Groups are images that belong together: of one study, patient, slide or scanner. ``difference/NAME`` is the error
     rate of a group minus that of all others, with its interval; of more than 12 groups those with most images at the
-    first evaluation are told of. Where the groups of training images can be read too, ``new_groups`` says how many are
-    not in training; such a group is called ``NAME, not in training``, and all of them together are compared with the
-    others. See :class:`.GroupErrors`.
+    first evaluation are told of. Where the groups of training images can be read too, ``new_groups`` says after the
+    first epoch how many are not in training; such a group is called ``NAME, not in training``, and all of them together
+    are compared with the others. See :class:`.GroupErrors`.
 
     Args:
         groups: a path or callable into the batch, or one for each row of the validation dataset; see
@@ -53,9 +53,9 @@ class GroupErrorMonitor(Monitor):
         self.known: set[int] = set()  #: groups of the training images of this rank
         self._kept: list[Tensor] = []  # of training batches, as they came
         self._of_training = not self.reader.by_row
-        self._all_known: set[int] | None = None  # of all ranks
+        self._from_start = self._whole = False  # whether the first epoch was seen from its first batch, and to its last
+        self._in_training: set[int] | None = None  # of all ranks; None: not known
         self._told_of: dict[int, str] | None = None
-        self._images: dict[int, int] = {}
         self._batches: list[Tensor] = []
         self._counted = False
 
@@ -64,8 +64,12 @@ class GroupErrorMonitor(Monitor):
     ) -> None:
         """Keep the groups of the training images."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self.idle or not self._of_training or trainer.current_epoch > 0 or self.unserved:
+        if self.idle or not self._of_training or self._whole or self.unserved:
             return
+        if trainer.current_epoch > 0:
+            self._whole = self._from_start
+            return
+        self._from_start = self._from_start or batch_idx == 0
         with self.guard():
             try:
                 self._kept.append(self.reader.of_batch(batch).detach())
@@ -73,6 +77,7 @@ class GroupErrorMonitor(Monitor):
                 self._of_training, self._kept = False, []
             if len(self._kept) >= HELD:
                 self._settle()
+            self._whole = self._from_start and batch_idx + 1 >= trainer.num_training_batches
 
     def _settle(self) -> None:
         """Put together the groups that were kept."""
@@ -88,8 +93,8 @@ class GroupErrorMonitor(Monitor):
         self._batches, self._counted = [], False
         if evaluation.fitting:
             self._settle()
-            parts = gather((self._of_training, self.known))
-            self._all_known = set().union(*(known for _, known in parts)) if all(can for can, _ in parts) else None
+            parts = gather((self._of_training and self._whole, self.known))
+            self._in_training = set().union(*(known for _, known in parts)) if all(can for can, _ in parts) else None
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by group."""
@@ -124,10 +129,10 @@ class GroupErrorMonitor(Monitor):
                     total[group] = (total.get(group, (0, name))[0] + count, name)
             largest = sorted(total, key=lambda group: (-total[group][0], total[group][1]))[:MOST_NAMED]
             self._told_of = {group: total[group][1] for group in largest}
-        known = self._all_known
-        self.metric.known = known
+        known = self._in_training
+        self.metric.in_training = known
         self.metric.names = {
-            group: name if known is None or not known or group in known else f"{name}, not in training"
+            group: name if known is None or group in known else f"{name}, not in training"
             for group, name in self._told_of.items()
         }
         found: dict[str, Tensor] = self.metric.compute()

@@ -22,6 +22,7 @@ from lightning_failures.functional.image_properties import (
     spectral_angle,
 )
 from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
+from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import mean_spectra
@@ -52,6 +53,7 @@ class PropertyErrorMonitor(Monitor):
 
     Args:
         groups: which images belong together; see :class:`.FactorErrorMonitor`. None: images are independent.
+        ids: path or callable into the batch that gives each image's id, where groups go by id.
         options: see :class:`.Monitor`.
     """
 
@@ -62,9 +64,11 @@ class PropertyErrorMonitor(Monitor):
     rules = RULES
     held_out = ("*",)
 
-    def __init__(self, *, groups: GroupSource | None = None, **options: Unpack[MonitorOptions]) -> None:
+    def __init__(
+        self, *, groups: GroupSource | None = None, ids: Field | None = None, **options: Unpack[MonitorOptions]
+    ) -> None:
         super().__init__(**options)
-        self.groups = None if groups is None else GroupReader(groups, where=type(self).__name__)
+        self.groups = None if groups is None else GroupReader(groups, ids, type(self).__name__)
         self.edges: Edges | None = None  #: from the first evaluation after training images were seen
         self.metric: ClassAdjustedErrorRatio | None = None
         self._kept: list[dict[str, Tensor]] = []  # of training images

@@ -31,9 +31,10 @@ RULES = (
             "edge": "failures/properties/edge/*",
         },
         message=(
-            "Wrong on {error:share} {images:.0f} images that count as {subject}: {difference:.0%} more than on other "
-            "images of the same classes (95% interval {low:.0%} to {high:.0%}). An image counts as {subject} beyond "
-            "{edge:.3g}, where the last tenth of the training images begins."
+            "Wrong on {error:share} {images:.0f} images that count as '{subject}': {difference:.0%} more are wrong "
+            "than of other images of the same classes (95% interval {low:.0%} to {high:.0%}). What counts as "
+            "'{subject}' was fixed on the training images, of which a tenth does (edge at {edge:.3g}, see "
+            "PropertyErrorMonitor)."
         ),
         advice=(
             "Look at these images. Train on more of them, or change this property of training images at random: "

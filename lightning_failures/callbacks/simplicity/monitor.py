@@ -115,6 +115,7 @@ class SimplicityBiasMonitor(Monitor):
         groups: which images belong together, such as those of one patient, slide or scanner: a path or callable into
             the batch, or one for each row of the dataset; see :class:`.GroupReader`. The intervals of the difference
             from the linear model, and of the transplants, then count groups. None: images are independent.
+        ids: path or callable into the batch that gives each image's id, where groups go by id.
         images: size of the reference batch, over all ranks.
         budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
@@ -149,6 +150,7 @@ class SimplicityBiasMonitor(Monitor):
         unit: str | None = None,
         audit: DataAudit | str | Path | None = None,
         groups: GroupSource | None = None,
+        ids: Field | None = None,
         images: int = 64,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -157,7 +159,7 @@ class SimplicityBiasMonitor(Monitor):
         super().__init__(**options)
         self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
         self.reader = SampleReader(cues, denormalize)
-        self.groups = None if groups is None else GroupReader(groups, where=_WHERE)
+        self.groups = None if groups is None else GroupReader(groups, ids, _WHERE)
         self.stream = TrainingStream(self.reader)
         self.models: SimpleModels | None = None
         self.comparison: Comparison | None = None
