@@ -187,7 +187,7 @@ def test_it_is_drawn_and_stands_in_the_report(tmp_path):
         logger=CSVLogger(tmp_path))  # fmt: skip
     report = (tmp_path / "report.html").read_text()
     assert "Errors by property of the image" in report
-    assert "more than others of their classes" in report
+    assert "above others" in report
 
 
 def test_ranks_agree_on_the_edges_of_all_their_images(monkeypatch):

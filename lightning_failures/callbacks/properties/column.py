@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from lightning_failures.callbacks.properties.figures import property_figure, property_rows, said
 from lightning_failures.callbacks.properties.rules import RULES
 from lightning_failures.callbacks.properties.terms import TERMS
-from lightning_failures.records.numbers import number, p_value
+from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column, Row, Section, Table
 
@@ -25,19 +25,16 @@ def _table(record: RunRecord) -> Table | None:
     rows = property_rows(record.statistics(_NOUN))
     if not rows:
         return None
-    heads = ("images that count as", "error", "more than others of their classes", "95% interval", "p", "images")
+    heads = ("count as", "error", "above others", "95% interval", "images")
     return Table(heads, tuple(Row((name, *_cells(row)), row.get("difference_low", math.nan) > 0) for name, row in rows))
 
 
 def _cells(row: Mapping[str, float]) -> tuple[str, ...]:
-    low, high, p, images = (
-        row.get(name, math.nan) for name in ("difference_low", "difference_high", "cmh_p_value", "images")
-    )
+    low, high, images = (row.get(name, math.nan) for name in ("difference_low", "difference_high", "images"))
     return (
         f"{row.get('error', math.nan):.1%}",
-        f"{row['difference']:+.1%}",
-        _NOTHING if math.isnan(low) else f"{low:+.1%} to {high:+.1%}",
-        _NOTHING if math.isnan(p) else p_value(p),
+        f"{row['difference']:+.0%}",
+        _NOTHING if math.isnan(low) else f"{low:+.0%} to {high:+.0%}",
         _NOTHING if math.isnan(images) else number(images),
     )
 
@@ -52,12 +49,12 @@ PROPERTIES_COLUMN = Column(
             name=_NOUN,
             title="Errors by property of the image",
             caption=(
-                "Images beyond the edge that a tenth of the training images are beyond, against others of their own "
-                "classes."
+                "Error rate of images that count as dark, say, as a tenth of the training images do, above that of "
+                "others of the same classes."
             ),
             label=said,
             draw=lambda records: property_figure(*records),
-            note="bold: harder beyond chance",
+            note="bold: the interval lies above 0",
             table=_table,
         ),
     ),
