@@ -100,17 +100,12 @@ def work(planned: Planned, folders: Mapping[str, Path]) -> dict[str, Any]:
     hit = after % plant.values == new[held] % plant.values
     some = images[held][torch.linspace(0, int(held.sum()) - 1, SHOWN).round().long()]
     shares = _exchanged(network, some, lambda inputs: inputs * deviation[0] + mean[0])
-    beyond = unexplained(shares)
-    named = [name for name, each in beyond.items() if each >= CARRIES and leads(*shares[name])]
-    if images.shape[1] > FEW:
-        named = [name for name in named if name != "channel_statistics"]
     unlike = cue[held] % plant.values != labels[held] % plant.values
     return {
         "accuracy": float((preds == labels[held]).float().mean()),
         "accuracy_anew": float((after == labels[held]).float().mean()),
         "follows": float(hit[told].float().mean()) if plant.draw is not as_it_is else 0.0,
         "shares": shares,
-        "named": named,
         "attributions": attributions(network, some),
         "errors_by_cue": errors_by_cue(preds != labels[held], unlike) if plant.draw is not as_it_is else None,
         "findings": [],
@@ -134,6 +129,14 @@ def _exchanged(
     if images.shape[1] != 3:
         shares.pop("colour", None)
     return shares
+
+
+def named(shares: Mapping[str, Sequence[float]]) -> list[str]:
+    """The contents that the monitor would name, by its rule, from the shares of a run."""
+    pairs = {name: (donor, own) for name, (donor, own) in shares.items()}
+    found = [name for name, each in unexplained(pairs).items() if each >= CARRIES and leads(*pairs[name])]
+    many = any(name.startswith("channel ") for name in pairs)  # whose statistics are no simple cue
+    return [name for name in found if not (many and name == "channel_statistics")]
 
 
 def _fit(network: nn.Module, images: Tensor, labels: Tensor) -> None:
@@ -177,7 +180,7 @@ def _attributing(method: str) -> Voice:
 
 VOICES = {
     "transplants": Voice(
-        lambda one: one["named"],
+        lambda one: named(one["shares"]),
         lambda one: True,
         lambda one: _held(one, {name: pair[0] for name, pair in one["shares"].items()}),
     ),
@@ -303,7 +306,7 @@ def _summary(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         f"- Where the predictions follow the planted cue in more than half of the cases, it is named: {share(right)}; "
         f"and nothing beside it: {share(alone)}.",
         "- Where they follow in less than a fifth, nothing is named: "
-        f"{share([not one['named'] for one in below])}.",
+        f"{share([not named(one['shares']) for one in below])}.",
         f"- Rank correlation over all {len(runs)} runs of what follows and the share of the content that holds the "
         f"cue: {rank:.2f}.",
     ]  # fmt: skip
@@ -314,10 +317,10 @@ def _scored(name: str, voice: Voice, runs: Sequence[Mapping[str, Any]]) -> list[
     between = [answer(one, voice) for one in runs if FEW_FOLLOW <= one["follows"] <= MOST]
     below = [answer(one, voice) for one in runs if one["follows"] < FEW_FOLLOW]
     twins = [answer(one, voice) for one in runs if PLANTS[one["case"]].share == 0]
-    named, at_times = (share(each.startswith("yes") for each in some) for some in (above, between))
+    right, at_times = (share(each.startswith("yes") for each in some) for some in (above, between))
     cannot = str(sum(each.startswith("cannot") for each in above))
     silent = [share(each == "nothing" for each in some) for some in (below, twins)]
-    return [name, named, cannot, at_times, *(["cannot name"] * 2 if name == "accuracy" else silent)]
+    return [name, right, cannot, at_times, *(["cannot name"] * 2 if name == "accuracy" else silent)]
 
 
 def _separation(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -364,7 +367,7 @@ def _row(cell: Sequence[Mapping[str, Any]]) -> list[str]:
             names = [name for name in one["shares"] if name.startswith("channel ")]
         return max((one["shares"][name][0] for name in names if name in one["shares"]), default=math.nan)
 
-    said = _counted([", ".join(one["named"]) or "nothing" for one in cell])
+    said = _counted([", ".join(named(one["shares"])) or "nothing" for one in cell])
     figures = [_mean([one["accuracy"] for one in cell]), _mean([one["follows"] for one in cell])]
     figures += [_mean([donor(one, content) for one in cell]) for content in CONTENTS]
     return [cell[0]["case"], cell[0]["network"], str(len(cell)), *figures, said]
@@ -406,7 +409,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = [Planned(case, network, seed) for seed in options.seeds for network in options.networks for case in cases]
     folder = RunFolder(options.out)
     for record in folder.fill(plan, functools.partial(work, folders=folders), options.processes):
-        print(record["case"], record["network"], record["seed"], record["crash"] or record.get("named"), flush=True)
+        print(record["case"], record["network"], record["seed"], record["crash"] or named(record["shares"]), flush=True)
     kind = "digits" if options.data == ["digits"] else "real"
     (options.page or PAGES[kind][0]).write_text(page(folder.records(plan)))
 

@@ -47,6 +47,12 @@ def test_a_pattern_counts_beyond_what_the_statistics_of_channels_carry():
     assert unexplained(mixed)["low_frequencies"] == pytest.approx(0.84 - 0.2 - 0.2 - 0.25)
 
 
+def test_a_texture_that_leaves_hardly_a_prediction_as_it_was_carries_all_of_its_share():
+    assert unexplained({"texture": (0.5, 0.1)})["texture"] == pytest.approx(0.5)
+    assert unexplained({"texture": (0.5, 0.2)})["texture"] == pytest.approx(0.3)
+    assert unexplained({"texture": (0.5, 0.1), "level": (0.1, 0.8)})["texture"] == pytest.approx(0.4)
+
+
 # -- the search
 
 
