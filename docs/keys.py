@@ -13,8 +13,13 @@ OPENING = """# What is logged
 
 Each key that a monitor logs, as its column declares it; `python docs/keys.py` writes this page. A star stands for any
 one name: a factor, a layer, a band, a cue. A monitor with a name of its own (`name="scanners"`) logs under
-`failures/scanners/` what stands here under its noun. A headline is one of the few figures that a run is told by. The
-glossary of the report is made from the same declarations.
+`failures/scanners/` what stands here under its noun. The glossary of the report is made from the same declarations.
+
+The logger gets the headlines alone, `failure_monitors(detail="full")` gives it every key. A headline with a short name
+is logged under that: `failures/kept`; where its key has a star, it is the worst of all names. A headline without one is
+logged under its own key, unless it has more than 16 names. `failures/findings` counts the findings that stand. Gates,
+rules, `records.json` and the report reach every key, and the short names too. What was nan at every evaluation so far
+is no curve.
 
 A run that validates nothing is watched on the last batches of each training epoch, as the verdict and the record say.
 What needs images that the model was not trained on is not told there: all of `failures/factors/`; accuracies of the
@@ -36,7 +41,8 @@ def page(columns: Sequence[Column]) -> str:
 def _cells(noun: str, term: Term) -> tuple[str, ...]:
     said = (term.name, term.meaning, term.unit or "1", term.range, term.direction, term.when_nan or "never")
     words = (text.replace("|", "\\|") for text in said)
-    return (f"`failures/{noun}/{term.key}`", *words, "yes" if term.headline else "")
+    headline = f"`failures/{term.short}`" if term.short else "yes" if term.headline else ""
+    return (f"`failures/{noun}/{term.key}`", *words, headline)
 
 
 if __name__ == "__main__":

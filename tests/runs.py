@@ -83,3 +83,15 @@ def table(images=30):
 def hooks_on(module):
     # by ``items``, which tells of the monitors' hooks too
     return sum(len(child._forward_hooks.items()) + len(child._forward_pre_hooks.items()) for child in module.modules())
+
+
+def noted(monitor):
+    """All figures that a monitor logs from now on, curves or not: statistic -> last value."""
+    seen, log = {}, monitor.log_values
+
+    def note(evaluation, values, **options):
+        seen.update({statistic: float(value) for statistic, value in values.items()})
+        log(evaluation, values, **options)
+
+    monitor.log_values = note
+    return seen

@@ -1,38 +1,23 @@
 """Terms of channels: every key that the monitor can log has one, and none is of a key that nobody logs."""
 
 import pytest
-from lightning.pytorch.loggers.logger import Logger
 
 from lightning_failures import ChannelAttributionMonitor
 from lightning_failures.callbacks.channels import TERMS
 from lightning_failures.metrics import ChannelDependence
 from lightning_failures.records import find_term
-from tests.runs import Classifier, fit, loaders
+from tests.runs import Classifier, fit, loaders, noted
 from tests.test_channels_monitor import AXIS, BANDS, KEY, Flexible, images, monitor
-
-
-class Keys(Logger):
-    """Keeps the keys that it is sent."""
-
-    name = version = None
-
-    def __init__(self):
-        self.keys = set()
-
-    def log_hyperparams(self, *_):
-        pass
-
-    def log_metrics(self, metrics, step=None):
-        self.keys |= set(metrics)
 
 
 def logged(*args, channels=None, **options):
     """Keys of a fit of two epochs and of a test, without what stands before them."""
-    logger = Keys()
+    watch = monitor(*args, **options)
+    figures = noted(watch)
     module, data = (Classifier(), loaders()) if channels is None else (Flexible(channels), images(channels))
-    run, module = fit([monitor(*args, **options)], module, data=data, logger=logger)
+    run, module = fit([watch], module, data=data)
     run.test(module, data[1], verbose=False)
-    return {key.removeprefix(KEY) for key in logger.keys if key.startswith(KEY)}
+    return set(figures)
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,7 @@ def test_whole_numbers_as_images_are_run_as_floats():
 
 def test_epochs_and_steps_set_the_cadence(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
-    watch = monitor(every_n_epochs=2, every_n_steps=8)
+    watch = monitor(every_n_epochs=2, every_n_steps=8, detail="full")
     fit([watch], epochs=4, logger=logger, log_every_n_steps=50)
     assert [(profile.epoch, profile.step) for profile in watch.course.profiles] == [
         *((0, 6), (1, 8), (2, 16), (2, 18), (3, 24)),
@@ -244,10 +244,11 @@ def test_what_the_budget_leaves_says_so():
 def test_validate_and_test_are_examined_too_and_do_not_join_the_course():
     watch = monitor(every_n_epochs=2)
     run, module = fit([watch], epochs=1)
-    again = run.validate(module, loaders()[1], verbose=False)[0]
-    tested = run.test(module, loaders()[1], verbose=False)[0]
-    for found in (again, tested):
+    for verb in (run.validate, run.test):
+        verb(module, loaders()[1], verbose=False)
+        found = run.callback_metrics
         assert channels(found)["change/channel 0"] == pytest.approx(watch.course.profiles[0].change[0], rel=1e-5)
     assert len(watch.course.profiles) == 1
-    alone = monitor()
-    assert "change/channel 0" in channels(trainer([alone]).test(Classifier(), loaders()[1], verbose=False)[0])
+    alone = trainer([monitor()])
+    alone.test(Classifier(), loaders()[1], verbose=False)
+    assert "change/channel 0" in channels(alone.callback_metrics)

@@ -120,7 +120,7 @@ def test_trained_weights_are_bitwise_the_same_with_layers_training_features_and_
 
 def test_training_features_are_logged_at_their_cadence_and_marked_so(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
-    monitor = CollapseMonitor(every_n_steps=4, on_error="raise")
+    monitor = CollapseMonitor(every_n_steps=4, detail="full", on_error="raise")
     fit([monitor], logger=logger, log_every_n_steps=50)
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     header = lines[0].split(",")

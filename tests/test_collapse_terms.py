@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from lightning_failures import CollapseMonitor
 from lightning_failures.callbacks.collapse import COLLAPSE, TERMS
 from lightning_failures.records import Evaluation, RunRecord, find_term
-from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, table
+from tests.runs import CHANNELS, CLASSES, Classifier, dataset, fit, noted, table
 from tests.test_collapse_monitor import Segmenter, TwoViews, scenes, unlabelled
 from tests.test_labels import Several, answered
 
@@ -37,12 +37,12 @@ class NothingValidated(Classifier):
 
 
 def logged(path, monitor, module=None, **options):
-    """What a run logs under the monitor's keys, and why some of it is nan."""
-    logger = EveryValue(path)
+    """The figures of a run, which of them are curves, and why some are nan."""
+    logger, figures = EveryValue(path), noted(monitor)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "lightning-failures: nothing is evaluated")
         fit([monitor], module, logger=logger, log_every_n_steps=1, **options)
-    return logger.values, monitor.undefined
+    return figures, monitor.undefined, logger.values
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def runs(tmp_path_factory):
 def test_every_key_that_some_option_logs_has_one_most_specific_term_and_no_term_is_dead(runs):
     keys = [term.key for term in TERMS]
     assert len(keys) == len(set(keys))
-    found = {key: find_term(TERMS, key) for values, _ in runs.values() for key in values}
+    found = {key: find_term(TERMS, key) for values, *_ in runs.values() for key in values}
     assert [key for key, term in found.items() if term is None] == []
     assert set(keys) - {term.key for term in found.values()} == set()
 
@@ -83,7 +83,7 @@ def test_totals_over_classes_have_terms_of_their_own():
 
 def test_every_figure_that_is_undefined_has_a_reason_in_the_run_and_in_its_term(runs):
     blank = 0
-    for values, undefined in runs.values():
+    for values, undefined, _ in runs.values():
         for key, value in values.items():
             if math.isnan(value):
                 blank += 1
@@ -99,11 +99,14 @@ def test_a_term_says_all_that_a_reader_needs_and_few_figures_are_headlines():
         assert term.range, term
         assert term.direction, term
     of_labels = {"label_balanced_error/all", "label_balanced_error/worst"}
-    assert {term.key for term in TERMS if term.headline} == {"kept/*", "effective_rank/*", "accuracy"} | of_labels
+    headlines = {"kept/*", "effective_rank/*", "accuracy", "class_share"}
+    assert {term.key for term in TERMS if term.headline} == headlines | of_labels
 
 
-def test_few_figures_are_logged_unless_more_is_asked_for(runs):
-    assert len(runs["as it comes"][0]) == 35
+def test_few_figures_are_found_unless_more_is_asked_for_and_fewer_are_curves(runs):
+    figures, _, curves = runs["as it comes"]
+    assert len(figures) == 35
+    assert set(curves) == {"effective_rank/penultimate"}  # the others have short names
 
 
 def test_the_penultimate_layer_is_probed_without_being_asked_for_so_that_a_wasteful_head_shows():

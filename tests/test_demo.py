@@ -97,7 +97,8 @@ def test_both_arms_end_in_a_report_a_verdict_and_a_w_and_b_run_all_under_out(tmp
     for each in runs:
         seen = subprocess.run([wandb, "leet", "inspect", "--summary", each], capture_output=True, text=True, check=True)
         assert "failures/factors/error_ratio/boundary" in seen.stdout
-        assert "failures/collapse/logit_effective_rank" in seen.stdout
+        assert "failures/accuracy" in seen.stdout
+        assert "failures/collapse/logit_effective_rank" not in seen.stdout
 
 
 @pytest.mark.slow

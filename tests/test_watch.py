@@ -120,7 +120,8 @@ def test_a_fabric_loop_trains_to_the_same_weights_and_logs_to_its_loggers(tmp_pa
     plain, _ = train(monitors())
     assert watch.values == pytest.approx(plain.values, nan_ok=True)
     header, *lines = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()
-    assert {"val_loss", "epoch", "step", "failures/collapse/accuracy"} <= set(header.split(","))
+    assert {"val_loss", "epoch", "step", "failures/accuracy"} <= set(header.split(","))
+    assert "failures/findings" in header
     assert len(lines) == 2
 
 

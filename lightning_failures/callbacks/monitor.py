@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,15 +28,19 @@ from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.probe import Probe
 from lightning_failures.observe.task import CLASSIFIES, Kind
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.headlines import curves, worst_of
 from lightning_failures.records.keys import escape, match_key
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.term import Term, find_term
-from lightning_failures.reporting.loggers import log_scalars
+from lightning_failures.reporting.loggers import define_curves, log_scalars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Monitor", "MonitorOptions", "monitors_of"]
+__all__ = ["Detail", "Monitor", "MonitorOptions", "monitors_of"]
+
+#: How many of its figures a monitor logs as curves.
+Detail = Literal["headline", "full"]
 
 
 class MonitorOptions(TypedDict, total=False):
@@ -50,6 +54,7 @@ class MonitorOptions(TypedDict, total=False):
     channel_axis: int | None
     probe: Probe | None
     name: str | None
+    detail: Detail
     on_error: Literal["warn", "raise"]
 
 
@@ -74,11 +79,14 @@ class Monitor(Callback, TheirCallback):
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         probe: a probe shared with other monitors, in place of the six above.
         name: second part of the logged keys, where one Trainer has two monitors of a kind; None: its noun.
+        detail: ``"headline"``: the few figures that a run is told by become curves of the logger, see
+            :class:`.Term`; ``"full"``: every figure does. Gates, rules and the record reach every figure either way.
         on_error: ``"warn"``: an error of this monitor warns once, with its cause, and the monitor steps aside while
             training goes on; ``"raise"``: it stops the run.
 
     Raises:
-        InputError: a name that cannot stand in a key; in ``setup``, keys that another monitor of the Trainer logs too.
+        InputError: a name that cannot stand in a key, or no such detail; in ``setup``, keys that another monitor of
+            the Trainer logs too.
     """
 
     noun: ClassVar[str]
@@ -112,8 +120,13 @@ class Monitor(Callback, TheirCallback):
         channel_axis: int | None = None,
         probe: Probe | None = None,
         name: str | None = None,
+        detail: Detail = "headline",
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
+        if detail not in get_args(Detail):
+            fix = f"Use {' or '.join(map(repr, get_args(Detail)))}."
+            raise InputError(type(self).__name__, "there is no such detail", repr(detail), fix)
+        self.detail = detail
         self.name = self.noun if name is None else _checked(type(self).__name__, name)
         self.probe = probe or Probe(
             inputs=inputs,
@@ -128,6 +141,7 @@ class Monitor(Callback, TheirCallback):
         self.ranks = Agreement(self.guard)
         self.pictures = Pictures()
         self._keys: dict[str, str] = {}  # statistic -> logged key
+        self._defined: set[str] = set()  # logged keys that were no nan at least once
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
@@ -619,23 +633,45 @@ class Monitor(Callback, TheirCallback):
     def log_values(self, evaluation: EvaluationContext, values: Mapping[str, Tensor], *, now: bool = False) -> None:
         """Log scalars, the only way in which a monitor does; every rank must call it.
 
+        All of them stand in ``trainer.callback_metrics``, where gates and rules find them. The loggers get those that
+        :attr:`detail` asks for, each from the first evaluation on at which it is not nan.
+
         Args:
             evaluation: that they belong to.
             values: statistic -> value; (), equal on all ranks.
             now: send them to the loggers at once, as between evaluations, where ``self.log`` of a module waits for the
                 end of its epoch.
         """
+        plain = dict(zip(values, _as_floats(values), strict=True))
         logged = {self.key(statistic): value.float() for statistic, value in values.items()}
+        short = {self._short(name): value for name, value in worst_of(self.terms, plain).items()}
+        where = next(iter(logged.values()), torch.empty(0))
+        logged |= {key: where.new_tensor(value) for key, value in short.items()}
+        shown = set(plain) if self.detail == "full" else curves(self.terms, plain)
+        known = {self.key(statistic): plain[statistic] for statistic in plain if statistic in shown} | short
+        new = {key for key, value in known.items() if not math.isnan(value)} - self._defined
+        self._defined |= new
+        trainer = evaluation.trainer
+        # of a Trainer alone: a loop of one's own may evaluate whenever it likes
+        once = getattr(trainer, "val_check_batch", None) == getattr(trainer, "num_training_batches", 0)
+        axis: Literal["epoch", "trainer/global_step"] = "epoch" if once else "trainer/global_step"
+        define_curves(trainer.loggers, sorted(new), axis)
+        curve = {key for key in known if key in self._defined}
         if now:
-            plain = {key: float(value) for key, value in logged.items()}
-            log_scalars(evaluation.trainer.loggers, plain, evaluation.step)
+            log_scalars(evaluation.trainer.loggers, {key: known[key] for key in curve}, evaluation.step)
             evaluation.trainer.callback_metrics.update(logged)
             return
+        details = {key: value for key, value in logged.items() if key not in curve}
+        evaluation.trainer.callback_metrics.update(details)  # not by log_dict, which may not become a curve later on
         evaluation.module.log_dict(
-            logged,
+            {key: value for key, value in logged.items() if key in curve},
             sync_dist=evaluation.distributed,  # equal on all ranks already; Lightning warns without
             batch_size=1,
         )
+
+    def _short(self, name: str) -> str:
+        """The logged key of a short name."""
+        return f"failures/{name}" if self.name == self.noun else f"failures/{self.name}/{name}"
 
     def show(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log what is no scalar: tables, and pictures as time allows; on rank zero."""
@@ -643,6 +679,17 @@ class Monitor(Callback, TheirCallback):
         pictures = self.draw(evaluation, {key: float(value) for key, value in values.items()})
         named = {f"failures/{self.name}/{key}": make for key, make in pictures.items()}
         self.pictures.draw(evaluation.trainer, named)
+
+
+def _as_floats(values: Mapping[str, Tensor]) -> list[float]:
+    """The values as numbers, with one wait for a device at most."""
+    if not values:
+        return []
+    device = next(iter(values.values())).device
+    together: list[float] = torch.stack(
+        [value.detach().to(device, torch.float64) for value in values.values()]
+    ).tolist()
+    return together
 
 
 def _share_storage(trainer: Trainer, start: str) -> None:

@@ -15,7 +15,7 @@ from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
 from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor
-from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.monitor import Detail, Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
 from lightning_failures.callbacks.training.monitor import TrainingMonitor
@@ -55,6 +55,7 @@ def failure_monitors(
     rules: RuleSource | None = None,
     report_dir: str | Path | None = None,
     budget: float = 0.05,
+    detail: Detail = "headline",
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
     """All monitors that fit: a monitor a noun, of the factors where there are any, with a :class:`.FailureDiagnosis`.
@@ -96,6 +97,9 @@ def failure_monitors(
             evaluations on a slow and on a fast machine. What the last evaluation left is examined at the end of the
             run: for a tenth of its time at most, or five seconds; of a run shorter than a minute, within a second. In
             its first minute a run draws no pictures; one that ends before draws a few at its end.
+        detail: ``"headline"``: at most 40 curves in the logger, of which up to 12 have short names such as
+            ``failures/accuracy``, ``failures/kept`` and ``failures/leans_on``; ``"full"``: a curve for every figure, of
+            which there are some hundred. Gates, rules, ``records.json`` and the report have every figure either way.
         on_error: ``"warn"``: a monitor that fails warns once and steps aside; ``"raise"``: it stops the run. The
             diagnosis always warns.
 
@@ -139,7 +143,7 @@ def failure_monitors(
         channel_axis=channel_axis,
         where="failure_monitors",
     )
-    options: MonitorOptions = {"probe": probe, "on_error": on_error}
+    options: MonitorOptions = {"probe": probe, "detail": detail, "on_error": on_error}
     monitors: list[Monitor] = (
         [] if factors is None else [FactorErrorMonitor(factors, groups=groups, ids=ids, **options)]
     )

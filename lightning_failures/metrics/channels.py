@@ -89,7 +89,6 @@ class ChannelDependence(SumMetric[ChannelSums]):
             "1: one band has it all",
             "bands",
             _BLANK,
-            headline=True,
         ),
         Term(
             "entropy_channels",

@@ -66,7 +66,6 @@ class FeatureSpectrum(SumMetric[FeatureSums]):
             _LEANS,
             "dimensions",
             _FEW,
-            headline=True,
         ),
         Term(
             "participation_ratio",

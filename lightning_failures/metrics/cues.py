@@ -94,7 +94,6 @@ class CueExplainedVariance(SumMetric[CueSums]):
             "about 0 to 1",
             "near 1: this cue decides; near 0: it does not",
             when_nan=f"{_ONE_BIN}, or {_ONE_BIN_WITHIN}",
-            headline=True,
         ),
         Term("rows", "Rows", "Images or pixels that were counted.", "0 upwards", "describes", "rows"),
         Term(

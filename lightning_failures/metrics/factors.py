@@ -169,7 +169,6 @@ class FactorErrorRatio(GroupedMetric[FactorCounts]):
             "0 upwards",
             "lower is better",
             when_nan=_NO_ERRORS,
-            headline=True,
         ),
         Term(
             "error_ratio/worst_shrunk",
@@ -275,7 +274,6 @@ class FactorErrorRatio(GroupedMetric[FactorCounts]):
             "0 to 1",
             "lower is better",
             when_nan=NONE_SEEN,
-            headline=True,
         ),
         ALL_IMAGES,
         Term(

@@ -87,7 +87,6 @@ class GeneralisationGap(SumMetric[GapCounts]):
             "-1 to 1",
             "0: what is learnt holds for new images too",
             when_nan=_NO_IMAGES,
-            headline=True,
         ),
         Term(
             "gap_low",

@@ -77,7 +77,6 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
             "-1 to 1",
             "0: as good as on the others; 1: wrong on all of its images and on no other",
             when_nan=_NOT_HELD,
-            headline=True,
         ),
         Term(
             "difference_low/*",

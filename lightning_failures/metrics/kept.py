@@ -65,7 +65,6 @@ class FeaturesKept(FeatureSpectrum):
             "0 to 1",
             "near 0: the representation collapsed",
             when_nan=_NOTHING.format("variance"),
-            headline=True,
         ),
     )
 

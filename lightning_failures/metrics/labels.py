@@ -103,7 +103,6 @@ class LabelErrors(SumMetric[LabelCounts]):
             "0 to 1",
             "lower is better; 0.5 is no better than chance",
             when_nan=_NONE,
-            headline=True,
         ),
         Term(
             "label_balanced_error/worst",
@@ -112,7 +111,6 @@ class LabelErrors(SumMetric[LabelCounts]):
             "0 to 1",
             "lower is better; 0.5 is no better than chance",
             when_nan=_NONE,
-            headline=True,
         ),
         Term(
             "label_missed/*",

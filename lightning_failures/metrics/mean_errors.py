@@ -73,7 +73,6 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
             "0 upwards",
             "lower is better",
             when_nan=_NO_ERROR,
-            headline=True,
         ),
         Term(
             "mean_error_low/*",
@@ -101,7 +100,6 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
             "0 upwards",
             "lower is better",
             when_nan="no image with a finite error was seen",
-            headline=True,
         ),
         ALL_IMAGES,
     )

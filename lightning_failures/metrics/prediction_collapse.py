@@ -99,7 +99,6 @@ class PredictionCollapse(SumMetric[PredictionSums]):
             "0 upwards",
             "0: everything is put into one class; 1: as many as the labels have",
             when_nan="no row has a label, or all labels are of one class",
-            headline=True,
         ),
         Term(
             "dominant_excess",
@@ -143,7 +142,6 @@ class PredictionCollapse(SumMetric[PredictionSums]):
             "0 to 1",
             "higher is better",
             when_nan=_LABELS,
-            headline=True,
         ),
         Term(
             "chance",

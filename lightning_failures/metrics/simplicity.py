@@ -115,7 +115,6 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
             "1: decisions hang on one number an image",
             "dimensions",
             f"{NO_PAIRS}, or no rank reaches the threshold",
-            headline=True,
         ),
         Term(
             "pairs",
@@ -299,7 +298,6 @@ class UntappedInformation(GroupedMetric[UntappedCounts]):
             "-1 to 1",
             "above 0: the network leaves information unused",
             when_nan=_NEITHER,
-            headline=True,
         ),
         Term(
             "low",

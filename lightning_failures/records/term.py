@@ -1,7 +1,7 @@
 """What one logged figure means: its name in words, unit, range, direction, and when it is nan."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 __all__ = ["Term", "find_term"]
 
@@ -20,7 +20,12 @@ class Term(NamedTuple):
         direction: which values are good, bad, or worth a look.
         unit: what it counts; empty: dimensionless.
         when_nan: why it is nan where it is; empty: it never is.
-        headline: whether it is one of the few figures that a run is told by; the others are details.
+        headline: whether it is one of the few figures that a run is told by, and is logged as a curve by default; the
+            others are details, which gates, rules and the record reach all the same.
+        short: name of a headline that stands for its noun, such as ``"kept"``: it is logged as ``failures/kept``, which
+            reads well in a narrow panel, in place of its own key; of a term with a star the worst of its names. Empty:
+            a headline is logged under its own key.
+        worst: which end of it is the worst.
 
     Example:
         >>> term = Term("rank", "Rank", "Number of directions.", "1 upwards", "describes")
@@ -36,6 +41,8 @@ class Term(NamedTuple):
     unit: str = ""
     when_nan: str = ""
     headline: bool = False
+    short: str = ""
+    worst: Literal["max", "min"] = "max"
 
     def of(self, form: str, name: str = "{}") -> "Term":
         """The same figure under another key, such as one a layer.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from lightning_failures.records.headlines import short_term
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.term import Term, find_term
 from lightning_failures.reporting.column import Column
@@ -21,5 +22,7 @@ def glossary(keys: Iterable[str], columns: Sequence[Column], records: Sequence[R
     for column in columns:
         names = dict.fromkeys([column.noun, *(name for record in records for name in record.names_of(column.noun))])
         terms += [term.of(f"failures/{name}/{{}}") for name in names for term in column.terms]
+        of = {name: "failures" if name == column.noun else f"failures/{name}" for name in names}
+        terms += [short_term(term, of[name]) for name in names for term in column.terms if term.short]
     used = {find_term(terms, key) for key in keys}
     return [term for term in terms if term in used]

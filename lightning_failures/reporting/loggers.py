@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from weakref import WeakSet
 
 from lightning.pytorch.loggers import Logger
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
     from matplotlib.figure import Figure
 
-__all__ = ["annotate_models", "log_alert", "log_figure", "log_scalars", "log_summary", "log_table"]
+__all__ = [
+    "annotate_models",
+    "define_curves",
+    "log_alert",
+    "log_config",
+    "log_figure",
+    "log_scalars",
+    "log_summary",
+    "log_table",
+]
 
 Rows = Sequence[Sequence[Evidence]]
 
@@ -103,6 +112,27 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
 def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
     """Write values that describe the whole run where the logger keeps such: the summary of a W&B run."""
     _give(_of_wandb(loggers), lambda logger: wandb.log_summary(cast("WandbLogger", logger), values))
+
+
+@rank_zero_only
+def log_config(loggers: Sequence[Logger], values: Mapping[str, Any]) -> None:
+    """Write how a run was watched beside its own options, where the logger keeps such: the config of a W&B run."""
+    _give(_of_wandb(loggers), lambda logger: wandb.log_config(cast("WandbLogger", logger), values))
+
+
+@rank_zero_only
+def define_curves(
+    loggers: Sequence[Logger], keys: Iterable[str], axis: Literal["epoch", "trainer/global_step"]
+) -> None:
+    """Have the table of runs show of each curve its least, its largest and its last value; W&B alone does.
+
+    Args:
+        loggers: those of the trainer.
+        keys: of the curves.
+        axis: over which they are drawn. ``"epoch"`` leaves a narrow panel of a terminal room for their names.
+    """
+    names = list(keys)
+    _give(_of_wandb(loggers), lambda logger: wandb.define_curves(cast("WandbLogger", logger), names, axis))
 
 
 @rank_zero_only

@@ -1,6 +1,6 @@
 """All that knows W&B: tables that grow, images, alerts and the summary of a run, offline runs included."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.strict_json import strict
 
-__all__ = ["annotate_models", "log_alert", "log_image", "log_summary", "log_table"]
+__all__ = ["annotate_models", "define_curves", "log_alert", "log_config", "log_image", "log_summary", "log_table"]
 
 LEVELS = {"info": "INFO", "watch": "INFO", "warning": "WARN", "failure": "ERROR"}
 
@@ -72,3 +72,14 @@ def annotate_models(logger: WandbLogger, key: str, values: Mapping[str, Mapping[
 def log_summary(logger: WandbLogger, values: Mapping[str, Evidence]) -> None:
     """Write values into the run's summary, by which W&B's table of runs is sorted."""
     logger.experiment.summary.update({key: strict(value) for key, value in values.items()})
+
+
+def log_config(logger: WandbLogger, values: Mapping[str, Any]) -> None:
+    """Write into the run's config, which stands beside the user's own hyperparameters."""
+    logger.experiment.config.update(dict(values), allow_val_change=True)
+
+
+def define_curves(logger: WandbLogger, keys: Iterable[str], axis: str) -> None:
+    """The summary holds the least, the largest and the last value of each; ``axis`` is what it is drawn over."""
+    for key in keys:
+        logger.experiment.define_metric(key, step_metric=axis, step_sync=True, summary="min,max,last")

@@ -2,6 +2,7 @@
 
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.mending import MENDING_TERMS, MendedAccuracy
+from lightning_failures.records.headlines import told_by
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
@@ -102,7 +103,7 @@ _OF_FACTORS = (
     ),
 )
 
-TERMS: tuple[Term, ...] = (
+_TERMS: tuple[Term, ...] = (
     *GeneralisationGap.terms,
     *MendedAccuracy.terms,
     Term(
@@ -363,4 +364,9 @@ TERMS: tuple[Term, ...] = (
             ("saturated", "have a fifth of their values or more at the smallest, or at the largest one"),
         )
     ),
+)
+
+TERMS = told_by(
+    _TERMS,
+    {"gap": ("gap", "max")},
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning_failures.callbacks.channels.examination import NOT_LOGGED
 from lightning_failures.metrics.channels import ChannelDependence
+from lightning_failures.records.headlines import told_by
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
@@ -17,7 +18,6 @@ _IN_A_RUN: dict[str, dict[str, Any]] = {
         "depends on, not what the signal is carried by: the table has the pattern of that beside it.",
     },
     "error/*": {"meaning": "Standard error of the rise, over images and over random draws."},
-    "largest_share": {"headline": True},
     "centroid": {
         "meaning": "Mean place of the shares on the axis. Logged where there is an axis.",
         "range": "the first band's place on the axis to the last one's",
@@ -60,11 +60,17 @@ _STABILITY = (
     ),
 )
 
-TERMS: tuple[Term, ...] = (
+_TERMS: tuple[Term, ...] = (
     *(
         term._replace(**_IN_A_RUN.get(term.key, {}))
         for term in ChannelDependence.terms
         if term.key.removesuffix("/*") not in NOT_LOGGED
     ),
     *_STABILITY,
+)
+
+TERMS = told_by(
+    _TERMS,
+    {"largest_share": ("one_band", "max")},
+    ["effective_channels"],
 )

@@ -1,6 +1,7 @@
 """What the logged figures about collapse mean: the words of the metrics that compute them, by layer."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lightning_failures.callbacks.collapse.class_geometry import CLASS_STATISTICS
 from lightning_failures.callbacks.collapse.layers import LAYER_STATISTICS
@@ -15,16 +16,13 @@ from lightning_failures.metrics.layer_probes import LayerProbes
 from lightning_failures.metrics.neural_collapse import NeuralCollapse
 from lightning_failures.metrics.prediction_collapse import PredictionCollapse
 from lightning_failures.metrics.similarity import CrossLayerCKA, LiDAR, SubspaceOverlap
+from lightning_failures.records.headlines import told_by
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
 
-#: The figures that a run is told by.
-HEADLINES = ("kept", "effective_rank", "accuracy")
-
-
 #: What differs from the metrics' own words, where a monitor knows more or has a longer name to make of it.
-_IN_A_RUN = {
+_IN_A_RUN: dict[str, dict[str, Any]] = {
     "kept": {
         "meaning": "Geometric mean of two shares: of the dimensions above the first that the layer had, untrained or "
         "at an earlier evaluation, and not more than the labels need; and of the most angular spread that its features "
@@ -46,12 +44,12 @@ def _declared(terms: Iterable[Term], statistics: Sequence[str]) -> list[Term]:
     """The terms of some statistics, in the order of these."""
     found = {term.key: term for term in terms}
     known = [found[statistic] for statistic in statistics if statistic in found]
-    return [term._replace(**_IN_A_RUN.get(term.key, {}), headline=term.key in HEADLINES) for term in known]
+    return [term._replace(**_IN_A_RUN.get(term.key, {})) for term in known]
 
 
 def _detail(term: Term, form: str, name: str, meaning: str) -> Term:
     """The same figure at another time."""
-    return term.of(form, name)._replace(meaning=f"{meaning} {term.meaning}", headline=False)
+    return term.of(form, name)._replace(meaning=f"{meaning} {term.meaning}")
 
 
 _LAYER = _declared((*FeatureSpectrum.terms, *DormantUnits.terms, *LiDAR.terms), LAYER_STATISTICS)
@@ -61,7 +59,7 @@ _KEPT = _declared(FeaturesKept.terms, ("kept", "dimensions_kept", "spread_kept")
 (_GROUP,) = _declared(GroupedDimension.terms, ("dimension/*",))
 (_OVERLAP,) = _declared(SubspaceOverlap.terms, ("overlap",))
 
-TERMS: tuple[Term, ...] = (
+_TERMS: tuple[Term, ...] = (
     *(term.of("{}/*") for term in _KEPT),
     Term(
         "filled/*",
@@ -129,4 +127,16 @@ TERMS: tuple[Term, ...] = (
         "lower is better on these batches, and says nothing of others",
         when_nan="the training step gave no loss of one number",
     ),
+)
+
+TERMS = told_by(
+    _TERMS,
+    {
+        "accuracy": ("accuracy", "min"),
+        "kept/*": ("kept", "min"),
+        "class_share": ("classes_used", "min"),
+        "label_balanced_error/all": ("label_error", "max"),
+        "label_balanced_error/worst": ("worst_label", "max"),
+    },
+    ["effective_rank/*"],
 )

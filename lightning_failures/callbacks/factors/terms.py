@@ -3,6 +3,7 @@
 from lightning_failures.metrics.factors import FactorErrorRatio
 from lightning_failures.metrics.mean_errors import FactorMeanError
 from lightning_failures.metrics.paired import FactorSetback
+from lightning_failures.records.headlines import told_by
 from lightning_failures.records.term import Term
 
 __all__ = ["PERTURBED", "TERMS"]
@@ -18,9 +19,9 @@ _OF_MEAN_ERRORS = tuple(term for term in FactorMeanError.terms if term.key.start
 
 _OF_THE_METRIC = (term for term in FactorErrorRatio.terms if not term.key.startswith(LEFT_OUT))
 
-TERMS: tuple[Term, ...] = (
-    *(term._replace(headline=True) if term.key == "error_ratio/*" else term for term in _OF_THE_METRIC),
-    *(term._replace(headline=True) if term.key == "mean_error_ratio/*" else term for term in _OF_MEAN_ERRORS),
+_TERMS: tuple[Term, ...] = (
+    *_OF_THE_METRIC,
+    *_OF_MEAN_ERRORS,
     *FactorSetback.terms,
     Term(
         "spillover_best/*",
@@ -32,6 +33,15 @@ TERMS: tuple[Term, ...] = (
         "epochs",
         _NOT_PAIRED,
     ),
+)
+
+TERMS = told_by(
+    _TERMS,
+    {
+        "error_ratio/worst": ("worst_factor", "max"),
+        "mean_error_ratio/worst": ("worst_factor", "max"),
+    },
+    ["error_ratio/*", "mean_error_ratio/*", "mean_error/all"],
 )
 
 PERTURBED: tuple[Term, ...] = (

@@ -1,10 +1,12 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.both_names import TheirCallback
@@ -25,11 +27,17 @@ from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.run_record import Evaluation, RunRecord
+from lightning_failures.reporting.loggers import log_config, log_scalars, log_summary
 from lightning_failures.reporting.report import write_report
+from lightning_failures.reporting.sentences import headline, tally, title
+from lightning_failures.version import __version__
 
 __all__ = ["FailureDiagnosis"]
 
 WHERE = "FailureDiagnosis"
+
+#: Logged: how many findings stand, things worth watching left out.
+COUNT = "failures/findings"
 
 
 class FailureDiagnosis(Callback, TheirCallback):
@@ -137,6 +145,7 @@ class FailureDiagnosis(Callback, TheirCallback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is found in the progress bar too."""
         self.announcer.notes.attach(trainer)
+        log_config(trainer.loggers, {"lightning_failures": _set_up(trainer)})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the progress bar as it was, and apply the rules to what the monitors examined at the end."""
@@ -224,8 +233,20 @@ class FailureDiagnosis(Callback, TheirCallback):
         if trainer.is_global_zero:
             self.announcer.tell(trainer, self.record)
         self.announcer.notes.update(self.record)
+        self._log_count(trainer, values)
         stopping = {rule.name for rule in self.rules if rule.action == "stop"}
         return any(f.rule in stopping or (self.action == "stop" and f.severity == "failure") for f in raised)
+
+    def _log_count(self, trainer: Trainer, values: Mapping[str, float]) -> None:
+        """Log how many findings stand, where something was evaluated."""
+        if values:
+            count = float(sum(finding.severity != "watch" for finding in self.record.standing))
+            collects = getattr(trainer, "log", None)  # a loop of one's own sends an evaluation's figures in one piece
+            if collects is not None:
+                collects({COUNT: torch.tensor(count)})
+                return
+            trainer.callback_metrics[COUNT] = torch.tensor(count)
+            log_scalars(trainer.loggers, {COUNT: count}, trainer.global_step)
 
     def _watch_on(self, trainer: Trainer) -> None:
         """Clear what has ended by the last evaluation; say what holds at it, but not at as many as a finding takes."""
@@ -332,6 +353,9 @@ class FailureDiagnosis(Callback, TheirCallback):
         _keep_not_watched(trainer, self.record)
         if not trainer.is_global_zero or not self.record.evaluations:
             return
+        said = f"{headline(self.record, COLUMNS)} {tally(self.record)}"
+        found = [title(finding) for finding in self.record.standing]
+        log_summary(trainer.loggers, {"failures/verdict": said, "failures/found": "; ".join(found)})
         self.announcer.draw_last(trainer, self.record)
         report = None if self.report_dir is None else self._write(trainer, self.record, self.report_dir)
         self.announcer.tell_verdict(self.record, report)
@@ -340,6 +364,15 @@ class FailureDiagnosis(Callback, TheirCallback):
         """The report, with pictures of what was found."""
         record.pictures = draw_evidence(record.standing, monitors_of(trainer))
         return write_report(folder, [record], COLUMNS)
+
+
+def _set_up(trainer: Trainer) -> dict[str, Any]:
+    """What stands beside the options of a run: the version, the monitors, what each watches, and how much is logged."""
+    monitors = monitors_of(trainer)
+    return {
+        "version": __version__,
+        "monitors": {monitor.title: {"watches": monitor.watches, "detail": monitor.detail} for monitor in monitors},
+    }
 
 
 def _keep_not_watched(trainer: Trainer, record: RunRecord) -> None:

@@ -1,7 +1,7 @@
 """Errors by group as the report shows them."""
 
 from lightning_failures.callbacks.groups.rules import RULES
-from lightning_failures.metrics.group_errors import GroupErrors
+from lightning_failures.callbacks.groups.terms import TERMS
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
 
@@ -18,4 +18,4 @@ def _hardest(record: RunRecord) -> str:
     return f"{max(found)[0]:+.0%} ({max(found)[1]})" if found else ""
 
 
-GROUPS_COLUMN = Column("groups", GroupErrors.terms, RULES, rows=(("Hardest group", _hardest),))
+GROUPS_COLUMN = Column("groups", TERMS, RULES, rows=(("Hardest group", _hardest),))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.groups.rules import RULES
+from lightning_failures.callbacks.groups.terms import TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.errors import FailuresError
@@ -42,7 +43,7 @@ class GroupErrorMonitor(Monitor):
     noun = "groups"
     watches = "errors by group"
     tasks = ("multiclass", "binary")
-    terms = GroupErrors.terms
+    terms = TERMS
     rules = RULES
     held_out = ("*",)
 

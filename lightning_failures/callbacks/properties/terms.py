@@ -1,6 +1,7 @@
 """What the logged figures about images of a property mean."""
 
 from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio
+from lightning_failures.records.headlines import told_by
 from lightning_failures.records.term import Term
 
 __all__ = ["LOGGED", "NO_EDGES", "TERMS"]
@@ -10,12 +11,8 @@ LOGGED = ("error", "difference", "difference_low", "difference_high", "cmh_p_val
 
 NO_EDGES = "no training image was seen whose properties say what is dark, blurred, ..."
 
-TERMS: tuple[Term, ...] = (
-    *(
-        term._replace(headline=term.key == "difference/*")
-        for term in ClassAdjustedErrorRatio.terms
-        if term.key.partition("/")[0] in LOGGED
-    ),
+_TERMS: tuple[Term, ...] = (
+    *(term for term in ClassAdjustedErrorRatio.terms if term.key.partition("/")[0] in LOGGED),
     Term(
         "edge/*",
         "Edge of a property",
@@ -23,4 +20,9 @@ TERMS: tuple[Term, ...] = (
         "any number",
         "describes",
     ),
+)
+
+TERMS = told_by(
+    _TERMS,
+    {"difference/*": ("worst_property", "max")},
 )

@@ -11,12 +11,10 @@ from lightning_failures.metrics.simplicity import (
     UntappedInformation,
 )
 from lightning_failures.metrics.transplants import TransplantShares
+from lightning_failures.records.headlines import told_by
 from lightning_failures.records.term import Term
 
 __all__ = ["TERMS"]
-
-#: The figures that a run is told by.
-HEADLINES = ("model_accuracy", "reference_accuracy", "reliance/*", "own/1")
 
 #: Why a figure of the examination is nan, besides what its metric says.
 _NOT_NOW = "left to a later evaluation; the module cannot be run again"
@@ -27,7 +25,7 @@ def _declared(terms: Iterable[Term], in_a_run: Mapping[str, Mapping[str, Any]], 
     """The terms of some statistics of a metric, in the order given, with what is said otherwise in a run."""
     found = {term.key: term for term in terms}
     known = [found[statistic]._replace(**said) for statistic, said in in_a_run.items()]
-    return [term.of(form)._replace(headline=term.of(form).key in HEADLINES) for term in known]
+    return [term.of(form) for term in known]
 
 
 def _examined(terms: Iterable[Term]) -> list[Term]:
@@ -91,7 +89,6 @@ _CUES = [
                 "near 1: this content decides, and no poorer one does; near 0: it does not, or a poorer one does",
                 when_nan="the exchange, or else what the cue explains, is undefined; finer parts are looked at first; "
                 "several channels, or the statistics of many, are no simple cue",
-                headline=True,
             ),
             *_declared(
                 TransplantShares.terms,
@@ -256,4 +253,11 @@ _RECENT = Term(
     when_nan=next(term.when_nan for term in _UNTAPPED if term.key == "low"),
 )
 
-TERMS: tuple[Term, ...] = (*_UNTAPPED, _RECENT, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER)
+TERMS = told_by(
+    (*_UNTAPPED, _RECENT, *_CHANCE, *_CUES, *_INTERCHANGE, *_LADDER),
+    {
+        "reference_accuracy": ("linear_model", "max"),
+        "reliance/*": ("leans_on", "max"),
+        "own/1": ("one_direction", "max"),
+    },
+)
