@@ -475,7 +475,7 @@ def test_a_fault_that_cannot_be_undone_is_neither_the_cause_nor_excluded() -> No
 
 
 def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_it() -> None:
-    figures = on_images("study%2Fb", 0.0, undone=2.0, constant_channel=1.0, constant_value=0.0)
+    figures = on_images("study%2Fb", 0.0, undone=3.0, constant_channel=1.0, constant_value=0.0)
     told = diagnose(factor_failure(), record(SOUND | figures))
     assert told.cause == "input_mismatch"
     assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")

@@ -10,8 +10,9 @@ from lightning_failures import (
     FactorTable,
     FailureDiagnosis,
     FailuresWarning,
+    GroupErrorMonitor,
 )
-from lightning_failures.callbacks.causes import FactorInputs, GroupSums
+from lightning_failures.callbacks.causes import InputsByKind, KindSums, largest_groups
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.functional import input_sums
 from tests.quarters import Net, images
@@ -101,7 +102,9 @@ def test_channels_of_one_group_in_another_order_are_put_back():
     assert failure.advice == "Read the channels of images with study_b in the same order as those of the other images."
     assert float(failure.experiment["share"]) > 0.9
     assert float(monitor.values["factor_undone/study_b"]) == 1
-    assert torch.equal(torch.arange(3)[[2, 0, 1]][monitor.groups.preparations["study_b"].order], torch.arange(3))
+    assert torch.equal(
+        torch.arange(3)[[2, 0, 1]][monitor.by_kind["factor"].preparations["study_b"].order], torch.arange(3)
+    )
 
 
 def test_the_healthy_twin_in_one_order_has_no_finding():
@@ -120,7 +123,7 @@ def test_figures_of_a_factor_are_those_of_the_network_itself():
         DataLoader(TensorDataset(changed, target), batch_size=32),
     )
     _, module = fit([monitor], Net(), data=data, epochs=1)
-    batch, undo = monitor.examining.batch, monitor.groups.preparations["study_b"]
+    batch, undo = monitor.examining.batch, monitor.by_kind["factor"].preparations["study_b"]
     kept, with_it = batch.inputs[monitor.examining._taken], monitor.examining.factors[:, 0]
     assert torch.equal(batch.inputs, changed)
     assert torch.equal(batch.factors[:, 0], carried)  # all of them are kept, with their factors
@@ -138,25 +141,25 @@ def test_figures_of_a_factor_are_those_of_the_network_itself():
 
 def test_no_image_is_run_once_more_where_groups_are_alike():
     alone, _ = run(lambda inputs: inputs, epochs=1)
-    assert alone.groups.passes(alone.examining.factors) == 0
+    assert alone.by_kind["factor"].passes(alone.examining.factors) == 0
     other, _ = run(absorbance, epochs=1)
-    assert other.groups.passes(other.examining.factors) == pytest.approx(1 / 3)
+    assert other.by_kind["factor"].passes(other.examining.factors) == pytest.approx(2 / 3)  # rescaled, and upside down
 
 
 def test_sums_of_groups_are_those_of_their_images():
     inputs, _ = images(30, 3)
     carried = factors(30)
-    for name, sums in enumerate(GroupSums.of(inputs, carried)):
+    for name, sums in enumerate(KindSums.of(inputs, carried)):
         for chosen, group in ((carried[:, name], sums.carrying), (~carried[:, name], sums.others)):
             for field, expected in input_sums(inputs[chosen])._asdict().items():
                 torch.testing.assert_close(getattr(group, field), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_images_without_a_fraction_are_compared_and_not_undone():
-    groups = FactorInputs(["dark"])
+    groups = InputsByKind(["dark"])
     inputs = torch.arange(64, dtype=torch.uint8).reshape(32, 1, 2).repeat(1, 1, 1)
     carried = (torch.arange(32) < 16)[:, None]
-    groups.compare([GroupSums.of(inputs, carried)])
+    groups.compare([KindSums.of(inputs, carried)])
     assert float(groups.compute()["factor_channels/dark"]) == 1
     groups.examine(pytest.fail, inputs, torch.zeros(32).long(), torch.zeros(32, 2), carried)
 
@@ -189,7 +192,7 @@ def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others()
     )
     assert float(failure.experiment["before"]) < 0.4 < 0.9 < float(failure.experiment["after"])
     assert float(failure.experiment["share"]) > 0.7
-    assert float(monitor.values["factor_undone/study_b"]) == 2
+    assert float(monitor.values["factor_undone/study_b"]) == 3
     (watched,) = (finding for finding in findings if finding.rule == "factor_channels_faulty")
     assert (watched.subject, watched.severity) == ("study_b", "watch")
     assert watched.message.startswith(
@@ -207,3 +210,84 @@ def test_a_saturated_channel_of_one_study_is_named_and_neither_blamed_nor_exclud
     assert float(monitor.values["factor_saturated/study_b"]) == 1
     assert float(monitor.values["factor_faulty_channel/study_b"]) == 2
     assert {finding.severity for finding in findings} == {"watch"}
+
+
+def upside_down(inputs):
+    """What is bright becomes dark: the quarters that tell the classes are the darkest."""
+    return 1.5 - inputs
+
+
+def grouped(change, epochs=6, name="study b", **options):
+    """The same as :func:`run`, with the images of a group changed."""
+    inputs, target = images(240, 1)
+    mine = factors(240)[:, 0]
+    groups = [name if own else f"study {row % 2}" for row, own in enumerate(mine.tolist())]
+    changed = torch.where(mine[:, None, None, None], change(inputs), inputs)
+    monitor = CauseMonitor(groups=groups, budget=5.0, on_error="raise", **options)
+    diagnosis = FailureDiagnosis(announce="nothing")
+    data = (
+        DataLoader(TensorDataset(*images(320, 0)), batch_size=16, shuffle=True),
+        DataLoader(TensorDataset(changed, target), batch_size=32),
+    )
+    fit([GroupErrorMonitor(groups), monitor, diagnosis], Net(), data=data, epochs=epochs)
+    return monitor, diagnosis.findings
+
+
+def test_a_group_on_another_scale_is_the_cause_of_the_failure_on_its_images():
+    monitor, findings = grouped(absorbance)
+    (shift,) = (finding for finding in findings if finding.kind == "group_shift")
+    assert (shift.subject, shift.cause) == ("study b", "input_mismatch")
+    assert shift.why.startswith("In 3 channels images of study b are on another scale than the others.")
+    assert shift.advice.startswith("Bring images of study b to the scale of the others")
+    assert float(shift.experiment["after"]) > 0.9 > 0.7 > float(shift.experiment["before"])
+    assert float(shift.experiment["share"]) > 0.8
+    assert float(monitor.values["group_scale/study b"]) == pytest.approx(20, rel=0.15)
+    (early,) = (finding for finding in findings if finding.rule == "group_inputs_differ")
+    assert early.subject == "study b"
+    assert early.message.startswith("Images of study b are not prepared as the others: 3 of the channels differ.")
+
+
+def test_a_group_that_is_upside_down_is_turned_and_the_advice_says_by_what():
+    monitor, findings = grouped(upside_down)
+    (shift,) = (finding for finding in findings if finding.kind == "group_shift")
+    assert (shift.subject, shift.cause) == ("study b", "input_mismatch")
+    assert float(monitor.values["group_undone/study b"]) == 2
+    assert float(monitor.values["group_scale/study b"]) == pytest.approx(-1, rel=0.1)
+    assert float(monitor.values["group_offset/study b"]) == pytest.approx(1.5, abs=0.2)
+    assert "Turned upside down, with the others' mean and deviation, the accuracy on the same images goes" in shift.why
+    assert shift.advice.startswith("What is large in images of study b is small in the others")
+
+
+def test_groups_that_are_alike_have_no_finding_and_no_figures_but_that():
+    monitor, findings = grouped(lambda inputs: inputs)
+    assert findings == []
+    of_groups = {key: float(value) for key, value in monitor.values.items() if key.startswith("group_")}
+    assert of_groups == dict.fromkeys((f"group_channels/study {name}" for name in ("0", "1", "b")), 0.0)
+
+
+def test_the_comparison_of_a_group_is_that_of_a_factor_that_its_images_carry():
+    by_group, _ = grouped(absorbance, epochs=1)
+    by_factor, _ = run(absorbance, epochs=1)
+    mine = {key.removeprefix("group_"): value for key, value in by_group.values.items() if key.endswith("/study b")}
+    assert len(mine) > 10
+    for key, value in mine.items():
+        theirs = by_factor.values[f"factor_{key.replace('study b', 'study_b')}"]
+        torch.testing.assert_close(value, theirs, equal_nan=True)
+
+
+def test_groups_of_fewer_than_8_kept_images_are_not_compared_and_12_at_most_are():
+    counts = {group: (20 + group, f"patient {group}") for group in range(15)} | {99: (7, "alone")}
+    found = largest_groups([counts, {99: (0, "alone")}])
+    assert list(found) == list(range(14, 2, -1))
+    assert largest_groups([{99: (7, "alone")}, {99: (1, "alone")}]) == {99: "alone"}
+    assert largest_groups([{}]) == {}
+
+
+def test_groups_that_cannot_be_read_are_left_out_and_nothing_else():
+    monitor = CauseMonitor(groups="hospital")
+    with pytest.warns(FailuresWarning, match="CauseMonitor does not compare the inputs of images of a group"):
+        fit([monitor], epochs=2)
+    assert monitor.failure is None
+    assert not bool(monitor.values["gap"].isnan())
+    assert list(monitor.not_watched) == ["inputs by group"]
+    assert not [key for key in monitor.values if key.startswith("group_")]

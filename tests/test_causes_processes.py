@@ -13,6 +13,7 @@ from tests.quarters import Net, images
 pytestmark = pytest.mark.slow
 
 CARRIED = torch.stack([torch.arange(61) % 3 == 0, torch.arange(61) % 2 == 0, torch.arange(61) < 4], 1)
+GROUPS = [("b" if own else "few" if row > 56 else "a") for row, own in enumerate(CARRIED[:, 0].tolist())]
 
 
 class Still(Net):
@@ -48,7 +49,9 @@ def watched(path, devices):
     inputs = torch.where(CARRIED[:, 0, None, None, None], 0.05 * inputs - 1, inputs)
     inputs[CARRIED[:, 1], 0] = 0
     inputs[:, 2] = 0
-    monitor = CauseMonitor(FactorTable(("study_b", "old", "rare"), CARRIED), budget=1e9, on_error="raise")
+    monitor = CauseMonitor(
+        FactorTable(("study_b", "old", "rare"), CARRIED), groups=GROUPS, budget=1e9, on_error="raise"
+    )
     run = L.Trainer(
         accelerator="cpu",
         devices=devices,
@@ -73,6 +76,8 @@ def test_two_processes_compare_and_mend_the_groups_as_one_does(tmp_path):
         assert values == pytest.approx(one, rel=1e-6, abs=1e-9, nan_ok=True)
     assert one["factor_share/study_b"] > 0.5
     assert one["factor_undone/study_b"] == 0
+    assert one["group_share/b"] > 0.5
+    assert "group_channels/few" not in one
     assert one["factor_constant_channel/old"] == 0
     assert one["before/constant_channels"] == one["after/constant_channels"] == 1  # by the other two
     assert one["faults/empty in validation only"] == 2

@@ -70,7 +70,8 @@ def failure_monitors(
         groups: which images belong together, such as those of one patient, slide, scanner or field: a path or callable
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. Images of one group are no
             independent draws, so intervals and tests of factors, of the linear model and of transplants then count
-            groups; and :class:`.GroupErrorMonitor` says which of them fail. None: images are independent.
+            groups; :class:`.GroupErrorMonitor` says which of them fail, and :class:`.CauseMonitor` why. None: images
+            are independent.
         ids: path or callable into the batch that gives each image's id, such as its file name, where factors or groups
             go by id; None: they do not, or file names are found.
         wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
@@ -163,7 +164,7 @@ def failure_monitors(
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
         TrainingMonitor(**options),
-        CauseMonitor(factors, budget=budget / 3, **options),
+        CauseMonitor(factors, groups=groups, ids=ids, budget=budget / 3, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
     ]

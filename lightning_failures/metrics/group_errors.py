@@ -12,10 +12,13 @@ from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_gro
 from lightning_failures.metrics.checks import STRAY, check_confidence, check_stray, find_mistakes
 from lightning_failures.records.term import Term
 
-__all__ = ["NEW_GROUPS", "ErrorCounts", "GroupErrors"]
+__all__ = ["NEW_GROUPS", "NOT_IN_TRAINING", "ErrorCounts", "GroupErrors"]
 
 #: What all groups together are called that training has not seen.
 NEW_GROUPS = "all groups that are not in training"
+
+#: What is put behind the name of such a group.
+NOT_IN_TRAINING = ", not in training"
 
 _NONE_SEEN = "no image was seen"
 _NOT_HELD = "the group has no image, or no other group has one"

@@ -7,9 +7,9 @@ from lightning_failures.callbacks.causes.dead_units import *
 from lightning_failures.callbacks.causes.diagnose import *
 from lightning_failures.callbacks.causes.evaluation_mode import *
 from lightning_failures.callbacks.causes.experiments import *
-from lightning_failures.callbacks.causes.factor_inputs import *
 from lightning_failures.callbacks.causes.frozen_parameters import *
 from lightning_failures.callbacks.causes.input_mismatch import *
+from lightning_failures.callbacks.causes.inputs_by_kind import *
 from lightning_failures.callbacks.causes.kinds import *
 from lightning_failures.callbacks.causes.label_mismatch import *
 from lightning_failures.callbacks.causes.label_noise import *

@@ -123,14 +123,15 @@ def experiment_of(case: Case, name: str) -> dict[str, Evidence]:
     return _of_one_evaluation(case, "", name, "reached")
 
 
-def experiment_on(case: Case, factor: str) -> dict[str, Evidence]:
-    """The figures of the experiment on a factor, likewise; and the accuracy on its ``own`` images and the ``others``.
+def experiment_on(case: Case, family: str, name: str) -> dict[str, Evidence]:
+    """The figures of the experiment on images of one kind, likewise; and the accuracy on ``own`` and ``others``.
 
     Args:
         case: that is asked.
-        factor: as it stands in keys.
+        family: ``"factor"`` or ``"group"``.
+        name: of the factor or of the group, as it stands in keys.
     """
-    return _of_one_evaluation(case, "factor_", factor, f"factor_others/{factor}", ("own", "others"))
+    return _of_one_evaluation(case, f"{family}_", name, f"{family}_others/{name}", ("own", "others"))
 
 
 def _of_one_evaluation(

@@ -15,10 +15,12 @@ from lightning_failures.callbacks.causes.case import (
     mends,
 )
 from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS, LEAST_GAP
+from lightning_failures.callbacks.causes.inputs_by_kind import CONSTANT, TURNED
 from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
+from lightning_failures.metrics.group_errors import NOT_IN_TRAINING
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.keys import escape
-from lightning_failures.records.kind import FACTOR_SPILLOVER
+from lightning_failures.records.kind import FACTOR_SPILLOVER, GROUP_SHIFT
 
 __all__ = ["INPUT_MISMATCH"]
 
@@ -27,10 +29,11 @@ def _test(case: Case) -> Tested | None:
     whole = _of_all(case)
     if case.finding.kind not in OF_ONE_KIND or not case.finding.subject:
         return whole
-    factor = escape(case.finding.subject)
-    if not case.logged(f"causes/factor_channels/{factor}"):
+    family = "group" if case.finding.kind == GROUP_SHIFT else "factor"
+    name = case.finding.subject.removesuffix(NOT_IN_TRAINING) if family == "group" else case.finding.subject
+    if not case.logged(f"causes/{family}_channels/{escape(name)}"):
         return whole
-    both = (_of_images(case, factor), whole)
+    both = (_of_images(case, family, name), whole)
     holding = [each for each in both if each is not None and each.holds]
     if holding:
         return max(holding, key=lambda each: each.share)
@@ -39,26 +42,28 @@ def _test(case: Case) -> Tested | None:
     return INAPPLICABLE if INAPPLICABLE in both else EXCLUDED
 
 
-def _of_images(case: Case, factor: str) -> Tested | None:
-    """The images that carry the factor beside the others."""
+def _of_images(case: Case, family: str, name: str) -> Tested | None:
+    """The images of a factor or of a group beside the others."""
+    key = escape(name)
 
-    def figure(name: str) -> float:
-        return case.value(f"causes/factor_{name}/{factor}")
+    def figure(of: str) -> float:
+        return case.value(f"causes/{family}_{of}/{key}")
 
-    if case.finding.kind == FACTOR_SPILLOVER or case.value(f"factors/spillover/{factor}") >= 1:
+    spills = family == "factor" and case.value(f"factors/spillover/{key}") >= 1
+    if case.finding.kind == FACTOR_SPILLOVER or spills:
         return INAPPLICABLE  # the same images were right at an earlier epoch
     differ, faulty = figure("channels"), figure("faulty")
     if math.isnan(differ):
         return None
     if not differ and math.isnan(figure("constant_channel")):
         return INAPPLICABLE if faulty > 0 else EXCLUDED  # of a fault that cannot be undone nobody knows what it does
-    made = experiment_on(case, factor)
+    made = experiment_on(case, family, key)
     if not made:
         return None  # there was no time for the experiment
     if not mends(made):
         return INAPPLICABLE if faulty > 0 else EXCLUDED
-    which, undone = f"images with {case.finding.subject}", figure("undone")
-    if undone == 2:
+    which, undone = f"images {'with' if family == 'factor' else 'of'} {name}", figure("undone")
+    if undone == CONSTANT:
         channel, value = figure("constant_channel"), figure("constant_value")
         return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)
     told = f"the accuracy on the same images {gained(made, 'the gap to the other images')}"
@@ -71,14 +76,18 @@ def _of_images(case: Case, factor: str) -> Tested | None:
             made,
         )
     channel = figure("channel")
+    turned, upside_down = "With", ""
+    if undone == TURNED:
+        turned = "Turned upside down, with"
+        upside_down = f"What is large in {which} is small in the others, as in absorbance beside transmittance. "
     return Tested(
         True,
         f"In {_channels(differ)} {which} are on another scale than the others. Most of all in channel {channel:.0f} "
         f"(counted from 0): their mean is {abs(figure('shift')):.2f} standard deviations of the others "
         f"{'lower' if figure('shift') < 0 else 'higher'}, and their deviation is {figure('ratio'):.2f} times as large. "
-        f"With the others' mean and deviation, {told}.",
-        f"Bring {which} to the scale of the others, in training and in validation: in channel {channel:.0f}, multiply "
-        f"by {figure('scale'):.4g} and add {figure('offset'):.4g}.",
+        f"{turned} the others' mean and deviation, {told}.",
+        f"{upside_down}Bring {which} to the scale of the others, in training and in validation: in channel "
+        f"{channel:.0f}, multiply by {figure('scale'):.4g} and add {figure('offset'):.4g}.",
         made,
     )
 

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_failures.callbacks.causes.experiments import LABELS, Experiments
-from lightning_failures.callbacks.causes.factor_inputs import FactorInputs, GroupSums
+from lightning_failures.callbacks.causes.inputs_by_kind import InputsByKind, KindSums, largest_groups
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.callbacks.causes.rules import RULES
 from lightning_failures.callbacks.causes.terms import TERMS
@@ -20,8 +20,10 @@ from lightning_failures.callbacks.ranks import gather
 from lightning_failures.callbacks.reference_examination import FEWEST, ReferenceExamination
 from lightning_failures.errors import FailuresError, FailuresWarning
 from lightning_failures.functional.input_statistics import InputSums, input_sums, merge_inputs
+from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.batch_statistics import batch_statistics, trained_norms
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
+from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.pixels import rows_of
 from lightning_failures.observe.reference_batch import ReferenceBatch
@@ -32,16 +34,15 @@ from lightning_failures.records.term import find_term
 __all__ = ["CauseMonitor"]
 
 
-#: What is not watched where the factors cannot be read.
-_GROUPS = "inputs by factor"
+#: Families of images that are held against the others, and what is said of the images of one of them.
+_FAMILIES = {"factor": "images with a factor", "group": "images of a group"}
 
 
 class _Kept(NamedTuple):
     """What a rank tells the others of its validation images."""
 
     images: InputSums
-    by_factor: Sequence[GroupSums]
-    unread: str | None  # why the factors could not be read
+    by_kind: Mapping[str, Sequence[KindSums]]  # by family
 
 
 class CauseMonitor(Monitor):
@@ -80,12 +81,18 @@ class CauseMonitor(Monitor):
     channels they differ. Where they do, these images are run again with the mean and the deviation of the others, or
     with the others' order of channels; and of a channel that does not vary in them, its value is put into the others.
     ``factor_before/<factor>``, ``factor_after/<factor>`` and ``factor_gain/<factor>`` are of what closes most of the
-    gap to the others, ``factor_share/<factor>`` says how much of it. On several processes the first such experiment is
-    that of the second evaluation, since the groups are compared when all processes have theirs. Where images depend on
-    each other, since the module is validated in training mode, none is made.
+    gap to the others, ``factor_share/<factor>`` says how much of it. Where they are on another scale, they are also
+    turned upside down, for no mean and no deviation tells absorbance from transmittance. On several processes the first
+    such experiment is that of the second evaluation, since the images are compared when all processes have theirs.
+    Where images depend on each other, since the module is validated in training mode, none is made.
+
+    *With groups*: the same of the images of each group, under ``group_channels/<group>`` and so on, of up to 12 groups
+    with most images among the kept ones. It tells the cause of a ``group_shift``.
 
     Args:
-        factors: see :class:`.FactorErrorMonitor`; None: no groups are compared.
+        factors: see :class:`.FactorErrorMonitor`; None: no images with a factor are compared with the others.
+        groups: which images belong together; see :class:`.GroupReader`. None: no groups are compared.
+        ids: path or callable into the batch that gives each image's id, where factors or groups go by id.
         images: size of either batch, over all ranks.
         budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
@@ -106,6 +113,8 @@ class CauseMonitor(Monitor):
         self,
         factors: FactorSource | None = None,
         *,
+        groups: GroupSource | None = None,
+        ids: Field | None = None,
         images: int = 256,
         budget: float = 0.05,
         every_n_epochs: int = 1,
@@ -119,21 +128,25 @@ class CauseMonitor(Monitor):
         self.trained = ReferenceBatch(images)  #: training images, as the step saw them
         self.experiments: Experiments | None = None
         self.preparation: Preparation | None = None
-        self.reader = None if factors is None else FactorReader(factors, where=where)
-        self.groups: FactorInputs | None = None  #: the factors' images beside the others; from the first batch on
-        self.unread: str | None = None  #: why the factors could not be read, on whichever rank
+        self.reader = None if factors is None else FactorReader(factors, ids=ids, where=where)
+        self.group_reader = None if groups is None else GroupReader(groups, ids, where)
+        #: the images of each kind beside the others, by family; factors from the first batch on, groups once all
+        #: processes know which of them have most images
+        self.by_kind: dict[str, InputsByKind] = {}
+        self.unread: dict[str, str] = {}  #: why factors or groups could not be read, on whichever rank
+        self._groups: dict[int, str] | None = None  # that are compared: their names by number; None: not known yet
         self._compared: ReferenceBatch | None = None  # the batch that the comparisons are of
-        self._warned = False
+        self._warned: set[str] = set()  # families of which a warning said that they could not be read
         self._norms: list[nn.Module] | None = None  # batch norms that learn running statistics
         self._begun = self._in_training_mode = False
         self._sums: InputSums | None = None  # of all training images that are kept, on all ranks
 
     @property
     def not_watched(self) -> dict[str, str]:
-        """What could not be watched so far, and why; without the factors, all but the comparison of their images."""
+        """What could not be watched so far, and why; without factors or groups, all but the comparison of these."""
         found = super().not_watched
         whole = self._named(self.watches) in found
-        return found if whole or not self.unread else found | {self._named(_GROUPS): self.unread}
+        return found if whole else found | {self._named(f"inputs by {kind}"): why for kind, why in self.unread.items()}
 
     @property
     def refusal(self) -> str | None:
@@ -181,10 +194,12 @@ class CauseMonitor(Monitor):
         self.examining.begin(evaluation, self.ranks.first)
         if self._compared is not self.examining.batch:  # images of a test are not those of validation
             self._compared, self.preparation = self.examining.batch, None
-            if self.groups is not None:
-                self.groups.preparations = None
+            for each in self.by_kind.values():
+                each.preparations = None
+            self._groups = None
+            self.by_kind.pop("group", None)
         self._in_training_mode = False
-        for part in (self.experiments, self.groups):
+        for part in (self.experiments, *self.by_kind.values()):
             if part is not None:
                 part.begin(evaluation.device)
 
@@ -197,34 +212,47 @@ class CauseMonitor(Monitor):
         if rows.logits is None or rows.targets is None:
             return
         self._in_training_mode = self._in_training_mode or bool(by_chance(evaluation.module))
-        carried = self._read_factors(evaluation, seen, batch_idx)
+        carried, groups = self._read_kinds(evaluation, seen, batch_idx)
         names = None if self.reader is None else self.reader.names
         self.build((rows.logits.shape[1], names))
         assert self.experiments is not None
         self.experiments.pass_by(rows.logits, rows.targets)
-        self.examining.keep(seen, logits, carried)
+        self.examining.keep(seen, logits, carried, groups)
 
-    def _read_factors(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> Tensor | None:
-        """Which factors each image carries, while images are kept; (n f), bool."""
+    def _read_kinds(
+        self, evaluation: EvaluationContext, seen: Observation, batch_idx: int
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Which factors each image carries, while images are kept, (n f), bool; and its group, (n), int64."""
         batch = self.examining.batch
-        if self.reader is None or batch is None or batch.complete:
-            return None
-        try:
-            return seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
-        except FailuresError as error:  # what else is tested needs no factors
-            if self.guard.on_error == "raise":
-                raise
-            self.unread, self.reader = str(error), None
-            return None
+        found: dict[str, Tensor] = {}
+        for family, reader in (("factor", self.reader), ("group", self.group_reader)):
+            if reader is None or batch is None or batch.complete:
+                continue
+            try:
+                read = reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx)
+                found[family] = seen.of_batch(read)
+            except FailuresError as error:  # what else is tested needs none of them
+                if self.guard.on_error == "raise":
+                    raise
+                self._give_up(family, str(error))
+        return found.get("factor"), found.get("group")
+
+    def _give_up(self, family: str, why: str) -> None:
+        """Read no more factors, or groups."""
+        self.unread[family] = why
+        if family == "factor":
+            self.reader = None
+        else:
+            self.group_reader = None
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Undo one thing at a time."""
         batch, modes = self.examining.batch, 1.0 + bool(self._norms)
         trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
         undone = 0 if self.preparation is None else len(self.preparation.undoings() | self.preparation.trial())
-        of_factors = 0.0 if self.groups is None else self.groups.passes(self.examining.factors)
+        of_kinds = sum(each.passes(self._carried(family)) for family, each in self.by_kind.items())
         spoilt = self.preparation is not None and bool(self.preparation.is_constant.any())
-        passes = modes * (1.0 + trained) + undone + of_factors + spoilt * trained
+        passes = modes * (1.0 + trained) + undone + of_kinds + spoilt * trained
         self.examining.run(
             evaluation,
             self.probe.runnable(evaluation.module),
@@ -239,6 +267,7 @@ class CauseMonitor(Monitor):
         if self.experiments is None or targets is None:
             return
         if evaluation.world_size == 1:
+            self._choose_groups([self._kept_groups])
             self._prepare([self._kept_sums])
         norms = self._norms or []
         other: AbstractContextManager[object] | None = batch_statistics(norms) if norms else None
@@ -246,9 +275,11 @@ class CauseMonitor(Monitor):
             other = undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own")
         targets = targets.to(inputs.device)
         logits = self.experiments.validate(model, inputs, targets, other, self.preparation)
-        carried, n = self.examining.factors, len(logits)
-        if self.groups is not None and carried is not None and not self._in_training_mode:
-            self.groups.examine(model, inputs[:n], targets[:n], logits, carried[:n])
+        n = len(logits)
+        for family, each in self.by_kind.items():
+            carried = self._carried(family)
+            if carried is not None and not self._in_training_mode:
+                each.examine(model, inputs[:n], targets[:n], logits, carried[:n])
         images, labels = self.trained.inputs, self.trained.targets
         if images is not None and labels is not None:
             part = len(inputs) / (batch.kept if (batch := self.examining.batch) is not None else 1)
@@ -271,32 +302,83 @@ class CauseMonitor(Monitor):
             validation = merge_inputs([part.images for part in known])
             if len(validation.images) == len(self._sums.images):
                 self.preparation = Preparation.of(self._sums, validation)
-        self.unread = next((part.unread for part in known if part.unread), self.unread)
-        if self.groups is not None and self.groups.preparations is None and known:
-            if self.unread:
-                self.groups.leave_out(self.unread)
+        for family, each in self.by_kind.items():
+            if each.preparations is not None or not known:
+                continue
+            if why := self.unread.get(family):
+                each.leave_out(why)
             else:
-                self.groups.compare([part.by_factor for part in known])
+                each.compare([part.by_kind[family] for part in known])
+
+    def _choose_groups(self, parts: Sequence[Mapping[int, tuple[int, str]] | None]) -> None:
+        """Fix which groups are compared, as the processes hold them; once, since the images stay.
+
+        Args:
+            parts: of each process, see :attr:`_kept_groups`.
+        """
+        known = [part for part in parts if part is not None]
+        if self._groups is None and known and "group" not in self.unread:
+            self._groups = largest_groups(known)
+            if self._groups:
+                self.by_kind["group"] = InputsByKind(list(self._groups.values()), "group")
+
+    @property
+    def _kept_groups(self) -> dict[int, tuple[int, str]] | None:
+        """How many of this rank's validation images are of each group, and its name; None where nobody said."""
+        batch = self.examining.batch
+        if batch is None or batch.groups is None or self.group_reader is None:
+            return None
+        ids, counts = batch.groups.unique(return_counts=True)
+        names = {group: self.group_reader.name(group) for group in ids.tolist()}
+        return {group: (count, names[group]) for group, count in zip(names, counts.tolist(), strict=True)}
+
+    def _carried(self, family: str, *, kept: bool = False) -> Tensor | None:
+        """Which kinds of a family each image is of; (n k), bool.
+
+        Args:
+            family: ``"factor"`` or ``"group"``.
+            kept: of all images that are kept; else of those that are examined.
+        """
+        source = self.examining.batch if kept else self.examining
+        if source is None or family == "factor":
+            return None if source is None else source.factors
+        if source.groups is None or not self._groups:
+            return None
+        return source.groups[:, None] == torch.tensor(list(self._groups))
 
     @property
     def _unprepared(self) -> bool:
         """Whether something is still to be compared; the same on all ranks."""
-        return self.preparation is None or (self.groups is not None and self.groups.preparations is None)
+        waits = self.group_reader is not None and self._groups is None
+        return waits or self.preparation is None or any(each.preparations is None for each in self.by_kind.values())
 
     @property
     def _kept_sums(self) -> "_Kept | None":
-        """Of this rank's validation images, all of them and by factor; None without any, or where all is compared."""
+        """Of this rank's validation images, all of them and by kind; None without any, or where all is compared."""
         batch = self.examining.batch
         if batch is None or batch.inputs is None or not self._unprepared:
             return None
-        by_factor = () if batch.factors is None else GroupSums.of(batch.inputs, batch.factors)
-        return _Kept(input_sums(batch.inputs), by_factor, self.unread)
+        carried = {family: self._carried(family, kept=True) for family in self.by_kind}
+        by_kind = {
+            family: [] if which is None else KindSums.of(batch.inputs, which) for family, which in carried.items()
+        }
+        return _Kept(input_sums(batch.inputs), by_kind)
+
+    def _agree(self) -> None:
+        """Compare, as the ranks hold them, what is not compared yet; every rank takes part."""
+        for said in gather(self.unread):
+            for family, why in said.items():
+                if family not in self.unread:
+                    self._give_up(family, why)
+        self._choose_groups(gather(self._kept_groups))
+        self._prepare(gather(self._kept_sums))
 
     def describe(self) -> Any:
         """Number of classes, and the names of the factors."""
         if self.experiments is None:
             return None
-        return self.experiments.labels.num_classes, None if self.groups is None else self.groups.factors
+        factors = self.by_kind.get("factor")
+        return self.experiments.labels.num_classes, None if factors is None else factors.names
 
     def build(self, description: Any) -> None:
         """Make the metrics."""
@@ -304,18 +386,18 @@ class CauseMonitor(Monitor):
         if self.experiments is None:
             self.experiments = Experiments(classes)
         if factors is None:  # nobody knows of any, or could read none
-            self.groups = None
-        elif self.groups is None:
-            self.groups = FactorInputs(factors)
+            self.by_kind.pop("factor", None)
+        elif "factor" not in self.by_kind:
+            self.by_kind["factor"] = InputsByKind(factors)
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """How far both are apart, and what each experiment gave."""
         assert self.experiments is not None
         values = self.experiments.compute()
         if self._unprepared:  # of one process too, where the model cannot be run again, such as on NaN
-            self._prepare(gather(self._kept_sums))
-        if self.groups is not None:
-            values |= self.groups.compute()
+            self._agree()
+        for each in self.by_kind.values():
+            values |= each.compute()
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         if not evaluation.fitting and bool(values["reached"].isnan()):
             values["renaming_gain_low"] = values[f"gain_low/{LABELS}"]
@@ -326,13 +408,13 @@ class CauseMonitor(Monitor):
         why = self.examining.refusal or self.examining.why_not
         terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
         self.undefined = {key: why or ("" if term is None else term.when_nan) for key, term in terms.items()}
-        if self.groups is not None:
-            self.undefined |= self.groups.undefined
+        for each in self.by_kind.values():
+            self.undefined |= each.undefined
         return values
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
-        """Say once where factors could not be read: last, since a warning may be an error on this rank alone."""
-        if self.unread and not self._warned:
-            self._warned = True
-            text = f"{self.title} does not compare the inputs of images with a factor: {self.unread}"
+        """Say once what could not be read: last, since a warning may be an error on this rank alone."""
+        for family in sorted(self.unread.keys() - self._warned):
+            self._warned.add(family)
+            text = f"{self.title} does not compare the inputs of {_FAMILIES[family]}: {self.unread[family]}"
             rank_zero_warn(text, category=FailuresWarning)

@@ -26,7 +26,7 @@ FEW_CHANNELS = 4
 
 
 class Preparation(NamedTuple):
-    """How validation images differ from training images; or images that carry a factor from the others.
+    """How validation images differ from training images; or images of one factor or group from the others.
 
     Below, validation stands for what may have to be mended, and training for what it is held against.
 
@@ -35,6 +35,8 @@ class Preparation(NamedTuple):
         ratio: deviation of validation over that of training; (b).
         scale: what maps validation to training: multiply by it, then add ``offset``; (b).
         offset: see ``scale``; (b).
+        turned_offset: what is to be added to validation times ``-scale``, so that it has the mean and the deviation of
+            training and what is large there becomes small; (b).
         differs: which channels differ beyond chance; (b), bool.
         order: for each channel of training the channel of validation that is most like it; (b), int64.
         faults: of channels of validation that those of training do not have.
@@ -50,6 +52,7 @@ class Preparation(NamedTuple):
     ratio: Tensor
     scale: Tensor
     offset: Tensor
+    turned_offset: Tensor
     differs: Tensor
     order: Tensor
     tried: Tensor
@@ -78,6 +81,7 @@ class Preparation(NamedTuple):
             found.ratio,
             found.scale,
             found.offset,
+            own.mean + found.scale * other.mean,
             differs,
             order,
             tried,
@@ -117,6 +121,15 @@ class Preparation(NamedTuple):
         if self.moved:
             found["channel_order"] = lambda images: images[:, self.order.to(images.device)]
         return found
+
+    def turning(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """What is tried where channels are on another scale, for statistics cannot tell it: that they are upside down.
+
+        Absorbance beside transmittance, or an image beside its negative: what is large in one is small in the other.
+        """
+        if not bool(self.differs.any()):
+            return {}
+        return {"input_turned": lambda images: map_inputs(images, -self.scale, self.turned_offset)}
 
     def trial(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """What is tried without knowing: name of the experiment -> from validation inputs; empty where nothing is."""
@@ -176,15 +189,15 @@ class Preparation(NamedTuple):
                     values[f"fault_channel/{name}"] = torch.tensor(float(which.int().argmax()))
         return values
 
-    def of_worst(self) -> dict[str, Tensor]:
-        """What is logged of the channel that differs most."""
+    def of_worst(self, turned: bool = False) -> dict[str, Tensor]:
+        """What is logged of the channel that differs most; with the mapping that turns it upside down, if so said."""
         worst = self.channel
         return {
             "input_channel": torch.tensor(float(worst)),
             "input_shift": self.shift[worst],
             "input_ratio": self.ratio[worst],
-            "input_scale": self.scale[worst],
-            "input_offset": self.offset[worst],
+            "input_scale": -self.scale[worst] if turned else self.scale[worst],
+            "input_offset": self.turned_offset[worst] if turned else self.offset[worst],
         }
 
     @staticmethod

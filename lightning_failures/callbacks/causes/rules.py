@@ -16,6 +16,81 @@ _GAP = {
     "gap_high": "failures/causes/gap_high",
 }
 
+
+def _of_kind(family: str, of: str) -> tuple[Rule, ...]:
+    """On images of one kind that are not like the others.
+
+    Args:
+        family: ``"factor"`` or ``"group"``.
+        of: what stands between "images" and its name: "with" or "of".
+    """
+    return (
+        Rule(
+            kind=DATA_FAULT,
+            name=f"{family}_inputs_differ",
+            when=[
+                f"failures/causes/{family}_gain_low/* > 0.1",
+                f"failures/causes/{family}_share/* > 0.5",
+                f"failures/causes/{family}_undone/* <= 2",
+            ],
+            clear=[f"failures/causes/{family}_gain_low/* <= 0.05"],
+            evidence={
+                "before": f"failures/causes/{family}_before/*",
+                "after": f"failures/causes/{family}_after/*",
+                "gain_low": f"failures/causes/{family}_gain_low/*",
+                "gain_high": f"failures/causes/{family}_gain_high/*",
+                "others": f"failures/causes/{family}_others/*",
+                "channels": f"failures/causes/{family}_channels/*",
+                "channel": f"failures/causes/{family}_channel/*",
+                "shift": f"failures/causes/{family}_shift/*",
+                "ratio": f"failures/causes/{family}_ratio/*",
+                "scale": f"failures/causes/{family}_scale/*",
+                "offset": f"failures/causes/{family}_offset/*",
+            },
+            message=(
+                f"Images {of} {{subject}} are not prepared as the others: {{channels:.0f}} of the channels differ. "
+                "Most of all channel {channel:.0f}: its mean is {shift:+.2f} standard deviations of the others away "
+                "from theirs, and its own deviation is {ratio:.2f} times as large. Prepared as the others, the network "
+                "is right on {after:.1%} of them in place of {before:.1%}; on the others it is right on {others:.1%}."
+            ),
+            advice="Look at how these images are read and scaled, in training and in validation.",
+            severity="watch",
+            warmup=0,
+            persistence=1,
+            source=(
+                "an experiment on the same images: half of the gap to the others is closed, with a gain above .1 at "
+                "the lower end of its 95% interval; how much it matters is said by the errors on them"
+            ),
+        ),
+        Rule(
+            kind=DATA_FAULT,
+            name=f"{family}_channels_faulty",
+            when=[f"failures/causes/{family}_faulty/* >= 1"],
+            evidence={
+                "channels": f"failures/causes/{family}_faulty/*",
+                "channel": f"failures/causes/{family}_faulty_channel/*",
+                "not_finite": f"failures/causes/{family}_not_finite/*",
+                "empty": f"failures/causes/{family}_empty/*",
+                "constant": f"failures/causes/{family}_constant/*",
+                "saturated": f"failures/causes/{family}_saturated/*",
+            },
+            message=(
+                f"Channels at fault in images {of} {{subject}} and sound in the others: {{channels:.0f}}, the first is "
+                "channel {channel:.0f}, counted from 0. Of them {not_finite:.0f} not finite, {empty:.0f} empty, "
+                "{constant:.0f} constant, {saturated:.0f} saturated."
+            ),
+            advice=(
+                "Look at how these images are read, scaled and clipped. Empty: 0 everywhere; constant: one value "
+                "everywhere; saturated: a fifth of the values or more are the smallest, or the largest one."
+            ),
+            severity="watch",
+            warmup=0,
+            persistence=1,
+            source="a fifth of the images, or of the values, of one kind, and a twentieth at most of the others",
+        ),
+    )
+
+
 RULES = (
     Rule(
         kind=GENERALISATION_GAP,
@@ -191,65 +266,6 @@ RULES = (
         persistence=1,
         source="a fifth of the images, or of the values, on one side, and a twentieth at most on the other",
     ),
-    Rule(
-        kind=DATA_FAULT,
-        name="factor_inputs_differ",
-        when=[
-            "failures/causes/factor_gain_low/* > 0.1",
-            "failures/causes/factor_share/* > 0.5",
-            "failures/causes/factor_undone/* <= 1",
-        ],
-        clear=["failures/causes/factor_gain_low/* <= 0.05"],
-        evidence={
-            "before": "failures/causes/factor_before/*",
-            "after": "failures/causes/factor_after/*",
-            "gain_low": "failures/causes/factor_gain_low/*",
-            "gain_high": "failures/causes/factor_gain_high/*",
-            "others": "failures/causes/factor_others/*",
-            "channels": "failures/causes/factor_channels/*",
-            "channel": "failures/causes/factor_channel/*",
-            "shift": "failures/causes/factor_shift/*",
-            "ratio": "failures/causes/factor_ratio/*",
-            "scale": "failures/causes/factor_scale/*",
-            "offset": "failures/causes/factor_offset/*",
-        },
-        message=(
-            "Images with {subject} are not prepared as the others: {channels:.0f} of the channels differ. Most of all "
-            "channel {channel:.0f}: its mean is {shift:+.2f} standard deviations of the others away from theirs, and "
-            "its own deviation is {ratio:.2f} times as large. Prepared as the others, the network is right on "
-            "{after:.1%} of them in place of {before:.1%}; on the others it is right on {others:.1%}."
-        ),
-        advice="Look at how these images are read and scaled, in training and in validation.",
-        severity="watch",
-        warmup=0,
-        persistence=1,
-        source="an experiment on the same images: half of the gap to the others is closed, with a gain above .1 at the "
-        "lower end of its 95% interval; how much it matters is said by the errors of the factor themselves",
-    ),
-    Rule(
-        kind=DATA_FAULT,
-        name="factor_channels_faulty",
-        when=["failures/causes/factor_faulty/* >= 1"],
-        evidence={
-            "channels": "failures/causes/factor_faulty/*",
-            "channel": "failures/causes/factor_faulty_channel/*",
-            "not_finite": "failures/causes/factor_not_finite/*",
-            "empty": "failures/causes/factor_empty/*",
-            "constant": "failures/causes/factor_constant/*",
-            "saturated": "failures/causes/factor_saturated/*",
-        },
-        message=(
-            "Channels at fault in images with {subject} and sound in the others: {channels:.0f}, the first is channel "
-            "{channel:.0f}, counted from 0. Of them {not_finite:.0f} not finite, {empty:.0f} empty, {constant:.0f} "
-            "constant, {saturated:.0f} saturated."
-        ),
-        advice=(
-            "Look at how these images are read, scaled and clipped. Empty: 0 everywhere; constant: one value "
-            "everywhere; saturated: a fifth of the values or more are the smallest, or the largest one."
-        ),
-        severity="watch",
-        warmup=0,
-        persistence=1,
-        source="a fifth of the images, or of the values, with the factor, and a twentieth at most of the others",
-    ),
+    *_of_kind("factor", "with"),
+    *_of_kind("group", "of"),
 )

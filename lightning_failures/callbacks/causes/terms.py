@@ -8,100 +8,169 @@ from lightning_failures.records.term import Term
 __all__ = ["TERMS"]
 
 _NOT_COMPARED = "the inputs of training and validation were not compared yet"
-_GROUPS_NOT_COMPARED = (
-    "the inputs of images with the factor and of the others were not compared yet, or one of both are fewer than 8 of "
-    "those that are kept"
-)
 _NOT_UNDONE = "the experiment was not made: there was no time, or validation in training mode lets nobody tell"
 
 _AT_FAULT = "and are not so in the others; logged only where some channel is at fault."
 
-#: Of a factor whose images differ from the others; of the images that are kept of validation.
-_OF_FACTORS = (
-    *(term.of("factor_{}/*", "{}, images with a factor")._replace(when_nan=_NOT_UNDONE) for term in MENDING_TERMS),
-    Term(
-        "factor_own/*",
-        "Accuracy on the images with a factor",
-        "Accuracy, as it is, on the images with the factor that are kept.",
-        "0 to 1",
-        "higher is better",
-        when_nan=_NOT_UNDONE,
-    ),
-    Term(
-        "factor_others/*",
-        "Accuracy on the images without a factor",
-        "Accuracy, as it is, on the other images.",
-        "0 to 1",
-        "higher is better",
-        when_nan=_NOT_UNDONE,
-    ),
-    Term(
-        "factor_share/*",
-        "Share of the gap of a factor that is closed",
-        "Gain by preparing the images with the factor as the others, over how far their accuracy is below that of the "
-        "others; of channels that do not vary, how close the others come to it with their value: 1, as far as that.",
-        "below 1 as a rule",
-        "1: undoing it mends all",
-        when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
-    ),
-    Term(
-        "factor_undone/*",
-        "What was undone for a factor",
-        "The experiment that the accuracies beside it are of, which closes most of the gap. 0: images with the factor "
-        "with the others' mean and deviation; 1: with the others' order of channels; 2: the others with the value of "
-        "channels that do not vary in images with the factor: before, with it; after, as they are.",
-        "0, 1 or 2",
-        "describes",
-        when_nan=_NOT_UNDONE,
-    ),
-    Term(
-        "factor_moved/*",
-        "Channels of a factor in another place",
-        "Channels that, in images with the factor, are much more like another channel of the others.",
-        "0 to the number of channels",
-        "0: both have one order",
-        "channels",
-    ),
-    Term(
-        "factor_channel/*",
-        "The channel of a factor that differs most",
-        "Its number, counted from 0.",
-        "0 upwards",
-        "describes",
-    ),
-    Term(
-        "factor_shift/*",
-        "Shift of that channel of a factor",
-        "Its mean in images with the factor less that in the others, in standard deviations of the others.",
-        "any number",
-        "0: both are alike",
-        when_nan="the channel does not vary in the others",
-    ),
-    Term(
-        "factor_ratio/*",
-        "Ratio of deviations of that channel of a factor",
-        "Its standard deviation in images with the factor over that in the others.",
-        "0 upwards",
-        "1: both are alike",
-        when_nan="the channel does not vary in the others",
-    ),
-    Term(
-        "factor_scale/*",
-        "What that channel of a factor is to be multiplied by",
-        "With it and the offset, images with the factor get the mean and the deviation of the others.",
-        "above 0",
-        "1: nothing is to be done",
-        when_nan="the channel does not vary",
-    ),
-    Term(
-        "factor_offset/*",
-        "What is then to be added for a factor",
-        "With it and the scale, images with the factor get the mean and the deviation of the others.",
-        "any number",
-        "0: nothing is to be done",
-        when_nan="the channel does not vary",
-    ),
-)
+
+def _of_kind(family: str, of_it: str, of_one: str) -> tuple[Term, ...]:
+    """What is logged of images of one kind that differ from the others, of the images that are kept of validation.
+
+    Args:
+        family: that the keys begin with.
+        of_it: what is said behind "images", such as "with the factor".
+        of_one: the same of any of them, such as "with a factor".
+    """
+    not_compared = (
+        f"the inputs of images {of_it} and of the others were not compared yet, or one of both are fewer than 8 of "
+        "those that are kept"
+    )
+    return (
+        Term(
+            f"{family}_channels/*",
+            f"Channels in which a {family} differs",
+            f"Channels in which validation images {of_it} are on another scale than the others, or like another "
+            "channel of the others; by the thresholds of channels_differ and channels_moved.",
+            "0 to the number of channels",
+            "0: both are alike",
+            "channels",
+            not_compared,
+        ),
+        *(
+            term.of(f"{family}_{{}}/*", f"{{}}, images {of_one}")._replace(when_nan=_NOT_UNDONE)
+            for term in MENDING_TERMS
+        ),
+        Term(
+            f"{family}_own/*",
+            f"Accuracy on the images {of_one}",
+            f"Accuracy, as it is, on the images {of_it} that are kept.",
+            "0 to 1",
+            "higher is better",
+            when_nan=_NOT_UNDONE,
+        ),
+        Term(
+            f"{family}_others/*",
+            f"Accuracy on the other images, beside a {family}",
+            "Accuracy, as it is, on the other images.",
+            "0 to 1",
+            "higher is better",
+            when_nan=_NOT_UNDONE,
+        ),
+        Term(
+            f"{family}_share/*",
+            f"Share of the gap of a {family} that is closed",
+            f"Gain by preparing the images {of_it} as the others, over how far their accuracy is below that of "
+            "the others; of channels that do not vary, how close the others come to it with their value: 1, as far as "
+            "that.",
+            "below 1 as a rule",
+            "1: undoing it mends all",
+            when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
+        ),
+        Term(
+            f"{family}_undone/*",
+            f"What was undone for a {family}",
+            f"The experiment that the accuracies beside it are of, which closes most of the gap. 0: images {of_it} "
+            "with the others' mean and deviation; 1: with the others' order of channels; 2: turned upside down, with "
+            "the others' mean and deviation; 3: the others with the value of channels that do not vary in images "
+            f"{of_it}: before, with it; after, as they are.",
+            "0, 1, 2 or 3",
+            "describes",
+            when_nan=_NOT_UNDONE,
+        ),
+        Term(
+            f"{family}_moved/*",
+            f"Channels of a {family} in another place",
+            f"Channels that, in images {of_it}, are much more like another channel of the others.",
+            "0 to the number of channels",
+            "0: both have one order",
+            "channels",
+        ),
+        Term(
+            f"{family}_channel/*",
+            f"The channel of a {family} that differs most",
+            "Its number, counted from 0.",
+            "0 upwards",
+            "describes",
+        ),
+        Term(
+            f"{family}_shift/*",
+            f"Shift of that channel of a {family}",
+            f"Its mean in images {of_it} less that in the others, in standard deviations of the others.",
+            "any number",
+            "0: both are alike",
+            when_nan="the channel does not vary in the others",
+        ),
+        Term(
+            f"{family}_ratio/*",
+            f"Ratio of deviations of that channel of a {family}",
+            f"Its standard deviation in images {of_it} over that in the others.",
+            "0 upwards",
+            "1: both are alike",
+            when_nan="the channel does not vary in the others",
+        ),
+        Term(
+            f"{family}_scale/*",
+            f"What that channel of a {family} is to be multiplied by",
+            f"With it and the offset, images {of_it} get the mean and the deviation of the others.",
+            "above 0; below 0 where they are upside down",
+            "1: nothing is to be done",
+            when_nan="the channel does not vary",
+        ),
+        Term(
+            f"{family}_offset/*",
+            f"What is then to be added for a {family}",
+            f"With it and the scale, images {of_it} get the mean and the deviation of the others.",
+            "any number",
+            "0: nothing is to be done",
+            when_nan="the channel does not vary",
+        ),
+        Term(
+            f"{family}_constant_channel/*",
+            f"The first channel that does not vary in images {of_one}",
+            "Its number, counted from 0; of channels that vary in the others. Logged only where there is one.",
+            "0 upwards",
+            "describes",
+        ),
+        Term(
+            f"{family}_constant_value/*",
+            f"The value of that channel of a {family}",
+            f"What it is in all images {of_it}; logged only where there is such a channel.",
+            "any number",
+            "0: the channel is empty",
+        ),
+        Term(
+            f"{family}_faulty/*",
+            f"Channels of a {family} with a fault",
+            f"Channels that in images {of_it} have one of the faults below, {_AT_FAULT}",
+            "1 to the number of channels",
+            "above 0: look how the channel is read",
+            "channels",
+        ),
+        Term(
+            f"{family}_faulty_channel/*",
+            f"The first channel of a {family} with a fault",
+            "Its number, counted from 0.",
+            "0 upwards",
+            "describes",
+        ),
+        *(
+            Term(
+                f"{family}_{kind}/*",
+                f"Channels of a {family} that are {kind.replace('_', ' ')}",
+                f"Channels that, in images {of_it}, {means} {_AT_FAULT}",
+                "0 to the number of channels",
+                "above 0: look how the channel is read",
+                "channels",
+            )
+            for kind, means in (
+                ("not_finite", "hold values that are NaN or infinite"),
+                ("empty", "are 0 everywhere in a fifth of the images or more"),
+                ("constant", "have one value everywhere, other than 0"),
+                ("saturated", "have a fifth of their values or more at the smallest, or at the largest one"),
+            )
+        ),
+    )
+
 
 _TERMS: tuple[Term, ...] = (
     *GeneralisationGap.terms,
@@ -308,62 +377,8 @@ _TERMS: tuple[Term, ...] = (
         "0: nothing is to be done",
         when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
     ),
-    Term(
-        "factor_channels/*",
-        "Channels in which a factor differs",
-        "Channels in which validation images with the factor are on another scale than the others, or like another "
-        "channel of the others; by the thresholds of channels_differ and channels_moved.",
-        "0 to the number of channels",
-        "0: both are alike",
-        "channels",
-        _GROUPS_NOT_COMPARED,
-    ),
-    *_OF_FACTORS,
-    Term(
-        "factor_constant_channel/*",
-        "The first channel that does not vary in images with a factor",
-        "Its number, counted from 0; of channels that vary in the others. Logged only where there is one.",
-        "0 upwards",
-        "describes",
-    ),
-    Term(
-        "factor_constant_value/*",
-        "The value of that channel of a factor",
-        "What it is in all images with the factor; logged only where there is such a channel.",
-        "any number",
-        "0: the channel is empty",
-    ),
-    Term(
-        "factor_faulty/*",
-        "Channels of a factor with a fault",
-        f"Channels that in images with the factor have one of the faults below, {_AT_FAULT}",
-        "1 to the number of channels",
-        "above 0: look how the channel is read",
-        "channels",
-    ),
-    Term(
-        "factor_faulty_channel/*",
-        "The first channel of a factor with a fault",
-        "Its number, counted from 0.",
-        "0 upwards",
-        "describes",
-    ),
-    *(
-        Term(
-            f"factor_{kind}/*",
-            f"Channels of a factor that are {kind.replace('_', ' ')}",
-            f"Channels that, in images with the factor, {means} {_AT_FAULT}",
-            "0 to the number of channels",
-            "above 0: look how the channel is read",
-            "channels",
-        )
-        for kind, means in (
-            ("not_finite", "hold values that are NaN or infinite"),
-            ("empty", "are 0 everywhere in a fifth of the images or more"),
-            ("constant", "have one value everywhere, other than 0"),
-            ("saturated", "have a fifth of their values or more at the smallest, or at the largest one"),
-        )
-    ),
+    *_of_kind("factor", "with the factor", "with a factor"),
+    *_of_kind("group", "of the group", "of a group"),
 )
 
 TERMS = told_by(

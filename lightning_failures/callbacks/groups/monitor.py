@@ -11,7 +11,7 @@ from lightning_failures.callbacks.groups.terms import TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.errors import FailuresError
-from lightning_failures.metrics.group_errors import GroupErrors
+from lightning_failures.metrics.group_errors import NOT_IN_TRAINING, GroupErrors
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
@@ -133,7 +133,7 @@ class GroupErrorMonitor(Monitor):
         known = self._in_training
         self.metric.in_training = known
         self.metric.names = {
-            group: name if known is None or group in known else f"{name}, not in training"
+            group: name if known is None or group in known else f"{name}{NOT_IN_TRAINING}"
             for group, name in self._told_of.items()
         }
         found: dict[str, Tensor] = self.metric.compute()
