@@ -37,6 +37,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "data.imagenet_x": ("load_imagenet_x",),
     "data.indian_pines": ("load_indian_pines",),
     "data.planted": ("planted_scene",),
+    "data.polymers": ("load_polymer_spectra",),
     "errors": ("FailuresError", "FailuresWarning"),
     "interventions.interventions": ("interchange",),
     "interventions.transplants": ("transplant",),
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from lightning_failures.data.imagenet_x import load_imagenet_x as load_imagenet_x
     from lightning_failures.data.indian_pines import load_indian_pines as load_indian_pines
     from lightning_failures.data.planted import planted_scene as planted_scene
+    from lightning_failures.data.polymers import load_polymer_spectra as load_polymer_spectra
     from lightning_failures.errors import FailuresError as FailuresError
     from lightning_failures.errors import FailuresWarning as FailuresWarning
     from lightning_failures.interventions.interventions import interchange as interchange

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from lightning_failures.commands.options import add_options
+from lightning_failures.commands.options import add_options, call
 from lightning_failures.errors import FailuresError
 from lightning_failures.version import __version__
 
@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "main"]
 #: Command -> what it does.
 COMMANDS = {
     "audit": "say, before any training, what images invite a network to do wrong",
-    "demo": "train a network on a real scene that makes it fail, and see it found out",
+    "demo": "train a network on real data that make it fail, and see it found out",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",
     "report": "say the verdict on a run again, and fail where it does not satisfy constraints",
     "rules": "print every rule that raises a finding, with its thresholds and their sources",
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
     try:
-        return commands[command](**options)
+        return call(commands[command], options)
     except FailuresError as error:
         return _say(f"lightning-failures: error: {error}", 2)
     except KeyboardInterrupt:

@@ -66,7 +66,7 @@ def test_help_and_wrong_arguments_do_not_wait_for_torch(arguments: list[str]) ->
             "(see lightning-failures demo --help)",
         ),
         (
-            ["demo", "--ep", "6"],
+            ["demo", "scene", "--ep", "6"],
             "lightning-failures: error: unrecognized arguments: --ep 6 (see lightning-failures --help)",
         ),
     ],
@@ -76,6 +76,13 @@ def test_arguments_that_do_not_exist_are_told_in_one_line(
 ) -> None:
     assert leave(arguments) == 2
     assert capsys.readouterr().err == line + "\n"
+
+
+def test_what_a_demo_cannot_show_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave(["demo", "sonar"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lightning-failures demo: error: argument case: invalid choice: 'sonar' (choose from ")
+    assert all(case in line for case in ("scene", "infrared"))
 
 
 def test_choices_are_told_where_an_argument_is_none_of_them(capsys: pytest.CaptureFixture[str]) -> None:

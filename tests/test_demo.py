@@ -12,6 +12,7 @@ import pytest
 
 from lightning_failures.cli import main
 from lightning_failures.commands.demo import demo
+from lightning_failures.data.polymers import load_polymer_spectra
 from lightning_failures.errors import InputError, MissingPackageError
 
 # Every twentieth patch of the scene, so that an epoch takes a second.
@@ -146,6 +147,35 @@ scene.load_indian_pines = load
     assert "failures/factors/error_ratio/boundary" in written.read_text().splitlines()[0]
 
 
+@pytest.mark.slow
+def test_the_infrared_demo_ends_in_a_report_a_verdict_and_a_log_all_under_out(tmp_path: Path) -> None:
+    for name in ("pandas", "jinja2", "matplotlib"):
+        pytest.importorskip(name)
+    try:
+        load_polymer_spectra()
+    except MissingPackageError:
+        pytest.skip("xpectrass is not installed")
+    out, summary = tmp_path / "out", tmp_path / "demo.json"
+    options = ("--arm", "standardised", "--epochs", "4", "--logger", "csv", "--out", str(out), "--json", str(summary))
+    done, strays = run(tmp_path, "infrared", *options)
+    assert done.returncode == 0, done.stderr
+    assert strays == []
+    assert "Polymers: 7494 infrared spectra of 200 bands in 5 tables of published studies, 5 classes." in done.stdout
+    assert f"Report: {out / 'report.html'}" in done.stdout
+    (arm,) = load(summary)["arms"].values()
+    shifts = {finding["subject"]: finding for finding in arm["findings"] if finding["kind"] == "group_shift"}
+    assert shifts["kedzierski_2019, not in training"]["cause"] == "input_mismatch"
+    assert "Turned upside down" in shifts["kedzierski_2019, not in training"]["why"]
+
+
+def test_an_arm_that_a_case_does_not_have_is_named(tmp_path: Path) -> None:
+    packages()
+    with pytest.raises(InputError) as raised:
+        demo("scene", out=tmp_path / "out", arm="turned")
+    assert str(raised.value) == "demo: scene has no such arm; given --arm turned. Choose from both, raw, standardised."
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -156,7 +186,7 @@ scene.load_indian_pines = load
 def test_values_that_cannot_be_used_are_named(given: dict[str, int], message: str, tmp_path: Path) -> None:
     packages()
     with pytest.raises(InputError) as raised:
-        demo(tmp_path / "out", **given)  # type: ignore[arg-type]
+        demo(out=tmp_path / "out", **given)  # type: ignore[arg-type]
     assert str(raised.value) == message
     assert not (tmp_path / "out").exists()
 
@@ -176,7 +206,7 @@ def test_packages_that_are_missing_are_named_before_anything_is_done(
 ) -> None:
     monkeypatch.setattr("lightning_failures.commands.demo.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError) as raised:
-        demo(tmp_path / "out", logger="csv")
+        demo(out=tmp_path / "out", logger="csv")
     assert str(raised.value) == (
         "demo: packages are missing; given no timm, tensorly, jinja2, matplotlib. "
         'Run: pip install "lightning-failures[all]"'

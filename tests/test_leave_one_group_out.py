@@ -1,6 +1,5 @@
 """One group left out in closed form: equal to a refit, on random data and on real spectra; and what the audit says."""
 
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import audit_data
+from lightning_failures.data.polymers import STUDIES, PolymerSpectra, load_polymer_spectra
+from lightning_failures.errors import MissingPackageError
 from lightning_failures.functional import (
     class_moments,
     leave_out,
@@ -21,9 +22,6 @@ from lightning_failures.functional import (
     standard_normal_variate,
 )
 from lightning_failures.functional.leave_one_group_out import without_part
-
-STUDIES = ("frond_2021", "jung_2018", "kedzierski_2019", "villegas_camacho_2024_c4", "villegas_camacho_2024_c8")
-POLYMERS = {"PE": 0, "HDPE": 0, "LDPE": 0, "PET": 1, "PP": 2, "PS": 3, "PVC": 4}
 
 
 def rows_of(
@@ -230,40 +228,29 @@ def test_the_console_and_the_page_show_each_group(tmp_path: Any, capsys: pytest.
     assert "one group left out" in page
 
 
-def polymers() -> tuple[Tensor, Tensor, list[str]]:
-    """Spectra of five polymers from five tables of four studies, on 200 bands; skips where they are not installed."""
-    pd = pytest.importorskip("pandas")
+def polymers() -> PolymerSpectra:
+    """Spectra of five polymers from five tables of four studies; skips where they are not installed."""
     try:
-        files = distribution("xpectrass")
-    except PackageNotFoundError:
+        return load_polymer_spectra()
+    except MissingPackageError:
         pytest.skip("xpectrass is not installed")
-    grid = np.linspace(660, 3943, 200)
-    spectra, labels, studies = [], [], []
-    for study in STUDIES:
-        table = pd.read_csv(str(files.locate_file(f"xpectrass/data/{study}.csv.xz")), low_memory=False)
-        table = table[table["type"].isin(list(POLYMERS))]
-        columns = sorted((name for name in table.columns if name[:1].isdigit()), key=float)
-        axis = np.array([float(name) for name in columns])
-        spectra.append(np.stack([np.interp(grid, axis, row) for row in table[columns].to_numpy("float64")]))
-        labels += [POLYMERS[kind] for kind in table["type"]]
-        studies += [study] * len(table)
-    return torch.tensor(np.concatenate(spectra)).float(), torch.tensor(labels), studies
 
 
 def test_of_real_spectra_a_study_left_out_is_not_read_and_the_audit_says_so() -> None:
-    spectra, labels, studies = polymers()
+    found = polymers()
+    spectra, labels = found.spectra, found.labels
     assert len(spectra) == 7494
-    groups = torch.tensor([STUDIES.index(study) for study in studies])
+    groups = torch.tensor([STUDIES.index(study) for study in found.studies])
     audit = audit_data(list(zip(spectra.split(500), labels.split(500), groups.split(500), strict=True)), targets="1",
                        groups="2", steps=0)  # fmt: skip
     (risk,) = [risk for risk in audit.risks if risk.kind == "group_shift"]
     assert risk.severity == "high"
     assert "on another scale" in risk.message
-    found = {STUDIES[int(left.name)]: left for left in audit.groups.left_out}
-    assert found["kedzierski_2019"].accuracy.value == 0
+    left_out = {STUDIES[int(left.name)]: left for left in audit.groups.left_out}
+    assert left_out["kedzierski_2019"].accuracy.value == 0
     assert audit.groups.mixed.value > 0.9
     refit = refitted(spectra, labels, groups) == labels.numpy()
-    for study, left in found.items():
+    for study, left in left_out.items():
         mine = (groups == STUDIES.index(study)).numpy()
         assert left.scored == mine.sum()
         assert left.accuracy.value == pytest.approx(refit[mine].mean(), abs=1e-3)

@@ -4,16 +4,16 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
@@ -26,7 +26,7 @@ from lightning_failures.callbacks.suite import failure_monitors
 from lightning_failures.data.indian_pines import IndianPines
 from lightning_failures.records.run_record import RunRecord
 
-__all__ = ["SceneClassifier", "train_arm"]
+__all__ = ["Arm", "SceneClassifier", "train_arm", "watch_arm"]
 
 
 class SceneClassifier(LightningModule):
@@ -55,9 +55,50 @@ class SceneClassifier(LightningModule):
         return torch.optim.AdamW(self.parameters())
 
 
+class Arm(NamedTuple):
+    """What one arm of a demo trains."""
+
+    module: LightningModule
+    train: DataLoader[Any]
+    validation: DataLoader[Any]
+    monitors: list[Callback]  # of :func:`.failure_monitors`
+
+
 def train_arm(
     name: str,
     scene: IndianPines,
+    out: Path,
+    epochs: int,
+    seed: int,
+    logger: Literal["wandb", "csv", "tensorboard"],
+    share: float = 1.0,
+) -> RunRecord:
+    """Train one arm on the scene under watch; see :func:`watch_arm`.
+
+    Args:
+        name: name of the arm.
+        scene: its data.
+        out: folder that everything is written below.
+        epochs: passes over the training patches.
+        seed: of weights and order.
+        logger: where values are logged.
+        share: share of the batches of each epoch.
+    """
+
+    def make() -> Arm:
+        return Arm(
+            SceneClassifier(len(scene.wavelengths), len(scene.class_names)),
+            DataLoader(scene.train, batch_size=64, shuffle=True),
+            DataLoader(scene.validation, batch_size=256),
+            failure_monitors(factors=scene.factors, wavelengths=scene.wavelengths, unit="nm", report_dir=out / name),
+        )
+
+    return watch_arm(name, make, out, epochs, seed, logger, share)
+
+
+def watch_arm(
+    name: str,
+    make: Callable[[], Arm],
     out: Path,
     epochs: int,
     seed: int,
@@ -68,9 +109,9 @@ def train_arm(
 
     Args:
         name: name of the arm.
-        scene: its data.
+        make: makes the module, the loaders and the monitors, once the seed is set.
         out: folder that everything is written below.
-        epochs: passes over the training patches.
+        epochs: passes over the training images.
         seed: of weights and order.
         logger: where values are logged.
         share: share of the batches of each epoch.
@@ -83,19 +124,14 @@ def train_arm(
     """
     with _quiet():
         seed_everything(seed, verbose=False)
-        train = DataLoader(scene.train, batch_size=64, shuffle=True)
-        validation = DataLoader(scene.validation, batch_size=256)
-        module = SceneClassifier(len(scene.wavelengths), len(scene.class_names))
-        monitors = failure_monitors(
-            factors=scene.factors, wavelengths=scene.wavelengths, unit="nm", report_dir=out / name
-        )
-        (diagnosis,) = (monitor for monitor in monitors if isinstance(monitor, FailureDiagnosis))
+        arm = make()
+        (diagnosis,) = (monitor for monitor in arm.monitors if isinstance(monitor, FailureDiagnosis))
         diagnosis.record.name = name
         diagnosis.announcer.announce = "findings"  # the verdict on all arms stands at the end
         writer = _logger(logger, name, out)
         trainer = Trainer(
             max_epochs=epochs,
-            callbacks=[*monitors, _Bar(refresh_rate=1 if sys.stdout.isatty() else 37)],
+            callbacks=[*arm.monitors, _Bar(refresh_rate=1 if sys.stdout.isatty() else 37)],
             logger=writer,
             accelerator="cpu",  # equal figures everywhere; a machine of several devices would start several processes
             devices=1,
@@ -108,7 +144,7 @@ def train_arm(
             limit_val_batches=share,
         )
         try:
-            trainer.fit(module, train, validation)
+            trainer.fit(arm.module, arm.train, arm.validation)
         except SystemExit as leaving:  # what Lightning makes of Ctrl-C, deaf to a second one
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from leaving

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["add_options", "read_docstring"]
+__all__ = ["add_options", "call", "read_docstring"]
 
 _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 
@@ -16,8 +16,9 @@ _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
     """Give a parser one argument a parameter, and the function's own words as help.
 
-    A parameter without a default is positional. A sequence takes one value or more, a ``Literal`` one of its values; a
-    bool is a switch. ``None`` as a default means that the option may be left out.
+    A parameter without a default is positional; so is one before a ``/``, which may be left out where it has a default.
+    A sequence takes one value or more, a ``Literal`` one of its values; a bool is a switch. ``None`` as a default means
+    that the option may be left out.
 
     Args:
         parser: the parser of the command.
@@ -48,10 +49,32 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
             continue
         if parameter.default is not None and parameter.default is not False:
             text = f"{text} (default: %(default)s)"
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            parser.add_argument(name, nargs="?", default=parameter.default, help=text, **settings)
+            continue
         if parameter.default is None and settings.get("nargs") == "+":
             settings["action"] = "extend"  # an option that is given twice must not lose its first values
         flag = "--" + name.replace("_", "-")
         parser.add_argument(flag, dest=name, default=parameter.default, help=text, **settings)
+
+
+def call(function: Callable[..., int], options: dict[str, Any]) -> int:
+    """Call a command with its parsed options.
+
+    Args:
+        function: the command.
+        options: one for each of its parameters.
+
+    Example:
+        >>> def train(data: str, /, epochs: int) -> int:
+        ...     return epochs
+        >>> call(train, {"data": "a.csv", "epochs": 6})
+        6
+    """
+    parameters = inspect.signature(function).parameters.values()
+    first = [each.name for each in parameters if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    named = {name: value for name, value in options.items() if name not in first}
+    return function(*(options[name] for name in first), **named)
 
 
 def read_docstring(docstring: str) -> tuple[list[str], dict[str, str]]:

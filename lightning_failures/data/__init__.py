@@ -11,5 +11,6 @@ from lightning_failures.data.imagenet_x import *
 from lightning_failures.data.indian_pines import *
 from lightning_failures.data.packed_file import *
 from lightning_failures.data.planted import *
+from lightning_failures.data.polymers import *
 from lightning_failures.data.predictions import *
 from lightning_failures.data.published_profiles import *
