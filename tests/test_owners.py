@@ -59,7 +59,15 @@ def test_every_key_that_a_run_with_all_monitors_logs_has_one_owner_and_in_it_one
     ]
     run, _ = fit(monitors)
     watching = monitors_of(run)
-    logged = [key.split("/", 2)[1:] for key in run.callback_metrics if key.startswith("failures/")]
+    keys = {key for key in run.callback_metrics if key.startswith("failures/")}
+    short = {key for key in keys if key.count("/") == 1} | {"failures/scanner/worst_factor"}
+    owners = {
+        monitor.short_key(term.short): monitor.title for monitor in watching for term in monitor.terms if term.short
+    }
+    assert short - set(owners) == {"failures/findings"}  # of the diagnosis
+    assert owners["failures/worst_factor"] == "FactorErrorMonitor"
+    assert owners["failures/scanner/worst_factor"] == "FactorErrorMonitor (scanner)"
+    logged = [key.split("/", 2)[1:] for key in keys - short]
     nouns = {"factors", "scanner", "collapse", "simplicity", "channels", "training", "causes", "data", "properties"}
     assert {name for name, _ in logged} == nouns
     for name, statistic in logged:

@@ -644,7 +644,7 @@ class Monitor(Callback, TheirCallback):
         """
         plain = dict(zip(values, _as_floats(values), strict=True))
         logged = {self.key(statistic): value.float() for statistic, value in values.items()}
-        short = {self._short(name): value for name, value in worst_of(self.terms, plain).items()}
+        short = {self.short_key(name): value for name, value in worst_of(self.terms, plain).items()}
         where = next(iter(logged.values()), torch.empty(0))
         logged |= {key: where.new_tensor(value) for key, value in short.items()}
         shown = set(plain) if self.detail == "full" else curves(self.terms, plain)
@@ -669,7 +669,7 @@ class Monitor(Callback, TheirCallback):
             batch_size=1,
         )
 
-    def _short(self, name: str) -> str:
+    def short_key(self, name: str) -> str:
         """The logged key of a short name."""
         return f"failures/{name}" if self.name == self.noun else f"failures/{self.name}/{name}"
 
