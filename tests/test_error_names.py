@@ -147,5 +147,5 @@ def test_raw_units_and_perturbations_name_who_was_given_them() -> None:
     with pytest.raises(FailuresError, match=r"^PerturbationMonitor: there is no such perturbation; given fog\."):
         PerturbationMonitor(["fog"])
     assert said_by([PerturbationMonitor(denormalize=torch.exp, on_error="raise")]).startswith(
-        "PerturbationMonitor: denormalize is not one scale and shift a channel; given inputs (30, 6, 5, 5) to "
+        "PerturbationMonitor: denormalize is not one scale and shift for each channel; given inputs (30, 6, 5, 5) to "
     )

@@ -27,7 +27,7 @@ def test_standardised_inputs_without_denormalize_leave_the_absorbance_out_and_sa
     said = [record.getMessage() for record in caplog.records if "is left out" in record.getMessage()]
     assert said == [
         "SimplicityBiasMonitor: the cue 'total_absorbance' is left out: the inputs are standardised and no denormalize "
-        "was given, so that raw units are unknown: pass denormalize=lambda x: x * std + mean"
+        "was given, so that raw units are unknown: pass denormalize=(mean, std)"
     ]
     assert monitor.models.blind
     assert not [key for key in values if "total_absorbance" in key or "unit_total" in key or "mean_shape" in key]
@@ -119,8 +119,8 @@ def test_a_denormalize_that_is_no_scale_and_shift_says_what_to_pass():
     with pytest.raises(InputError) as error:
         fit([SimplicityBiasMonitor(denormalize=torch.exp, on_error="raise")])
     assert str(error.value) == (
-        "SimplicityBiasMonitor: denormalize is not one scale and shift a channel; given inputs (8, 6, 5, 5) to "
-        "(8, 6, 5, 5). Pass the inverse of the standardisation: lambda x: x * std + mean."
+        "SimplicityBiasMonitor: denormalize is not one scale and shift for each channel; given inputs (8, 6, 5, 5) to "
+        "(8, 6, 5, 5). Pass what standardised them, denormalize=(mean, std), each a number or one for each channel."
     )
 
 

@@ -1,6 +1,6 @@
 """One pass over a loader: sums of its spectra and of the ladder's features, and samples of its images."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
 from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
+from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.group_reader import GroupReader
@@ -51,7 +52,7 @@ class BatchLayout(NamedTuple):
 
     inputs: Field | None = None
     targets: Field | None = None
-    denormalize: Callable[[Tensor], Tensor] | None = None
+    denormalize: Denormalize | None = None
     cues: Mapping[str, Field] = {}
     ignore_index: int | None = None
     seed: int = 0
@@ -188,7 +189,7 @@ class DataSums:
             said, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."
             raise InputError(layout.where, "no class labels were found", said, fix)
         target = labels_of(read_field(batch, at, layout.where), layout.where).cpu()
-        raw = images if layout.denormalize is None else layout.denormalize(images).float().cpu()
+        raw = raw_images(layout.denormalize, images, layout.where).float().cpu()
         cues = {name: torch.as_tensor(read_field(batch, cue, layout.where)) for name, cue in layout.cues.items()}
         cues = {name: cue.cpu().double() for name, cue in cues.items()}
         self.by_pixel = target.ndim == 3

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.data.file_names import FileNames
-from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.errors import InputError, UnknownNameError, few
 from lightning_failures.functional.factors import check_factor_names
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class FactorTable:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self) -> str:
+        by = "row" if self.ids is None else f"id, such as {self.ids[0]!r}"
+        counts = [f"{name} {count}" for name, count in zip(self.names, self.values.sum(0).tolist(), strict=True)]
+        return f"FactorTable: {len(self)} images by {by}; images with {few(counts, 8, 200)}"
 
     def select(self, names: Sequence[str]) -> "FactorTable":
         """The same rows with only these factors, in this order.

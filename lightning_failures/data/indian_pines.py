@@ -82,6 +82,10 @@ class IndianPines:
     wavelengths: Tensor  # (b) float64, nm, ascending
     class_names: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} training and {len(self.validation)} validation patches"
+        return f"IndianPines: {sizes} of {len(self.wavelengths)} bands, {len(self.class_names)} classes"
+
 
 def load_indian_pines(
     scaling: Literal["raw", "standardised"] = "raw",

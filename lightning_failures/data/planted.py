@@ -85,6 +85,10 @@ class PlantedScene:
     classes: int
     reliance: bool | None  # whether models are known to lean on the thickness; None: not known beforehand
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} training and {len(self.validation)} validation images"
+        return f"PlantedScene {self.case!r}: {sizes} of {len(self.wavenumbers)} channels, {self.classes} classes"
+
     def data_module(self, batch_size: int = 64) -> "LightningDataModule":
         """Both parts as a LightningDataModule of (images, labels); training images are shuffled.
 

@@ -27,7 +27,7 @@ from lightning_failures.functional.transplants import (
     transplant_shares,
 )
 from lightning_failures.interventions.changes import (
-    Change,
+    Denormalize,
     RawUnits,
     Transplant,
     grey_level_swap,
@@ -116,6 +116,19 @@ class Transplanted:
     within: dict[str, ContentShares] | None = None
     across: dict[str, ContentShares] | None = None
 
+    def __repr__(self) -> str:
+        """The share that follows the donor, for each content, the largest first; predictions are left out."""
+        lines = [f"Transplanted: share of {self.pairs} answers that follow the donor of a content, with 95% interval"]
+        if not self.pairs:
+            return "Transplanted: undefined, since the answers differ in no pair of images"
+        shown = sorted(self.shares.items(), key=lambda pair: -(pair[1].donor if pair[1].donor >= 0 else -1.0))
+        width = max(map(len, self.shares), default=0)
+        for content, one in shown[:12]:
+            figures = f"{one.donor:.2f} ({one.donor_low:.2f} to {one.donor_high:.2f}), control {one.control:.2f}"
+            lines.append(f"  {content:<{width}}  {figures}")
+        lines += [f"  and {len(shown) - 12} more"] * (len(shown) > 12)
+        return "\n".join([*lines, *(f"  {content}  left out: {why}" for content, why in self.left_out.items())])
+
 
 def transplant(
     model: Model,
@@ -123,7 +136,7 @@ def transplant(
     donors: Tensor,
     kinds: Sequence[str] | Mapping[str, str | Transplant] | None = None,
     *,
-    denormalize: Change | None = None,
+    denormalize: Denormalize | None = None,
     bands: BandsLike = None,
     task: str | None = None,
     groups: tuple[Tensor, Tensor] | None = None,
@@ -143,8 +156,8 @@ def transplant(
         images: the receivers, on the model's device; (n b h w), or (n b ...) for the contents that need no image.
         donors: one a receiver; the same shape, for example ``images.roll(1, 0)``.
         kinds: names of kinds, or name -> kind or a function from receivers and donors to images. None: all.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Level and colour
-            need raw units.
+        denormalize: ``(mean, std)`` that standardised the inputs, each a number or one for each channel, or a callable
+            such as ``lambda x: x * std + mean``; None: the inputs are raw. Level and colour need raw units.
         bands: of ``channels``, as :func:`.resolve_bands` takes them without an axis; None: each channel.
         task: ``"multilabel"`` for several labels an image, which the shapes of logits do not tell; None: else.
         groups: group of each receiver and of each donor, such as whether the image carries a factor; two of (n), of
@@ -160,7 +173,7 @@ def transplant(
     Raises:
         InputError: images and donors that are no pairs; groups that are not one a receiver and one a donor; a function
             that gives images of another shape; a task without classes; ``denormalize`` that is not one scale and shift
-            a channel.
+            for each channel.
         UnknownNameError: no such kind.
 
     Example:

@@ -35,7 +35,7 @@ from lightning_failures.callbacks.simplicity.without import TrainingSample, With
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.functional.transplants import leads
-from lightning_failures.interventions.changes import Change, Transplant
+from lightning_failures.interventions.changes import Denormalize, Transplant
 from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
@@ -105,8 +105,9 @@ class SimplicityBiasMonitor(Monitor):
     Args:
         cues: your own: name -> path or callable into the batch that gives one number an image, such as a scanner's
             index, a staining batch or an acquisition date; bins of at most 16.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Where they are
-            standardised, the total absorbance is then unknown, which is said once.
+        denormalize: ``(mean, std)`` that standardised the inputs, each a number or one for each channel, or a callable
+            such as ``lambda x: x * std + mean``; None: the inputs are raw. Where they are standardised, the total
+            absorbance is then unknown, which is said once.
         wavelengths: place of each channel on the axis of the pictures; (b). None: channels by number.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         audit: of the same data, made before: what :func:`.audit_data` returned, or the file that
@@ -145,7 +146,7 @@ class SimplicityBiasMonitor(Monitor):
         self,
         cues: Mapping[str, Field] | None = None,
         *,
-        denormalize: Change | None = None,
+        denormalize: Denormalize | None = None,
         wavelengths: Any = None,
         unit: str | None = None,
         audit: DataAudit | str | Path | None = None,

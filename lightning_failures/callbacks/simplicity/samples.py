@@ -10,7 +10,7 @@ from torch import Tensor
 from lightning_failures.callbacks.simplicity.cues import STANDARD_CUES, CueReader
 from lightning_failures.errors import InputError
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
-from lightning_failures.interventions.changes import Change, RawUnits, raw_units
+from lightning_failures.interventions.changes import Denormalize, RawUnits, raw_units
 from lightning_failures.metrics.base import NO_FLOAT64
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
@@ -36,10 +36,10 @@ class SampleReader:
 
     Args:
         cues: the user's: name -> path or callable into the batch.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
+        denormalize: ``(mean, std)`` or a callable, see :func:`.raw_units`; None: the inputs are raw.
     """
 
-    def __init__(self, cues: Mapping[str, Field] | None = None, denormalize: Change | None = None) -> None:
+    def __init__(self, cues: Mapping[str, Field] | None = None, denormalize: Denormalize | None = None) -> None:
         self.cue_reader, self.denormalize = CueReader(cues), denormalize
         self.units: RawUnits | None = None  #: behind the inputs; None before the first batch
 

@@ -27,7 +27,7 @@ PLACES = torch.tensor([[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
 CENTRED = 0.1  # share of totals of either sign from which inputs are standardised: raw units are not negative
 BLIND = (
     "the inputs are standardised and no denormalize was given, so that raw units are unknown: "
-    "pass denormalize=lambda x: x * std + mean"
+    "pass denormalize=(mean, std)"
 )
 
 
