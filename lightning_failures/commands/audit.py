@@ -62,6 +62,11 @@ def audit(
         InputError: data that cannot be read or used.
         UnknownNameError: data that are not there.
         MissingPackageError: a package that is needed is not installed.
+
+    Example:
+        lightning-failures audit indian-pines --preprocessing raw standardised --out audit
+        lightning-failures audit infrared.npz --groups study --json audit.json
+        lightning-failures audit my_package.data:loaders
     """
     if steps < 0 or not 0 <= seed < 2**32:
         given = f"--steps {steps} --seed {seed}"

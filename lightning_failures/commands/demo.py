@@ -57,6 +57,10 @@ def demo(
     Raises:
         InputError: no epoch, a negative seed, or a folder or a file that cannot be made.
         MissingPackageError: a package that the demo needs is not installed.
+
+    Example:
+        lightning-failures demo
+        lightning-failures demo --arm raw --epochs 3 --logger csv --out demo
     """
     _check(out, epochs, seed, logger)
     with _environment(out):

@@ -73,6 +73,10 @@ def factors(
             the true ones.
         UnknownNameError: a model or a column that is not there.
         MissingPackageError: a package that is needed is not installed.
+
+    Example:
+        lightning-failures factors resnet.csv vit.csv --annotations own.csv --plot factors.png
+        lightning-failures factors resnet.csv --annotations own.csv --groups patient
     """
     models = _names(predictions, reference)
     if groups is not None and profiles is not None:
