@@ -200,7 +200,7 @@ def test_a_signature_becomes_options_of_its_types() -> None:
     assert options == {
         "names": ("a",), "kind": "top", "levels": 1, "share": 0.5, "keep_all": False, "plot": None
     }  # fmt: skip
-    line = "a.csv --names x y --kind multi --levels 2 --share .25 --keep-all --plot b.png"
+    line = "a.csv --names x y --kind multi --levels 2 --share 0.25 --keep-all --plot b.png"
     assert vars(parser.parse_args(line.split())) == {
         "files": [Path("a.csv")],
         "names": ["x", "y"],

@@ -237,7 +237,7 @@ def test_predictions_of_other_images_are_refused() -> None:
         Retention(["a", "b"], 2).update(torch.zeros(3), torch.zeros(3, 1), torch.zeros(3))
     assert str(error.value) == (
         "Retention.update: predictions and target are not of the same images and changes; given preds (3,), "
-        "changed_preds (3, 1), target (3,) for a, b. Pass one label an image, and one column a change: "
+        "changed_preds (3, 1), target (3,) for a, b. Pass one label per image, and one column a change: "
         "(n), (n k) and (n)."
     )
 

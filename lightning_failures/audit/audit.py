@@ -92,10 +92,10 @@ def audit_data(
         wavelengths: place of each channel; (b), any sequence of numbers.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         inputs: path of the images (n b h w), or spectra (n b), in a batch, or a callable; None: found.
-        targets: path of the class labels, one an image (n) or a pixel (n h w), negative where unknown; None: found.
+        targets: path of the class labels, one per image (n) or per pixel (n h w), negative where unknown; None: found.
         denormalize: gives raw units back, for the total absorbance, the level and the colour of normalised inputs:
             ``(mean, std)`` that standardised them, each a number or one for each channel, or a callable of images.
-        cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
+        cues: name -> path of further cues in the batch, one number per image (n) or several (n k), such as a category
             one-hot.
         groups: which images belong together, such as those of one study, patient, slide or scanner: a path or callable
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. A linear model then reads the
@@ -298,7 +298,7 @@ def _axis(wavelengths: Any, unit: str | None, channels: int) -> Axis | None:
         return None
     values = torch.as_tensor(wavelengths, dtype=torch.float64).flatten()
     if len(values) != channels or not bool(values.isfinite().all()):
-        given, fix = f"{len(values)} wavelengths for {channels} channels", "Give one finite number a channel."
+        given, fix = f"{len(values)} wavelengths for {channels} channels", "Give one finite number per channel."
         raise InputError("audit_data", "wavelengths and channels differ in number", given, fix)
     return Axis(values, None if unit is None else unit_of(unit, "audit_data"))
 

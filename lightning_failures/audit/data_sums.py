@@ -28,7 +28,7 @@ __all__ = ["BatchLayout", "DataSums", "holds_loaders"]
 
 GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
-NUMBERS = 16384  # a kept image has at most as many, and at most 16 pixels a side
+NUMBERS = 16384  # a kept image has at most as many, and at most 16 pixels per side
 SIDE = 16
 CONTENT_NUMBERS = 2**18  # of an image whose contents are described; a larger one is averaged down
 CONTENT_SIDE = 256  # pixels a side that it has at most
@@ -62,7 +62,7 @@ class BatchLayout(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """What is kept of a batch: one row an image, or a pixel."""
+    """What is kept of a batch: one row per image, or per pixel."""
 
     features: dict[str, Tensor]  # of the ladder; (m k) each
     target: Tensor  # (m)
@@ -119,7 +119,7 @@ class DataSums:
     def _add(self, batch: Any, held: float, order: DatasetRows, place: int) -> None:
         rows, given, target = self._rows(batch)
         n, per_image = int(rows.image[-1]) + 1, len(rows.target) // (int(rows.image[-1]) + 1)
-        # one row of numbers an image, so that another cut of the data draws the same
+        # one row of numbers per image, so that another cut of the data draws the same
         draws = torch.rand(n, 2 + per_image, generator=self._generator, dtype=torch.float64)
         out = (draws[:, 0] < held)[rows.image] & rows.kept
         self.copies.add(given, target, draws[:, 0] < held, draws[:, 1], held)
@@ -197,7 +197,7 @@ class DataSums:
             return self._pixel_rows(images, raw, cues, target), given, target
         if target.shape != (n,):
             said = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
-            raise InputError(layout.where, "labels and images differ in number", said, "Give one label an image.")
+            raise InputError(layout.where, "labels and images differ in number", said, "Give one label per image.")
         small = _smaller(images)
         parts = small, small if raw is images else _smaller(raw), raw, _some_pixels(images, SPECTRA)
         return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n)), given, target

@@ -58,7 +58,8 @@ def failure_monitors(
     detail: Detail = "headline",
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
-    """All monitors that fit: a monitor a noun, of the factors where there are any, with a :class:`.FailureDiagnosis`.
+    """All monitors that fit: one monitor per noun, of the factors where there are any, with a
+    :class:`.FailureDiagnosis`.
 
     Works without arguments on an image classifier. They share one probe, so that the model is looked into once. A
     second monitor of a kind stands before them in the Trainer's list and has a name of its own, which becomes part of

@@ -124,7 +124,7 @@ def _check(out: Path, epochs: int, seed: int, logger: _Logger) -> None:
         raise InputError(WHERE, "not a seed", f"--seed {seed}", "Pass an integer from 0 to 4294967295.")
     missing = [name for name in (*_PACKAGES, *({logger} - {"csv"})) if find_spec(name) is None]
     if missing:
-        fix = 'Run: pip install "lightning-failures[all]"'
+        fix = f"Run pip install {' '.join(missing)}."
         raise MissingPackageError(WHERE, "packages are missing", f"no {', '.join(missing)}", fix)
     make_out_folder(WHERE, out)
 

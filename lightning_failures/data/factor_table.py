@@ -29,7 +29,7 @@ class FactorTable:
     Args:
         names: one per factor.
         values: which factors each image carries; (n f), bool, or int of 0 and 1.
-        ids: a key per row, such as its file name; None: row i belongs to image i of the data set.
+        ids: one key per row, such as its file name; None: row i belongs to image i of the data set.
 
     Raises:
         InputError: the shapes do not match, values are neither 0 nor 1, an id stands twice, or no image carries a
@@ -54,7 +54,7 @@ class FactorTable:
         values = torch.as_tensor(self.values)
         if values.ndim != 2 or values.shape[1] != len(names):
             given = f"values {tuple(values.shape)} for {len(names)} names: {', '.join(names)}"
-            raise InputError(where, "values are not a column a name", given, "Pass values (n f).")
+            raise InputError(where, "values are not one column per name", given, "Pass values (n f).")
         carried = values.bool()
         if not bool((carried == values).all()):
             odd = int((carried != values).sum())
@@ -195,7 +195,7 @@ class FactorTable:
         if len(self._positions) < len(ids):
             twice = sorted({name for row, name in enumerate(ids) if self._positions[name] != row})
             given = f"{len(twice)} ids more than once: {shorten(twice)}"
-            raise InputError("FactorTable", "ids stand twice", given, "Keep one row an image.")
+            raise InputError("FactorTable", "ids stand twice", given, "Keep one row per image.")
         object.__setattr__(self, "ids", ids)
 
 

@@ -162,7 +162,7 @@ def _made(change: Change, images: Tensor) -> str:
 
 
 def total_absorbance_swap(units: RawUnits) -> Transplant:
-    """The cue swap that scales a donor, in raw units, to the receiver's total absorbance."""
+    """The cue swap that scales per donor, in raw units, to the receiver's total absorbance."""
 
     def swap(receivers: Tensor, donors: Tensor) -> Tensor:
         own, theirs = units.to_raw(receivers), units.to_raw(donors)

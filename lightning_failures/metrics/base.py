@@ -331,7 +331,7 @@ def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", fin
         finite: whether NaN and infinity are errors, which costs a device synchronisation.
     """
     if rows.ndim != 2:
-        fix = "Pass one row an image; pool feature maps and tokens, and flatten pixels, before."
+        fix = "Pass one row per image; pool feature maps and tokens, and flatten pixels, before."
         raise InputError(where, f"{unit} are not rows", f"shape {tuple(rows.shape)}", fix)
     if rows.shape[1] != width:
         fix = f"Make one metric for each size; this one takes rows of {width}."
@@ -345,9 +345,9 @@ def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", fin
 
 
 def check_target(where: str, target: Tensor, length: int) -> None:
-    """Raise an :class:`InputError` where a target is not one integer class a row."""
+    """Raise an :class:`InputError` where a target is not one integer class per row."""
     if target.shape != (length,):
         given = f"shape {tuple(target.shape)} for {length} rows"
-        raise InputError(where, "the target is not one class a row", given, "Pass class indices; (n), int64.")
+        raise InputError(where, "the target is not one class per row", given, "Pass class indices; (n), int64.")
     if target.is_floating_point() or target.is_complex():
         raise InputError(where, "the target is not integer", str(target.dtype), "Pass class indices; (n), int64.")

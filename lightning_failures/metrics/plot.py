@@ -69,7 +69,7 @@ def plot_values(
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        fix = 'Run pip install "lightning-failures[report]".'
+        fix = "Run pip install matplotlib."
         raise MissingPackageError(where, "figures need matplotlib", "no matplotlib", fix) from error
     if ax is not None:
         _draw(ax, panels[0], course)

@@ -18,7 +18,7 @@ from lightning_failures.observe.dataset_rows import DatasetRows
 
 __all__ = ["FactorReader", "FactorSource"]
 
-#: Names of columns or fields, a table, a field that holds all columns, or one field a factor.
+#: Names of columns or fields, a table, a field that holds all columns, or one field per factor.
 FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field] | PathLike[str]
 
 _FIELD_NAMES = ("factors", "factor", "attributes", "metadata")
@@ -112,7 +112,7 @@ class FactorReader:
                 self._where,
                 "the factor table and the evaluation dataset differ in length",
                 f"a table of {len(self.table.values)} rows, a dataset of {rows.size} images",
-                "Pass one row a dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
+                "Pass one row per dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
             )
         return self.table.rows(rows.of(batch_idx).rows[:images])
 
@@ -195,7 +195,7 @@ class FactorReader:
                 self._where,
                 "the factor columns do not match the names",
                 f"a matrix {tuple(matrix.shape)} for {images} images and {len(self._names)} names",
-                "Give one row an image and one column a name.",
+                "Give one row per image and one column per name.",
             )
         return matrix.bool()
 
@@ -234,9 +234,9 @@ class FactorReader:
             if column.shape != (images,):
                 raise InputError(
                     self._where,
-                    f"the factor {name!r} does not have one value an image",
+                    f"the factor {name!r} does not have one value per image",
                     f"{tuple(column.shape)} for {images} images",
-                    "Give one bool an image.",
+                    "Give one bool per image.",
                 )
         return torch.stack([column.bool() for column in tensors.values()], 1)
 

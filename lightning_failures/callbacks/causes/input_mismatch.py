@@ -57,7 +57,7 @@ def _of_images(case: Case, factor: str) -> Tested | None:
         return None  # there was no time for the experiment
     if not mends(made):
         return INAPPLICABLE if faulty > 0 else EXCLUDED
-    which, undone = f"images with {case.finding.subject}", figure("undone")
+    which, undone = f"images marked {case.finding.subject}", figure("undone")
     if undone == 2:
         channel, value = figure("constant_channel"), figure("constant_value")
         return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)

@@ -31,7 +31,7 @@ RULES = (
         advice="Prepare validation images and labels as those of training.",
         warmup=0,
         persistence=1,
-        source="an experiment: half of the gap is closed, with a gain above .1 at the lower end of its 95% interval",
+        source="an experiment: half of the gap is closed, with a gain above 0.1 at the lower end of its 95% interval",
     ),
     Rule(
         kind=GENERALISATION_GAP,
@@ -50,7 +50,7 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on digits: healthy runs up to .14 at the lower end, 60 images learnt by heart .17 to .31. Its "
+            "measured on digits: healthy runs up to 0.14 at the lower end, 60 images learnt by heart 0.17 to 0.31. Its "
             "interval decides at once, since most evaluations look at few training images and have a wide one"
         ),
     ),
@@ -214,17 +214,17 @@ RULES = (
             "offset": "failures/causes/factor_offset/*",
         },
         message=(
-            "Images with {subject} are not prepared as the others: {channels:.0f} of the channels differ. Most of all "
-            "channel {channel:.0f}: its mean is {shift:+.2f} standard deviations of the others away from theirs, and "
-            "its own deviation is {ratio:.2f} times as large. Prepared as the others, the network is right on "
+            "Images marked {subject} are not prepared as the others: {channels:.0f} of the channels differ. Most of "
+            "all channel {channel:.0f}: its mean is {shift:+.2f} standard deviations of the others away from theirs, "
+            "and its own deviation is {ratio:.2f} times as large. Prepared as the others, the network is right on "
             "{after:.1%} of them in place of {before:.1%}; on the others it is right on {others:.1%}."
         ),
         advice="Look at how these images are read and scaled, in training and in validation.",
         severity="watch",
         warmup=0,
         persistence=1,
-        source="an experiment on the same images: half of the gap to the others is closed, with a gain above .1 at the "
-        "lower end of its 95% interval; how much it matters is said by the errors of the factor themselves",
+        source="an experiment on the same images: half of the gap to the others is closed, with a gain above 0.1 at "
+        "the lower end of its 95% interval; how much it matters is said by the errors of the factor themselves",
     ),
     Rule(
         kind=DATA_FAULT,
@@ -239,9 +239,9 @@ RULES = (
             "saturated": "failures/causes/factor_saturated/*",
         },
         message=(
-            "Channels at fault in images with {subject} and sound in the others: {channels:.0f}, the first is channel "
-            "{channel:.0f}, counted from 0. Of them {not_finite:.0f} not finite, {empty:.0f} empty, {constant:.0f} "
-            "constant, {saturated:.0f} saturated."
+            "Channels at fault in images marked {subject} and sound in the others: {channels:.0f}, the first is "
+            "channel {channel:.0f}, counted from 0. Of them {not_finite:.0f} not finite, {empty:.0f} empty, "
+            "{constant:.0f} constant, {saturated:.0f} saturated."
         ),
         advice=(
             "Look at how these images are read, scaled and clipped. Empty: 0 everywhere; constant: one value "

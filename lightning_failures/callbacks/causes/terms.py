@@ -42,7 +42,7 @@ _OF_FACTORS = (
         "others; of channels that do not vary, how close the others come to it with their value: 1, as far as that.",
         "below 1 as a rule",
         "1: undoing it mends all",
-        when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
+        when_nan=f"{_NOT_UNDONE}; or there is no gap of 0.05 to be explained",
     ),
     Term(
         "factor_undone/*",
@@ -113,7 +113,7 @@ _TERMS: tuple[Term, ...] = (
         "training where the cause is the mode, and as in evaluation where it is not.",
         "below 1 as a rule",
         "1: undoing it mends all",
-        when_nan="the experiment was not made, or there is no gap of .05 to be explained",
+        when_nan="the experiment was not made, or there is no gap of 0.05 to be explained",
     ),
     Term(
         "reached",

@@ -111,7 +111,7 @@ class PerturbationMonitor(Monitor):
         )
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
-        """One forward pass of the clean images, and one a name."""
+        """One forward pass of the clean images, and one per name."""
         targets = self.examining.targets
         if targets is not None and not self.whole:
             self._compare(model, inputs, model(inputs), targets.to(inputs.device))

@@ -33,8 +33,8 @@ GROUPS = (
 FEW = 4
 
 #: What patterns in space carry in networks that lean on none of them, and what a network that has only begun to learn
-#: sees first: on digits, healthy networks had .05 to .40, and .55 once at the third epoch. On top
-#: comes what the statistics of channels carry: with .2 of these and a coarse shape, low frequencies had .84 in a
+#: sees first: on digits, healthy networks had 0.05 to 0.40, and 0.55 once at the third epoch. On top
+#: comes what the statistics of channels carry: with 0.2 of these and a coarse shape, low frequencies had 0.84 in a
 #: network of which one prediction in ten followed the colour.
 OF_PATTERNS = 0.2
 

@@ -39,7 +39,7 @@ class StreamShape(NamedTuple):
     cues: tuple[str, ...]
     channels: int
     sides: tuple[int, ...]  # of an image: (h, w), (t,) or none
-    pixels: bool  # labels a pixel
+    pixels: bool  # labels per pixel
     units: RawUnits
 
     @property
