@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint matrix test-third-party clean
+.PHONY: demo test lint matrix test-third-party wheel clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -48,6 +48,27 @@ test-third-party: .venv/third-party/installed
 		> "$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
 	$(@D)/bin/python -m pip install -q -r tests/third_party/requirements.txt
 	touch $@
+
+# What a release is: wheel and sdist, checked, and the wheel installed into an environment that holds nothing else. There a
+# user's script is type-checked against it and run, and so is the example of the quick start, outside of this folder.
+WHEEL := .venv/from-wheel/bin
+
+wheel: .venv/release
+	rm -rf build dist .venv/from-wheel
+	.venv/release/bin/python -m build --outdir dist .
+	.venv/release/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv .venv/from-wheel
+	$(WHEEL)/pip install -q "$$(ls dist/*.whl)[report]" mypy
+	mkdir -p build/quick-start && cp tests/quick_start.py examples/existing_trainer.py build/quick-start
+	cd build/quick-start && ../../$(WHEEL)/mypy --strict quick_start.py
+	cd build/quick-start && ../../$(WHEEL)/python -W error::DeprecationWarning:lightning_failures quick_start.py
+	cd build/quick-start && ../../$(WHEEL)/python existing_trainer.py
+	cd build/quick-start && ../../$(WHEEL)/lightning-failures --version && ../../$(WHEEL)/lightning-failures rules --json rules.json
+	@ls -l dist
+
+.venv/release:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install -q build twine
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -30,7 +30,7 @@ from lightning_failures.records import Evaluation
 from lightning_failures.spectrum import channel_layout
 
 CHANNELS, SIZE, TRAINING, VALIDATION, REFERENCE = 40, 10, 768, 256, 128
-PLANTED = ("offset", "offset .8", "only carrier", "beside a shape", "pair of eight", "part of the images")
+PLANTED = ("offset", "offset 0.8", "only carrier", "beside a shape", "pair of eight", "part of the images")
 CHANCE = ("random labels", "noise", "noise by heart", "untrained")
 OTHERS = ("level", "scene level", "shape", "spectra")
 EPOCHS = {"linear": 20, "pixels": 10, "cnn": 6, "resnet10t": 5}
@@ -94,12 +94,12 @@ def data(kind: str, seed: int) -> tuple[Tensor, Tensor, int]:
         return torch.rand(count, generator=generator) < share
 
     followed = labels
-    if kind == "offset .8":
+    if kind == "offset 0.8":
         followed = torch.where(some_of(0.8), labels, torch.randint(classes, (count,), generator=generator))
     height = (0.25 * (followed - 1.5) + scattered(0.03))[:, None, None]
     if kind == "only carrier":
         images = scattered(0.05, CHANNELS, SIZE, SIZE)
-    if kind in ("offset", "offset .8", "only carrier", "beside a shape", "untrained"):
+    if kind in ("offset", "offset 0.8", "only carrier", "beside a shape", "untrained"):
         images[:, channel] += height
     if kind == "beside a shape":  # which says nothing in a quarter
         images += 0.5 * lines(labels, generator) * some_of(0.75)[:, None, None, None]

@@ -4,9 +4,9 @@
 
 Groups of 5 to 35 images have error rates of their own, drawn from a beta distribution with the intra-class correlation
 asked for; the truth is its mean. A factor is carried either by a third of the images of each group ("inside groups"),
-or by all images of a third of the groups ("whole groups"). The error rate is .3 with and without it. Covered is the
+or by all images of a third of the groups ("whole groups"). The error rate is 0.3 with and without it. Covered is the
 difference of the two error rates, in `groups` by intervals that count groups and in `images` by those that take images
-as independent; beside it the ratio and the odds ratio, the share of p-values below .05, and the width.
+as independent; beside it the ratio and the odds ratio, the share of p-values below 0.05, and the width.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from lightning_failures.functional import (
 )
 
 ERROR, SHARE = 0.3, 1 / 3
-HEAD = ("groups", "alike", "factor", "difference", "ratio", "odds", "p < .05", "by images", "width", "undefined")
+HEAD = ("groups", "alike", "factor", "difference", "ratio", "odds", "p < 0.05", "by images", "width", "undefined")
 #: What is printed, in the order of HEAD.
 Row = tuple[int, float, str, float, float, float, float, float, float, float]
 
@@ -111,7 +111,7 @@ def main() -> None:
     text = table(rows)
     print(text)
     if options.page is not None:
-        said = """Share of repeats in which a nominal 95% interval holds the truth, with an error rate of .3 with and
+        said = """Share of repeats in which a nominal 95% interval holds the truth, with an error rate of 0.3 with and
 without a factor. `alike` is the intra-class correlation: 0 where images of a group are no more alike than others.
 `by images` is the interval of the difference that takes images as independent. Below four groups with or without the
 factor there is no interval (`undefined`)."""

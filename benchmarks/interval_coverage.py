@@ -2,10 +2,10 @@
 
     python benchmarks/interval_coverage.py [--repeats 10000] [--json FILE]
 
-A factor of n images among 46,000 has error rate p, all other images .25; errors are drawn binomially, and the truth is
+A factor of n images among 46,000 has error rate p, all other images 0.25; errors are drawn binomially, and the truth is
 the ratio of the two rates through the factor's share. With n = 10 only eleven outcomes exist, so that at a fixed p no
-interval can cover just 95%: what can be asked is that it covers .93 to .97 of the time over the rates that factors
-have. The last row of each n draws p evenly from .05 to .75, in each repeat anew, and is checked.
+interval can cover just 95%: what can be asked is that it covers 0.93 to 0.97 of the time over the rates that factors
+have. The last row of each n draws p evenly from 0.05 to 0.75, in each repeat anew, and is checked.
 """
 
 import argparse

@@ -69,7 +69,7 @@ def with_offset(ink: Tensor, cue: Tensor) -> Tensor:
 
 
 def under_a_lamp(scenes: Tensor, cue: Tensor) -> Tensor:
-    """Scenes in the light of one of five lamps, from .8 to 1.2 times as bright."""
+    """Scenes in the light of one of five lamps, from 0.8 to 1.2 times as bright."""
     return scenes * (0.8 + 0.1 * (cue % 5))[:, None, None, None]
 
 

@@ -7,14 +7,15 @@ Each case, architecture and seed is one run of a Lightning Trainer with a Simpli
 as a user has them; the true thickness is given as a cue of the user's own. A run that stands in ``--out/runs.jsonl`` is
 not done again, so that the table can be made in parts, and by several processes (``--seeds 0 1`` and ``--seeds 2 3``).
 The table at the end is of all runs in the folder. With the default budget here every evaluation gets its
-interchange and its cue swap; in such short runs the monitor's own default, .05, leaves some out, and findings come
+interchange and its cue swap; in such short runs the monitor's own default, 0.05, leaves some out, and findings come
 later.
 
-Expected: in *complex* no finding; in *simple*, *both* and *partial* (rho = .9) a ``simple_cue_reliance`` that names the
-total absorbance; in *normalised* (each pixel divided by its mean absorbance) none. What the negative *control* gives is
+Expected: in *complex* no finding; in *simple*, *both* and *partial* (rho = 0.9) a ``simple_cue_reliance`` that names
+the total absorbance; in *normalised* (each pixel divided by its mean absorbance) none. What the negative *control*
+gives is
 reported: its thickness is divided out, but blobs that were not multiplied by it give it away.
 
-*beyond* counts the runs whose accuracy passes that of the total absorbance by .03 or more. In *partial* such a network
+*beyond* counts the runs whose accuracy passes that of the total absorbance by 0.03 or more. In *partial* such a network
 has learned where the blobs lie and left the thickness behind, as the share of predictions that follow a swapped total
 absorbance, *reliance*, shows: no finding is right there.
 """

@@ -29,7 +29,7 @@ changed images under `failures/simplicity/` are nan. `model_accuracy` and `reach
 
 
 def page(columns: Sequence[Column]) -> str:
-    """The page in Markdown: one table a noun, in the order of the columns."""
+    """The page in Markdown: one table per noun, in the order of the columns."""
     parts = [OPENING]
     for column in columns:
         rows = [HEADS, ("---",) * len(HEADS), *(_cells(column.noun, term) for term in column.terms)]

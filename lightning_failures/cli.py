@@ -5,12 +5,15 @@ signature is its options, its docstring their help. Only the command that is nam
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
-from typing import NoReturn
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
 
-from lightning_failures.commands.options import add_options, call
+from lightning_failures.commands.options import add_options, call, example_text
 from lightning_failures.errors import FailuresError
 from lightning_failures.version import __version__
 
@@ -20,6 +23,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "audit": "say, before any training, what images invite a network to do wrong",
     "demo": "train a network on real data that make it fail, and see it found out",
+    "environment": "print versions and devices, for a bug report",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",
     "report": "say the verdict on a run again, and fail where it does not satisfy constraints",
     "rules": "print every rule that raises a finding, with its thresholds and their sources",
@@ -40,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: after ``--help`` and ``--version`` (0), or for arguments that do not exist (2).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser("lightning-failures", description="Says when, how and why a vision model fails, while it trains.")
+    parser = _Parser(
+        "lightning-failures",
+        description="Says when, how and why a vision model fails, while it trains.",
+        epilog=example_text(["lightning-failures demo", "lightning-failures audit --help"]),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     commands: dict[str, Callable[..., int]] = {}
@@ -52,11 +61,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     command = options.pop("command")
     try:
-        return call(commands[command], options)
+        return _run(commands[command], options)
     except FailuresError as error:
         return _say(f"lightning-failures: error: {error}", 2)
     except KeyboardInterrupt:
         return _say(f"lightning-failures {command}: stopped", 130)
+
+
+def _run(command: Callable[..., int], options: dict[str, Any]) -> int:
+    """Run a command; with ``--json -`` its JSON alone is standard output, and all else goes to standard error."""
+    if options.get("json") != Path("-"):
+        return call(command, options)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "out.json")
+        with redirect_stdout(sys.stderr):
+            code = call(command, options | {"json": file})
+        if file.exists():
+            sys.stdout.write(file.read_text(encoding="utf-8"))
+    return code
 
 
 def _say(text: str, code: int) -> int:
@@ -69,3 +91,7 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

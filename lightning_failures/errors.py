@@ -23,8 +23,8 @@ class FailuresError(Exception):
         fix: what to do, as one sentence.
 
     Example:
-        >>> print(InputError("error_ratio", "counts differ in length", "wrong (3), seen (4)", "Pass one a factor."))
-        error_ratio: counts differ in length; given wrong (3), seen (4). Pass one a factor.
+        >>> print(InputError("error_ratio", "counts differ in length", "wrong (3), seen (4)", "Pass one per factor."))
+        error_ratio: counts differ in length; given wrong (3), seen (4). Pass one per factor.
     """
 
     def __init__(self, where: str, wrong: str, given: str, fix: str) -> None:

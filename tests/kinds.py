@@ -41,7 +41,7 @@ def image(index: int, channels: int = 3) -> Tensor:
 
 
 def mask(index: int, classes: int = CLASSES) -> Tensor:
-    """A label a pixel, in blocks."""
+    """One label per pixel, in blocks."""
     coarse = torch.randint(0, classes, (4, 4), generator=torch.Generator().manual_seed(index))
     return coarse.repeat_interleave(2, 0).repeat_interleave(2, 1)
 
@@ -512,7 +512,7 @@ KINDS: dict[str, Kind] = {
         penultimate(lambda module, batch: module.net.body(batch["pixel_values"])),
         labels=lambda batch: batch["labels"],
     ),
-    "labels of a class a column": Kind(
+    "labels of one class per column": Kind(
         lambda: Module(network(), lambda scores, labels: F.cross_entropy(scores, labels.float())),
         lambda index: (image(index), F.one_hot(torch.tensor(index % CLASSES), CLASSES)),
         "multiclass",

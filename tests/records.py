@@ -83,7 +83,7 @@ ONE_DIMENSIONAL = Finding(
     step=132,
     severity="failure",
     evidence={"own": 0.71, "own_low": 0.66, "own_high": 0.75, "donor": 0.22, "accuracy": 0.52, "chance": 0.24},
-    message="In 71% of image pairs the prediction follows one number an image, its place on the main direction of the "
+    message="In 71% of image pairs the prediction follows one number per image, its place on the main direction of the "
     "data (95% interval 66% to 75%); in 22% it follows all the rest.",
     advice="Normalise each spectrum by its total, or standardise the channels, so that brightness does not dominate.",
 )

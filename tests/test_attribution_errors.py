@@ -80,7 +80,7 @@ def test_a_baseline_that_does_not_fit_is_named() -> None:
         attribute_channels(nn.Linear(3, 2), torch.randn(2, 3), None, baseline=torch.zeros(4))
     assert str(caught.value) == (
         "attribute_channels: the baseline does not fit the inputs; given baseline (4,), inputs (2, 3). "
-        "Give one value a channel, one image, or as many images as there are inputs."
+        "Give one value per channel, one image, or as many images as there are inputs."
     )
     with pytest.raises(InputError, match="no such baseline; given 'median'"):
         attribute_channels(nn.Linear(3, 2), torch.randn(2, 3), None, baseline="median")
@@ -148,8 +148,8 @@ def test_targets_that_are_no_classes_say_what_to_give(targets: Tensor) -> None:
         attribute_channels(net, inputs, targets)
     assert str(caught.value) == (
         f"attribute_channels: targets are not one class each; given targets {tuple(targets.shape)} {targets.dtype} "
-        "for logits (n, 3). Give whole numbers, one class an image (n) or pixel (n h w), or one-hot classes; of "
-        "smoothed or mixed labels give targets.argmax(1), of several labels an image one after the other, with its "
+        "for logits (n, 3). Give whole numbers, one class per image (n) or pixel (n h w), or one-hot classes; of "
+        "smoothed or mixed labels give targets.argmax(1), of several labels per image one after the other, with its "
         "logit alone."
     )
 
@@ -187,5 +187,5 @@ def test_one_channel_is_a_band_and_names_are_no_wavelengths() -> None:
         attribute_channels(net, inputs, target, wavelengths=["B02", "B03", "B04", "B08"])
     assert str(caught.value) == (
         "attribute_channels: wavelengths are not numbers; given ['B02', 'B03', 'B04', 'B08']. "
-        "Give one number a channel; name channels with bands={'red': [0], ...}."
+        "Give one number per channel; name channels with bands={'red': [0], ...}."
     )

@@ -175,7 +175,7 @@ def test_a_cue_of_the_users_own_is_a_rung() -> None:
     assert list(audit.rungs)[1] == "acquisition day"
     assert audit.rungs["acquisition day"].value == 1
     (risk,) = audit.risks
-    assert risk.message.startswith("One number an image, the acquisition day, gives 1.00")
+    assert risk.message.startswith("One number per image, the acquisition day, gives 1.00")
 
 
 def test_pixels_with_a_label_each_are_rows() -> None:
@@ -282,7 +282,7 @@ def test_what_cannot_be_audited_is_refused_with_a_way_out() -> None:
     )
     assert message([(images, target[:30])], targets="1") == (
         "audit_data: labels and images differ in number; given targets (30,) for images (60, 5, 4, 4). "
-        "Give one label an image."
+        "Give one label per image."
     )
     assert message([(images.movedim(1, -1)[..., :3], target)]) == (
         "audit_data: the channels seem to stand last; given (60, 4, 4, 3). "
@@ -311,7 +311,7 @@ def test_what_cannot_be_audited_is_refused_with_a_way_out() -> None:
     whole = batches(*draw())
     assert message(whole, wavelengths=[1, 2]) == (
         "audit_data: wavelengths and channels differ in number; given 2 wavelengths for 5 channels. "
-        "Give one finite number a channel."
+        "Give one finite number per channel."
     )
     one = [(x, y * 0) for x, y in whole]
     assert message(one).startswith("audit_data: all training images are of one class; given 2")

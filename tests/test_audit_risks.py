@@ -69,7 +69,7 @@ def test_labels_in_small_directions_are_a_risk_and_the_whitened_twin_is_not() ->
     ("case", "kinds", "says"),
     [
         ("complex", [], ""),
-        ("both", ["one_number_cue"], "One number an image, the total absorbance, gives "),
+        ("both", ["one_number_cue"], "One number per image, the total absorbance, gives "),
     ],
 )
 def test_the_planted_thickness_is_named_and_its_twin_without_it_is_clean(

@@ -220,7 +220,7 @@ def test_a_reduction_of_the_users_own_is_used():
         (
             torch.zeros(2, 3, 4),
             "Some.update: features are not rows; given shape (2, 3, 4). "
-            "Pass one row an image; pool feature maps and tokens, and flatten pixels, before.",
+            "Pass one row per image; pool feature maps and tokens, and flatten pixels, before.",
         ),
         (
             torch.zeros(2, 4),
@@ -249,7 +249,7 @@ def test_rows_that_cannot_be_used_say_why(rows, text):
     [
         (
             torch.zeros(3, dtype=torch.int64),
-            "Some.update: the target is not one class a row; given shape (3,) for 2 rows. "
+            "Some.update: the target is not one class per row; given shape (3,) for 2 rows. "
             "Pass class indices; (n), int64.",
         ),
         (

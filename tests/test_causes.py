@@ -483,7 +483,7 @@ def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_i
 
 
 def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:
-    """What is raised over the lower ends of a gap's interval, one an epoch."""
+    """What is raised over the lower ends of a gap's interval, one per epoch."""
     diagnosis = FailureDiagnosis(announce="nothing")
     figures = {"training_accuracy": 1.0, "validation_accuracy": 1 - gap, "gap": gap, "gap_high": gap + 0.1, "proven": 0}
     for epoch, low in enumerate(lows, 2):

@@ -53,7 +53,7 @@ def test_a_fault_of_one_side_is_named_with_its_channel_and_only_there(change, ki
         lambda channel: channel,
         lambda channel: 0.1 * channel + 4,
         lambda channel: channel.clamp(max=2.0),  # a fiftieth
-        lambda channel: half_empty(channel) * 0 + torch.arange(40.0)[:, None, None],  # one value an image
+        lambda channel: half_empty(channel) * 0 + torch.arange(40.0)[:, None, None],  # one value per image
     ],
 )
 def test_sound_channels_have_none(change):

@@ -130,7 +130,7 @@ def test_bands_that_share_a_name_are_refused() -> None:
         ChannelDependence(["a", "a"], positions=[1.0])
     assert str(caught.value) == (
         "ChannelDependence: bands are not named once each, with one position each; "
-        "given 2 names, 1 different, positions: 1. Give each band a name of its own, and one position a band or none."
+        "given 2 names, 1 different, positions: 1. Give each band a name of its own, and one position per band or none."
     )
 
 
@@ -139,7 +139,7 @@ def test_changes_of_other_bands_are_refused() -> None:
         ChannelDependence(["a", "b"]).update(torch.zeros(4, 3))
     assert str(caught.value) == (
         "ChannelDependence.update: changes and bands differ in number; given changes (4, 3), 2 bands. "
-        "Give one row an image and one column a band."
+        "Give one row per image and one column per band."
     )
 
 

@@ -1,17 +1,22 @@
 """The command line: help that is quick, one clear line for what is wrong, exit codes."""
 
+import json
+import platform
+import shlex
 import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from lightning_failures.cli import COMMANDS, main
-from lightning_failures.commands.options import add_options, read_docstring
+from lightning_failures.commands.options import add_options, read_docstring, read_example
+from lightning_failures.version import __version__
 
 
 def leave(arguments: Sequence[str]) -> int | str | None:
@@ -39,7 +44,58 @@ def test_help_of_a_command_tells_every_option_its_meaning_and_its_default(
     paragraphs, texts = read_docstring(function.__doc__.replace("\n    ", "\n"))
     for text in (*paragraphs, *(text.removesuffix(".") for text in texts.values())):
         assert text in shown
-    assert "(default: " in shown
+    lines = read_example(function.__doc__.replace("\n    ", "\n"))
+    assert lines
+    assert all(line.startswith(f"lightning-failures {command}") for line in lines)
+    assert shown.endswith("for example: " + " ".join(" ".join(lines).split()))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_of_a_command_are_read_by_its_parser(command: str) -> None:
+    function = getattr(import_module(f"lightning_failures.commands.{command}"), command)
+    for line in read_example(function.__doc__.replace("\n    ", "\n")):
+        parser = ArgumentParser(exit_on_error=False)
+        add_options(parser, function)
+        parser.parse_args(shlex.split(line)[2:])  # an argument that does not exist would leave
+
+
+def test_the_json_of_a_command_goes_to_standard_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert "class_collapse" in {rule["name"] for rule in json.loads(out)}
+    assert "class_collapse" in err
+    assert main(["rules", "--rules", "none.yaml", "--json", "-"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_the_environment_names_versions_and_devices_and_nothing_private(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["environment", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert said["lightning-failures"] == __version__
+    assert said["torch"] == version("torch")
+    assert said["python"].startswith(platform.python_version())
+    assert said["devices"].startswith("cpu, ")
+    assert err.splitlines() == [f"{name:<{max(map(len, said))}}  {value}" for name, value in said.items()]
+    assert all(private not in out for private in (platform.node(), str(Path.home()), str(Path.cwd()), sys.prefix))
+
+
+def test_a_package_that_is_not_installed_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = import_module("lightning_failures.commands.environment")
+    monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
+    assert main(["environment"]) == 0
+    assert "no-such-package     not installed" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("module", ["lightning_failures", "lightning_failures.cli"])
+def test_the_command_line_runs_as_a_module(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{__version__}\n"
+    done = subprocess.run([sys.executable, "-m", module, "nothing"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lightning-failures: error: argument COMMAND: invalid choice: 'nothing'")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["demo", "--epochs", "0"]])
@@ -151,7 +207,7 @@ def test_a_signature_becomes_options_of_its_types() -> None:
     assert options == {
         "names": ("a",), "kind": "top", "levels": 1, "share": 0.5, "keep_all": False, "plot": None
     }  # fmt: skip
-    line = "a.csv --names x y --kind multi --levels 2 --share .25 --keep-all --plot b.png"
+    line = "a.csv --names x y --kind multi --levels 2 --share 0.25 --keep-all --plot b.png"
     assert vars(parser.parse_args(line.split())) == {
         "files": [Path("a.csv")],
         "names": ["x", "y"],

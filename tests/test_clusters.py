@@ -169,7 +169,7 @@ def test_a_rate_of_0_or_1_counts_each_group_as_one_image() -> None:
     expected = wilson(torch.tensor(0.0), torch.tensor(worth)).high
     assert float(rate.low) == 0
     assert float(rate.high) == pytest.approx(float(expected))
-    assert float(rate.high) > 0.2  # 490 independent images would give .008
+    assert float(rate.high) > 0.2  # 490 independent images would give 0.008
 
 
 def test_few_groups_have_no_interval_and_one_group_has_no_p_value() -> None:

@@ -173,7 +173,7 @@ def test_missing_labels_are_said_once(caplog):
         run, _ = fit([CollapseMonitor(on_error="raise")], Unlabelled(), data=data)
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("CollapseMonitor: no")]
     assert said == [
-        "CollapseMonitor: no labels of one class a row, so label_effective_rank, label_classes, class_share, "
+        "CollapseMonitor: no labels of one class per row, so label_effective_rank, label_classes, class_share, "
         "dominant_excess, accuracy, chance, neural collapse and layer probes are left out."
     ]
     assert f"{KEY}accuracy" not in run.callback_metrics
@@ -199,7 +199,7 @@ class Segmenter(L.LightningModule):
 
 
 def scenes():
-    """Images with a label a pixel, and some pixels without one."""
+    """Images with one label per pixel, and some pixels without one."""
     images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     masks = (images.mean(1) * 8).long().clamp(max=3)
     masks[:, :2] = 255

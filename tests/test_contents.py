@@ -294,7 +294,7 @@ BAD = {
     "transplant_region: the mask does not fit the images; given mask (2, 3) torch.bool for images (4, 3, 2, 2). Pass "
     "(h w), bool.": lambda: transplant_region(x, x, torch.ones(2, 3, dtype=torch.bool)),
     "transplant_channels: members do not fit the channels; given members (3,) torch.int64 for images (4, 3, 2, 2). "
-    "Pass one value a channel: (b), bool.": lambda: transplant_channels(x, x, torch.ones(3, dtype=torch.int64)),
+    "Pass one value per channel: (b), bool.": lambda: transplant_channels(x, x, torch.ones(3, dtype=torch.int64)),
 }
 
 

@@ -175,7 +175,7 @@ def test_a_standard_rule_and_a_gate_see_a_factor_whatever_its_name_holds(name):
         callback.evaluate(Evaluation(epoch, 100 * epoch, values))
     (finding,) = callback.findings
     assert (finding.kind, finding.subject) == ("factor_failure", name)
-    assert finding.message.startswith(f"Wrong on all 3 images with {name}, and on 20% of the others")
+    assert finding.message.startswith(f"Wrong on all 3 images marked {name}, and on 20% of the others")
 
 
 def test_two_rules_of_one_kind_do_not_clear_each_others_findings():

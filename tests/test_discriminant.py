@@ -208,7 +208,7 @@ def test_untapped_information_is_its_sources_on_any_table(table: list[int]) -> N
 
 
 def test_the_airway_example_of_the_literature_is_reproduced() -> None:
-    # 21 children before and after a transplant: 1, 1, 7, 12; Newcombe's interval -.507 to -.026, exact p .070
+    # 21 children before and after a transplant: 1, 1, 7, 12; Newcombe's interval -0.507 to -0.026, exact p 0.070
     result = untapped_information(UntappedCounts(*torch.tensor([1, 7, 1, 12])))
     assert float(result.difference) == pytest.approx(-0.286, abs=5e-4)
     assert float(result.low) == pytest.approx(-0.507, abs=5e-4)

@@ -85,7 +85,7 @@ def test_fields_that_are_not_there_name_who_was_given_them(field: str, value: st
 
 def test_a_baseline_that_does_not_fit_names_who_was_given_it() -> None:
     inputs, targets = torch.rand(4, 6, 5, 5), torch.tensor([0, 1, 2, 0])
-    advice = "Give one value a channel, one image, or as many images as there are inputs."
+    advice = "Give one value per channel, one image, or as many images as there are inputs."
     with pytest.raises(FailuresError) as caught:
         attribute_channels(Classifier().net, inputs, targets, baseline=torch.ones(4))
     assert str(caught.value) == (
@@ -147,5 +147,5 @@ def test_raw_units_and_perturbations_name_who_was_given_them() -> None:
     with pytest.raises(FailuresError, match=r"^PerturbationMonitor: there is no such perturbation; given fog\."):
         PerturbationMonitor(["fog"])
     assert said_by([PerturbationMonitor(denormalize=torch.exp, on_error="raise")]).startswith(
-        "PerturbationMonitor: denormalize is not one scale and shift a channel; given inputs (30, 6, 5, 5) to "
+        "PerturbationMonitor: denormalize is not one scale and shift for each channel; given inputs (30, 6, 5, 5) to "
     )

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
 from lightning_failures.data import FactorDataset, file_names
-from lightning_failures.errors import InputError
+from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.factor_reader import FactorReader
 
@@ -136,3 +136,50 @@ def test_a_column_that_is_no_factor_says_what_to_do_with_it(tmp_path: Path) -> N
     assert message(FactorReader, str(path), where="M") == (
         "M(factors=...): a factor has empty cells; given 1 in wet. Fill them in, or leave the column out of the file."
     )
+
+
+def of_scanner(scanner: Any, names: list[str]) -> list[list[bool]]:
+    reader = FactorReader("meta.scanner", names=names, where="FactorErrorMonitor")
+    batch = {"meta": {"scanner": scanner}}
+    return reader.read(batch, len(scanner), DatasetRows(DataLoader(Files("a", "b", "c"))), 0).tolist()
+
+
+def test_a_word_or_a_position_for_each_image_is_one_factor_of_several() -> None:
+    columns = [[True, False], [False, True], [True, False]]
+    assert of_scanner(["A", "B", "A"], ["A", "B"]) == columns
+    assert of_scanner(torch.tensor([0, 1, 0]), ["A", "B"]) == columns
+    assert of_scanner(torch.tensor(columns), ["A", "B"]) == columns
+    assert of_scanner(torch.tensor([1, 0, 1]), ["A"]) == [[True], [False], [True]]  # the factor itself
+    assert of_scanner(torch.tensor([True, False, True]), ["A"]) == [[True], [False], [True]]
+
+
+@pytest.mark.parametrize(
+    ("scanner", "said"),
+    [
+        (
+            ["A", "C", "A"],
+            "the batch holds words that are no names of factors; given 'C' where names=['A', 'B']. "
+            "Name all of them: names=['A', 'B', ...].",
+        ),
+        (
+            torch.tensor([1, 2, 1]),
+            "the factor numbers are not positions of the names; given 1, 2 for 2 names. Give whole numbers from 0, the "
+            "position of each image's name in names=, or a matrix of bool.",
+        ),
+        (
+            torch.tensor([0.5, 0.1, 0.2]),
+            "the factor numbers are not positions of the names; given float32 numbers. Give whole numbers from 0, the "
+            "position of each image's name in names=, or a matrix of bool.",
+        ),
+    ],
+)
+def test_words_and_numbers_that_name_no_factor_are_refused(scanner: Any, said: str) -> None:
+    with pytest.raises(FailuresError) as error:
+        of_scanner(scanner, ["A", "B"])
+    assert str(error.value) == f"FactorErrorMonitor(factors=...): {said}"
+
+
+def test_words_without_names_ask_for_names() -> None:
+    reader = FactorReader("scanner", where="FactorErrorMonitor")
+    with pytest.raises(UnknownNameError, match=r"Name all of them: names=\['A', 'B', \.\.\.\]\.$"):
+        reader.read({"scanner": ["A", "B"]}, 2, DatasetRows(DataLoader(Files("a", "b"))), 0)

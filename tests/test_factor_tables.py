@@ -81,7 +81,7 @@ def test_a_factor_that_no_image_carries_is_refused() -> None:
 
 def test_a_table_of_the_wrong_shape_is_refused() -> None:
     assert message(FactorTable, ("dark",), VALUES) == (
-        "FactorTable: values are not a column a name; given values (3, 2) for 1 names: dark. Pass values (n f)."
+        "FactorTable: values are not one column per name; given values (3, 2) for 1 names: dark. Pass values (n f)."
     )
     assert message(FactorTable, TABLE.names, VALUES, ("a", "b")) == (
         "FactorTable: ids and rows differ in number; given 2 ids for 3 rows. Pass one id a row."
@@ -90,7 +90,7 @@ def test_a_table_of_the_wrong_shape_is_refused() -> None:
 
 def test_duplicate_ids_are_refused() -> None:
     assert message(FactorTable, TABLE.names, VALUES, ("a", "b", "a")) == (
-        "FactorTable: ids stand twice; given 1 ids more than once: a. Keep one row an image."
+        "FactorTable: ids stand twice; given 1 ids more than once: a. Keep one row per image."
     )
 
 

@@ -283,7 +283,7 @@ def test_bad_batches_are_refused_and_leave_the_counts_alone() -> None:
     where = "FactorErrorRatio.update: "
     assert message(metric.update, scores, target, factors[:, :2]) == where + (
         "the factor columns do not match; given factors (4, 2) bool for 4 images and 3 names: blurred, dark, rare. "
-        "Pass factors (n f): a row an image, a column a name."
+        "Pass factors (n f): one row per image, one column per name."
     )
     assert message(metric.update, scores, target, factors[:3]).startswith(where + "the factor columns do not match")
     assert message(metric.update, scores, target, factors.float()) == where + (

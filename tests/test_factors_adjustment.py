@@ -190,7 +190,7 @@ def test_bad_input_is_refused() -> None:
     factors = torch.ones(2, 1, dtype=torch.bool)
     assert message(metric.update, torch.zeros(2, 4), torch.tensor([0, 1]), factors) == (
         f"{where}.update: the scores are not those of the classes; given preds (2, 4) float32 for 3 classes. "
-        "Pass a column a class."
+        "Pass one column per class."
     )
     assert message(metric.update, torch.tensor([0, 1]), torch.tensor([0, 3]), factors) == (
         f"{where}.update: labels are out of range; given 1 labels below 0 or not below the number of classes. "

@@ -105,7 +105,7 @@ def test_annotations_that_cannot_be_used_are_refused(study: dict[str, Path], tmp
     )
     same = write(tmp_path / "same.csv", ["file_name", "class", "dark"], [["000.png", 1, 1]] * 2)
     assert run(study, annotations=str(same)) == (
-        f"factors: ids stand twice; given 1 ids more than once: 000.png of {same}. Keep one row an image."
+        f"factors: ids stand twice; given 1 ids more than once: 000.png of {same}. Keep one row per image."
     )
     assert run(study, annotations=str(tmp_path / "none.csv")).startswith("factors: there is no such file")
 

@@ -31,25 +31,25 @@ def found(*tables: tuple[int, int, int, int]) -> FailureDiagnosis:
         (
             (490, 490, 600, 1000),
             "failure",
-            "Wrong on all 490 images with dark, and on 60% of the others: a difference of 40% "
+            "Wrong on all 490 images marked dark, and on 60% of the others: a difference of 40% "
             "(95% interval 37% to 43%).",
         ),
         (
             (81, 130, 120, 1000),
             "failure",
-            "Wrong on 62% of 130 images with dark, and on 12% of the others: a difference of 50% "
+            "Wrong on 62% of 130 images marked dark, and on 12% of the others: a difference of 50% "
             "(95% interval 41% to 58%).",
         ),
         (
             (12, 40, 10, 400),
             "warning",
-            "Wrong on 30% of 40 images with dark, and on 2% of the others: a difference of 27% "
+            "Wrong on 30% of 40 images marked dark, and on 2% of the others: a difference of 27% "
             "(95% interval 15% to 43%).",
         ),
         (
             (75, 200, 171, 800),
             "watch",
-            "Wrong on 38% of 200 images with dark, and on 21% of the others: a difference of 16% "
+            "Wrong on 38% of 200 images marked dark, and on 21% of the others: a difference of 16% "
             "(95% interval 9% to 24%).",
         ),
     ],
@@ -93,7 +93,7 @@ def test_a_plain_case_is_raised_at_once_with_the_severity_of_its_figures() -> No
 
 
 def test_a_small_difference_is_no_plain_case_however_large_its_odds() -> None:
-    table = (15, 500, 10, 10000)  # 3% of the images wrong, and .1% of the others
+    table = (15, 500, 10, 10000)  # 3% of the images wrong, and 0.1% of the others
     values = figures(*table)
     assert values["failures/factors/odds_low/dark"] > 5
     assert values["failures/factors/p_value/dark"] < 0.0001

@@ -153,5 +153,5 @@ def test_bad_edges_and_values_are_refused() -> None:
     metric = FactorTrend({"light": [0.5]})
     assert message(metric.update, torch.zeros(2).long(), torch.zeros(2).long(), torch.zeros(2)) == (
         "FactorTrend.update: the values do not match the factors; given values (2,) float32 for 2 images and "
-        "1 factors. Pass values (n f): a row an image, a column a factor."
+        "1 factors. Pass values (n f): one row per image, one column per factor."
     )

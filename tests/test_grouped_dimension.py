@@ -126,7 +126,7 @@ def test_members_that_do_not_fit_say_what_to_do():
         GroupedDimension(["a", "b"], 4).update(torch.zeros(3, 4), torch.zeros(3, 3, dtype=torch.bool))
     assert str(error.value) == (
         "GroupedDimension.update: the members do not fit; given torch.bool of shape (3, 3) for 3 rows and 2 groups. "
-        "Pass the index of each row's group, (n) int64, or one column a group, (n g) bool."
+        "Pass the index of each row's group, (n) int64, or one column per group, (n g) bool."
     )
 
 

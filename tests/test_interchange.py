@@ -244,7 +244,7 @@ BAD_INPUTS = {
     "interchange_inputs: pixels have no partners; given receivers (4, 3, 2, 2), donors (4, 3, 1, 2), directions (3, 3)."
     ' Pass images of one size, or level="image".': (x, x[:, :, :1], P, "pixel"),
     "interchange_inputs: directions do not fit the channels; given receivers (4, 3, 2, 2), donors (4, 3, 2, 2), "
-    "directions (2, 3). Pass one row a channel: (b r).": (x, x, P[:2], "image"),
+    "directions (2, 3). Pass one row per channel: (b r).": (x, x, P[:2], "image"),
 }
 
 
@@ -275,7 +275,7 @@ def test_predictions_of_other_pairs_or_ranks_are_refused() -> None:
         DecisionDimension(ranks=(1, 2)).update(torch.zeros(3), torch.zeros(3), torch.zeros(3, 1))
     assert str(error.value) == (
         "DecisionDimension.update: predictions do not belong to the same pairs and ranks; given own (3,), donor (3,), "
-        "swapped (3, 1) for ranks (1, 2). Pass one label a pair, and one column a rank: (n), (n) and (n r)."
+        "swapped (3, 1) for ranks (1, 2). Pass one label a pair, and one column per rank: (n), (n) and (n r)."
     )
     for ranks in ((), (0, 1), (2, 1), (1, 1)):
         with pytest.raises(InputError) as error:

@@ -157,7 +157,7 @@ def test_probabilities_have_their_own_threshold() -> None:
             torch.zeros(2, 3),
             torch.zeros(2, 2).long(),
             "LabelErrors.update: the scores and labels do not fit; given preds (2, 3) float32, target (2, 2) int64 "
-            "for 2 labels. Pass both (n l): a column a label.",
+            "for 2 labels. Pass both (n l): one column per label.",
         ),
         (
             torch.zeros(2, 2).long(),

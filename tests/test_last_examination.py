@@ -130,7 +130,7 @@ def test_counts_that_were_zero_are_completed_and_what_stands_is_said_with_them()
 
 
 def ending(*lows):
-    """A run whose evaluations logged these, one an epoch after the warm-up, as it ends; and the diagnosis."""
+    """A run whose evaluations logged these, one per epoch after the warm-up, as it ends; and the diagnosis."""
     rule = Rule(kind="factor_failure", when="low/* > 1", message="{subject} at {low:.1f}", persistence=3)
     streaks, history = RuleStreaks(), []
     for epoch, low in enumerate(lows, 2):

@@ -91,7 +91,7 @@ def test_rows_that_do_not_fit_the_layers_say_so():
         probes.update({"net.0": torch.zeros(2, 2)}, torch.zeros(3, dtype=torch.int64))
     assert str(short.value) == (
         "LayerProbes.update: rows and labels differ in number; given 2 rows of net.0 for 3 labels. "
-        "Pass one row a label."
+        "Pass one row per label."
     )
     with pytest.raises(InputError, match=r"LayerProbes\.update: the target is not integer"):
         probes.update({"net.0": torch.zeros(3, 2)}, torch.zeros(3))

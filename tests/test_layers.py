@@ -64,7 +64,7 @@ def test_maps_tokens_and_views_become_rows():
     torch.testing.assert_close(pool(tokens, 4, "a"), tokens.mean(1))
     torch.testing.assert_close(pool(tokens, 4, "a", "class token"), tokens[:, 0])
     torch.testing.assert_close(pool(maps, 2, "a"), maps.mean((2, 3)))
-    with pytest.raises(InputError, match="the layer 'a' does not give one row an image; given"):
+    with pytest.raises(InputError, match="the layer 'a' does not give one row per image; given"):
         pool(maps, 3, "a")
 
 

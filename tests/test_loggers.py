@@ -111,7 +111,7 @@ def test_a_row_that_does_not_fit_is_an_error() -> None:
         log_table([], KEY, COLUMNS, [[1, "dark"]], 1)
     assert str(caught.value) == (
         "log_table: a row of 'failures/factors/table' does not fit; given 2 values for 3 columns. "
-        "Pass one value a column."
+        "Pass one value per column."
     )
 
 

@@ -58,7 +58,7 @@ def test_the_share_is_that_of_labels_wrong_by_chance_though_classes_overlap(nois
     flip = torch.rand(20_000, generator=generator) < noise
     logits = torch.stack([-5 * (true - 0.5), 5 * (true - 0.5)], 1)
     found = sure_disagreement(logits.softmax(1), torch.where(flip, 1 - label, label))
-    # the surest 30% of either class lie within .15 of 0 or 1, where .075 belong to the other one
+    # the surest 30% of either class lie within 0.15 of 0 or 1, where 0.075 belong to the other one
     assert float(found.wrong / found.seen) == pytest.approx(noise + 0.075 * (1 - 2 * noise), abs=0.015)
 
 

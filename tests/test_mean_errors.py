@@ -66,6 +66,6 @@ def test_errors_of_another_shape_say_what_to_pass() -> None:
     with pytest.raises(InputError) as error:
         FactorMeanError(["a"]).update(torch.ones(2, 2), torch.ones(2, 1, dtype=torch.bool))
     assert str(error.value) == (
-        "FactorMeanError.update: errors are not one number an image; given shape (2, 2), torch.float32. "
+        "FactorMeanError.update: errors are not one number per image; given shape (2, 2), torch.float32. "
         "Pass errors (n), float."
     )

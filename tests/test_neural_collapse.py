@@ -161,7 +161,7 @@ def test_wrong_shapes_say_what_to_do():
     with pytest.raises(InputError) as error:
         metric.update(torch.zeros(4, 12), torch.zeros(4, 5))
     assert str(error.value) == (
-        "NeuralCollapse.update: the target is not one class a row; given shape (4, 5) for 4 rows. "
+        "NeuralCollapse.update: the target is not one class per row; given shape (4, 5) for 4 rows. "
         "Pass class indices; (n), int64."
     )
     with pytest.raises(InputError, match=r"^NeuralCollapse\.update: the number of features differs"):

@@ -79,8 +79,8 @@ def test_without_labels_and_without_logits_the_collapse_monitor_says_what_it_lea
     callbacks = failure_monitors()
     with pytest.warns(FailuresWarning, match="no targets were found"):
         fit(callbacks, Unlabelled(), data=(DataLoader(dataset(), 8), DataLoader(images, 8)), epochs=1)
-    assert callbacks[0].not_watched == {"geometry of the classes": "no labels of one class a row"}
-    assert "geometry of the classes (no labels of one class a row)" in tally(callbacks[-1].record)
+    assert callbacks[0].not_watched == {"geometry of the classes": "no labels of one class per row"}
+    assert "geometry of the classes (no labels of one class per row)" in tally(callbacks[-1].record)
 
 
 def test_a_record_keeps_it_and_an_old_one_has_none():

@@ -186,6 +186,6 @@ def test_wrong_shapes_say_what_to_do():
     with pytest.raises(InputError) as error:
         metric.update(torch.zeros(4, 3), torch.zeros(4, 3))
     assert str(error.value) == (
-        "PredictionCollapse.update: the target is not one class a row; given shape (4, 3) for 4 rows. "
+        "PredictionCollapse.update: the target is not one class per row; given shape (4, 3) for 4 rows. "
         "Pass class indices; (n), int64."
     )

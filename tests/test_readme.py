@@ -34,6 +34,8 @@ def test_every_python_block_of_the_readme_runs(block, tmp_path, monkeypatch):
         "wavenumbers": torch.linspace(950, 3050, 400),
         "network": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(5 * 36, 3)),
         "images": torch.rand(8, 5, 6, 6),
+        "mean": torch.tensor([0.5, 0.4, 0.3]),
+        "std": torch.tensor([0.2, 0.3, 0.1]),
         "labels": torch.arange(8) % 3,
         "logits": torch.rand(4, 3),
         "target": torch.tensor([0, 1, 2, 0]),

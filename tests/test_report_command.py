@@ -65,6 +65,21 @@ def test_what_was_not_logged_at_the_evaluation_does_not_pass(run, tmp_path, caps
     assert main(["report", str(tmp_path), "--require", f"{WORST} <= 1.5", "--epoch", "4"]) == 0
 
 
+def test_a_key_that_is_misspelt_is_told_the_nearest_that_were_logged(run, capsys):
+    assert main(["report", str(run), "--require", "val_ac >= 0.5", "--require", f"{WORST} <= 9"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "nearest" in line] == [lines[-1]]
+    assert lines[-1].startswith("'val_ac' was not logged; the nearest that were: 'val_acc', ")
+
+
+def test_outcomes_go_to_standard_output_and_nothing_else_does(run, capsys):
+    assert main(["report", str(run), "--name", "raw", "--require", f"{WORST} <= 1.5", "--json", "-"]) == 1
+    out, err = capsys.readouterr()
+    (outcome,) = json.loads(out)["raw"]
+    assert outcome["state"] == "violated"
+    assert "Untapped information" in err
+
+
 def test_a_factor_whose_name_holds_a_slash_does_not_pass(tmp_path, capsys):
     record = healthy()
     values = record.evaluations[-1].values

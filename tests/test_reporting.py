@@ -124,7 +124,7 @@ def test_the_verdict_of_a_failing_and_of_a_healthy_run() -> None:
         headline(failing(), COLUMNS)
         == "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images."
     )
-    assert tally(failing()) == "2 failures and 1 warning stand; 1 finding raised earlier was cleared."
+    assert tally(failing()) == "2 open failures and 1 open warning; 1 finding raised earlier was cleared."
     assert status(failing()) == "failing"
     assert tally(healthy()) == "No failure was found in 6 evaluations."
     assert status(healthy()) == "clear"
@@ -147,7 +147,7 @@ def test_a_monitor_that_stepped_aside_qualifies_no_failure() -> None:
 
 
 def test_one_failure_stands_in_the_singular() -> None:
-    assert tally(RunRecord("raw", [Evaluation(0, 1, {})], [UNTAPPED])) == "1 failure stands."
+    assert tally(RunRecord("raw", [Evaluation(0, 1, {})], [UNTAPPED])) == "1 open failure."
 
 
 @pytest.mark.parametrize(

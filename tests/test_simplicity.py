@@ -142,7 +142,7 @@ BAD = {
     "Pass labels below num_classes; -1 leaves a row out.": (torch.zeros(2, 5), torch.tensor([0, 4])),
     "LinearReference.update: the number of features differs from the metric's; given rows of 3. "
     "Make one metric for each size; this one takes rows of 5.": (torch.zeros(2, 3), torch.tensor([0, 1])),
-    "LinearReference.update: the target is not one class a row; given shape (3,) for 2 rows. "
+    "LinearReference.update: the target is not one class per row; given shape (3,) for 2 rows. "
     "Pass class indices; (n), int64.": (torch.zeros(2, 5), torch.tensor([0, 1, 2])),
 }
 

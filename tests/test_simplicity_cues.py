@@ -194,7 +194,7 @@ def test_cues_and_edges_that_do_not_fit_are_refused() -> None:
         CueExplainedVariance(torch.tensor([0.0, 1.0]), 3).update(torch.zeros(4, 3), torch.zeros(5))
     assert str(error.value) == (
         "CueExplainedVariance.update: logits and cue do not belong together; given logits (4, 3) for 3 classes, "
-        "cue (5,). Pass logits (n c) and one value an image (n), or a pixel (n h w)."
+        "cue (5,). Pass logits (n c) and one value per image (n), or per pixel (n h w)."
     )
     with pytest.raises(InputError) as error:
         CueExplainedVariance(torch.tensor([0.0]), 3).update(torch.zeros(4, 3), torch.zeros(4), torch.zeros(3))
@@ -212,7 +212,7 @@ def test_cues_and_edges_that_do_not_fit_are_refused() -> None:
         CueSwap(["total"]).update(torch.zeros(2), torch.zeros(2), torch.zeros(2, 2))
     assert str(error.value) == (
         "CueSwap.update: predictions do not belong to the same pairs and cues; given own (2,), donor (2,), "
-        "swapped (2, 2) for total. Pass one label a pair, and one column a cue: (n), (n) and (n k)."
+        "swapped (2, 2) for total. Pass one label a pair, and one column per cue: (n), (n) and (n k)."
     )
 
 

@@ -27,7 +27,7 @@ def test_standardised_inputs_without_denormalize_leave_the_absorbance_out_and_sa
     said = [record.getMessage() for record in caplog.records if "is left out" in record.getMessage()]
     assert said == [
         "SimplicityBiasMonitor: the cue 'total_absorbance' is left out: the inputs are standardised and no denormalize "
-        "was given, so that raw units are unknown: pass denormalize=lambda x: x * std + mean"
+        "was given, so that raw units are unknown: pass denormalize=(mean, std)"
     ]
     assert monitor.models.blind
     assert not [key for key in values if "total_absorbance" in key or "unit_total" in key or "mean_shape" in key]
@@ -47,7 +47,7 @@ def test_normalised_images_have_no_total_absorbance_to_rest_on(caplog):
     assert monitor.models.left_out["total_absorbance"].startswith("cue_edges: the cue is constant; given 1.0")
     assert math.isnan(values["reach/total_absorbance"])
     assert monitor.undefined["reach/total_absorbance"] == (
-        "the rung is undefined on the training images, or no image had labels"
+        "the simple model is undefined on the training images, or no image had labels"
     )
 
 
@@ -62,12 +62,12 @@ def test_a_name_that_breaks_keys_is_refused(name):
 
 
 BAD = {
-    "the cue 'dose' does not have one value an image; given (5,) for 8 images. "
-    "Give one number an image.": lambda batch: batch[1][:5].float(),
+    "the cue 'dose' does not have one value per image; given (5,) for 8 images. "
+    "Give one number per image.": lambda batch: batch[1][:5].float(),
     "the cue 'dose' holds no numbers; given a list. "
     "Pass a callable that gives numbers, such as the index of each scanner.": lambda batch: ["A"] * len(batch[1]),
     "the cue 'dose' is one of pixels; given (8, 5, 5) for labels (8,). "
-    "Give one number an image where an image has one label.": lambda batch: batch[0][:, 0],
+    "Give one number per image where an image has one label.": lambda batch: batch[0][:, 0],
 }
 
 
@@ -119,8 +119,8 @@ def test_a_denormalize_that_is_no_scale_and_shift_says_what_to_pass():
     with pytest.raises(InputError) as error:
         fit([SimplicityBiasMonitor(denormalize=torch.exp, on_error="raise")])
     assert str(error.value) == (
-        "SimplicityBiasMonitor: denormalize is not one scale and shift a channel; given inputs (8, 6, 5, 5) to "
-        "(8, 6, 5, 5). Pass the inverse of the standardisation: lambda x: x * std + mean."
+        "SimplicityBiasMonitor: denormalize is not one scale and shift for each channel; given inputs (8, 6, 5, 5) to "
+        "(8, 6, 5, 5). Pass what standardised them, denormalize=(mean, std), each a number or one for each channel."
     )
 
 

@@ -227,7 +227,7 @@ def test_xor_of_two_coordinates_needs_both_and_no_rung_explains_it():
     assert values["best_reach"] < 0.7
     assert values["difference"] < -0.3
     assert monitor.lowest_rung is None
-    assert monitor.undefined["lowest_rung"] == "no rung explains the model"
+    assert monitor.undefined["lowest_rung"] == "no simple model explains the network"
     assert diagnosis.history == []
 
 

@@ -21,6 +21,7 @@ from lightning_failures.interventions import (
     as_labels,
     predict_changed,
     predict_transplants,
+    raw_images,
     raw_units,
     retention_changes,
     total_absorbance_swap,
@@ -183,9 +184,45 @@ def test_units_that_are_no_scale_and_shift_are_refused() -> None:
         with pytest.raises(InputError) as error:
             raw_units(denormalize, x)
         assert str(error.value) == (
-            "raw_units: denormalize is not one scale and shift a channel; given inputs (3, 2, 2, 2) to "
-            f"{tuple(denormalize(x).shape)}. Pass the inverse of the standardisation: lambda x: x * std + mean."
+            "raw_units: denormalize is not one scale and shift for each channel; given inputs (3, 2, 2, 2) to "
+            f"{tuple(denormalize(x).shape)}. Pass what standardised them, denormalize=(mean, std), each a number or "
+            "one for each channel."
         )
+
+
+def test_mean_and_deviation_are_taken_as_torchvision_normalises_with_them() -> None:
+    mean, std, x = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.1]), draw(4, 3, 5, 3)
+    raw = x * std[:, None, None].double() + mean[:, None, None].double()
+    pairs = [(mean, std), (mean.tolist(), std.tolist()), (mean[:, None, None], std[None, :, None, None])]
+    for denormalize in (*pairs, lambda x: x * std + mean, lambda x: x * std[:, None, None] + mean[:, None, None]):
+        torch.testing.assert_close(raw_units(denormalize, x).to_raw(x), raw, rtol=0, atol=1e-6)
+        torch.testing.assert_close(raw_images(denormalize, x[..., :2]), raw[..., :2], rtol=0, atol=1e-6)
+    assert raw_units((0.5, 0.25), x).to_raw(x).equal(x * 0.25 + 0.5)
+    rows = x[:, :, 0, 0]  # spectra
+    torch.testing.assert_close(raw_units((mean, std), rows).to_raw(rows), raw[:, :, 0, 0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("denormalize", "given"),
+    [
+        ((torch.zeros(2), torch.ones(3)), "mean and std of 2 and 3 values for 3 channels"),
+        ((0.5, [1.0, 0.0, 1.0]), "a std of 0"),
+        ((0.5,), "1 values"),
+    ],
+)
+def test_statistics_that_do_not_fit_the_channels_are_refused(denormalize, given) -> None:
+    for call in (raw_units, raw_images):
+        with pytest.raises(InputError) as error:
+            call(denormalize, draw(2, 3, 4, 4), "transplant")
+        assert str(error.value) == (
+            f"transplant: denormalize is not one scale and shift for each channel; given {given}. Pass what "
+            "standardised them, denormalize=(mean, std), each a number or one for each channel."
+        )
+
+
+def test_a_function_that_fails_is_quoted() -> None:
+    with pytest.raises(InputError, match=r"given inputs \(2, 3, 4, 4\) to The size of tensor a \(4\) must match"):
+        raw_units(lambda x: x * torch.ones(7), draw(2, 3, 4, 4))
 
 
 def test_a_changed_image_that_is_nan_has_no_prediction() -> None:
@@ -200,7 +237,7 @@ def test_predictions_of_other_images_are_refused() -> None:
         Retention(["a", "b"], 2).update(torch.zeros(3), torch.zeros(3, 1), torch.zeros(3))
     assert str(error.value) == (
         "Retention.update: predictions and target are not of the same images and changes; given preds (3,), "
-        "changed_preds (3, 1), target (3,) for a, b. Pass one label an image, and one column a change: "
+        "changed_preds (3, 1), target (3,) for a, b. Pass one label per image, and one column a change: "
         "(n), (n k) and (n)."
     )
 

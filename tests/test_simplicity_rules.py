@@ -15,7 +15,7 @@ SCALARS = {"model_accuracy": 0.91, "chance": 0.26, "best_reach": 0.95, "low": -0
 
 
 def findings(course, **changes):
-    """What is raised and cleared over values of one cue's reliance, one an epoch."""
+    """What is raised and cleared over values of one cue's reliance, one per epoch."""
     diagnosis = FailureDiagnosis(announce="nothing")
     for epoch, reliance in enumerate(course):
         values = {f"{KEY}{name}": value for name, value in (SCALARS | changes).items()}
@@ -60,7 +60,7 @@ def test_what_goes_with_the_labels_alone_decides_nothing():
     diagnosis = FailureDiagnosis(announce="nothing")
     for epoch in range(9):
         diagnosis.evaluate(Evaluation(epoch, 100 * epoch, values))
-    assert diagnosis.history == []  # though eta2 is .95 and the cue explains .99 of the information
+    assert diagnosis.history == []  # though eta2 is 0.95 and the cue explains 0.99 of the information
 
 
 def test_untapped_information_needs_a_difference_that_is_sure():

@@ -11,7 +11,7 @@ from tests.test_simplicity_contents import draw
 from tests.test_simplicity_monitor import EAGER, Fixed, values_of
 
 SEVERAL = (
-    "it needs one class an image, and this is a task of several labels an image; "
+    "it needs one class per image, and this is a task of several labels per image; "
     "lightning_failures.transplant(model, images, donors, task='multilabel') says which content decides them"
 )
 

@@ -61,7 +61,7 @@ def test_labels_of_another_shape_say_what_they_are() -> None:
         known_labels(torch.rand(4, 2, 2), Task("multiclass", 3), "Probe(targets=...)")
     assert str(error.value) == (
         "Probe(targets=...): targets are not labels of the classes; given (4, 2, 2) float32 for classification. "
-        "Name a field that holds one label an image, or a pixel: targets='label'."
+        "Name a field that holds one label per image, or per pixel: targets='label'."
     )
 
 

@@ -19,7 +19,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def signs(values: Tensor) -> Tensor:
-    """Four classes from the signs of two numbers an image (n 2)."""
+    """Four classes from the signs of two numbers per image (n 2)."""
     a, b = values.unbind(1)
     return torch.stack([a + b, a - b, -a + b, -a - b], 1)
 

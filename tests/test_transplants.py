@@ -196,7 +196,7 @@ def test_predictions_of_other_pairs_or_contents_are_refused() -> None:
     assert str(error.value) == (
         "TransplantShares.update: predictions do not belong to the same pairs and contents; given own (3,), donor "
         "(3,), transplanted (3, 1), control (3, 1), controlled (3,) for level, border. Pass one answer a pair, and one "
-        "column a content: (n), (n) and (n k)."
+        "column per content: (n), (n) and (n k)."
     )
     with pytest.raises(InputError) as error:
         TransplantShares(["level", "level"])

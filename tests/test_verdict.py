@@ -42,9 +42,9 @@ def test_what_is_worth_watching_is_neither_a_failure_nor_nothing() -> None:
     assert tally(run(WATCH)) == "No failure was found in 12 evaluations; 1 thing is worth watching."
     assert status(run(WATCH)) == "watch"
     two = run(WATCH, dataclasses.replace(WATCH, subject="small"), UNTAPPED, CLEARED)
-    assert tally(two) == "1 failure stands; 2 things are worth watching; 1 finding raised earlier was cleared."
+    assert tally(two) == "1 open failure; 2 things are worth watching; 1 finding raised earlier was cleared."
     assert status(two) == "failing"
-    assert tally(run(WATCH, FACTOR)) == "1 warning stands; 1 thing is worth watching."
+    assert tally(run(WATCH, FACTOR)) == "1 open warning; 1 thing is worth watching."
     assert status(run(WATCH, FACTOR)) == "warned"
 
 
@@ -174,7 +174,7 @@ def test_an_accuracy_below_the_best_simple_model_is_said_where_the_images_tell()
 def test_findings_are_counted_where_the_accuracy_falls_short_too() -> None:
     record = failing()
     assert shortfall(record) is not None
-    assert tally(record) == "2 failures and 1 warning stand; 1 finding raised earlier was cleared."
+    assert tally(record) == "2 open failures and 1 open warning; 1 finding raised earlier was cleared."
     assert shortfall(healthy()) is None
 
 

@@ -433,7 +433,7 @@ def test_each_misuse_of_a_loop_is_one_sentence(loop):
         "'val_acc'."
     )
     assert said(lambda: watch.log({"val_acc": torch.ones(2)})) == (
-        "Watch.log: this is no number; given 'val_acc' with (2,). Log one number a key."
+        "Watch.log: this is no number; given 'val_acc' with (2,). Log one number per key."
     )
     assert said(lambda: Watch(model, []).findings) == (
         "Watch: nobody looks for findings; given callbacks without a FailureDiagnosis. Add one after the monitors, or "

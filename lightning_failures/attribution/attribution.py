@@ -97,7 +97,7 @@ def attribute_channels(
         draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
             default from 8 up, until what they miss is below a thousandth.
         null: what becomes the profile's floor, which is otherwise what rounding gives. ``"images"``: the rise that
-            chance gives some band, see :func:`.chance_floor`, and at least .05 nats; it costs no forward. Or the
+            chance gives some band, see :func:`.chance_floor`, and at least 0.05 nats; it costs no forward. Or the
             largest rise of a model or inputs that know nothing: ``"head"``: the last layer's weights shuffled, at next
             to no cost where bands are replaced; ``"channels"``: the channels of the inputs shuffled, at twice the cost.
         channel_axis: axis of the channels.

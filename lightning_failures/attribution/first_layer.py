@@ -212,7 +212,7 @@ def _propose(model: nn.Module, inputs: Tensor, axis: int) -> tuple[Stem | None, 
     if getattr(layer, "groups", 1) != 1:
         return None, logits, f"{name!r} is a grouped convolution"
     if read is None or len(read) != len(inputs):
-        return None, logits, f"{name!r} does not take one row an image"
+        return None, logits, f"{name!r} does not take one row per image"
     if weight.shape[1] % channels:
         return None, logits, f"{name!r} takes {weight.shape[1]} features of {channels} channels"
     owner = torch.arange(channels) if weight.shape[1] == channels else _owners(layer, model, inputs, axis, along)

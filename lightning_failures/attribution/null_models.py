@@ -7,9 +7,9 @@ Wilson's interval. Shares are defined:
 ======== ======================== ========================
 null     one channel is used      at chance: false alarms
 ======== ======================== ========================
-images   54 of 54 (.93 to 1.00)   1 of 36 (.00 to .14)
-head     49 of 54 (.80 to .96)    20 of 36 (.40 to .70)
-channels 42 of 54 (.65 to .87)    27 of 36 (.59 to .86)
+images   54 of 54 (0.93 to 1.00)   1 of 36 (0.00 to 0.14)
+head     49 of 54 (0.80 to 0.96)    20 of 36 (0.40 to 0.70)
+channels 42 of 54 (0.65 to 0.87)    27 of 36 (0.59 to 0.86)
 ======== ======================== ========================
 
 Under images the largest share is then the planted channel's in 48 of 54. By the 40 channels one by one: images 53 and
@@ -45,7 +45,7 @@ LEAST_RISE = 0.05
 
 #: Shuffles of the last layer; the largest rise of any of them is the floor, since what knows nothing also changes, but
 #: rather errs less. On planted scenes the largest change of a channel, window or tile was 1.6 to 4.5 times the floor in
-#: 12 profiles of models that used the bands, .08 to .57 times in 24 of models that did not.
+#: 12 profiles of models that used the bands, 0.08 to 0.57 times in 24 of models that did not.
 NULL_HEADS = 8
 
 

@@ -27,7 +27,7 @@ def input_gradient(
     Args:
         model: gives the logits; in ``eval``, so that an image's score depends on its own input only.
         inputs: any shape, images first.
-        score: from logits to one score an image; (n).
+        score: from logits to one score per image; (n).
         where: the public name to put into an error.
 
     Raises:

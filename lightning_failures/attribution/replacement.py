@@ -118,7 +118,7 @@ def baseline_inputs(
         inputs: images; any shape, images first.
         axis: axis of the channels.
         baseline: ``"mean"``: each channel's mean over this batch and its pixels; ``"zero"``; a number; or a tensor of
-            one value a channel (C), of one image, or of the inputs.
+            one value per channel (C), of one image, or of the inputs.
         where: the public name to put into an error.
 
     Raises:
@@ -144,7 +144,7 @@ def baseline_inputs(
             where,
             "the baseline does not fit the inputs",
             f"baseline {tuple(baseline.shape)}, inputs {tuple(inputs.shape)}",
-            "Give one value a channel, one image, or as many images as there are inputs.",
+            "Give one value per channel, one image, or as many images as there are inputs.",
         )
     return given.expand_as(inputs), "given"
 

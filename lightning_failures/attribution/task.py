@@ -153,7 +153,7 @@ def open_task(
 
 
 def class_indices(targets: Tensor, logits: Tensor, where: str = "class_indices") -> Tensor:
-    """Targets as one class an image or pixel; one-hot classes, which have the shape of the logits, become indices.
+    """Targets as one class per image or pixel; one-hot classes, which have the shape of the logits, become indices.
 
     Args:
         targets: (n) or (n h w), or one-hot (n c) or (n c h w); any type.
@@ -161,7 +161,7 @@ def class_indices(targets: Tensor, logits: Tensor, where: str = "class_indices")
         where: the public name to put into an error.
 
     Raises:
-        InputError: fractions, or several classes an image.
+        InputError: fractions, or several classes per image.
 
     Example:
         >>> class_indices(torch.tensor([[0, 1, 0], [1, 0, 0]]), torch.zeros(2, 3))
@@ -170,14 +170,14 @@ def class_indices(targets: Tensor, logits: Tensor, where: str = "class_indices")
     by_class = targets.ndim == logits.ndim > 1 and targets.shape[1:] == logits.shape[1:] and logits.shape[1] > 1
     if by_class and bool(((targets == 0) | (targets == 1)).all() & (targets.sum(1) == 1).all()):
         return targets.long().argmax(1)
-    several = by_class and logits.ndim != 3  # (n h w) may be one logit a pixel
+    several = by_class and logits.ndim != 3  # (n h w) may be one logit per pixel
     if several or (targets.is_floating_point() and not bool((targets == targets.round()).all())):
         raise InputError(
             where,
             "targets are not one class each",
             f"targets {tuple(targets.shape)} {targets.dtype} for logits (n, {', '.join(map(str, logits.shape[1:]))})",
-            "Give whole numbers, one class an image (n) or pixel (n h w), or one-hot classes; of smoothed or mixed "
-            "labels give targets.argmax(1), of several labels an image one after the other, with its logit alone.",
+            "Give whole numbers, one class per image (n) or pixel (n h w), or one-hot classes; of smoothed or mixed "
+            "labels give targets.argmax(1), of several labels per image one after the other, with its logit alone.",
         )
     return targets
 

@@ -1,13 +1,12 @@
 """The audit of data before a model is trained: what they invite a network to do, in figures."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import hypot, isfinite
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lightning_failures.audit.accuracies import (
     MORE_STEPS,
@@ -43,6 +42,7 @@ from lightning_failures.functional.audit import (
 from lightning_failures.functional.ladder import best_channel
 from lightning_failures.functional.moments import ClassMoments, Moments, covariance, mean, spectrum
 from lightning_failures.functional.spectra import effective_rank, top1_share
+from lightning_failures.interventions.changes import Denormalize
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.spectrum.axes import Axis, channel_names, unit_of
@@ -60,7 +60,7 @@ def audit_data(
     unit: str | None = None,
     inputs: Field | None = None,
     targets: Field | None = None,
-    denormalize: Callable[[Tensor], Tensor] | None = None,
+    denormalize: Denormalize | None = None,
     cues: Mapping[str, Field] | None = None,
     groups: GroupSource | None = None,
     ids: Field | None = None,
@@ -92,9 +92,10 @@ def audit_data(
         wavelengths: place of each channel; (b), any sequence of numbers.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         inputs: path of the images (n b h w), or spectra (n b), in a batch, or a callable; None: found.
-        targets: path of the class labels, one an image (n) or a pixel (n h w), negative where unknown; None: found.
-        denormalize: gives raw units back, for the total absorbance, the level and the colour of normalised inputs.
-        cues: name -> path of further cues in the batch, one number an image (n) or several (n k), such as a category
+        targets: path of the class labels, one per image (n) or per pixel (n h w), negative where unknown; None: found.
+        denormalize: gives raw units back, for the total absorbance, the level and the colour of normalised inputs:
+            ``(mean, std)`` that standardised them, each a number or one for each channel, or a callable of images.
+        cues: name -> path of further cues in the batch, one number per image (n) or several (n k), such as a category
             one-hot.
         groups: which images belong together, such as those of one study, patient, slide or scanner: a path or callable
             into the batch, or one for each row of the dataset; see :class:`.GroupReader`. A linear model then reads the
@@ -297,7 +298,7 @@ def _axis(wavelengths: Any, unit: str | None, channels: int) -> Axis | None:
         return None
     values = torch.as_tensor(wavelengths, dtype=torch.float64).flatten()
     if len(values) != channels or not bool(values.isfinite().all()):
-        given, fix = f"{len(values)} wavelengths for {channels} channels", "Give one finite number a channel."
+        given, fix = f"{len(values)} wavelengths for {channels} channels", "Give one finite number per channel."
         raise InputError("audit_data", "wavelengths and channels differ in number", given, fix)
     return Axis(values, None if unit is None else unit_of(unit, "audit_data"))
 

@@ -25,8 +25,8 @@ BEST_CHANNELS = 3  # of them, without which the images are looked at
 NUMBERS = 2**24  # of all training images that are changed, or all held-out ones
 GROUPS, PATTERN = 4, 8  # of channels, and cells along each side of what a linear model sees of whole images
 #: Noise on each number that a linear model sees of whole images, over its deviation, since an exchange is not exact:
-#: what the colour left of coloured scenes, much fainter than this, told .58 of four classes, and with the noise .27. It
-#: costs .01 on digits whose colour or level is the label, less on plain ones, and hides what rounding leaves.
+#: what the colour left of coloured scenes, much fainter than this, told 0.58 of four classes, and with the noise 0.27.
+#: It costs 0.01 on digits whose colour or level is the label, less on plain ones, and hides what rounding leaves.
 BLUR = 0.25
 
 
@@ -40,7 +40,7 @@ class ContentsRight(NamedTuple):
 
 
 def content_rows(images: Tensor) -> dict[str, Tensor]:
-    """What is kept of some images, to be read by :func:`contents_right`; one row an image.
+    """What is kept of some images, to be read by :func:`contents_right`; one row per image.
 
     Args:
         images: in raw units where they are known; (n b h w) or (n b).

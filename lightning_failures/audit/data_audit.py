@@ -83,6 +83,15 @@ class DataAudit:
     groups: GroupAudit | None = None  # what is read of groups that were not seen, where groups were given
     risks: tuple[Risk, ...] = ()  # what a network is likely to do wrong on these data, gravest first
 
+    def __repr__(self) -> str:
+        """What was audited, what reads its labels best, and the risks; all figures stand in the fields."""
+        best = self.best
+        lines = [
+            f"DataAudit {self.name}: {self.images} {self.unit} of {self.classes} classes, shape {self.shape}",
+            f"  best accuracy {best.value:.2f} ({best.low:.2f} to {best.high:.2f}), chance {self.chance.value:.2f}",
+        ]
+        return "\n".join([*lines, *(f"  {risk.severity}: {risk.message}" for risk in self.risks)])
+
     @property
     def linear(self) -> str:
         """The rung of the linear model of mean spectra."""

@@ -1,6 +1,6 @@
 """One pass over a loader: sums of its spectra and of the ladder's features, and samples of its images."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.audit import add_sums, widen_classes
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
 from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
+from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.group_reader import GroupReader
@@ -27,7 +28,7 @@ __all__ = ["BatchLayout", "DataSums", "holds_loaders"]
 
 GROUPS = 8  # of images, for intervals
 TRAIN_IMAGES, HELD_IMAGES, HELD_ROWS = 2000, 1000, 4096  # that are kept for the small network, and for the ladder
-NUMBERS = 16384  # a kept image has at most as many, and at most 16 pixels a side
+NUMBERS = 16384  # a kept image has at most as many, and at most 16 pixels per side
 SIDE = 16
 CONTENT_NUMBERS = 2**18  # of an image whose contents are described; a larger one is averaged down
 CONTENT_SIDE = 256  # pixels a side that it has at most
@@ -51,7 +52,7 @@ class BatchLayout(NamedTuple):
 
     inputs: Field | None = None
     targets: Field | None = None
-    denormalize: Callable[[Tensor], Tensor] | None = None
+    denormalize: Denormalize | None = None
     cues: Mapping[str, Field] = {}
     ignore_index: int | None = None
     seed: int = 0
@@ -61,7 +62,7 @@ class BatchLayout(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """What is kept of a batch: one row an image, or a pixel."""
+    """What is kept of a batch: one row per image, or per pixel."""
 
     features: dict[str, Tensor]  # of the ladder; (m k) each
     target: Tensor  # (m)
@@ -118,7 +119,7 @@ class DataSums:
     def _add(self, batch: Any, held: float, order: DatasetRows, place: int) -> None:
         rows, given, target = self._rows(batch)
         n, per_image = int(rows.image[-1]) + 1, len(rows.target) // (int(rows.image[-1]) + 1)
-        # one row of numbers an image, so that another cut of the data draws the same
+        # one row of numbers per image, so that another cut of the data draws the same
         draws = torch.rand(n, 2 + per_image, generator=self._generator, dtype=torch.float64)
         out = (draws[:, 0] < held)[rows.image] & rows.kept
         self.copies.add(given, target, draws[:, 0] < held, draws[:, 1], held)
@@ -188,7 +189,7 @@ class DataSums:
             said, fix = f"images {tuple(images.shape)} alone", "Name the field that holds them: targets='label'."
             raise InputError(layout.where, "no class labels were found", said, fix)
         target = labels_of(read_field(batch, at, layout.where), layout.where).cpu()
-        raw = images if layout.denormalize is None else layout.denormalize(images).float().cpu()
+        raw = raw_images(layout.denormalize, images, layout.where).float().cpu()
         cues = {name: torch.as_tensor(read_field(batch, cue, layout.where)) for name, cue in layout.cues.items()}
         cues = {name: cue.cpu().double() for name, cue in cues.items()}
         self.by_pixel = target.ndim == 3
@@ -196,7 +197,7 @@ class DataSums:
             return self._pixel_rows(images, raw, cues, target), given, target
         if target.shape != (n,):
             said = f"targets {tuple(target.shape)} for images {tuple(images.shape)}"
-            raise InputError(layout.where, "labels and images differ in number", said, "Give one label an image.")
+            raise InputError(layout.where, "labels and images differ in number", said, "Give one label per image.")
         small = _smaller(images)
         parts = small, small if raw is images else _smaller(raw), raw, _some_pixels(images, SPECTRA)
         return self._kept(ladder_features(images, raw, cues), target, *parts, torch.arange(n)), given, target

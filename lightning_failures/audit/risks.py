@@ -26,7 +26,7 @@ MOST, HALF = 0.75, 0.5  # of what can be reached above chance
 #: by from seed to seed; 10% by more than what architectures are chosen for.
 SOME, MANY = 0.01, 0.1
 
-#: Rungs of one number an image.
+#: Rungs of one number per image.
 ONE_NUMBER = ("grey_level", "total_absorbance", "first_component", "best_channel", "mean_intensity")
 #: Rung -> the view that takes it away.
 WITHOUT = {"total_absorbance": "without_total", "first_component": "without_first_component"}
@@ -76,8 +76,8 @@ def _leakage(audit: DataAudit) -> Risk | None:
 def _groups(audit: DataAudit) -> Risk | None:
     """What is read where groups are mixed is not read of a group that was not seen.
 
-    On infrared spectra of five polymers, in five tables of four published studies, a linear model has .93 where tables
-    are mixed, and .00 to .80 of a table that it has not seen. Groups that differ in nothing lose less than .01 (five
+    On infrared spectra of five polymers, in five tables of four published studies, a linear model has 0.93 where tables
+    are mixed, and 0.00 to 0.80 of a table that it has not seen. Groups that differ in nothing lose less than 0.01 (five
     draws); of groups that differ along a direction which says nothing of the label, however far, nothing is said.
     """
     found = audit.groups
@@ -128,9 +128,9 @@ def _shared_groups(audit: DataAudit) -> Risk | None:
 def _near_copies(audit: DataAudit) -> Risk | None:
     """Held-out images that are nearly a training image.
 
-    Share of near copies and of such by chance, of splits without any: .000 and .000 on 8 x 8 digits (three seeds),
-    on planted scenes, and on patches of Indian Pines split by blocks; below .01 where the same patches, which
-    overlap, are split at random. On independent rows of two numbers .88 and .90: nearness tells nothing there, and
+    Share of near copies and of such by chance, of splits without any: 0.000 and 0.000 on 8 x 8 digits (three seeds),
+    on planted scenes, and on patches of Indian Pines split by blocks; below 0.01 where the same patches, which
+    overlap, are split at random. On independent rows of two numbers 0.88 and 0.90: nearness tells nothing there, and
     no risk is named.
     """
     copies = audit.copies
@@ -210,12 +210,12 @@ def _offset(audit: DataAudit) -> Risk | None:
     =======================  ===  ===  ===  ===  ===  ===  ===
     mean over deviation        0    1    2    3    4    5    7
     =======================  ===  ===  ===  ===  ===  ===  ===
-    accuracy                 .77  .75  .59  .52  .31  .25  .27
-    with batch statistics    .78  .82  .80  .82  .81  .80  .80
+    accuracy                 0.77  0.75  0.59  0.52  0.31  0.25  0.27
+    with batch statistics    0.78  0.82  0.80  0.82  0.81  0.80  0.80
     =======================  ===  ===  ===  ===  ===  ===  ===
 
-    A resnet10t, four epochs of 2,000 such patches: .34 on raw radiance (.68 with batch statistics), .70 with nothing
-    but the mean spectrum subtracted, .73 standardised.
+    A resnet10t, four epochs of 2,000 such patches: 0.34 on raw radiance (0.68 with batch statistics), 0.70 with nothing
+    but the mean spectrum subtracted, 0.73 standardised.
     """
     offset, gain = audit.figures["offset_ratio"], audit.differences.get("standardised - as given")
     shared = offset.value**2 / (1 + offset.value**2)
@@ -272,7 +272,7 @@ def _small_directions(audit: DataAudit) -> Risk | None:
 
 
 def _one_number(audit: DataAudit) -> Risk | None:
-    """One number an image gives most of what can be reached."""
+    """One number per image gives most of what can be reached."""
     chance, best = audit.chance.value, audit.best
     most, half = (chance + share * (best.value - chance) for share in (MOST, HALF))
     if not best.low > audit.chance.high:
@@ -283,7 +283,7 @@ def _one_number(audit: DataAudit) -> Risk | None:
         return None
     cue = audit.rungs[name]
     called = name.replace("_", " ") + (f" ({audit.best_channel})" if name == "best_channel" else "")
-    message = f"One number an image, the {called}, gives {_said(cue)} of the {_said(best)} that anything tried has."
+    message = f"One number per image, the {called}, gives {_said(cue)} of the {_said(best)} that anything tried has."
     evidence = {name: cue, "best": best}
     rest = audit.trials.get(WITHOUT.get(name, "without_first_component"))
     advice = f"Check that the {called} is what you want the model to use; if not, remove it from the images."

@@ -13,7 +13,7 @@ __all__ = ["AT_ONCE", "DRAWING", "FIRST_MINUTE", "Budget", "last_limit"]
 FIRST_MINUTE = 60.0
 
 #: Seconds that they may take in it: with the imports, which take a fifth of a second, it is one second. What they take
-#: without any extra work is .1 to .4 of these on small networks, most of it for Lightning to log some hundred keys.
+#: without any extra work is 0.1 to 0.4 of these on small networks, most of it for Lightning to log some hundred keys.
 AT_ONCE = 0.8
 
 #: Seconds, and share of the run, that the last examination of each monitor may take; the larger one.

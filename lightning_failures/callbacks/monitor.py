@@ -210,7 +210,7 @@ class Monitor(Callback, TheirCallback):
 
     @property
     def state_key(self) -> str:
-        """One a name, so that two monitors of a kind are resumed apart."""
+        """One per name, so that two monitors of a kind are resumed separately."""
         return super().state_key if self.name == self.noun else self._generate_state_key(name=self.name)
 
     # -- what a subclass says

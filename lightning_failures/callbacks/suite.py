@@ -20,7 +20,7 @@ from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
 from lightning_failures.callbacks.training.monitor import TrainingMonitor
 from lightning_failures.errors import UnknownNameError
-from lightning_failures.interventions.changes import Change
+from lightning_failures.interventions.changes import Denormalize
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.factor_reader import FactorSource
 from lightning_failures.observe.group_reader import GroupSource
@@ -43,7 +43,7 @@ def failure_monitors(
     bands: BandsLike = None,
     layers: str | Sequence[str] | None = None,
     cues: Mapping[str, Field] | None = None,
-    denormalize: Change | None = None,
+    denormalize: Denormalize | None = None,
     audit: DataAudit | str | Path | None = None,
     inputs: Field | None = None,
     targets: Field | None = None,
@@ -58,7 +58,8 @@ def failure_monitors(
     detail: Detail = "headline",
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
-    """All monitors that fit: a monitor a noun, of the factors where there are any, with a :class:`.FailureDiagnosis`.
+    """All monitors that fit: one monitor per noun, of the factors where there are any, with a
+    :class:`.FailureDiagnosis`.
 
     Works without arguments on an image classifier. They share one probe, so that the model is looked into once. A
     second monitor of a kind stands before them in the Trainer's list and has a name of its own, which becomes part of
@@ -79,7 +80,8 @@ def failure_monitors(
         bands: groups of channels whose part in the decisions is watched; see :class:`.ChannelAttributionMonitor`.
         layers: names and globs of the layers whose features are watched; None: the input of the classifier head.
         cues: simple cues of your own, such as a scanner's index; see :class:`.SimplicityBiasMonitor`.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
+        denormalize: how raw units follow from the inputs: ``(mean, std)`` that standardised them, each a number or one
+            for each channel, or a callable such as ``lambda x: x * std + mean``; None: the inputs are raw.
         audit: of the same data, made before training: what :func:`.audit_data` returned, or the file that
             ``lightning-failures audit DATA --json FILE`` wrote. What it read without a content tells whether leaning on
             that is a bias, and what it read from the content alone is said beside; None: the run tries it itself.

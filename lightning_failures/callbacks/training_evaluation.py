@@ -39,7 +39,7 @@ def _ends_before(trainer: Trainer) -> str | None:
     The answer is the same at each moment of a run, also where the run went on from a checkpoint.
     """
     epochs = math.inf if trainer.max_epochs in (None, -1) else float(trainer.max_epochs or 0)
-    # an optimizer that the module steps by itself may do so less often than once a batch
+    # an optimizer that the module steps by itself may do so less often than once per batch
     known = trainer.max_steps >= 0 and trainer.lightning_module.automatic_optimization
     steps = float(trainer.max_steps) if known else math.inf
     if math.isinf(epochs) and math.isinf(steps):

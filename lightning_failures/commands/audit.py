@@ -43,7 +43,7 @@ def audit(
             and validation_labels where there are some; or module:function that gives a DataLoader, or a pair of them
             for training and validation. Several are compared.
         preprocessing: the images as they are, which is the default, or each channel to mean 0 and deviation 1, or both.
-        wavelengths: text file of one number a channel.
+        wavelengths: text file of one number per channel.
         unit: of the wavelengths.
         channel_axis: axis of the channels in the images of a file or a function, counted from 0 for the images; without
             it axis 1, or the next where axis 1 has a length of one.
@@ -62,6 +62,11 @@ def audit(
         InputError: data that cannot be read or used.
         UnknownNameError: data that are not there.
         MissingPackageError: a package that is needed is not installed.
+
+    Example:
+        lightning-failures audit indian-pines --preprocessing raw standardised --out audit
+        lightning-failures audit infrared.npz --groups study --json audit.json
+        lightning-failures audit my_package.data:loaders
     """
     if steps < 0 or not 0 <= seed < 2**32:
         given = f"--steps {steps} --seed {seed}"
@@ -118,7 +123,7 @@ def _read_wavelengths(path: Path | None) -> list[float] | None:
         return [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
     except (OSError, ValueError) as error:
         given = f"{path}: {getattr(error, 'strerror', None) or error}"
-        raise InputError(WHERE, "the wavelengths cannot be read", given, "Write one number a channel.") from error
+        raise InputError(WHERE, "the wavelengths cannot be read", given, "Write one number per channel.") from error
 
 
 def _rename(audits: "list[DataAudit]") -> None:
@@ -144,5 +149,5 @@ def _summary(audits: "Sequence[DataAudit]", seed: int) -> dict[str, Any]:
 def _check_packages() -> None:
     """What the page needs, before anything that takes time."""
     if missing := [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]:
-        fix = 'Run pip install "lightning-failures[report]", or leave --out away.'
+        fix = f"Run pip install {' '.join(missing)}, or leave --out away."
         raise MissingPackageError(WHERE, "the page needs packages", f"no {', '.join(missing)}", fix)

@@ -80,6 +80,10 @@ def demo(
         InputError: no epoch, a negative seed, an arm that the case does not have, or a folder or a file that cannot be
             made.
         MissingPackageError: a package that the demo needs is not installed.
+
+    Example:
+        lightning-failures demo
+        lightning-failures demo --arm raw --epochs 3 --logger csv --out demo
     """
     arms: list[_Arm] = list(_ARMS[case]) if arm == "both" else [arm]
     _check(case, arms, out, epochs, seed, logger)
@@ -182,7 +186,7 @@ def _check(case: _Case, arms: Sequence[_Arm], out: Path, epochs: int, seed: int,
         raise InputError(WHERE, f"{case} has no such arm", f"--arm {arms[0]}", fix)
     missing = [name for name in (*_PACKAGES[case], *({logger} - {"csv"})) if find_spec(name) is None]
     if missing:
-        fix = 'Run: pip install "lightning-failures[all]"'
+        fix = f"Run pip install {' '.join(missing)}."
         raise MissingPackageError(WHERE, "packages are missing", f"no {', '.join(missing)}", fix)
     make_out_folder(WHERE, out)
 

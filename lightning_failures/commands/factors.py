@@ -61,7 +61,8 @@ def factors(
             CSV file with the columns file_name and that of the groups (of several FILE:COLUMN). Intervals and p-values
             then count groups, not images.
         reference: name of the model that all others are compared with, image by image.
-        profiles: a CSV file of published accuracies, a row a model, to see how unusual a factor is at equal accuracy.
+        profiles: a CSV file of published accuracies, one row per model, to see how unusual a factor is at equal
+            accuracy.
         json: file for a summary that programs can read.
         plot: file for a figure that compares the models, such as factors.png.
 
@@ -73,6 +74,10 @@ def factors(
             the true ones.
         UnknownNameError: a model or a column that is not there.
         MissingPackageError: a package that is needed is not installed.
+
+    Example:
+        lightning-failures factors resnet.csv vit.csv --annotations own.csv --plot factors.png
+        lightning-failures factors resnet.csv --annotations own.csv --groups patient
     """
     models = _names(predictions, reference)
     if groups is not None and profiles is not None:

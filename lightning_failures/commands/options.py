@@ -2,13 +2,15 @@
 
 import inspect
 import re
-from argparse import ArgumentParser
+import shutil
+import textwrap
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["add_options", "call", "read_docstring"]
+__all__ = ["add_options", "call", "example_text", "read_docstring", "read_example"]
 
 _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 
@@ -18,7 +20,7 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
 
     A parameter without a default is positional; so is one before a ``/``, which may be left out where it has a default.
     A sequence takes one value or more, a ``Literal`` one of its values; a bool is a switch. ``None`` as a default means
-    that the option may be left out.
+    that the option may be left out. The lines under ``Example:`` stand below the help as they are.
 
     Args:
         parser: the parser of the command.
@@ -38,8 +40,11 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
         >>> parser.parse_args(["a.csv", "b.csv", "--epochs", "2"])
         Namespace(data=['a.csv', 'b.csv'], epochs=2, fast=False)
     """
-    paragraphs, texts = read_docstring(inspect.getdoc(function) or "")
-    parser.description, parser.epilog = paragraphs[0], " ".join(paragraphs[1:]) or None
+    docstring = inspect.getdoc(function) or ""
+    paragraphs, texts = read_docstring(docstring)
+    parser.description, parser.formatter_class = _fill(paragraphs[0]), RawDescriptionHelpFormatter
+    below = [*map(_fill, paragraphs[1:]), *([example_text(lines)] if (lines := read_example(docstring)) else [])]
+    parser.epilog = "\n\n".join(below) or None
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         text = texts[name].removesuffix(".").replace("%", "%%")
@@ -52,6 +57,8 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             parser.add_argument(name, nargs="?", default=parameter.default, help=text, **settings)
             continue
+        if name == "json":
+            text += "; - is standard output"
         if parameter.default is None and settings.get("nargs") == "+":
             settings["action"] = "extend"  # an option that is given twice must not lose its first values
         flag = "--" + name.replace("_", "-")
@@ -88,6 +95,31 @@ def read_docstring(docstring: str) -> tuple[list[str], dict[str, str]]:
     block = re.split(r"\n(?=\S)", below)[0]  # up to the next section
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
     return [_flow(text) for text in above.strip().split("\n\n")], {name: _flow(text) for name, text in entries}
+
+
+def read_example(docstring: str) -> list[str]:
+    r"""The lines under ``Example:`` of a dedented Google-style docstring, set out.
+
+    Example:
+        >>> read_example("Train.\n\nExample:\n    train a.csv\n    train --help\n")
+        ['train a.csv', 'train --help']
+    """
+    block = re.split(r"\n(?=\S)", docstring.partition("\nExample:\n")[2])[0]
+    return [line for line in textwrap.dedent(block).splitlines() if line.strip()]
+
+
+def example_text(lines: Sequence[str]) -> str:
+    r"""Commands to try, as help shows them.
+
+    Example:
+        >>> example_text(["train a.csv"])
+        'for example:\n  train a.csv'
+    """
+    return "\n  ".join(["for example:", *lines])
+
+
+def _fill(paragraph: str) -> str:
+    return textwrap.fill(paragraph, max(shutil.get_terminal_size().columns - 2, 20), break_long_words=False)
 
 
 def _flow(text: str) -> str:

@@ -28,8 +28,7 @@ def report(
     """Say the verdict on a run again, write its report anew, and fail where it does not satisfy constraints.
 
     A constraint is held against the last evaluation of every run of the folder, unless told otherwise; a value that is
-    nan or was not logged at that evaluation does not satisfy it. In a pipeline:
-    lightning-failures report out --require "failures/factors/high/dark <= 2".
+    nan or was not logged at that evaluation does not satisfy it. The exit code tells a pipeline.
 
     Args:
         run: folder that FailureDiagnosis(report_dir=...) or the demo wrote, or its records.json.
@@ -46,6 +45,10 @@ def report(
     Raises:
         InputError: the folder holds no records, a constraint cannot be read, or a file cannot be written.
         UnknownNameError: no run has that name, or no evaluation that epoch.
+
+    Example:
+        lightning-failures report failures
+        lightning-failures report failures --require "failures/factors/high/dark <= 2" "val_acc >= 0.8"
     """
     from lightning_failures.callbacks.gate.constraints import read_constraints
 
@@ -62,6 +65,7 @@ def report(
         write_json(WHERE, json, {name: [one._asdict() for one in each] for name, each in outcomes.items()})
     if constraints:
         _print(outcomes)
+        _say_what_may_be_meant(records, outcomes)
     return int(any(outcome.state != "holds" for each in outcomes.values() for outcome in each))
 
 
@@ -96,6 +100,18 @@ def _measure(record: "RunRecord", constraints: Sequence[Any], epoch: int) -> "li
     asked = [key for constraint in constraints for key in constraint.keys("")]
     values = under_both_names(at[-1].values if at else {}, asked)
     return measure(constraints, under_both_names(record.last_values(), asked) | values, values)
+
+
+def _say_what_may_be_meant(records: "Sequence[RunRecord]", outcomes: "dict[str, list[Outcome]]") -> None:
+    """Keys that no run has logged are likely misspelt: those that are nearest to them, once each."""
+    from rich.console import Console
+
+    from lightning_failures.records.keys import unknown_key
+
+    missing = dict.fromkeys(outcome.key for each in outcomes.values() for outcome in each if outcome.state == "missing")
+    known = {key for record in records for key in record.last_values()}
+    for key in missing if known else ():
+        Console(highlight=False).print(unknown_key(key, known), soft_wrap=True, markup=False)
 
 
 def _print(outcomes: "dict[str, list[Outcome]]") -> None:

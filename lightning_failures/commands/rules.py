@@ -27,6 +27,10 @@ def rules(rules: str = "standard", json: Path | None = None) -> int:
     Raises:
         InputError: a file that cannot be read or written, or rules that cannot be used.
         UnknownNameError: the file names a standard rule that does not exist.
+
+    Example:
+        lightning-failures rules
+        lightning-failures rules --rules rules.yaml --json -
     """
     from lightning_failures.callbacks.findings.rulebook import read_rules
     from lightning_failures.reporting.rule_table import print_rules

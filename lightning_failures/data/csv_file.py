@@ -51,7 +51,7 @@ def read_csv(
     try:
         import pandas as pd
     except ImportError as error:
-        fix = 'Install it: pip install "lightning-failures[report]".'
+        fix = "Run pip install pandas."
         raise MissingPackageError(
             where, "tables are read with pandas, which is not installed", str(path), fix
         ) from error

@@ -99,7 +99,7 @@ def _refuse_other_order(where: str, frame: "DataFrame", remedies: Remedies) -> N
 
 
 def _levels(column: "Series[Any]", where: str, remedies: Remedies) -> Iterator[tuple[str, Tensor]]:
-    """A column of 0 and 1 as it is, a column of words as one factor a word."""
+    """A column of 0 and 1 as it is, a column of words as one factor per word."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     name = str(column.name)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.data.file_names import FileNames
-from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.errors import InputError, UnknownNameError, few
 from lightning_failures.functional.factors import check_factor_names
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class FactorTable:
     Args:
         names: one per factor.
         values: which factors each image carries; (n f), bool, or int of 0 and 1.
-        ids: a key per row, such as its file name; None: row i belongs to image i of the data set.
+        ids: one key per row, such as its file name; None: row i belongs to image i of the data set.
 
     Raises:
         InputError: the shapes do not match, values are neither 0 nor 1, an id stands twice, or no image carries a
@@ -54,7 +54,7 @@ class FactorTable:
         values = torch.as_tensor(self.values)
         if values.ndim != 2 or values.shape[1] != len(names):
             given = f"values {tuple(values.shape)} for {len(names)} names: {', '.join(names)}"
-            raise InputError(where, "values are not a column a name", given, "Pass values (n f).")
+            raise InputError(where, "values are not one column per name", given, "Pass values (n f).")
         carried = values.bool()
         if not bool((carried == values).all()):
             odd = int((carried != values).sum())
@@ -71,6 +71,11 @@ class FactorTable:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self) -> str:
+        by = "row" if self.ids is None else f"id, such as {self.ids[0]!r}"
+        counts = [f"{name} {count}" for name, count in zip(self.names, self.values.sum(0).tolist(), strict=True)]
+        return f"FactorTable: {len(self)} images by {by}; images with {few(counts, 8, 200)}"
 
     def select(self, names: Sequence[str]) -> "FactorTable":
         """The same rows with only these factors, in this order.
@@ -190,7 +195,7 @@ class FactorTable:
         if len(self._positions) < len(ids):
             twice = sorted({name for row, name in enumerate(ids) if self._positions[name] != row})
             given = f"{len(twice)} ids more than once: {shorten(twice)}"
-            raise InputError("FactorTable", "ids stand twice", given, "Keep one row an image.")
+            raise InputError("FactorTable", "ids stand twice", given, "Keep one row per image.")
         object.__setattr__(self, "ids", ids)
 
 

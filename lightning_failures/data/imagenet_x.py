@@ -61,7 +61,7 @@ def load_imagenet_x(
     """Factors of the images of ImageNet-X, keyed by file name.
 
     Args:
-        which: ``"top"``: at most one factor an image; ``"multi"``: all that were seen.
+        which: ``"top"``: at most one factor per image; ``"multi"``: all that were seen.
         partition: images of ImageNet's validation set, or of its training set.
         prototypes: whether to keep the typical images of each class, which the published tables leave out.
         path: a folder with the files of the package's ``annotations``; None: the installed package's own.
@@ -135,7 +135,7 @@ def load_real_labels(ids: Sequence[str], path: str | PathLike[str] | None = None
 
 
 def _parse(text: str) -> tuple[list[str], Tensor, Tensor]:
-    """Ids, classes and factors of the annotations, an image a line."""
+    """Ids, classes and factors of the annotations, one image per line."""
     images = json.loads(f"[{','.join(filter(None, text.splitlines()))}]")
     flags = bytearray(chain.from_iterable(map(itemgetter(*FACTORS), images)))  # 0 and 1 already
     return (
@@ -167,6 +167,6 @@ def _installed(where: str) -> Path:
     """The installed package's folder; the package itself is not imported, since its import asks for much more."""
     spec = find_spec("imagenet_x")
     if spec is None or not spec.submodule_search_locations:
-        fix = 'Install it: pip install "lightning-failures[imagenet-x]", or pass path.'
+        fix = "Run pip install imagenet-x, or pass path."
         raise MissingPackageError(where, "imagenet-x is not installed", "no path", fix)
     return Path(next(iter(spec.submodule_search_locations))) / "annotations"

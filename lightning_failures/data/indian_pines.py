@@ -6,8 +6,8 @@ doi:10.4231/R7RX991C, CC BY 3.0. The scene is read from the installed package ``
 
 Fields are larger than patches, so that neighbouring patches are near copies and a random split of pixels leaks. Here
 whole blocks go to training or to validation, and where a patch reaches into the other part it shows its own centre: no
-pixel of the scene is in both parts. Without this a linear discriminant on patch means gains .08 to .11 of
-accuracy that it does not have on unseen ground (.92 for .84, .90 for .82, .82 for .71 with seeds 0, 1, 2).
+pixel of the scene is in both parts. Without this a linear discriminant on patch means gains 0.08 to 0.11 of
+accuracy that it does not have on unseen ground (0.92 for 0.84, 0.90 for 0.82, 0.82 for 0.71 with seeds 0, 1, 2).
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
     """Square patches of one scene, cut when they are asked for, each with the class of its centre.
 
     Args:
-        scene: one spectrum a pixel; (p b), float32.
+        scene: one spectrum per pixel; (p b), float32.
         pixels: pixels of each patch, by row of ``scene``; (n h w), int64.
         labels: class of each patch; (n), int64.
     """
@@ -81,6 +81,10 @@ class IndianPines:
     factors: FactorTable  # row i is image i of validation
     wavelengths: Tensor  # (b) float64, nm, ascending
     class_names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} training and {len(self.validation)} validation patches"
+        return f"IndianPines: {sizes} of {len(self.wavelengths)} bands, {len(self.class_names)} classes"
 
 
 def load_indian_pines(
@@ -147,7 +151,7 @@ def _read_scene() -> tuple[Tensor, Tensor, Tensor]:
             "load_indian_pines",
             "the package that ships the scene is missing",
             f"no {error.name}",
-            'Run: pip install "lightning-failures[scenes]"',
+            "Run pip install tensorly.",
         ) from error
     bunch = read()  # a tensor of whatever backend tensorly is set to
     scene = torch.as_tensor(tensorly.to_numpy(bunch.tensor), dtype=torch.float64)

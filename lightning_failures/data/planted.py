@@ -5,7 +5,7 @@ Infrared absorbance of a tissue with 64 channels from 900 to 1800 per cm on 24 x
     A = t (S0(v) m(p) + 0.5 sum_j u_j(p) P_j(v)) + baseline + noise
 
 with S0 a protein spectrum (amide I and II and four smaller bands), m a smooth map, P_j four narrow bands and u_j a blob
-for each. The *simple cue* is the thickness t = 1 + class / 4 + N(0, .04): one number an image. The *complex cue* is
+for each. The *simple cue* is the thickness t = 1 + class / 4 + N(0, 0.04): one number per image. The *complex cue* is
 where blobs lie: the first bit says whether those of the first two bands lie apart or at one place, the second bit the
 same of the other two. Blobs wrap around the edges, so that the mean spectrum holds nothing of the complex cue, exactly.
 """
@@ -85,11 +85,15 @@ class PlantedScene:
     classes: int
     reliance: bool | None  # whether models are known to lean on the thickness; None: not known beforehand
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} training and {len(self.validation)} validation images"
+        return f"PlantedScene {self.case!r}: {sizes} of {len(self.wavenumbers)} channels, {self.classes} classes"
+
     def data_module(self, batch_size: int = 64) -> "LightningDataModule":
         """Both parts as a LightningDataModule of (images, labels); training images are shuffled.
 
         Args:
-            batch_size: images a batch.
+            batch_size: images per batch.
         """
         from lightning.pytorch import LightningDataModule  # the images themselves need no Lightning
 

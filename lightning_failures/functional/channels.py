@@ -89,6 +89,21 @@ class ChannelProfile(NamedTuple):
     way: str  # how it was computed, with the reason where the fast way was not taken
     chance: bool = False  # whether a rise counts only beyond the chance of the images
 
+    def __repr__(self) -> str:
+        """The bands that matter most, with their errors; all numbers stand in ``values``, ``error`` and ``share``."""
+        images, bands = self.changes.shape
+        unit = "nats" if self.output == "cross_entropy" else "units of the logit"
+        values, errors, shares = self.values, self.error, self.share
+        said = "none passes its floor" if self.blank else f"floor {self.floor:.3g}"
+        lines = [f"ChannelProfile: what the model loses without each of {bands} bands, {unit} over {images} images"]
+        lines[0] += f" ({self.method}, {said})"
+        most = values.abs().nan_to_num(0.0).argsort(descending=True)[:8].tolist()
+        width = max((len(self.names[place]) for place in most), default=0)
+        for place in most:
+            share_of = "" if self.blank else f", share {shares[place]:.2f}"
+            lines.append(f"  {self.names[place]:<{width}}  {values[place]:.3g} ± {errors[place]:.2g}{share_of}")
+        return "\n".join(lines + [f"  and {bands - len(most)} more"] * (bands > len(most)))
+
     @property
     def sums(self) -> ChannelSums:
         """The sums that a metric adds up."""

@@ -71,7 +71,7 @@ def feature_sums(features: Tensor, projection: Tensor | None = None, how: Numeri
     """Sums of one batch of feature rows; rows that hold NaN or infinity are left out and counted.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         projection: matrix to multiply the rows by first; (d k), float64.
         how: how products are formed; by default as :func:`.numerics` says.
     """

@@ -54,7 +54,7 @@ def content_descriptor(images: Tensor, kind: str | Tensor) -> Tensor:
         the rounding of its values is 0. NaN and infinity spread to all numbers that they are part of.
 
     Returns:
-        One row an image; (n k), float32 or float64.
+        One row per image; (n k), float32 or float64.
 
     Raises:
         UnknownNameError: no such kind.

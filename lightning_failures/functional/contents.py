@@ -43,7 +43,7 @@ def transplant_level(receivers: Tensor, donors: Tensor) -> Tensor:
 
     Args:
         receivers: in raw units where they are known, so that all channels count alike; (n b ...), any number.
-        donors: one a receiver; (n b ...), the same shape.
+        donors: one per receiver; (n b ...), the same shape.
 
     Returns:
         Float32 where the receivers are integers; (n b ...).
@@ -68,7 +68,7 @@ def transplant_channel_statistics(receivers: Tensor, donors: Tensor) -> Tensor:
 
     Args:
         receivers: (n b ...) with one axis of pixels or more, any number.
-        donors: one a receiver; (n b ...), the same shape.
+        donors: one per receiver; (n b ...), the same shape.
 
     Returns:
         Float32 where the receivers are integers; (n b ...).
@@ -100,8 +100,8 @@ def transplant_colour(receivers: Tensor, donors: Tensor) -> Tensor:
 
     Args:
         receivers: in raw units, in which 0 is no light; (n b ...), any number.
-        donors: one a receiver; (n b ...), the same shape. One that is black, whose total is not above 0, has no colour,
-            and its receiver stays as it is; so does a black receiver.
+        donors: one per receiver; (n b ...), the same shape. One that is black, whose total is not above 0, has no
+            colour, and its receiver stays as it is; so does a black receiver.
 
     Returns:
         Float32 where the receivers are integers; (n b ...).
@@ -127,7 +127,7 @@ def transplant_low_frequencies(receivers: Tensor, donors: Tensor, radius: float 
 
     Args:
         receivers: (n b h w), any number.
-        donors: one a receiver; (n b h w).
+        donors: one per receiver; (n b h w).
         radius: largest that is exchanged, in cycles a pixel; 0: the means alone.
 
     Returns:
@@ -155,7 +155,7 @@ def transplant_amplitude(receivers: Tensor, donors: Tensor) -> Tensor:
 
     Args:
         receivers: (n b h w), any number.
-        donors: one a receiver; (n b h w).
+        donors: one per receiver; (n b h w).
 
     Returns:
         Float32 where the receivers are integers; (n b h w).
@@ -183,7 +183,7 @@ def transplant_region(receivers: Tensor, donors: Tensor, mask: Tensor) -> Tensor
 
     Args:
         receivers: (n b h w), any number.
-        donors: one a receiver; (n b h w).
+        donors: one per receiver; (n b h w).
         mask: where pixels are the donor's, such as :func:`border_mask` or :func:`cell_mask`; (h w), bool.
 
     Returns:
@@ -209,7 +209,7 @@ def transplant_channels(receivers: Tensor, donors: Tensor, members: Tensor) -> T
 
     Args:
         receivers: (n b ...), any number.
-        donors: one a receiver; (n b ...), the same shape.
+        donors: one per receiver; (n b ...), the same shape.
         members: which channels are the donor's; (b), bool.
 
     Returns:
@@ -226,7 +226,7 @@ def transplant_channels(receivers: Tensor, donors: Tensor, members: Tensor) -> T
     _check(where, receivers, donors, 2)
     if members.shape != receivers.shape[1:2] or members.dtype != torch.bool:
         given = f"members {tuple(members.shape)} {members.dtype} for images {tuple(receivers.shape)}"
-        raise InputError(where, "members do not fit the channels", given, "Pass one value a channel: (b), bool.")
+        raise InputError(where, "members do not fit the channels", given, "Pass one value per channel: (b), bool.")
     return torch.where(members.to(receivers.device).reshape(-1, *[1] * (receivers.ndim - 2)), donors, receivers)
 
 
@@ -280,7 +280,7 @@ def content_size(receivers: Tensor, donors: Tensor, transplanted: Tensor) -> Ten
 
     Args:
         receivers: (n b ...), float.
-        donors: one a receiver; (n b ...).
+        donors: one per receiver; (n b ...).
         transplanted: the receivers with something of the donors; (n b ...).
 
     Convention:

@@ -150,9 +150,9 @@ def cue_sums(logits: Tensor, cue: Tensor, edges: Tensor, target: Tensor | None =
     """Sums of one batch of centred logits by bin of the cue.
 
     Args:
-        logits: one row an image, (n c); or (n c h w), which is averaged over the pixels where the cue has one value an
-            image. Each row is centred, as a shift of all logits decides nothing, but where c is 1.
-        cue: one value an image, (n), or a pixel, (n h w).
+        logits: one row per image, (n c); or (n c h w), which is averaged over the pixels where the cue has one value
+            per image. Each row is centred, as a shift of all logits decides nothing, but where c is 1.
+        cue: one value per image, (n), or per pixel, (n h w).
         edges: inner edges of the bins, ascending; (q - 1).
         target: label of each row, those outside [0, c) unknown; shape of the cue, int64. None: all are unknown.
     """

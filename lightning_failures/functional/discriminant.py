@@ -120,14 +120,14 @@ def linear_discriminant(sums: ClassMoments, shrinkage: float | None = None) -> D
     ================  =====  =====  =====  =====  =====  =====
     shrinkage         OAS    0      1e-4   1e-3   1e-2   1e-1
     ================  =====  =====  =====  =====  =====  =====
-    scene, all rows   .766   .762   .766   .766   .749   .711
-    scene, 800 rows   .741   .691   .716   .738   .737   .708
-    scene, 210 rows   .689   .038   .612   .668   .691   .674
-    scene, 60 rows    .579   .052   .509   .524   .559   .581
-    digits, 100 rows  .879   .786   .787   .790   .814   .862
+    scene, all rows   0.766  0.762  0.766  0.766  0.749  0.711
+    scene, 800 rows   0.741  0.691  0.716  0.738  0.737  0.708
+    scene, 210 rows   0.689  0.038  0.612  0.668  0.691  0.674
+    scene, 60 rows    0.579  0.052  0.509  0.524  0.559  0.581
+    digits, 100 rows  0.879  0.786  0.787  0.790  0.814  0.862
     ================  =====  =====  =====  =====  =====  =====
 
-    (Where patches of the two parts overlap, less shrinkage seems better, .800 against .793: it learns them by heart.)
+    (Where patches of the two parts overlap, less shrinkage seems better, 0.800 against 0.793: it learns them by heart.)
 
     Args:
         sums: moments of the training rows by class.

@@ -28,7 +28,7 @@ def activation_sums(features: Tensor) -> ActivationSums:
     """Sums of one batch of rows; rows that hold NaN or infinity are left out and counted.
 
     Args:
-        features: activations, one row an image; (n d), any float.
+        features: activations, one row per image; (n d), any float.
     """
     keep = finite_rows(features)
     rows = torch.where(keep[:, None], features.detach(), 0.0)

@@ -14,7 +14,7 @@ def duplicate_units(weight: Tensor, cosine: float = 0.99) -> Tensor:
         finite, is in no pair; nan without a pair.
 
     Args:
-        weight: a row a unit, further axes its inputs; (d ...).
+        weight: a row per unit, further axes its inputs; (d ...).
         cosine: bound, at most 1.
 
     Example:

@@ -40,7 +40,7 @@ def group_sums(features: Tensor, members: Tensor, groups: int) -> GroupSums:
     """Sums of one batch of rows by group; rows that hold NaN or infinity are left out and counted.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         members: the group of each row, (n) int64, where another than 0 to g - 1 is none; or whether each row belongs
             to each group, (n g), bool or 0 and 1.
         groups: number of groups g.

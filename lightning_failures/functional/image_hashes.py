@@ -123,7 +123,8 @@ def image_labels(targets: Tensor | None, hashes: Tensor) -> Tensor:
     """One number an image that is equal where the labels are, :data:`NOT_LABELLED` where there is none; (n), int64.
 
     Args:
-        targets: a class an image, negative where it has none; (n), int64; or maps of labels (n h w); None: no labels.
+        targets: one class per image, negative where it has none; (n), int64; or maps of labels (n h w); None: no
+            labels.
         hashes: of the images; (n), int64.
     """
     if targets is None:

@@ -57,7 +57,7 @@ def image_properties(images: Tensor) -> dict[str, Tensor]:
         pixels along a side, and colours where there are not three channels.
 
     Returns:
-        Name -> one number an image; (n), float32.
+        Name -> one number per image; (n), float32.
 
     Raises:
         InputError: the inputs are no images.

@@ -49,7 +49,7 @@ class InterchangeCounts(NamedTuple):
 
 
 class Interchange(NamedTuple):
-    """Shares of the pairs, one a rank; each (r), float64."""
+    """Shares of the pairs, one per rank; each (r), float64."""
 
     own: Tensor
     own_low: Tensor
@@ -98,7 +98,7 @@ def count_interchange(own_preds: Tensor, donor_preds: Tensor, swapped_preds: Ten
     Args:
         own_preds: classes predicted for the receivers; (n ...), int64.
         donor_preds: classes predicted for the donors; (n ...), int64.
-        swapped_preds: classes predicted for donors with the receivers' coordinates, one rank a column;
+        swapped_preds: classes predicted for donors with the receivers' coordinates, one rank per column;
             (n ... r), int64.
     """
     own, donor = (rearrange(preds, "n ... -> (n ...) 1") for preds in (own_preds, donor_preds))
@@ -140,7 +140,7 @@ def decision_dimension(counts: InterchangeCounts, ranks: Sequence[int], threshol
         threshold: share of pairs that must predict as the receiver.
 
     Convention:
-        A number of directions. At image level 1 means that the decisions hang on one scalar an image; at pixel level
+        A number of directions. At image level 1 means that the decisions hang on one scalar per image; at pixel level
         it is the number of spectral directions that they need. ``nan`` without pairs, and where no rank reaches the
         threshold.
 
@@ -170,7 +170,7 @@ def _check(receivers: Tensor, donors: Tensor, directions: Tensor, level: str) ->
     if level == "pixel" and receivers.shape != donors.shape:
         raise InputError(where, "pixels have no partners", shapes, 'Pass images of one size, or level="image".')
     if directions.ndim != 2 or len(directions) != donors.shape[1]:
-        raise InputError(where, "directions do not fit the channels", shapes, "Pass one row a channel: (b r).")
+        raise InputError(where, "directions do not fit the channels", shapes, "Pass one row per channel: (b r).")
 
 
 #: Pairs below which a class says nothing by itself.
@@ -205,7 +205,7 @@ def count_interchange_by_class(
     Args:
         own_preds: classes predicted for the receivers; (n ...), int64. A pair of a class outside [0, c) is left out.
         donor_preds: classes predicted for the donors; (n ...), int64.
-        swapped_preds: classes predicted for donors with what the receivers have, one cue a column; (n ... k), int64.
+        swapped_preds: classes predicted for donors with what the receivers have, one cue per column; (n ... k), int64.
         num_classes: number of classes c.
     """
     own, donor = (rearrange(preds, "n ... -> (n ...)") for preds in (own_preds, donor_preds))

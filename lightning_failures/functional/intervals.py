@@ -2,7 +2,7 @@
 
 A factor is part of the whole, so it is compared with its complement: with the risk ratio RR of the two and the
 factor's share w of the images, the error ratio is RR / (w RR + 1 - w), and any interval of RR maps end by end. That of
-RR is MOVER-R (Donner and Zou 2012) over Wilson limits, which holds at ten images a factor; the delta method does not.
+RR is MOVER-R (Donner and Zou 2012) over Wilson limits, which holds at ten images per factor; the delta method does not.
 Where images come in groups, the limits count groups, and the two rates go together: see :mod:`.clusters`.
 """
 

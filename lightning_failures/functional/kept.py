@@ -11,8 +11,8 @@ from torch import Tensor
 __all__ = ["Best", "Kept", "angular_spread", "better", "filled", "kept", "kept_onwards"]
 
 #: Dimensions above the first, and angular spread, that features of two views fill at least in a network that learns.
-#: Measured on the 16 x 16 digits: a backbone that learned has a spread of .05 to .12 at every evaluation, one that
-#: collapsed of .004 to .009. Projectors behind batch norm that collapsed had an effective rank of 1.06 to 1.63 of 64.
+#: Measured on the 16 x 16 digits: a backbone that learned has a spread of 0.05 to 0.12 at every evaluation, one that
+#: collapsed of 0.004 to 0.009. Projectors behind batch norm that collapsed had an effective rank of 1.06 to 1.63 of 64.
 FILLED_DIMENSIONS, FILLED_SPREAD = 5.0, 0.05
 
 

@@ -1,4 +1,4 @@
-"""Errors of each label, where an image has several labels or none: answers of yes or no, counted apart."""
+"""Errors of each label, where an image has several labels or none: answers of yes or no, counted separately."""
 
 from typing import NamedTuple
 

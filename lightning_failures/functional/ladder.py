@@ -2,9 +2,9 @@
 
 Every rung is a linear discriminant on features of an image, and all features stand side by side in one row, so that one
 :class:`.ClassMoments` fits the whole ladder. A discriminant with pooled variance
-also serves the rungs of one number. On eight splits of the Indian Pines scene it reached .32 of the labels from the
-total and .41 from the first component; one normal density a class, .33 and .41; the most frequent class of 16 bins, .35
-and .37.
+also serves the rungs of one number. On eight splits of the Indian Pines scene it reached 0.32 of the labels from the
+total and 0.41 from the first component; one normal density a class, 0.33 and 0.41; the most frequent class of 16 bins,
+0.35 and 0.37.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from lightning_failures.functional.moments import ClassMoments, covariance, prin
 __all__ = ["Rung", "best_channel", "fit_ladder", "label_share", "ladder_features", "pixel_ladder_features", "project"]
 
 _MOST_PIXELS = 4096  # whose deciles stand for those of a larger image
-_MOST_FEATURES = 512  # keeps the moments of 200 channels at 5 ms a batch on one core
+_MOST_FEATURES = 512  # keeps the moments of 200 channels at 5 ms per batch on one core
 
 
 class Rung(NamedTuple):
@@ -43,7 +43,7 @@ class Rung(NamedTuple):
 def ladder_features(
     images: Tensor, raw: Tensor | None = None, cues: Mapping[str, Tensor] | None = None, grid: int = 2
 ) -> dict[str, Tensor]:
-    """The features of every rung, one row an image.
+    """The features of every rung, one row per image.
 
     ``total_absorbance``, from raw units alone, one number; the user's cues, in their order; for three channels
     ``grey_level``; ``pixel_intensity``, nine deciles of an image's pixel totals (raw ones, where they are known; some
@@ -126,7 +126,7 @@ def label_share(sums: ClassMoments, directions: Tensor) -> Tensor:
         (rows - 1). ``nan`` for a direction without variance, and without rows.
 
     Returns:
-        One share a direction; (r), float64.
+        One share per direction; (r), float64.
 
     Example:
         >>> from lightning_failures.functional.moments import class_moments
@@ -162,7 +162,7 @@ def project(sums: ClassMoments, directions: Tensor) -> ClassMoments:
 def pixel_ladder_features(
     images: Tensor, raw: Tensor | None = None, cues: Mapping[str, Tensor] | None = None, window: int = 9
 ) -> dict[str, Tensor]:
-    """The features of every rung, one row a pixel, for tasks that label pixels: ``target.flatten()``.
+    """The features of every rung, one row per pixel, for tasks that label pixels: ``target.flatten()``.
 
     As :func:`ladder_features` has them, of the pixel alone: its total is ``total_absorbance`` in raw units, and
     ``pixel_intensity`` where those are unknown; its spectrum is the ``mean_spectrum``. ``low_frequencies`` is the mean
@@ -171,7 +171,7 @@ def pixel_ladder_features(
     Args:
         images: as the model sees them; (n b h w).
         raw: the same in raw units.
-        cues: further cues, one value an image (n) or a pixel (n h w).
+        cues: further cues, one value per image (n) or per pixel (n h w).
         window: side of the window, in pixels, odd.
 
     Returns:

@@ -113,7 +113,7 @@ def mislabelled_interval(found: Disagreement) -> Interval:
 
     Convention:
         In [0, 1]: Wilson's 95% interval of the disagreement, widened by what the method itself was off by in trials,
-        .07 downwards and .16 upwards. ``nan`` without images.
+        0.07 downwards and 0.16 upwards. ``nan`` without images.
 
     Args:
         found: among the surest images.

@@ -141,7 +141,7 @@ def moments(features: Tensor, keep: Tensor | None = None, how: Numerics | None =
     """Moments of one batch of rows.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         keep: rows that count, all by default; (n), bool.
         how: how products are formed; by default as :func:`numerics` says of the device.
     """
@@ -163,7 +163,7 @@ def power_sums(features: Tensor, keep: Tensor | None = None, how: Numerics | Non
     """Power sums of one batch of rows.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         keep: rows that count, all by default; (n), bool.
         how: how products are formed; by default as :func:`numerics` says of the device.
     """
@@ -179,7 +179,7 @@ def class_moments(
     """Moments of one batch of rows, by class.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         target: class of each row; (n), int64, in [0, num_classes) where the row counts.
         num_classes: number of classes c.
         keep: rows that count, all by default; (n), bool.

@@ -16,8 +16,8 @@ from lightning_failures.functional.empty_batches import never_empty
 __all__ = ["NEAR", "NEIGHBOURS", "NearCopies", "find_near_copies", "image_sketches"]
 
 #: Largest distance of a near copy, over that of the tenth nearest image. Nearest of images that are no copies, 8 x 8
-#: digits, spectral scenes of two kinds and patches of Indian Pines split by blocks: .30 and more. Copies with noise of
-#: 5% of the deviation, other brightness and contrast, or in half the resolution of a smooth scene: .20 and less.
+#: digits, spectral scenes of two kinds and patches of Indian Pines split by blocks: 0.30 and more. Copies with noise of
+#: 5% of the deviation, other brightness and contrast, or in half the resolution of a smooth scene: 0.20 and less.
 NEAR = 0.25
 
 #: Which neighbour the nearest is compared with; so that up to nine copies of an image are found.

@@ -49,7 +49,7 @@ def neural_sums(features: Tensor, target: Tensor, num_classes: int, how: Numeric
     """Sums of one batch of feature rows and their classes.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         target: class of each row; a class outside [0, c) marks a row without a label; (n), int64.
         num_classes: number of classes c.
         how: how products are formed; by default as :func:`.numerics` says.

@@ -1,12 +1,12 @@
 """Odds ratios of errors: how hard a factor is in a form that does not move with the accuracy itself.
 
 Across the published ImageNet models the log odds of accuracy on a factor are close to a line of slope 1 in the log odds
-of accuracy (slopes .79 to 1.06 for 13 of 16 factors), so their difference, the log odds ratio, stays where the error
-ratio drifts: from models of accuracy .5 to models above .78 the median error ratio of texture goes from 1.68 to 2.31,
+of accuracy (slopes 0.79 to 1.06 for 13 of 16 factors), so their difference, the log odds ratio, stays where the error
+ratio drifts: from models of accuracy 0.5 to models above 0.78 the median error ratio of texture goes from 1.68 to 2.31,
 its odds ratio from 3.8 to 3.4.
 
 Interval: Donner and Zou, Statistical Methods in Medical Research 21 (2012), on the log odds with Wilson limits.
-Simulated coverage of 95%: .941 to .957 at 40 and 600 of 46,000 images, .912 to .977 at 10.
+Simulated coverage of 95%: 0.941 to 0.957 at 40 and 600 of 46,000 images, 0.912 to 0.977 at 10.
 """
 
 import torch

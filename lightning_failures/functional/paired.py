@@ -130,7 +130,7 @@ def count_setbacks(own: Tensor, references: Tensor, factors: Tensor) -> PairedCo
         factors: which factors each image carries; (n f), bool or int of 0 and 1.
 
     Returns:
-        The counts, of which those over all images are one a factor too; (f) each.
+        The counts, of which those over all images are one per factor too; (f) each.
     """
     return PairedCounts(*(count.sum(0) for count in setbacks_of_images(own, references, factors)))
 

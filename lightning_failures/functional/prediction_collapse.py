@@ -71,8 +71,9 @@ def prediction_sums(logits: Tensor, target: Tensor | None = None, how: Numerics 
     """Sums of one batch of logits; rows that hold NaN or infinity are left out and counted.
 
     Args:
-        logits: one score a class; (n c), any float.
-        target: class of each row, None without labels; a class outside [0, c) marks a row without a label; (n), int64.
+        logits: one score per class; (n c), any float.
+        target: class of each row, None without labels; a class outside [0, c) marks a row without a label; (n),
+            int64.
         how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(logits)

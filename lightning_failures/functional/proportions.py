@@ -33,7 +33,7 @@ def student_quantile(probability: float, freedom: int) -> Tensor:
     By bisection of the finite series of Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
 
     Args:
-        probability: from .5 up to, not including, 1.
+        probability: from 0.5 up to, not including, 1.
         freedom: degrees of freedom.
 
     Example:

@@ -73,7 +73,7 @@ def row_sums(features: Tensor, how: Numerics | None = None) -> RowSums:
     """Sums of one batch of rows; rows that hold NaN or infinity are left out and counted.
 
     Args:
-        features: one row an image; (n d), any float.
+        features: one row per image; (n d), any float.
         how: how products are formed; by default as :func:`.numerics` says.
     """
     keep = finite_rows(features)
@@ -84,7 +84,7 @@ def view_sums(first: Tensor, second: Tensor, how: Numerics | None = None) -> Vie
     """Sums of one batch of two views of each image; images with NaN or infinity are left out and counted.
 
     Args:
-        first: features of one view, one row an image; (n d), any float.
+        first: features of one view, one row per image; (n d), any float.
         second: features of the other view of the same images; (n d), any float.
         how: how products are formed; by default as :func:`.numerics` says.
     """

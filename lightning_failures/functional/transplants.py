@@ -34,7 +34,7 @@ __all__ = [
 
 #: Share of pairs that predict as the donor, and how many more of them than as the receiver, from which a content
 #: carries the decision. Measured on digits and shapes, with small networks, at the end of training: planted cues that
-#: most predictions follow had .41 and more, and .26 and more above what stays; contents of healthy networks had less
+#: most predictions follow had 0.41 and more, and 0.26 and more above what stays; contents of healthy networks had less
 #: than what stays, but for the middle of the image, where the object is.
 CARRIES, LEADS = 0.4, 0.2
 
@@ -67,7 +67,7 @@ class TransplantCounts(NamedTuple):
 
 
 class TransplantFigures(NamedTuple):
-    """What :func:`transplant_shares` gives, one a content; each (k), float64."""
+    """What :func:`transplant_shares` gives, one per content; each (k), float64."""
 
     donor: Tensor
     donor_low: Tensor
@@ -86,7 +86,7 @@ def control_rows(predictions: Tensor) -> Tensor:
     """For each image the next other one, going round, that is predicted most nearly as it is: the matched control.
 
     Args:
-        predictions: classes (n), maps of them (n h w), or several labels an image (n l); int64.
+        predictions: classes (n), maps of them (n h w), or several labels per image (n l); int64.
 
     Returns:
         Itself for a single image; (n), int64.

@@ -24,7 +24,7 @@ Model = Callable[[Tensor], Tensor]
 
 
 def as_labels(logits: Tensor) -> Tensor:
-    """Classes from logits: (n c) to (n), (n c h w) to (n h w), and one logit an image (n) or (n 1) to 0 or 1; int64.
+    """Classes from logits: (n c) to (n), (n c h w) to (n h w), and one logit per image (n) or (n 1) to 0 or 1; int64.
 
     Where a logit is NaN there is no class, and -1 stands for it.
 
@@ -44,7 +44,7 @@ def predict_changed(model: Model, inputs: Tensor, changes: Mapping[str, Change],
         model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
         inputs: on the model's device; (n b h w).
         changes: name -> change.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
 
     Returns:
         One column a change; (n k), or (n h w k) for pixels, int64.
@@ -67,9 +67,9 @@ def predict_transplants(
     Args:
         model: gives logits (n c), (n c h w) or (n 1); a module runs in evaluation mode.
         inputs: the receivers, on the model's device; (n b h w).
-        donors: one a receiver; (n b h w).
+        donors: one per receiver; (n b h w).
         transplants: name -> what a donor is given, such as an interchange or the swap of a cue.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
         where: the public name to put into an error.
         say: predictions from logits; int64.
 
@@ -105,10 +105,10 @@ def interchange(
             spectra (image level) or of the pixels' spectra (pixel level); (b r).
         level: "image" or "pixel"; see :func:`.interchange_inputs`.
         ranks: how many of the directions to interchange, one a column of the result; None: 1 to r.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
 
     Returns:
-        One column a rank; (n r), or (n h w r) for pixels, int64.
+        One column per rank; (n r), or (n h w r) for pixels, int64.
 
     Raises:
         InputError: shapes that do not fit, directions that are not orthonormal, or ranks that they do not have.

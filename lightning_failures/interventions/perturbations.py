@@ -84,7 +84,7 @@ def perturbations(
 ) -> dict[str, Change]:
     """Functions from a model's inputs to the same images with one thing changed.
 
-    *brighter* and *darker*: 1.5 and .5 times the light; *pose*: turned by 30 degrees; *smaller* and *larger*: at half
+    *brighter* and *darker*: 1.5 and 0.5 times the light; *pose*: turned by 30 degrees; *smaller* and *larger*: at half
     and twice the size; *partial_view*: the upper left two thirds of each side alone; *object_blocking*: the middle half
     of each side covered by the mean colour; *color*: all channels at their mean; *blur*: Gaussian of 1 pixel.
 

@@ -27,7 +27,7 @@ from lightning_failures.functional.transplants import (
     transplant_shares,
 )
 from lightning_failures.interventions.changes import (
-    Change,
+    Denormalize,
     RawUnits,
     Transplant,
     grey_level_swap,
@@ -95,7 +95,7 @@ class Transplanted:
         own_preds: predictions for the receivers, -1 for a pair that is left out; (n), (n h w), or (n l) for several
             labels, int64.
         donor_preds: for the donors; the same shape.
-        preds: for the receivers with one content of the donors, a column a content in the order of ``shares``;
+        preds: for the receivers with one content of the donors, a column per content in the order of ``shares``;
             (n ... k).
         pairs: answers that differ between receiver and donor, which alone count.
         controlled: how many of these have a control.
@@ -116,6 +116,19 @@ class Transplanted:
     within: dict[str, ContentShares] | None = None
     across: dict[str, ContentShares] | None = None
 
+    def __repr__(self) -> str:
+        """The share that follows the donor, for each content, the largest first; predictions are left out."""
+        lines = [f"Transplanted: share of {self.pairs} answers that follow the donor of a content, with 95% interval"]
+        if not self.pairs:
+            return "Transplanted: undefined, since the answers differ in no pair of images"
+        shown = sorted(self.shares.items(), key=lambda pair: -(pair[1].donor if pair[1].donor >= 0 else -1.0))
+        width = max(map(len, self.shares), default=0)
+        for content, one in shown[:12]:
+            figures = f"{one.donor:.2f} ({one.donor_low:.2f} to {one.donor_high:.2f}), control {one.control:.2f}"
+            lines.append(f"  {content:<{width}}  {figures}")
+        lines += [f"  and {len(shown) - 12} more"] * (len(shown) > 12)
+        return "\n".join([*lines, *(f"  {content}  left out: {why}" for content, why in self.left_out.items())])
+
 
 def transplant(
     model: Model,
@@ -123,7 +136,7 @@ def transplant(
     donors: Tensor,
     kinds: Sequence[str] | Mapping[str, str | Transplant] | None = None,
     *,
-    denormalize: Change | None = None,
+    denormalize: Denormalize | None = None,
     bands: BandsLike = None,
     task: str | None = None,
     groups: tuple[Tensor, Tensor] | None = None,
@@ -141,26 +154,26 @@ def transplant(
     Args:
         model: gives logits: (n c), (n) or (n 1) for two classes, (n c h w) for pixels, (n l) for several labels.
         images: the receivers, on the model's device; (n b h w), or (n b ...) for the contents that need no image.
-        donors: one a receiver; the same shape, for example ``images.roll(1, 0)``.
+        donors: one per receiver; the same shape, for example ``images.roll(1, 0)``.
         kinds: names of kinds, or name -> kind or a function from receivers and donors to images. None: all.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Level and colour
-            need raw units.
+        denormalize: ``(mean, std)`` that standardised the inputs, each a number or one for each channel, or a callable
+            such as ``lambda x: x * std + mean``; None: the inputs are raw. Level and colour need raw units.
         bands: of ``channels``, as :func:`.resolve_bands` takes them without an axis; None: each channel.
-        task: ``"multilabel"`` for several labels an image, which the shapes of logits do not tell; None: else.
+        task: ``"multilabel"`` for several labels per image, which the shapes of logits do not tell; None: else.
         groups: group of each receiver and of each donor, such as whether the image carries a factor; two of (n), of
             integers or bool. Then the shares are given within groups and across them too: a content that moves
             predictions across them and not within carries what sets the groups apart. Where groups go with the classes,
             that may be the classes themselves. None: no groups.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
 
     Returns:
         Shares by content, and the predictions that they rest on. A content that does not fit the images is left out,
         with the reason. In segmentation so are parts of the image, whose pixels' answers move along with them.
 
     Raises:
-        InputError: images and donors that are no pairs; groups that are not one a receiver and one a donor; a function
-            that gives images of another shape; a task without classes; ``denormalize`` that is not one scale and shift
-            a channel.
+        InputError: images and donors that are no pairs; groups that are not one per receiver and one per donor; a
+            function that gives images of another shape; a task without classes; ``denormalize`` that is not one scale
+            and shift for each channel.
         UnknownNameError: no such kind.
 
     Example:
@@ -298,7 +311,7 @@ def exchange_channel_statistics(members: Tensor) -> Transplant:
 
 
 def exchange_direction(direction: Tensor) -> Transplant:
-    """What gives receivers the donors' coordinate on a direction of the channels (b), one number an image."""
+    """What gives receivers the donors' coordinate on a direction of the channels (b), one number per image."""
     column = direction[:, None]
     return _exact(lambda receivers, donors: interchange_inputs(donors, receivers, column.to(receivers), "image"))
 

@@ -1,7 +1,7 @@
 """The one base class of every metric: a NamedTuple of sums as states, reduced once over all ranks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.distributed
@@ -12,7 +12,12 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from lightning_failures.errors import InputError
 from lightning_failures.functional.clusters import FEWEST_GROUPS, add_by_group
 from lightning_failures.functional.moments import Numerics, numerics
+from lightning_failures.metrics.plot import plot_values
 from lightning_failures.records.term import Term, find_term
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "ALL_GROUPS",
@@ -130,6 +135,34 @@ class SumMetric(Metric, Generic[S]):
         values: dict[str, Tensor] = self._computed or {}
         found = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
         return {key: "" if term is None else term.when_nan for key, term in found.items()}
+
+    def plot(
+        self,
+        val: Any = None,
+        ax: "Axes | None" = None,
+        statistic: str | None = None,
+    ) -> "tuple[Figure | None, Any]":
+        """Draw the values: one panel for each statistic, with its interval where the metric gives one.
+
+        Args:
+            val: what ``compute`` or ``forward`` returned, or a list of these, drawn as lines; None: what ``compute``
+                returns now.
+            ax: axes to draw on, which hold one panel, the first by default; None: a figure is made.
+            statistic: the only one to draw, such as ``"error_ratio"``, the part of the keys before the slash; None:
+                all.
+
+        Returns:
+            The figure, None where ``ax`` was given; and its axes, an array of them where there are several panels.
+
+        Raises:
+            InputError: there is nothing to draw.
+            UnknownNameError: there is no such statistic.
+            MissingPackageError: matplotlib is not installed.
+        """
+        found = self.compute() if val is None else val
+        if isinstance(found, Tensor) or (found and not isinstance(found, Mapping) and isinstance(found[0], Tensor)):
+            return self._plot(found, ax)  # torchmetrics' own, for a subclass of a single value
+        return plot_values(f"{type(self).__name__}.plot", found, self.terms, ax, statistic)
 
     @property
     def update_called(self) -> bool:
@@ -298,7 +331,7 @@ def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", fin
         finite: whether NaN and infinity are errors, which costs a device synchronisation.
     """
     if rows.ndim != 2:
-        fix = "Pass one row an image; pool feature maps and tokens, and flatten pixels, before."
+        fix = "Pass one row per image; pool feature maps and tokens, and flatten pixels, before."
         raise InputError(where, f"{unit} are not rows", f"shape {tuple(rows.shape)}", fix)
     if rows.shape[1] != width:
         fix = f"Make one metric for each size; this one takes rows of {width}."
@@ -312,9 +345,9 @@ def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", fin
 
 
 def check_target(where: str, target: Tensor, length: int) -> None:
-    """Raise an :class:`InputError` where a target is not one integer class a row."""
+    """Raise an :class:`InputError` where a target is not one integer class per row."""
     if target.shape != (length,):
         given = f"shape {tuple(target.shape)} for {length} rows"
-        raise InputError(where, "the target is not one class a row", given, "Pass class indices; (n), int64.")
+        raise InputError(where, "the target is not one class per row", given, "Pass class indices; (n), int64.")
     if target.is_floating_point() or target.is_complex():
         raise InputError(where, "the target is not integer", str(target.dtype), "Pass class indices; (n), int64.")

@@ -173,7 +173,7 @@ class ChannelDependence(SumMetric[ChannelSums]):
                 "bands are not named once each, with one position each",
                 f"{len(names)} names, {len(set(names))} different, positions: "
                 f"{'none' if positions is None else len(positions)}",
-                "Give each band a name of its own, and one position a band or none.",
+                "Give each band a name of its own, and one position per band or none.",
             )
         super().__init__(ChannelSums.zero(len(names)), **kwargs)
         self.names = tuple(names)
@@ -193,7 +193,7 @@ class ChannelDependence(SumMetric[ChannelSums]):
                 "ChannelDependence.update",
                 "changes and bands differ in number",
                 f"changes {tuple(changes.shape)}, {len(self.names)} bands",
-                "Give one row an image and one column a band.",
+                "Give one row per image and one column per band.",
             )
         self.add(profile.sums if isinstance(profile, ChannelProfile) else channel_sums(profile))
 

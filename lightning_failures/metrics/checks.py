@@ -58,10 +58,10 @@ def check_labels(where: str, preds: Tensor, target: Tensor) -> None:
 
 
 def check_factors(where: str, names: Sequence[str], factors: Tensor, target: Tensor) -> Tensor:
-    """The factors on the device of the labels: one row an image and one column a name, of bool or int."""
+    """The factors on the device of the labels: one row per image and one column per name, of bool or int."""
     if factors.shape != (len(target), len(names)):
         given = f"{describe(factors=factors)} for {len(target)} images and {len(names)} names: {', '.join(names)}"
-        fix = "Pass factors (n f): a row an image, a column a name."
+        fix = "Pass factors (n f): one row per image, one column per name."
         raise InputError(where, "the factor columns do not match", given, fix)
     if _is_fraction(factors):
         fix = "Compare a continuous factor with a threshold, or use FactorTrend."
@@ -103,7 +103,7 @@ def find_mistakes(
         raise InputError(where, f"labels have no top_k={top_k}", describe(preds=preds), "Pass scores (n c).")
     classes = preds.shape[1] if preds.ndim == 2 else num_classes
     if num_classes not in (None, classes):
-        given, fix = f"{describe(preds=preds)} for {num_classes} classes", "Pass a column a class."
+        given, fix = f"{describe(preds=preds)} for {num_classes} classes", "Pass one column per class."
         raise InputError(where, "the scores are not those of the classes", given, fix)
     if preds.ndim == 2 and preds.shape[1] < top_k:
         raise InputError(where, f"top_k={top_k} is more than the classes", describe(preds=preds), "Lower top_k.")

@@ -117,7 +117,7 @@ class CueExplainedVariance(SumMetric[CueSums]):
     def update(self, logits: Tensor, cue: Tensor, target: Tensor | None = None) -> None:
         """Add logits (n c), a cue (n) and, for ``eta2_within``, labels (n), int64, -1 where unknown.
 
-        For pixels logits (n c h w), and cue and labels an image (n) or a pixel (n h w).
+        For pixels logits (n c h w), and cue and labels per image (n) or per pixel (n h w).
         """
         per_pixel = (len(logits), *logits.shape[2:])
         if logits.ndim < 2 or logits.shape[1] != self.num_classes or cue.shape not in (per_pixel[:1], per_pixel):
@@ -125,7 +125,7 @@ class CueExplainedVariance(SumMetric[CueSums]):
                 "CueExplainedVariance.update",
                 "logits and cue do not belong together",
                 f"logits {tuple(logits.shape)} for {self.num_classes} classes, cue {tuple(cue.shape)}",
-                "Pass logits (n c) and one value an image (n), or a pixel (n h w).",
+                "Pass logits (n c) and one value per image (n), or per pixel (n h w).",
             )
         if target is not None and target.shape != cue.shape:
             raise InputError(
@@ -219,7 +219,7 @@ class CueSwap(SumMetric[InterchangeCounts]):
                 "predictions do not belong to the same pairs and cues",
                 f"own {tuple(own_preds.shape)}, donor {tuple(donor_preds.shape)}, swapped {tuple(swapped_preds.shape)} "
                 f"for {', '.join(self.cues)}",
-                "Pass one label a pair, and one column a cue: (n), (n) and (n k).",
+                "Pass one label a pair, and one column per cue: (n), (n) and (n k).",
             )
         self.add(count_interchange(own_preds, donor_preds, swapped_preds))
 

@@ -104,7 +104,7 @@ class GroupedDimension(SumMetric[GroupSums]):
         check_rows(where, features, self.num_features)
         if members.shape not in {(len(features),), (len(features), groups)} or members.is_floating_point():
             given = f"{members.dtype} of shape {tuple(members.shape)} for {len(features)} rows and {groups} groups"
-            fix = "Pass the index of each row's group, (n) int64, or one column a group, (n g) bool."
+            fix = "Pass the index of each row's group, (n) int64, or one column per group, (n g) bool."
             raise InputError(where, "the members do not fit", given, fix)
         rows = features.detach().to(self.where).double()
         if isinstance(self.projection, Tensor):

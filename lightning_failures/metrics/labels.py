@@ -82,7 +82,7 @@ class LabelErrors(SumMetric[LabelCounts]):
         Term(
             "label_error/all",
             "Error rate of all labels",
-            "Share of all answers, one an image and label, that are wrong.",
+            "Share of all answers, one per image and label, that are wrong.",
             "0 to 1",
             "lower is better",
             when_nan="no image whose labels are known was seen",
@@ -164,7 +164,7 @@ class LabelErrors(SumMetric[LabelCounts]):
         where = f"{type(self).__name__}.update"
         if preds.shape != target.shape or preds.ndim != 2 or preds.shape[1] != self.num_labels:
             given = f"{describe(preds=preds, target=target)} for {self.num_labels} labels"
-            raise InputError(where, "the scores and labels do not fit", given, "Pass both (n l): a column a label.")
+            raise InputError(where, "the scores and labels do not fit", given, "Pass both (n l): one column per label.")
         if not preds.is_floating_point() or target.is_floating_point() or target.is_complex():
             fix = "Pass scores as float, and labels of 0 and 1 as int or bool."
             raise InputError(

@@ -24,9 +24,9 @@ class LayerProbes(WrapperMetric):
 
     Every other one by its row in the dataset, so that any number of processes splits them alike. No image is both
     fitted and tested. The moments of the fitted images are summed over all of them and all ranks, and no rows are kept.
-    Of the others the rows are kept until :meth:`reset`, up to 2048 images a rank, 4 bytes a feature, and only these are
-    tested: a probe is known only when all fitted images were seen. Inside a distributed run every rank must call
-    ``compute``.
+    Of the others the rows are kept until :meth:`reset`, up to 2048 images per rank, 4 bytes per feature, and only
+    these are tested: a probe is known only when all fitted images were seen. Inside a distributed run every rank must
+    call ``compute``.
 
     ``compute`` returns the keys of :func:`.probe_statistics`: ``probe_accuracy/<layer>``, and for each but the first
     ``probe_change/<layer>`` with ``probe_change_low/<layer>`` and ``probe_change_high/<layer>``.
@@ -125,7 +125,7 @@ class LayerProbes(WrapperMetric):
             check_rows(where, features[name], reference.num_features, f"features of {name}")
             if len(features[name]) < len(target):
                 given = f"{len(features[name])} rows of {name} for {len(target)} labels"
-                raise InputError(where, "rows and labels differ in number", given, "Pass one row a label.")
+                raise InputError(where, "rows and labels differ in number", given, "Pass one row per label.")
         target = torch.where(target < self.num_classes, target, -1)
         if places is None or len(target) % max(1, len(places)):
             places = self._seen + torch.arange(len(target))

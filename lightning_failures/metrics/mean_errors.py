@@ -123,7 +123,7 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
         where = f"{type(self).__name__}.update"
         if errors.ndim != 1 or not errors.is_floating_point():
             given = f"shape {tuple(errors.shape)}, {errors.dtype}"
-            raise InputError(where, "errors are not one number an image", given, "Pass errors (n), float.")
+            raise InputError(where, "errors are not one number per image", given, "Pass errors (n), float.")
         check_groups(where, groups, len(errors))
         factors = check_factors(where, self.factors, factors, errors)
         self.add(mean_error_sums(errors, factors))

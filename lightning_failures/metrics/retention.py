@@ -113,7 +113,7 @@ class Retention(SumMetric[RetentionCounts]):
                 "predictions and target are not of the same images and changes",
                 f"preds {tuple(preds.shape)}, changed_preds {tuple(changed_preds.shape)}, target {tuple(target.shape)} "
                 f"for {', '.join(self.changes)}",
-                "Pass one label an image, and one column a change: (n), (n k) and (n).",
+                "Pass one label per image, and one column a change: (n), (n k) and (n).",
             )
         self.add(count_retention(preds, changed_preds, target, self.num_classes))
 

@@ -76,8 +76,8 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
         Term(
             "own/*",
             "Decided by so many directions (own)",
-            "A donor image is given the receiver's values on the first 1, 2, 4 or 8 principal directions of the data. "
-            "Share of pairs whose prediction then is the receiver's.",
+            "One image, the donor, is given the values of another, the receiver, on the first 1, 2, 4 or 8 principal "
+            "directions of the data. Share of pairs whose prediction then is the receiver's.",
             "0 to 1",
             "near 1: these few numbers decide; near 0: the rest of the image does",
             when_nan=NO_PAIRS,
@@ -112,7 +112,7 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
             "The smallest number of main directions of the data which, given to a donor image, bring the receiver's "
             "prediction along in nine of ten pairs.",
             "one of the numbers of directions that were tried",
-            "1: decisions hang on one number an image",
+            "1: decisions hang on one number per image",
             "dimensions",
             f"{NO_PAIRS}, or no rank reaches the threshold",
         ),
@@ -143,7 +143,7 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
                 "predictions do not belong to the same pairs and ranks",
                 f"own {tuple(own_preds.shape)}, donor {tuple(donor_preds.shape)}, swapped {tuple(swapped_preds.shape)} "
                 f"for ranks {self.ranks}",
-                "Pass one label a pair, and one column a rank: (n), (n) and (n r).",
+                "Pass one label a pair, and one column per rank: (n), (n) and (n r).",
             )
         self.add(count_interchange(own_preds, donor_preds, swapped_preds))
 

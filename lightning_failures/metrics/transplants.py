@@ -200,7 +200,7 @@ class TransplantShares(GroupedMetric[TransplantCounts]):
                 f"own {tuple(own_preds.shape)}, donor {tuple(donor_preds.shape)}, transplanted "
                 f"{tuple(transplanted_preds.shape)}, control {tuple(control.shape)}, controlled {tuple(known.shape)} "
                 f"for {', '.join(self.contents)}",
-                "Pass one answer a pair, and one column a content: (n), (n) and (n k).",
+                "Pass one answer a pair, and one column per content: (n), (n) and (n k).",
             )
         check_groups("TransplantShares.update", groups, len(own_preds))
         given = (own_preds, donor_preds, transplanted_preds, control_preds, controlled)

@@ -163,7 +163,7 @@ class FactorTrend(SumMetric[TrendCounts]):
         mistakes = find_mistakes(where, preds, target)
         if values.shape != (len(target), len(self.factors)) or values.is_complex():
             given = f"{describe(values=values)} for {len(target)} images and {len(self.factors)} factors"
-            fix = "Pass values (n f): a row an image, a column a factor."
+            fix = "Pass values (n f): one row per image, one column per factor."
             raise InputError(where, "the values do not match the factors", given, fix)
         values = values.to(target.device, torch.float64 if self.cuts.device == target.device else torch.float32)
         counts = count_trend(mistakes.wrong, values, self.cuts)

@@ -74,10 +74,10 @@ def discover_inputs(batch: Any, called: Sequence[Tensor | None] = (), beside: Co
 
 
 def discover_targets(batch: Any, images: int, inputs: str | None, task: Task | None = None) -> str | None:
-    """Path of the labels: a tensor of one label an image or a pixel, by a usual name before the first found.
+    """Path of the labels: a tensor of one label per image or per pixel, by a usual name before the first found.
 
-    Labels are integers, or a class a column, or, of one score, also 0 and 1 in any type. Where the number of classes is
-    known, none of them is larger; that looks at values.
+    Labels are integers, or one class per column, or, of one score, also 0 and 1 in any type. Where the number of
+    classes is known, none of them is larger; that looks at values.
 
     Args:
         batch: the batch.
@@ -95,7 +95,7 @@ def discover_targets(batch: Any, images: int, inputs: str | None, task: Task | N
 
 
 def labels_of(targets: Any, where: str) -> Tensor:
-    """Targets as int64 labels, of one an image or a pixel; an error says what else they are."""
+    """Targets as int64 labels, of one per image or per pixel; an error says what else they are."""
     if isinstance(targets, Tensor) and _is_integer(targets):
         return targets.long()
     given = f"{tuple(targets.shape)} {targets.dtype}" if isinstance(targets, Tensor) else type(targets).__name__

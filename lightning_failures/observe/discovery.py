@@ -27,7 +27,7 @@ __all__ = [
 #: Classes whose output can be scores, and whose input is then the penultimate layer.
 HEADS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.LazyLinear)
 
-#: Names of a returned field that holds one score an image; under others it may be a class or a probability.
+#: Names of a returned field that holds one score per image; under others it may be a class or a probability.
 _ONE_SCORE = ("logits", "logit")
 
 
@@ -196,7 +196,7 @@ def no_logits(where: str, tried: Iterable[str], why: str | None = None) -> Disco
 
 
 def is_rows(value: Any, images: int) -> bool:
-    """Whether a tensor holds numbers an image: (n), (n d) or (n d h w)."""
+    """Whether a tensor holds numbers per image: (n), (n d) or (n d h w)."""
     floats = isinstance(value, Tensor) and value.is_floating_point()
     return bool(floats and value.ndim in (1, 2, 3, 4, 5) and value.shape[0] == images)
 

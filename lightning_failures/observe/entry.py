@@ -24,7 +24,7 @@ class Entry:
         name: of the submodule; empty: the module itself.
         place: position or keyword of the inputs.
         beside: the other arguments, by position and keyword.
-        images: how many there were; tensors of as many rows among the other arguments hold one an image.
+        images: how many there were; tensors of as many rows among the other arguments hold one per image.
         output: path of the scores in what it returned; None: found, see :func:`.find_logits`.
     """
 

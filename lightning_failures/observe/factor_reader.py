@@ -18,7 +18,7 @@ from lightning_failures.observe.dataset_rows import DatasetRows
 
 __all__ = ["FactorReader", "FactorSource"]
 
-#: Names of columns or fields, a table, a field that holds all columns, or one field a factor.
+#: Names of columns or fields, a table, a field that holds all columns, or one field per factor.
 FactorSource = Sequence[str] | FactorTable | Field | Mapping[str, Field] | PathLike[str]
 
 _FIELD_NAMES = ("factors", "factor", "attributes", "metadata")
@@ -37,9 +37,11 @@ class FactorReader:
               ``ImageFolder`` has them in ``samples``;
             - the path of a CSV file with one column for each factor, and one row for each row of the dataset or, where
               it has a column ``file_name``, for each image, in any order;
-            - a path or callable into the batch that gives the matrix, or a mapping of columns;
+            - a path or callable into the batch that gives the matrix, or a mapping of columns, or, with ``names``, one
+              word for each image, which is one of the names, or one whole number, the position of its name;
             - a mapping from factor to the path or callable of its column.
-        names: names of the matrix's columns, where ``factors`` is a path or callable.
+        names: names of the matrix's columns, where ``factors`` is a path or callable. Of one name alone, one 0 or 1 for
+            each image is that column.
         ids: path or callable into the batch that gives each image's id in the table.
         where: the public name to put into an error.
     """
@@ -59,6 +61,7 @@ class FactorReader:
         self._of_dataset: tuple[Any, Tensor] | None = None  # a dataset, and the table's row of each of its images
         self._fields: Mapping[str, Field] | None = None
         self._whole: Field | None = None
+        self._looked = False  # whether numbers on a device were seen to be positions
         self._names: tuple[str, ...] | None = tuple(names) if names is not None else None
         if isinstance(factors, FactorTable):
             self._names = factors.names
@@ -109,7 +112,7 @@ class FactorReader:
                 self._where,
                 "the factor table and the evaluation dataset differ in length",
                 f"a table of {len(self.table.values)} rows, a dataset of {rows.size} images",
-                "Pass one row a dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
+                "Pass one row per dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
             )
         return self.table.rows(rows.of(batch_idx).rows[:images])
 
@@ -175,6 +178,8 @@ class FactorReader:
                     "Name factors that the batch holds.",
                 )
             return self._stack({name: value[name] for name in self._names}, images)
+        if isinstance(value, list | tuple) and value and all(isinstance(word, str) for word in value):
+            return self._words(value, images)
         matrix = torch.as_tensor(value)
         if self._names is None:
             raise InputError(
@@ -183,14 +188,45 @@ class FactorReader:
                 f"a matrix {tuple(matrix.shape)}",
                 "Name its columns: names=['dark', ...].",
             )
+        if matrix.shape == (images,):
+            return self._positions(matrix)
         if matrix.shape != (images, len(self._names)):
             raise InputError(
                 self._where,
                 "the factor columns do not match the names",
                 f"a matrix {tuple(matrix.shape)} for {images} images and {len(self._names)} names",
-                "Give one row an image and one column a name.",
+                "Give one row per image and one column per name.",
             )
         return matrix.bool()
+
+    def _words(self, words: Sequence[str], images: int) -> Tensor:
+        """One word for each image, which is one of the names."""
+        unknown = sorted({*words} - {*(self._names or ())})
+        if unknown:
+            given = f"{few(map(repr, unknown))} where names={list(self._names or ())}"
+            fix = "Name all of them: names=['A', 'B', ...]."
+            raise UnknownNameError(self._where, "the batch holds words that are no names of factors", given, fix)
+        if len(words) != images:
+            given = f"{len(words)} words for {images} images"
+            raise InputError(self._where, "there is not one word for each image", given, "Give one for each image.")
+        return torch.tensor([[word == name for name in self._names or ()] for word in words])
+
+    def _positions(self, numbers: Tensor) -> Tensor:
+        """One number for each image: the position of its name, or whether it has the only factor that is named."""
+        names = self._names or ()
+        if len(names) == 1:
+            return numbers.bool()[:, None]
+        whole = not numbers.is_floating_point() and not numbers.is_complex() and numbers.dtype != torch.bool
+        # values on a device are looked at once, where a run starts
+        look = whole and (numbers.device.type == "cpu" or not self._looked)
+        self._looked = True
+        if not whole or (look and bool(((numbers < 0) | (numbers >= len(names))).any())):
+            given = f"{str(numbers.dtype).removeprefix('torch.')} numbers"
+            if whole:
+                given = f"{few(map(str, numbers.unique().tolist()))} for {len(names)} names"
+            fix = "Give whole numbers from 0, the position of each image's name in names=, or a matrix of bool."
+            raise InputError(self._where, "the factor numbers are not positions of the names", given, fix)
+        return numbers[:, None] == torch.arange(len(names), device=numbers.device)
 
     def _stack(self, columns: Mapping[str, Any], images: int) -> Tensor:
         tensors = {name: torch.as_tensor(column) for name, column in columns.items()}
@@ -198,9 +234,9 @@ class FactorReader:
             if column.shape != (images,):
                 raise InputError(
                     self._where,
-                    f"the factor {name!r} does not have one value an image",
+                    f"the factor {name!r} does not have one value per image",
                     f"{tuple(column.shape)} for {images} images",
-                    "Give one bool an image.",
+                    "Give one bool per image.",
                 )
         return torch.stack([column.bool() for column in tensors.values()], 1)
 

@@ -1,4 +1,4 @@
-"""Which submodules are watched, by name or by glob, and how their outputs become one row an image."""
+"""Which submodules are watched, by name or by glob, and how their outputs become one row per image."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -91,7 +91,7 @@ def pooling_of(modules: Mapping[str, nn.Module], name: str) -> Pooling:
 
 
 def pool(value: Tensor, images: int, name: str, how: Pooling = "mean", where: str = "pool") -> Tensor:
-    """One row an image and view: maps (n d h w) and tokens (n t d) are averaged over their positions.
+    """One row per image and view: maps (n d h w) and tokens (n t d) are averaged over their positions.
 
     Args:
         value: a layer's output; its first axis holds the images, or several views of all of them after each other.
@@ -106,7 +106,7 @@ def pool(value: Tensor, images: int, name: str, how: Pooling = "mean", where: st
     if value.ndim < 2 or not images or not len(value) or len(value) % images:
         raise InputError(
             where,
-            f"the layer {name!r} does not give one row an image",
+            f"the layer {name!r} does not give one row per image",
             f"{tuple(value.shape)} for {images} images",
             "Name a layer whose output keeps the images on its first axis.",
         )

@@ -124,7 +124,7 @@ def _facts(call: LossCall, step: StepTensors) -> LossFacts | None:
     if labels is None:
         return _without_labels(call, step)
     if len(labels) != step.images:
-        return LossFacts(Task(loss=call.function, why="its labels are not one an image"), None)
+        return LossFacts(Task(loss=call.function, why="its labels are not one per image"), None)
     steps: tuple[Step, ...] = (*_TO_SCORES, "softmax") if call.function in _OF_CLASSES else _TO_SCORES
     found: Task | None = None
     for scores in trace_back(call.input, step.passages, steps):
@@ -235,7 +235,7 @@ def _made_of_classes(call: LossCall, step: StepTensors) -> bool:
 
 
 def _are_labels(labels: Tensor, task: Task) -> bool:
-    """Whether a field of the batch holds one label an image, or a pixel, or a class a column."""
+    """Whether a field of the batch holds one label per image, or per pixel, or one class per column."""
     whole = 3 if task.pixels else 1
     if labels.ndim == whole + 1 and labels.shape[1] == task.classes:
         return True

@@ -26,7 +26,7 @@ class Observation:
     features: Mapping[str, Tensor] = field(default_factory=dict)
     keep: Tensor | None = None  # (n) bool, which images of the batch these are; None: all of them
     errors: Tensor | None = None  # (n) float32, where no one class an image is right or wrong; None: it is
-    answers: LabelAnswers | None = None  # two of (n l), of several labels an image
+    answers: LabelAnswers | None = None  # two of (n l), of several labels per image
 
     @property
     def images(self) -> int:
@@ -74,7 +74,7 @@ class Observation:
         return self.targets
 
     def of_batch(self, values: Tensor) -> Tensor:
-        """What a field of the batch, with a value an image, says of the images that are left; (n ...)."""
+        """What a field of the batch, with one value per image, says of the images that are left; (n ...)."""
         return values if self.keep is None else values[self.keep.to(values.device)]
 
     def select(self, keep: Tensor) -> "Observation":

@@ -16,17 +16,17 @@ def draw_positions(images: int, pixels: int, seed: int) -> Tensor:
 
     Args:
         images: number of images n.
-        pixels: positions an image, k.
+        pixels: positions per image, k.
         seed: another seed gives other positions.
     """
     return torch.rand(images, pixels, 2, generator=torch.Generator().manual_seed(seed))
 
 
 def pixel_rows(maps: Tensor, positions: Tensor) -> Tensor:
-    """What maps hold at some positions, one row a position; maps of another size are read at the same places.
+    """What maps hold at some positions, one row per position; maps of another size are read at the same places.
 
     Args:
-        maps: (n d h w), or (n h w) for one value a pixel.
+        maps: (n d h w), or (n h w) for one value per pixel.
         positions: in [0, 1); (n k 2), height before width.
 
     Returns:
@@ -48,7 +48,7 @@ def pixel_rows(maps: Tensor, positions: Tensor) -> Tensor:
 def rows_of(seen: Observation, seed: int = 0, pixels: int = 16) -> Observation:
     """The observation as rows: of maps, that is of segmentation, some pixels of each image.
 
-    Logits (n c h w) without a label a pixel are left out. Logits, labels and features are read at the same places.
+    Logits (n c h w) without one label per pixel are left out. Logits, labels and features are read at the same places.
 
     Args:
         seen: what one batch showed.

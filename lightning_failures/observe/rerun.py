@@ -31,7 +31,7 @@ def rerun(
         module: the user's module, of which nothing may change.
         model: from inputs to logits, such as a :class:`.Runnable` of it; None: the module itself.
         precision: makes the context of mixed precision, for example ``trainer.precision_plugin.forward_context``.
-        chunk: images a forward pass, which bounds the memory.
+        chunk: images per forward pass, which bounds the memory.
     """
     target = module if model is None else model
 

@@ -45,7 +45,7 @@ _WORDS: dict[Kind, str] = {
     "binary": "binary classification",
     "pixel_multiclass": "segmentation",
     "pixel_binary": "binary segmentation",
-    "multilabel": "a task of several labels an image",
+    "multilabel": "a task of several labels per image",
     "regression": "regression",
     "embedding": "embedding of views",
     "unknown": "a task that is not known",
@@ -151,7 +151,7 @@ def task_of_shapes(scores: Tensor, labels: Tensor | None, ignore_index: int | No
 
 
 def logits_of_scores(scores: Tensor, task: Task) -> Tensor:
-    """Logits in the one shape that all monitors take: a class a column.
+    """Logits in the one shape that all monitors take: one class per column.
 
     One logit z becomes the two columns 0 and z: softmax gives them the probabilities 1 - sigmoid(z) and sigmoid(z), and
     the larger one is the class that the threshold z > 0 names. Probabilities become their logarithms, one probability
@@ -185,7 +185,7 @@ def logits_of_scores(scores: Tensor, task: Task) -> Tensor:
 def known_labels(labels: Tensor, task: Task, where: str = "known_labels") -> Tensor:
     """Labels of the batch in one shape, with -100 where there is none: left out by the loss, or none of the classes.
 
-    Labels of a class a column become the class of the column that holds nine tenths of a row or more, as smoothed
+    Labels of one class per column become the class of the column that holds nine tenths of a row or more, as smoothed
     labels do; a row that has none, such as a mixed one, has no label. Costs no device synchronisation.
 
     Args:
@@ -217,7 +217,7 @@ def known_labels(labels: Tensor, task: Task, where: str = "known_labels") -> Ten
             found = torch.where(labels == found, found, NO_LABEL)
     else:
         given = f"{tuple(labels.shape)} {str(labels.dtype).removeprefix('torch.')} for {task.words}"
-        fix = "Name a field that holds one label an image, or a pixel: targets='label'."
+        fix = "Name a field that holds one label per image, or per pixel: targets='label'."
         raise InputError(where, "targets are not labels of the classes", given, fix)
     left_out = found < 0
     if task.classes is not None:
@@ -234,7 +234,7 @@ def errors_of_answers(scores: Tensor, answers: Tensor, task: Task) -> Tensor | N
     of absolute differences, or of squared ones where the loss is of squares.
 
     Args:
-        scores: what the loss was given, a row an image; (n ...).
+        scores: what the loss was given, one row per image; (n ...).
         answers: the numbers, or labels of 0 and 1, that it was compared with; as many.
         task: of the module.
 
@@ -259,7 +259,7 @@ def label_answers(scores: Tensor, answers: Tensor, task: Task) -> LabelAnswers |
     """What several labels of each image are answered; None where scores and answers do not correspond.
 
     Args:
-        scores: what the loss was given, a row an image; (n ...).
+        scores: what the loss was given, one row per image; (n ...).
         answers: the labels that it was compared with, as many: 1 for yes, 0 for no, smoothed ones in between. Those
             that are negative or NaN, or the label that is left out, are not known.
         task: of the module; one of several labels.

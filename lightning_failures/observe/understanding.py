@@ -307,7 +307,7 @@ def _is_head(module: nn.Module | None, call: Call) -> bool:
 
 
 def _narrowest(step: StepTensors, modules: Mapping[str, nn.Module], feeds: Collection[int]) -> str | None:
-    """The layer of an autoencoder that holds the fewest numbers an image."""
+    """The layer of an autoencoder that holds the fewest numbers per image."""
     twice = step.views()
     widths: dict[str, int] = {
         call.name: call.output[0].numel()

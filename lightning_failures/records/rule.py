@@ -18,9 +18,9 @@ __all__ = ["STEPS_TO_LEARN", "Rule"]
 
 #: Steps before which the standard rules, but that on features, count no evaluation: an epoch may be of 3 steps.
 #: Measured on the 8 x 8 digits, each run's figures judged again with other warm-ups. Of 15 healthy runs with 3, 5 and 8
-#: steps an epoch (small transformers, and networks with batch norm; final accuracy .80 to .99) a warm-up of 2 epochs
+#: steps per epoch (small transformers, and networks with batch norm; final accuracy 0.80 to 0.99) a warm-up of 2 epochs
 #: alone called 9 collapsed, and 40 steps still 2, in which predictions were on few classes up to step 48; 50 and more
-#: none. Of 24 findings in planted runs with 19 and 21 steps an epoch, 50 steps delay none, 60 delay 2 by one evaluation
+#: none. Of 24 findings in planted runs with 19 or 21 steps per epoch, 50 steps delay none, 60 delay 2 by an evaluation
 #: each, 80 delay 17 by up to three and lose 1, 100 lose 2. So 60 is the longest that costs one evaluation at most.
 #: By arithmetic: behind a warm-up of 2 epochs, an epoch of 20 steps and more is not delayed at all, since its third
 #: evaluation is at step 60 or later.

@@ -45,7 +45,7 @@ class Term(NamedTuple):
     worst: Literal["max", "min"] = "max"
 
     def of(self, form: str, name: str = "{}") -> "Term":
-        """The same figure under another key, such as one a layer.
+        """The same figure under another key, such as one per layer.
 
         Args:
             form: of the key, with ``{}`` where the key stood: ``"{}/*"``.

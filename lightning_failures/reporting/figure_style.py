@@ -63,7 +63,7 @@ def canvas(width: float, height: float) -> Iterator["Figure"]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingPackageError(
-            "reporting", "figures need matplotlib", "no matplotlib", 'Run pip install "lightning-failures[report]".'
+            "reporting", "figures need matplotlib", "no matplotlib", "Run pip install matplotlib."
         ) from error
     with _style():
         figure = Figure(figsize=(width, height), layout="constrained")

@@ -51,14 +51,14 @@ def log_scalars(loggers: Sequence[Logger], values: Mapping[str, float], step: in
 def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
     """Add rows to the table of a key.
 
-    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet a file an evaluation, any other
+    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet one file per evaluation, any other
     logger with a folder the file ``failures/<key>.jsonl`` in it; no logger, nothing. On the first rank only.
 
     Args:
         loggers: those of the trainer.
         key: for example ``failures/factors/table``.
         columns: names of the columns.
-        rows: one value a column; nan is written as nothing.
+        rows: one value per column; nan is written as nothing.
         step: the global step.
 
     Raises:
@@ -67,7 +67,7 @@ def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows:
     for row in rows:
         if len(row) != len(columns):
             given = f"{len(row)} values for {len(columns)} columns"
-            raise InputError("log_table", f"a row of {key!r} does not fit", given, "Pass one value a column.")
+            raise InputError("log_table", f"a row of {key!r} does not fit", given, "Pass one value per column.")
     plain = [[strict(value) for value in row] for row in rows]
     _give(loggers, lambda logger: _sink(logger).table(key, list(columns), plain, step))
 

@@ -29,9 +29,7 @@ def page_template(where: str, package: str, name: str, **filters: Callable[..., 
         import jinja2
         from markupsafe import Markup
     except ImportError as error:
-        raise MissingPackageError(
-            where, "the page needs jinja2", "no jinja2", 'Run pip install "lightning-failures[report]".'
-        ) from error
+        raise MissingPackageError(where, "the page needs jinja2", "no jinja2", "Run pip install jinja2.") from error
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

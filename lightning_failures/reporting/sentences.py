@@ -126,17 +126,15 @@ def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
 
 
 def tally(record: RunRecord) -> str:
-    """How many findings stand, and what was not examined, in one sentence."""
+    """How many findings are open, and what was not examined, in one sentence."""
     aside = [f for f in record.standing if f.kind == MONITOR_ERROR]
     found = [f for f in record.standing if f.kind != MONITOR_ERROR]
     cleared = sum(not finding.standing for finding in record.findings)
     if not record.evaluations and not found:
         return "No verdict."
     number = {severity: sum(finding.severity == severity for finding in found) for severity in SEVERITIES}
-    counts = [_count(number[noun], noun) for noun in ("failure", "warning") if number[noun]]
-    sentence = (
-        f"{' and '.join(counts)} stand{'s' * (len(found) - number['watch'] == 1)}" if counts else _silence(record)
-    )
+    counts = [_count(number[noun], f"open {noun}") for noun in ("failure", "warning") if number[noun]]
+    sentence = " and ".join(counts) or _silence(record)
     if number["watch"]:
         sentence += f"; {_count(number['watch'], 'thing')} {'is' if number['watch'] == 1 else 'are'} worth watching"
     if cleared:

@@ -27,7 +27,7 @@ def tiles(record: RunRecord, columns: Sequence[Column]) -> list[Tile]:
 
 
 def comparison(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
-    """Rows of a table with one column a run; a row that no run can fill is left out."""
+    """Rows of a table with one column per run; a row that no run can fill is left out."""
 
     def accuracy(record: RunRecord) -> str:
         key = accuracy_key(record)

@@ -64,16 +64,16 @@ def spectral_axis(
         where: the public name to put into an error.
 
     Raises:
-        InputError: no numbers, not one a channel, or not strictly monotone.
+        InputError: no numbers, not one per channel, or not strictly monotone.
     """
     try:
         values = torch.as_tensor(wavelengths, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError) as error:
-        fix = "Give one number a channel; name channels with bands={'red': [0], ...}."
+        fix = "Give one number per channel; name channels with bands={'red': [0], ...}."
         raise InputError(where, "wavelengths are not numbers", repr(wavelengths)[:60], fix) from error
     if values.ndim != 1 or (num_channels is not None and len(values) != num_channels):
         seen = [axis for axis, size in enumerate(shape) if axis and size == values.numel()]
-        hint = f"Axis {seen[0]} has that many: pass channel_axis={seen[0]}." if seen else "Give one number a channel."
+        hint = f"Axis {seen[0]} has that many: pass channel_axis={seen[0]}." if seen else "Give one number per channel."
         raise InputError(
             where,
             "wavelengths and channels differ in number",

@@ -62,7 +62,7 @@ def _of_images(case: Case, family: str, name: str) -> Tested | None:
         return None  # there was no time for the experiment
     if not mends(made):
         return INAPPLICABLE if faulty > 0 else EXCLUDED
-    which, undone = f"images {'with' if family == 'factor' else 'of'} {name}", figure("undone")
+    which, undone = f"images {'marked' if family == 'factor' else 'of'} {name}", figure("undone")
     if undone == CONSTANT:
         channel, value = figure("constant_channel"), figure("constant_value")
         return _constant(which, "the other images", channel, value, float(made["own"] or 0), made)

@@ -9,8 +9,8 @@ from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FA
 
 __all__ = ["LEARNING_RATE_HIGH", "LEARNING_RATE_LOW"]
 
-#: Size of an update over that of the weight; about .001 is usual (Karpathy, "A recipe for training neural networks").
-#: In the first epoch healthy runs come to .05, and later to .03.
+#: Size of an update over that of the weight; about 0.001 is usual (Karpathy, "A recipe for training neural networks").
+#: In the first epoch healthy runs come to 0.05, and later to 0.03.
 HIGH, LOW = 0.05, 1e-4
 
 #: Training loss over that of the first steps above which nothing was learnt, and the share of dead units of a layer at
@@ -21,7 +21,7 @@ NEVER_FELL, ALIVE = 0.9, 0.5
 LEARNT = 0.8
 
 #: Spread of the losses from step to step, below which a loss that falls in a straight line is that of steps too small:
-#: a tenth of the right rate gave .002 to .005 on digits, the right one .1 to .5.
+#: a tenth of the right rate gave 0.002 to 0.005 on digits, the right one 0.1 to 0.5.
 SMOOTH = 0.01
 
 #: Distance from the start over the weights' own size, below which next to nothing was learnt.
@@ -43,7 +43,7 @@ def _high(case: Case) -> Tested | None:
         return _killed(case) or EXCLUDED
     return Tested(
         True,
-        f"After the first epoch, steps moved weights by up to {most:.2g} of their size, where about .001 is usual; "
+        f"After the first epoch, steps moved weights by up to {most:.2g} of their size, where about 0.001 is usual; "
         f"losses spread by {noise:.0%} from step to step.",
         "Lower the learning rate tenfold, or warm it up; clip gradients.",
         {"update_ratio": most},
@@ -78,7 +78,7 @@ def _low(case: Case) -> Tested | None:
     experiment = {"update_ratio": median, "distance": distance}
     if median < LOW and (falls or distance < NEAR):
         also = ", and the training loss still falls in a straight line" if falls else ""
-        why = f"A step moves the weights by {median:.1g} of their size, where about .001 is usual; {went}{also}."
+        why = f"A step moves the weights by {median:.1g} of their size, where about 0.001 is usual; {went}{also}."
         return Tested(True, why, advice, experiment)
     if falls and noise < SMOOTH:
         why = (

@@ -58,7 +58,7 @@ def _of_kind(family: str, of: str) -> tuple[Rule, ...]:
             warmup=0,
             persistence=1,
             source=(
-                "an experiment on the same images: half of the gap to the others is closed, with a gain above .1 at "
+                "an experiment on the same images: half of the gap to the others is closed, with a gain above 0.1 at "
                 "the lower end of its 95% interval; how much it matters is said by the errors on them"
             ),
         ),
@@ -106,7 +106,7 @@ RULES = (
         advice="Prepare validation images and labels as those of training.",
         warmup=0,
         persistence=1,
-        source="an experiment: half of the gap is closed, with a gain above .1 at the lower end of its 95% interval",
+        source="an experiment: half of the gap is closed, with a gain above 0.1 at the lower end of its 95% interval",
     ),
     Rule(
         kind=GENERALISATION_GAP,
@@ -266,6 +266,6 @@ RULES = (
         persistence=1,
         source="a fifth of the images, or of the values, on one side, and a twentieth at most on the other",
     ),
-    *_of_kind("factor", "with"),
+    *_of_kind("factor", "marked"),
     *_of_kind("group", "of"),
 )

@@ -64,7 +64,7 @@ def _of_kind(family: str, of_it: str, of_one: str) -> tuple[Term, ...]:
             "that.",
             "below 1 as a rule",
             "1: undoing it mends all",
-            when_nan=f"{_NOT_UNDONE}; or there is no gap of .05 to be explained",
+            when_nan=f"{_NOT_UNDONE}; or there is no gap of 0.05 to be explained",
         ),
         Term(
             f"{family}_undone/*",
@@ -182,7 +182,7 @@ _TERMS: tuple[Term, ...] = (
         "training where the cause is the mode, and as in evaluation where it is not.",
         "below 1 as a rule",
         "1: undoing it mends all",
-        when_nan="the experiment was not made, or there is no gap of .05 to be explained",
+        when_nan="the experiment was not made, or there is no gap of 0.05 to be explained",
     ),
     Term(
         "reached",

@@ -147,7 +147,7 @@ class ChannelCourse:
         return [sum(row) / len(row) if row else math.nan for row in kept]
 
     def table(self) -> list[list[Evidence]]:
-        """The last evaluation, a row a band; columns are :data:`TABLE_COLUMNS`."""
+        """The last evaluation, one row per band; columns are :data:`TABLE_COLUMNS`."""
         last, pattern = self.profiles[-1], self.of_bands(self.pattern)
         rows = []
         for band, (name, channels, extent) in enumerate(zip(self.names, self.members, self.extents, strict=True)):

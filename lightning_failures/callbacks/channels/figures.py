@@ -98,7 +98,7 @@ def band_bars(
     total: float = math.nan,
     label: str = _LABEL,
 ) -> "Figure":
-    """One bar a band, in the order given, with its standard error; hollow where it does not pass the floor.
+    """One bar per band, in the order given, with its standard error; hollow where it does not pass the floor.
 
     Args:
         names: of the bands; (g).

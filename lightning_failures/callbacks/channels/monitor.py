@@ -42,7 +42,7 @@ class ChannelAttributionMonitor(Monitor):
 
     ``change/<band>`` is the rise of the cross-entropy in nats, ``error/<band>`` its standard error, ``share/<band>``
     its size over the sum of sizes: read the share beside the change. ``floor`` is the size of change that means
-    nothing: the rise that the chance of the images gives some band, and at least .05 nats; where no rise passes it,
+    nothing: the rise that the chance of the images gives some band, and at least 0.05 nats; where no rise passes it,
     shares and their summaries are nan: ``largest_share``, ``effective_channels`` (1 over the sum of squared shares)
     and, on an axis, ``centroid``. ``spearman`` and ``jensen_shannon`` compare with the evaluation before. More than 32
     bands have no scalars of their own, but all are in the table ``failures/channels/table``, in the heat map
@@ -62,7 +62,7 @@ class ChannelAttributionMonitor(Monitor):
         bands: ``{"Amide I": (1600, 1700), ...}``, names of known sets, or a width; see
             :func:`.resolve_bands`. None: at most 20 bands of neighbours, which take the
             whole axis; for windows, one of 5 channels around each.
-        method: see :func:`.attribute_channels`. ``"ablation"`` costs a forward a
+        method: see :func:`.attribute_channels`. ``"ablation"`` costs a forward per
             band; ``"shapley"`` shares out what bands hold together, at 8 times the cost.
         baseline: what a band is replaced by: ``"mean"``, ``"zero"``, a number or a tensor.
         null: what a change must pass, see :func:`.attribute_channels`: ``"images"``, ``"head"``, ``"channels"``, or
@@ -305,7 +305,7 @@ class ChannelAttributionMonitor(Monitor):
         return values
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
-        """Log a table, a row a band."""
+        """Log a table, one row per band."""
         assert self._shown is not None
         key = f"failures/{self.name}/table"
         log_table(evaluation.trainer.loggers, key, TABLE_COLUMNS, self._shown.table(), evaluation.step)

@@ -41,7 +41,7 @@ RULES = (
         persistence=2,
         source=(
             "measured on planted scenes in 16 bands (benchmarks/single_band.py), the largest share after the last "
-            "epoch: .79 to .92 where one band is all there is to learn, .52 and .60 where it lies across two, .67 "
+            "epoch: 0.79 to 0.92 where one band is all there is to learn, 0.52 and 0.60 where it lies across two, 0.67 "
             "at most elsewhere; found in 8 of 10 such runs, the others lying across two, and in none of 12 others. "
             "With fewer than 8 bands a large share is no news"
         ),

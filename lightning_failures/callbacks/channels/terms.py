@@ -36,7 +36,7 @@ _IN_A_RUN: dict[str, dict[str, Any]] = {
     "floor": {
         "meaning": "Size of change that means nothing, of the band that passes its own by most or comes nearest to it, "
         "as the option null makes it: by default the rise that the chance of the images gives such a band in a model "
-        "to which none is of use, and at least .05 nats.",
+        "to which none is of use, and at least 0.05 nats.",
     },
 }
 

@@ -61,7 +61,7 @@ class GroupDimensions:
         """Add a batch.
 
         Args:
-            features: one row an image, or k an image that stand together; (k*n d).
+            features: one row per image, or k an image that stand together; (k*n d).
             labels: class of each row; (k*n), int64.
             seen: the batch, which the factors are read from.
             rows: dataset rows of the loader's batches.

@@ -60,19 +60,19 @@ class CollapseMonitor(Monitor):
     *Two views*: a layer that a step calls k times, as self-supervised steps do, counts all of its rows; name it, since
     the input of a classifier head that is called twice is an error. Two views give LiDAR too.
 
-    *Several labels an image*: ``label_error/<label>``, ``label_balanced_error/<label>``, ``label_missed/<label>`` and
+    *Several labels per image*: ``label_error/<label>``, ``label_balanced_error/<label>``, ``label_missed/<label>`` and
     ``label_false_alarm/<label>``, by the place of the label, ``label_balanced_error/worst`` and
     ``labels_never_given``; see :class:`.LabelErrors`. A rare label that the network never gives is how predictions
     collapse there. The table ``failures/collapse/labels`` holds the 20 worst labels. Of more than 100 labels it alone
     and the figures of all together are logged.
 
-    *Segmentation*: logits (n c h w) with a label a pixel are read at 16 pixels of each image, the same ones in every
-    evaluation of the same batches; ``images`` then counts pixels.
+    *Segmentation*: logits (n c h w) with one label per pixel are read at 16 pixels of each image, the same ones in
+    every evaluation of the same batches; ``images`` then counts pixels.
 
     Args:
         layers: names and globs of submodules (``"layer*"``), ``"feature_info"`` for the stages of a timm model,
             ``"penultimate"`` for the input of the classifier head; see
-            :func:`.find_layers`. Maps and tokens are pooled to one row an image. None:
+            :func:`.find_layers`. Maps and tokens are pooled to one row per image. None:
             the penultimate layer.
         factors: also log the dimensions of the images with each factor, ``factor_dimension/<factor>``; see
             :class:`.FactorErrorMonitor`.

@@ -57,7 +57,7 @@ class Description(NamedTuple):
 
     shapes: dict[str, Shape]  # of each layer's rows
     classes: int | None  # columns of the logits; None without logits
-    labelled: bool  # whether there is one class a row
+    labelled: bool  # whether there is one class per row
     head: str | None  # name of the classifier
     factors: tuple[str, ...] | None
     labels: int | None = None  # number of labels that an image has several of; None: it has one class, or none
@@ -106,7 +106,7 @@ class CollapseParts:
         if self._labelled is None:
             return {}
         found = {} if self._classes is not None else {"collapse of the predictions": "no logits were found"}
-        return found if self._labelled else found | {"geometry of the classes": "no labels of one class a row"}
+        return found if self._labelled else found | {"geometry of the classes": "no labels of one class per row"}
 
     def reset(self) -> None:
         """Begin an evaluation."""
@@ -182,7 +182,7 @@ class CollapseParts:
         self.predictions = PredictionCollapse(classes)
         if not labelled:
             rank_zero_info(
-                f"CollapseMonitor: no labels of one class a row, so {', '.join(NEED_LABELS)}, neural collapse and "
+                f"CollapseMonitor: no labels of one class per row, so {', '.join(NEED_LABELS)}, neural collapse and "
                 "layer probes are left out."
             )
             return

@@ -32,12 +32,12 @@ RULES = (
             "Supervised: lower the learning rate, and look for dead units and for a layer without normalisation."
         ),
         warmup=1,
-        warmup_steps=0,  # where 15 healthy runs of 3, 5 and 8 steps an epoch began, they kept .31 and more throughout
+        warmup_steps=0,  # 15 healthy runs of 3, 5 and 8 steps per epoch kept 0.31 and more throughout
         persistence=2,
         source=(
-            "measured on the 16 x 16 digits, the lowest evaluation of each run: supervised with dead units .00 to .07 "
-            "(.12 at the first), self-supervised without stop-gradient .05 to .06; healthy supervised runs .31 and "
-            "more, healthy self-supervised ones .35 and more"
+            "measured on the 16 x 16 digits, the lowest evaluation of each run: supervised with dead units 0.00 to "
+            "0.07 (0.12 at the first), self-supervised without stop-gradient 0.05 to 0.06; healthy supervised runs "
+            "0.31 and more, healthy self-supervised ones 0.35 and more"
         ),
     ),
     Rule(
@@ -69,6 +69,6 @@ RULES = (
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
-        source="measured on the 8 x 8 digits: collapsed runs .00, healthy runs .36 and more from the third epoch",
+        source="measured on the 8 x 8 digits: collapsed runs 0.00, healthy runs 0.36 and more from the third epoch",
     ),
 )

@@ -43,9 +43,9 @@ class LabelNoiseMonitor(Monitor):
     :attr:`ranked` holds them too. ``mislabelled`` is how often the label is another one among the images of which the
     network is surest, over the first three epochs in which it no longer learns fast, see :func:`.sure_disagreement`.
 
-    *What was measured*: with 10, 20 and 40% of the labels of 8 x 8 digits and of spectra wrong by chance, .84 to .98
-    of as many images as were wrong, taken from the top of the ranking, were wrong ones; .6 to .85 where a quarter of
-    the images lies between classes. The share was .03 off on average, its interval held the truth in 240 of 240 runs,
+    *What was measured*: with 10, 20 and 40% of the labels of 8 x 8 digits and of spectra wrong by chance, 0.84 to 0.98
+    of as many images as were wrong, taken from the top of the ranking, were wrong ones; 0.6 to 0.85 where a quarter of
+    the images lies between classes. The share was 0.03 off on average, its interval held the truth in 240 of 240 runs,
     and the finding ``label_noise`` came in 60 of 60 runs with 40%, 47 of 60 with 20%, 3 of 60 with 10%, none of 60 with
     right labels.
 
@@ -153,7 +153,7 @@ class LabelNoiseMonitor(Monitor):
             self.record.add(trainer.current_epoch - self._first, images, logits, targets)
 
     def _identify(self, trainer: Trainer, seen: Observation, batch_idx: int) -> Tensor:
-        """A number an image; (n). The name of each number, where it has one and may be new, is kept."""
+        """One number per image; (n). The name of each number, where it has one and may be new, is kept."""
         if self.ids is not None:
             given = read_field(seen.batch, self.ids, f"{_WHERE}(ids=...)")
             ids = given.tolist() if isinstance(given, Tensor) else list(given)

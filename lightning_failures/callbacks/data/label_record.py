@@ -197,7 +197,7 @@ def _joined(one: _Part, other: _Part) -> _Part:
 
 
 def _merge(part: _Part) -> _Part:
-    """One row an image under one label; what was seen last stands."""
+    """One row per image under one label; what was seen last stands."""
     unique, group = part.key.unique(return_inverse=True)
     last = torch.zeros_like(unique).scatter_reduce(0, group, torch.arange(len(group)), "amax")
     margin, norm, seen = (

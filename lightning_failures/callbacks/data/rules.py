@@ -74,7 +74,7 @@ RULES = (
         severity="warning",
         warmup=0,
         persistence=1,
-        source="with a share s of copies, intervals are too narrow by 1 - sqrt(1 - s): 2.5% at .05, 29% at a half",
+        source="with a share s of copies, intervals are too narrow by 1 - sqrt(1 - s): 2.5% at 0.05, 29% at a half",
     ),
     Rule(
         kind=DATA_FAULT,
@@ -105,7 +105,7 @@ RULES = (
             "{share:.1%} of the {images:.0f} training images stand in the data once more under another label: at least "
             "one of the two labels is wrong, or the image has several."
         ),
-        advice="Find out which of the labels is right; where images have several, train for several labels an image.",
+        advice="Find out which of the labels is right; where images have several, train for several labels per image.",
         severity="warning",
         warmup=0,
         persistence=1,

@@ -5,7 +5,7 @@ from lightning_failures.records.term import Term
 __all__ = ["LABEL_TERMS", "NOTHING_HELD", "NO_IMAGE", "NO_LABELS", "NO_TRAINING", "TERMS"]
 
 NO_TRAINING = "no training image was seen before"
-NOTHING_HELD = "no image of the evaluation is more than one value a channel"
+NOTHING_HELD = "no image of the evaluation is more than one value per channel"
 NO_IMAGE = "no image of more than one value was seen"
 NO_LABELS = "no image that was seen has a label"
 
@@ -150,8 +150,8 @@ LABEL_TERMS = (
     Term(
         "mislabelled_low",
         "Training labels that look wrong, low",
-        "Lower end of the interval of that share: Wilson's 95% interval, and .07 below it, by which the method was off "
-        "in trials with classes that overlap.",
+        "Lower end of the interval of that share: Wilson's 95% interval, and 0.07 below it, by which the method was "
+        "off in trials with classes that overlap.",
         "0 to 1",
         "lower is better",
         when_nan=_SHARE_WHEN,
@@ -159,7 +159,7 @@ LABEL_TERMS = (
     Term(
         "mislabelled_high",
         "Training labels that look wrong, high",
-        "Upper end of that interval, .16 above Wilson's, by which the method was off in trials with networks that "
+        "Upper end of that interval, 0.16 above Wilson's, by which the method was off in trials with networks that "
         "quickly learn by heart.",
         "0 to 1",
         "lower is better",

@@ -218,7 +218,7 @@ class FactorErrorMonitor(Monitor):
         return found
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
-        """Log two tables: a row a factor, and the worst classes, a row each."""
+        """Log two tables: one row per factor, and the worst classes, a row each."""
         if self.counted is None:
             return
         metric, classes, _ = self.counted

@@ -12,7 +12,7 @@ from lightning_failures.callbacks.factors.terms import PERTURBED
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.reference_examination import BRAKED, SPENT, ReferenceExamination
 from lightning_failures.functional.moments import finite_images
-from lightning_failures.interventions.changes import Change, raw_units
+from lightning_failures.interventions.changes import Change, Denormalize, raw_units
 from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
 from lightning_failures.metrics.paired import PairedErrorRatio
 from lightning_failures.observe.observation import Observation
@@ -35,7 +35,8 @@ class PerturbationMonitor(Monitor):
 
     Args:
         names: some of :data:`.PERTURBATIONS`; None: all.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
+        denormalize: ``(mean, std)`` that standardised the inputs, each a number or one for each channel, or a callable
+            such as ``lambda x: x * std + mean``; None: the inputs are raw.
         images: size of the reference batch that is changed; None: all images of the evaluation, which costs one more
             evaluation a name, whatever the budget.
         budget: extra forward passes over those of the run itself; a training step counts as three.
@@ -53,7 +54,7 @@ class PerturbationMonitor(Monitor):
     def __init__(
         self,
         names: Sequence[str] | None = None,
-        denormalize: Change | None = None,
+        denormalize: Denormalize | None = None,
         *,
         images: int | None = 256,
         budget: float = 0.05,
@@ -110,7 +111,7 @@ class PerturbationMonitor(Monitor):
         )
 
     def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
-        """One forward pass of the clean images, and one a name."""
+        """One forward pass of the clean images, and one per name."""
         targets = self.examining.targets
         if targets is not None and not self.whole:
             self._compare(model, inputs, model(inputs), targets.to(inputs.device))

@@ -36,16 +36,16 @@ RULES = (
             "errors": "failures/factors/errors/*",
         },
         message=(
-            "Wrong on {error:share} {images:.0f} images with {subject}, and on {error_without:share} the others: a "
+            "Wrong on {error:share} {images:.0f} images marked {subject}, and on {error_without:share} the others: a "
             "difference of {error_difference:.0%} (95% interval {difference_low:.0%} to {difference_high:.0%})."
         ),
-        advice="Look at these images; add more of them, augment for them, or report accuracy on them apart.",
+        advice="Look at these images; add more of them, augment for them, or report accuracy on them separately.",
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
             "the odds ratio, since the error ratio moves with accuracy and cannot exceed 1 over the error rate; among "
-            "214 published ImageNet models above .5 accuracy its median is 3.7 on texture, 3.0 on subcategory, .6 to "
+            "214 published ImageNet models above 0.5 accuracy its median is 3.7 on texture, 3.0 on subcategory, 0.6 to "
             "1.7 on the easier eight factors. A difference beyond chance is worth watching; twice the odds are a "
             "warning, and a failure where they are one image in five more"
         ),
@@ -63,7 +63,7 @@ RULES = (
             "error": "failures/factors/error/*",
         },
         message=(
-            "Images with {subject} got worse while the network got better on the others. They have {risk:.2f} times "
+            "Images marked {subject} got worse while the network got better on the others. They have {risk:.2f} times "
             "the errors of epoch {best:.0f}, when they had fewest (McNemar's exact test on the same "
             "images: p {mcnemar_p:p_value}); the others have {others:.2f} times the errors that they had then."
         ),

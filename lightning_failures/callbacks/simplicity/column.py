@@ -80,7 +80,7 @@ SIMPLICITY = Column(
         Chart(
             "interchange",
             "Whose prediction comes out when a donor image takes over the receiver's place on the one main direction "
-            "of the data. Near 1 for \u201cone direction decides\u201d, the decisions hang on one number an image.",
+            "of the data. Near 1 for \u201cone direction decides\u201d, the decisions hang on one number per image.",
             _interchange_label,
             interchange_figure,
         ),

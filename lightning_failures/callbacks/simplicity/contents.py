@@ -33,15 +33,15 @@ GROUPS = (
 FEW = 4
 
 #: What patterns in space carry in networks that lean on none of them, and what a network that has only begun to learn
-#: sees first: on digits, healthy networks had .05 to .40, and .55 once at the third epoch. On top
-#: comes what the statistics of channels carry: with .2 of these and a coarse shape, low frequencies had .84 in a
+#: sees first: on digits, healthy networks had 0.05 to 0.40, and 0.55 once at the third epoch. On top
+#: comes what the statistics of channels carry: with 0.2 of these and a coarse shape, low frequencies had 0.84 in a
 #: network of which one prediction in ten followed the colour.
 OF_PATTERNS = 0.2
 
 #: Share of pairs that still predict as the receiver, up to which nothing but the texture decides: its share is then
 #: taken as it is. Measured on digits, seeds 1 and 2 of docs/transplants.md: networks that follow a grating had a donor
-#: share of .41 to .51, which the pattern's part would hide, and .05 to .12 of the receiver's predictions left; healthy
-#: ones that read half of the digits or more .25 and more.
+#: share of 0.41 to 0.51, which the pattern's part would hide, and 0.05 to 0.12 of the receiver's predictions left;
+#: healthy ones that read half of the digits or more 0.25 and more.
 GONE = 0.15
 
 

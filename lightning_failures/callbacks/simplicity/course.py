@@ -21,7 +21,7 @@ class SimplicityCourse:
         self.epoch = 0
         self.latest: dict[str, float] = {}
         self.names: list[str] = []
-        self.cues: list[str] = []  #: one number an image each, as the total absorbance is
+        self.cues: list[str] = []  #: one number per image each, as the total absorbance is
         self.directions: list[list[float]] = []
         self.points: dict[str, list[Any]] = {}
 
@@ -34,7 +34,7 @@ class SimplicityCourse:
             epoch: of it.
             values: its statistics, as logged, without prefix.
             names: the rungs, lowest first.
-            directions: the first principal directions, one a row; (r b).
+            directions: the first principal directions, one per row; (r b).
         """
         self.epoch = epoch
         self.latest |= {key: value for key, value in values.items() if not math.isnan(value)}
@@ -51,7 +51,7 @@ class SimplicityCourse:
 
     @property
     def worst_cue(self) -> str | None:
-        """The cue, one number an image, on which predictions rest most; None without cues."""
+        """The cue, one number per image, on which predictions rest most; None without cues."""
         return max(self.cues, key=lambda cue: self.latest.get(f"reliance/{cue}", -1.0), default=None)
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lightning_failures.observe.observation import Observation
 
 __all__ = ["STANDARD_CUES", "CueBins", "CueReader", "CueWatch", "cue_reliance", "why_no_reliance"]
 
-#: Rungs of the ladder that are one number an image and can be exchanged by scaling it, in raw units.
+#: Rungs of the ladder that are one number per image and can be exchanged by scaling it, in raw units.
 STANDARD_CUES = ("total_absorbance", "grey_level")
 BINS = 16
 MOST_CLASSES = 128  # whose logits are summed by label and bin: 16 MB a cue
@@ -24,7 +24,7 @@ _WHERE = "SimplicityBiasMonitor(cues=...)"
 
 
 class CueReader:
-    """Reads the user's cues of a batch: one number an image, or a pixel.
+    """Reads the user's cues of a batch: one number per image, or per pixel.
 
     Args:
         cues: name -> path or callable into the batch.
@@ -59,7 +59,7 @@ class CueReader:
         if values.ndim not in (1, 3) or len(values) != images:
             given = f"{tuple(values.shape)} for {images} images"
             raise InputError(
-                _WHERE, f"the cue {name!r} does not have one value an image", given, "Give one number an image."
+                _WHERE, f"the cue {name!r} does not have one value per image", given, "Give one number per image."
             )
         return values.detach().double()
 

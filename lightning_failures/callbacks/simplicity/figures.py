@@ -78,7 +78,7 @@ def dimension_figure(course: SimplicityCourse) -> "Figure | None":
     with canvas(6.8, 2.7) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
         for key, label, colour, marker in (
-            ("own", "one spectrum an image", "second", "o"),
+            ("own", "one spectrum per image", "second", "o"),
             ("pixel_own", "every pixel's spectrum", "first", "D"),
         ):
             ranks, own = course.by_rank(key)

@@ -56,7 +56,9 @@ class LadderWatch:
         for name, metric in self.reach.items():
             values[f"reach/{name}"] = metric.compute()["reference_accuracy"]
             if "reference_accuracy" in metric.undefined:
-                self.undefined[f"reach/{name}"] = "the rung is undefined on the training images, or no image had labels"
+                self.undefined[f"reach/{name}"] = (
+                    "the simple model is undefined on the training images, or no image had labels"
+                )
         adjusted: dict[str, Tensor] = {}
         for name, explained in self.explained.items():
             adjusted[name] = values[f"explained_adjusted/{name}"] = explained.compute()["explained_adjusted"]
@@ -72,8 +74,8 @@ class LadderWatch:
             values["lowest_rung"] = place.double()
             values["lowest_reach"] = nothing if self.lowest is None else values[f"reach/{self.lowest}"]
             if self.lowest is None:
-                why = "no rung explains the model" if known else "no rung is defined"
+                why = "no simple model explains the network" if known else "no simple model is defined"
                 self.undefined |= dict.fromkeys(("lowest_rung", "lowest_reach"), why)
         if not known:
-            self.undefined["best_reach"] = "no rung is defined"
+            self.undefined["best_reach"] = "no simple model is defined"
         return values

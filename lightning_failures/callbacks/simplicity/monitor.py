@@ -35,7 +35,7 @@ from lightning_failures.callbacks.simplicity.without import TrainingSample, With
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.functional.transplants import leads
-from lightning_failures.interventions.changes import Change, Transplant
+from lightning_failures.interventions.changes import Denormalize, Transplant
 from lightning_failures.interventions.transplants import exchange_direction
 from lightning_failures.metrics.simplicity import DecisionDimension, UntappedInformation
 from lightning_failures.observe.batch_fields import Field
@@ -62,9 +62,9 @@ MAP = (
     "Where on the image the content lies: each region alone is exchanged between images; over the mean image, the "
     "share of pairs that are then predicted as the image that gave it."
 )
-#: The simple models, chance and what is left without a content are those of one class an image.
+#: The simple models, chance and what is left without a content are those of one class per image.
 SEVERAL = (
-    "it needs one class an image, and this is a task of several labels an image; "
+    "it needs one class per image, and this is a task of several labels per image; "
     "lightning_failures.transplant(model, images, donors, task='multilabel') says which content decides them"
 )
 PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
@@ -82,7 +82,7 @@ class SimplicityBiasMonitor(Monitor):
     the network's, with a paired interval.
 
     *Interchange on principal directions*: whose prediction comes out when a donor image gets the receiver's
-    coordinates; ``own/1`` near 1 means that decisions hang on one scalar an image, ``decision_dimension`` is how many
+    coordinates; ``own/1`` near 1 means that decisions hang on one scalar per image, ``decision_dimension`` is how many
     they need; ``pixel_own/1`` and the rest are the same for every pixel's spectrum.
 
     *Transplants*: ``transplant/<content>`` is the share of predictions that become those of another image when the
@@ -103,10 +103,11 @@ class SimplicityBiasMonitor(Monitor):
     :class:`.Examination`. Tasks that label pixels are read at 16 pixels of each image.
 
     Args:
-        cues: your own: name -> path or callable into the batch that gives one number an image, such as a scanner's
+        cues: your own: name -> path or callable into the batch that gives one number per image, such as a scanner's
             index, a staining batch or an acquisition date; bins of at most 16.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw. Where they are
-            standardised, the total absorbance is then unknown, which is said once.
+        denormalize: ``(mean, std)`` that standardised the inputs, each a number or one for each channel, or a callable
+            such as ``lambda x: x * std + mean``; None: the inputs are raw. Where they are standardised, the total
+            absorbance is then unknown, which is said once.
         wavelengths: place of each channel on the axis of the pictures; (b). None: channels by number.
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         audit: of the same data, made before: what :func:`.audit_data` returned, or the file that
@@ -145,7 +146,7 @@ class SimplicityBiasMonitor(Monitor):
         self,
         cues: Mapping[str, Field] | None = None,
         *,
-        denormalize: Change | None = None,
+        denormalize: Denormalize | None = None,
         wavelengths: Any = None,
         unit: str | None = None,
         audit: DataAudit | str | Path | None = None,
@@ -191,7 +192,7 @@ class SimplicityBiasMonitor(Monitor):
 
     @property
     def unserved(self) -> str | None:
-        """Why it does not serve the task; of several labels an image with what tells of them instead."""
+        """Why it does not serve the task; of several labels per image with what tells of them instead."""
         why = super().unserved
         return SEVERAL if why is not None and self.probe.task.kind == "multilabel" else why
 
@@ -395,7 +396,7 @@ class SimplicityBiasMonitor(Monitor):
         return values
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
-        """Log the ladder as a table, a row a rung."""
+        """Log the ladder as a table, one row per rung."""
         if self.models is None or not self.ready or not evaluation.fitting:
             return
         plain = {key: float(value) for key, value in values.items()}
@@ -478,7 +479,7 @@ class SimplicityBiasMonitor(Monitor):
         return kept | {"shortfalls": dict(self._shortfalls)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the checkpoint stood; the first rank alone takes its sums, which would count once a rank."""
+        """Go on where the checkpoint stood; the first rank alone takes its sums, which would count once per rank."""
         if "models" in state_dict:
             self.models = SimpleModels.from_state(state_dict["models"])
             self.turns.load_state_dict(state_dict["turns"])

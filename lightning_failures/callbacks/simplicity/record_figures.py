@@ -59,7 +59,7 @@ def accuracy_figure(record: RunRecord, limits: tuple[float, float] | None = None
 def interchange_figure(record: RunRecord) -> "Figure":
     """By epoch, whose prediction comes out when a donor image takes the receiver's one main coordinate.
 
-    Near 1 for the receiver: one number an image decides. Near 1 for the donor: the rest of the image decides.
+    Near 1 for the receiver: one number per image decides. Near 1 for the donor: the rest of the image decides.
 
     Args:
         record: the run.

@@ -52,11 +52,11 @@ def _leans(name: str, learnt: Sequence[str], accuracy: str, evidence: Mapping[st
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on digits and shapes with small networks: where most predictions follow the planted cue, .41 and "
-            "more, and .26 and more above what stays; in healthy runs that had learnt, less than what stays. Named in "
-            "34 of 35 planted runs and in none of 90 healthy ones (docs/causes.md). It is a failure where a small "
-            "model has half of what there is above naming one class on images without the content, and nothing is "
-            "said where that model finds nothing"
+            "measured on digits and shapes with small networks: where most predictions follow the planted cue, 0.41 "
+            "and more, and 0.26 and more above what stays; in healthy runs that had learnt, less than what stays. "
+            "Named in 34 of 35 planted runs and in none of 90 healthy ones (docs/causes.md). It is a failure where a "
+            "small model has half of what there is above naming one class on images without the content, and nothing "
+            "is said where that model finds nothing"
         ),
     )
 
@@ -94,9 +94,9 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on Indian Pines, resnet10t: raw inputs .2 to .4, standardised inputs under .05; healthy networks "
-            "whose accuracy swings from epoch to epoch are up to .2 below at some evaluations in a row, and came up to "
-            "the linear model at one of the five evaluations before: that is worth watching"
+            "measured on Indian Pines, resnet10t: raw inputs 0.2 to 0.4, standardised inputs under 0.05; healthy "
+            "networks whose accuracy swings from epoch to epoch are up to 0.2 below at some evaluations in a row, and "
+            "came up to the linear model at one of the five evaluations before: that is worth watching"
         ),
     ),
     Rule(
@@ -126,9 +126,10 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=4,
         source=(
-            "measured on digits: with a learning rate far too small .28 to .46 below after 8 epochs, healthy networks "
-            "that had learnt for 60 steps .17 above and more; one that begins slowly on a linear task is that far "
-            "below twice in a row. At chance, and below a linear model of the mean of each channel, other rules speak"
+            "measured on digits: with a learning rate far too small 0.28 to 0.46 below after 8 epochs, healthy "
+            "networks that had learnt for 60 steps 0.17 above and more; one that begins slowly on a linear task is "
+            "that far below twice in a row. At chance, and below a linear model of the mean of each channel, "
+            "other rules speak"
         ),
     ),
     Rule(
@@ -150,7 +151,7 @@ RULES = (
             "chance": "failures/simplicity/chance",
         },
         message=(
-            "The predictions depend on one number an image, its coordinate on the data's first principal direction: "
+            "The predictions depend on one number per image, its coordinate on the data's first principal direction: "
             "an image that is given nothing but that number of another one is predicted as the image that the number "
             "came from in {own:.0%} of {pairs:.0f} pairs (95% interval {own_low:.0%} to {own_high:.0%}), and as itself "
             "in {donor:.0%}."
@@ -170,7 +171,7 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
-            "measured on planted scenes: collapsed runs .97 to 1.00, healthy runs .00 to .05. Whether the scalar is "
+            "measured on planted scenes: collapsed runs 0.97 to 1.00, healthy runs 0.00 to 0.05. Whether the scalar is "
             "the task or stands in its place this does not tell (brightness, a threshold or a dose may be the label), "
             "so it is a failure only where more was to be had: a linear model of all channels is better than the "
             "network beyond chance, and than one of this direction alone"
@@ -232,10 +233,10 @@ RULES = (
         persistence=3,
         source=(
             "measured on planted scenes with three architectures past chance (benchmarks/planted_findings.py): within "
-            "the labels, .37 to .88 where the network leans on the cue and up to .41 where it does not, so that a cue "
-            "that cannot be exchanged is named only where it is plain; the variance explained over all labels (.93 in "
-            "a network that never sees the cue) and the information shared with a simple model are large wherever "
-            "cue and label agree, and decide nothing"
+            "the labels, 0.37 to 0.88 where the network leans on the cue and up to 0.41 where it does not, so that a "
+            "cue that cannot be exchanged is named only where it is plain; the variance explained over all labels "
+            "(0.93 in a network that never sees the cue) and the information shared with a simple model are large "
+            "wherever cue and label agree, and decide nothing"
         ),
     ),
     Rule(
@@ -271,10 +272,10 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
         source=(
-            "the share over all classes is an average: a class of ten that follows a cue altogether gives it .1. Four "
+            "the share over all classes is an average: a class of ten that follows a cue altogether gives it 0.1. Four "
             "fifths of a class, and two fifths at the lower end of an interval that holds for all classes together. "
-            "Half there is enough once: .58 and more in planted runs, .37 at most in healthy ones that had learnt for "
-            "60 steps"
+            "Half there is enough once: 0.58 and more in planted runs, 0.37 at most in healthy ones that had learnt "
+            "for 60 steps"
         ),
     ),
 )

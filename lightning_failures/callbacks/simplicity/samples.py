@@ -1,4 +1,4 @@
-"""What simple models see of a batch: one sample an image, or a few pixels of each, with labels and cues."""
+"""What simple models see of a batch: one sample per image, or a few pixels of each, with labels and cues."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from torch import Tensor
 from lightning_failures.callbacks.simplicity.cues import STANDARD_CUES, CueReader
 from lightning_failures.errors import InputError
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
-from lightning_failures.interventions.changes import Change, RawUnits, raw_units
+from lightning_failures.interventions.changes import Denormalize, RawUnits, raw_units
 from lightning_failures.metrics.base import NO_FLOAT64
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.observation import Observation
@@ -32,14 +32,14 @@ class Samples(NamedTuple):
 
 
 class SampleReader:
-    """Reads the samples of a batch: one an image, or 16 pixels of each image where the labels are those of pixels.
+    """Reads the samples of a batch: one per image, or 16 pixels of each image where the labels are those of pixels.
 
     Args:
         cues: the user's: name -> path or callable into the batch.
-        denormalize: from inputs to raw units, one scale and shift a channel; None: the inputs are raw.
+        denormalize: ``(mean, std)`` or a callable, see :func:`.raw_units`; None: the inputs are raw.
     """
 
-    def __init__(self, cues: Mapping[str, Field] | None = None, denormalize: Change | None = None) -> None:
+    def __init__(self, cues: Mapping[str, Field] | None = None, denormalize: Denormalize | None = None) -> None:
         self.cue_reader, self.denormalize = CueReader(cues), denormalize
         self.units: RawUnits | None = None  #: behind the inputs; None before the first batch
 
@@ -57,7 +57,7 @@ class SampleReader:
             seed: of the places of pixels.
 
         Raises:
-            InputError: labels of neither one an image nor one a pixel; a cue of pixels where an image has one label.
+            InputError: labels of neither one per image nor one per pixel; a cue of pixels where an image has one label.
         """
         inputs, target = seen.require_inputs(_WHERE), seen.require_targets(_WHERE)
         home, images = home_of(inputs.device), as_floats(inputs)
@@ -70,7 +70,7 @@ class SampleReader:
             for name, values in cues.items():
                 if values.ndim > 1:
                     given = f"{tuple(values.shape)} for labels {tuple(target.shape)}"
-                    fix = "Give one number an image where an image has one label."
+                    fix = "Give one number per image where an image has one label."
                     raise InputError(f"{_WHERE}(cues=...)", f"the cue {name!r} is one of pixels", given, fix)
         elif target.ndim == 3 and images.ndim == 4 and (logits is None or logits.ndim == 4):
             places = draw_positions(len(images), PIXELS, seed)
@@ -87,7 +87,7 @@ class SampleReader:
             logits = None if logits is None else pixel_rows(logits, places)
         else:
             given = f"labels {tuple(target.shape)} for inputs {tuple(inputs.shape)}"
-            fix = "Use it on classification, or on segmentation with a label a pixel."
+            fix = "Use it on classification, or on segmentation with one label per pixel."
             raise InputError(_WHERE, "targets are labels of neither images nor pixels", given, fix)
         features = {name: each.to(home) for name, each in features.items()}
         standard = STANDARD_CUES[1:] if inputs.shape[1] == 3 else STANDARD_CUES[:1]  # of three channels they agree

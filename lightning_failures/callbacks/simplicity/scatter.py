@@ -35,7 +35,7 @@ class CueScatter:
             self._room -= len(self._kept[-1][1])
 
     def points(self, cue: str | None) -> dict[str, list[Any]]:
-        """Values of a cue, with logits and labels, one a sample; nothing without samples or without a cue."""
+        """Values of a cue, with logits and labels, one per sample; nothing without samples or without a cue."""
         if not self._kept or cue is None:
             return {}
         values = torch.cat([cues[cue] for cues, _, _ in self._kept]).cpu()

@@ -18,7 +18,7 @@ __all__ = ["TERMS"]
 
 #: Why a figure of the examination is nan, besides what its metric says.
 _NOT_NOW = "left to a later evaluation; the module cannot be run again"
-_NONE_EXPLAINS = "no rung explains the network"
+_NONE_EXPLAINS = "no simple model explains the network"
 
 
 def _declared(terms: Iterable[Term], in_a_run: Mapping[str, Mapping[str, Any]], form: str = "{}") -> list[Term]:
@@ -178,8 +178,9 @@ _INTERCHANGE = _examined(
                 "own/*": {
                     "key": "own/1",
                     "name": "Decided by one direction (own)",
-                    "meaning": "A donor image is given the receiver's value on the main direction of variation of the "
-                    "data, one number an image. Share of pairs whose prediction then is the receiver's.",
+                    "meaning": "One image, the donor, is given the value of another, the receiver, on the main "
+                    "direction of variation of the data: one number per image. Share of pairs whose prediction then is "
+                    "the receiver's own.",
                     "direction": "near 1: one number decides; near 0: the rest of the image does",
                 },
                 "donor/*": {"key": "donor/1"},
@@ -199,47 +200,49 @@ _INTERCHANGE = _examined(
 _LADDER = [
     Term(
         "reach/*",
-        "Reach of a rung",
-        "Accuracy of one of the simple models on the ladder, fitted in closed form on sums over the training batches.",
+        "Accuracy of a simple model",
+        "The simple models are the rungs of a ladder, from poor to rich; their reach is their accuracy on the same "
+        "images. They are fitted in closed form on sums over the training batches.",
         "0 to 1",
         "above the network: it leaves information unused",
-        when_nan="the rung is undefined on the training images, or no image had labels",
+        when_nan="the simple model is undefined on the training images, or no image had labels",
     ),
     Term(
         "best_reach",
-        "Reach of the best rung",
-        "The largest accuracy on the ladder.",
+        "Accuracy of the best simple model",
+        "The largest accuracy of any of the simple models.",
         "0 to 1",
-        "above that of the lowest rung that explains the network: more is there to be had",
-        when_nan="no rung is defined",
+        "above that of the simplest model that explains the network: more is there to be had",
+        when_nan="no simple model is defined",
     ),
     *_declared(
         ExplainedBySimple.terms,
         {
             "explained_adjusted": {
-                "name": "Explained by a rung, less chance",
-                "meaning": "Share of the network's information on the labels that is gone once the rung's prediction "
-                "is known, against the exact mean of rungs that have nothing to do with the network.",
-                "direction": "near 1: the network knows no more than the rung, or both know all",
+                "name": "Explained by a simple model, less chance",
+                "meaning": "Share of the network's information on the labels that is gone once the simple model's "
+                "prediction is known, against the exact mean of models that have nothing to do with the network.",
+                "direction": "near 1: the network knows no more than the simple model, or both know all",
             }
         },
         "{}/*",
     ),
     Term(
         "lowest_rung",
-        "Lowest rung that explains the network",
-        "Place on the ladder, from 0, of the simplest model that explains nine tenths of what the network knows.",
+        "Simplest model that explains the network",
+        "Its place among the simple models, from 0 for the poorest: the first that explains nine tenths of what the "
+        "network knows.",
         "0 upwards",
-        "describes; compare its reach with the best",
-        "rungs",
+        "describes; compare its accuracy with the best",
+        "simple models",
         _NONE_EXPLAINS,
     ),
     Term(
         "lowest_reach",
-        "Reach of the lowest rung that explains the network",
+        "Accuracy of the simplest model that explains the network",
         "Its accuracy on the labels.",
         "0 to 1",
-        "as high as the best reach: nothing simpler was missed",
+        "as high as the best of the simple models: nothing simpler was missed",
         when_nan=_NONE_EXPLAINS,
     ),
 ]

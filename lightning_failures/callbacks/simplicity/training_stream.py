@@ -27,7 +27,7 @@ PLACES = torch.tensor([[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
 CENTRED = 0.1  # share of totals of either sign from which inputs are standardised: raw units are not negative
 BLIND = (
     "the inputs are standardised and no denormalize was given, so that raw units are unknown: "
-    "pass denormalize=lambda x: x * std + mean"
+    "pass denormalize=(mean, std)"
 )
 
 
@@ -39,7 +39,7 @@ class StreamShape(NamedTuple):
     cues: tuple[str, ...]
     channels: int
     sides: tuple[int, ...]  # of an image: (h, w), (t,) or none
-    pixels: bool  # labels a pixel
+    pixels: bool  # labels per pixel
     units: RawUnits
 
     @property

@@ -55,7 +55,7 @@ def contact_sheet(
 
     Args:
         receivers: images, in raw units where they are known; (n b h w).
-        donors: one a receiver; (n b h w).
+        donors: one per receiver; (n b h w).
         transplanted: the receivers with the content of the donors; (n b h w).
         own: class that is predicted for each receiver, negative where there is none; (n), int64.
         donor: for each donor; (n), int64.

@@ -25,7 +25,7 @@ from lightning_failures.observe.reference_batch import ReferenceBatch
 __all__ = ["TrainingSample", "Without", "WithoutContents", "few_pixels", "read_without"]
 
 IMAGES = 768  # of training, over all ranks; two thirds to learn from and one to judge by
-SIDE = 16  # larger images are averaged down to between this and twice as many pixels a side
+SIDE = 16  # larger images are averaged down to between this and twice as many pixels per side
 VALUES = 2**23  # most of the sample on a rank: 32 MiB
 CHANNELS = 64  # whose means a closed-form model sees
 A_CLASS = 8  # images that each class has, at least, on average
@@ -35,8 +35,8 @@ STEPS = 120  # of the small network
 #: its low frequencies is no sign of anything else.
 LEAVES_TRACES = "low_frequencies"
 #: Nor is a texture wholly gone with its amplitudes: a wave that does not end with the image leaves its direction in the
-#: phases of its neighbours. Of stripes whose direction is the label, .02 to .31 of what there is was read in 15 of
-#: 16 draws, and .55 in one; of digits that a texture goes with, .76 to .80. Less than this is nothing.
+#: phases of its neighbours. Of stripes whose direction is the label, 0.02 to 0.31 of what there is was read in 15 of
+#: 16 draws, and 0.55 in one; of digits that a texture goes with, 0.76 to 0.80. Less than this is nothing.
 LEFT_OF_TEXTURE = 0.4
 ROUNDING = 1e-3  # of the deviation that a feature had; less is what float32 leaves of a content that was exchanged
 

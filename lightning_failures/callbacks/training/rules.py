@@ -188,9 +188,9 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on digits: a pretrained backbone gives its head .16 and more above what simple models of the "
-            "pixels reach from the first epoch on, .3 in the end; a random one that is frozen .1 to .3 less for most "
-            "of a run"
+            "measured on digits: a pretrained backbone gives its head 0.16 and more above what simple models of the "
+            "pixels reach from the first epoch on, 0.3 in the end; a random one that is frozen 0.1 to 0.3 less for "
+            "most of a run"
         ),
     ),
     Rule(
@@ -236,7 +236,7 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on the 8 x 8 digits: .84 and more in a layer where a large step killed the rectifiers, .31 at "
+            "measured on the 8 x 8 digits: 0.84 and more in a layer where a large step killed the rectifiers, 0.31 at "
             "most before it, 0 in networks with batch norm"
         ),
     ),

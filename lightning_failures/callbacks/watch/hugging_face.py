@@ -19,7 +19,7 @@ WHERE = "HuggingFaceWatch"
 #: What is watched: its callbacks are told of no batch, so that its own methods are.
 METHODS = ("train", "training_step", "evaluate", "evaluation_loop", "prediction_step")
 
-#: Callbacks that print what is logged, a line an evaluation.
+#: Callbacks that print what is logged, one line per evaluation.
 _PRINT = ("PrinterCallback", "ProgressCallback", "NotebookProgressCallback")
 
 

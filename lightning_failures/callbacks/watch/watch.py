@@ -215,7 +215,7 @@ class Watch:
             single = isinstance(value, Tensor) and value.numel() == 1
             if not (single or isinstance(value, Real)):
                 given = f"{key!r} with {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
-                raise InputError(f"{WHERE}.log", "this is no number", given, "Log one number a key.")
+                raise InputError(f"{WHERE}.log", "this is no number", given, "Log one number per key.")
             numbers[key] = (
                 value.detach().clone().reshape(()) if single else torch.tensor(float(value), dtype=torch.float64)
             )
