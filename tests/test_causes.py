@@ -411,7 +411,7 @@ def test_images_of_a_factor_on_another_scale_are_the_cause_of_the_finding_on_the
     told = diagnose(factor_failure(), record(SOUND | on_images("study%2Fb")))
     assert told.cause == "input_mismatch"
     assert told.why == (
-        "In 2 channels images with study/b are on another scale than the others. Most of all in channel 1 (counted "
+        "In 2 channels images marked study/b are on another scale than the others. Most of all in channel 1 (counted "
         "from 0): their mean is 2.50 standard deviations of the others higher, and their deviation is 0.05 times as "
         "large. With the others' mean and deviation, the accuracy on the same images goes from 0.20 to 0.95 (95% "
         "interval 0.92 to 0.97), which closes 90% of the gap to the other images."
@@ -446,7 +446,7 @@ def test_a_cause_of_all_validation_images_stays_that_of_a_factor_too() -> None:
     assert (told.cause, "others" in told.experiment) == ("input_mismatch", False)
     assert told.why.startswith("In 2 channels validation images are on another scale")
     more = diagnose(factor_failure(), record(SOUND | whole | on_images("study%2Fb", share=0.99)))
-    assert more.why.startswith("In 2 channels images with study/b are on another scale")
+    assert more.why.startswith("In 2 channels images marked study/b are on another scale")
 
 
 def test_a_channel_with_one_value_in_validation_is_proven_by_spoiling_training_images() -> None:
@@ -478,8 +478,8 @@ def test_a_channel_that_a_factor_lacks_is_told_by_what_the_others_lose_without_i
     figures = on_images("study%2Fb", 0.0, undone=3.0, constant_channel=1.0, constant_value=0.0)
     told = diagnose(factor_failure(), record(SOUND | figures))
     assert told.cause == "input_mismatch"
-    assert told.why.startswith("Channel 1 is 0 everywhere in images with study/b, and varies in the other images.")
-    assert told.why.endswith("on images with study/b it is 0.20.")
+    assert told.why.startswith("Channel 1 is 0 everywhere in images marked study/b, and varies in the other images.")
+    assert told.why.endswith("on images marked study/b it is 0.20.")
 
 
 def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:

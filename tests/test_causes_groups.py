@@ -67,9 +67,9 @@ def test_a_study_on_another_scale_is_the_cause_of_the_failure_on_its_images():
     assert float(failure.experiment["share"]) > 0.8
     assert float(failure.experiment["others"]) > 0.9
     assert failure.why.startswith(
-        "In 3 channels images with study_b are on another scale than the others. Most of all in channel"
+        "In 3 channels images marked study_b are on another scale than the others. Most of all in channel"
     )
-    assert failure.advice.startswith("Bring images with study_b to the scale of the others")
+    assert failure.advice.startswith("Bring images marked study_b to the scale of the others")
     assert float(monitor.values["factor_scale/study_b"]) == pytest.approx(20, rel=0.15)
     assert float(monitor.values["factor_undone/study_b"]) == 0
     (early,) = (finding for finding in findings if finding.rule == "factor_inputs_differ")
@@ -98,8 +98,8 @@ def test_channels_of_one_group_in_another_order_are_put_back():
     monitor, findings = run(permuted, epochs=6, make=in_one_channel)
     (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
     assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
-    assert failure.why.startswith("In images with study_b, 3 channels are like other channels of the other images")
-    assert failure.advice == "Read the channels of images with study_b in the same order as those of the other images."
+    assert failure.why.startswith("In images marked study_b, 3 channels are like other channels of the other images")
+    assert failure.advice == "Read the channels of images marked study_b in the same order as those of the other images."
     assert float(failure.experiment["share"]) > 0.9
     assert float(monitor.values["factor_undone/study_b"]) == 1
     assert torch.equal(
@@ -187,7 +187,7 @@ def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others()
     (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
     assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
     assert failure.why.startswith(
-        "Channel 0 is 0 everywhere in images with study_b, and varies in the other images. With the same put into the "
+        "Channel 0 is 0 everywhere in images marked study_b, and varies in the other images. With the same put into the "
         "other images, the accuracy on them falls from 1.00 to 0."
     )
     assert float(failure.experiment["before"]) < 0.4 < 0.9 < float(failure.experiment["after"])
@@ -196,7 +196,7 @@ def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others()
     (watched,) = (finding for finding in findings if finding.rule == "factor_channels_faulty")
     assert (watched.subject, watched.severity) == ("study_b", "watch")
     assert watched.message.startswith(
-        "Channels at fault in images with study_b and sound in the others: 1, the first is channel 0, counted from 0. "
+        "Channels at fault in images marked study_b and sound in the others: 1, the first is channel 0, counted from 0. "
         "Of them 0 not finite, 1 empty, 0 constant, 0 saturated."
     )
     assert "factor_inputs_differ" not in {finding.rule for finding in findings}
