@@ -22,9 +22,11 @@ __all__ = ["COMMANDS", "main"]
 #: Command -> what it does.
 COMMANDS = {
     "audit": "say, before any training, what images invite a network to do wrong",
+    "compare": "say whether a change helped, from runs before and after it",
     "demo": "train a network on real data that make it fail, and see it found out",
     "environment": "print versions and devices, for a bug report",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",
+    "findings": "list what was found in a run, for people, scripts and agents",
     "report": "say the verdict on a run again, and fail where it does not satisfy constraints",
     "rules": "print every rule that raises a finding, with its thresholds and their sources",
 }

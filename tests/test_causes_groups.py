@@ -99,7 +99,9 @@ def test_channels_of_one_group_in_another_order_are_put_back():
     (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
     assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
     assert failure.why.startswith("In images marked study_b, 3 channels are like other channels of the other images")
-    assert failure.advice == "Read the channels of images marked study_b in the same order as those of the other images."
+    assert (
+        failure.advice == "Read the channels of images marked study_b in the same order as those of the other images."
+    )
     assert float(failure.experiment["share"]) > 0.9
     assert float(monitor.values["factor_undone/study_b"]) == 1
     assert torch.equal(

@@ -14,6 +14,7 @@ from lightning_failures.callbacks.data.monitor import DataMonitor
 from lightning_failures.callbacks.factors.monitor import FactorErrorMonitor
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
+from lightning_failures.callbacks.findings.webhook import Notify
 from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor
 from lightning_failures.callbacks.monitor import Detail, Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
@@ -54,6 +55,7 @@ def failure_monitors(
     without: Sequence[str] = (),
     rules: RuleSource | None = None,
     report_dir: str | Path | None = None,
+    notify: Notify | None = None,
     budget: float = 0.05,
     detail: Detail = "headline",
     on_error: Literal["warn", "raise"] = "warn",
@@ -95,6 +97,7 @@ def failure_monitors(
             ``"channels"``, ``"training"``, ``"causes"``, ``"data"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
+        notify: an address, or a callable, that is told of each finding; see :class:`.FailureDiagnosis`. None: none.
         budget: extra forward passes over those of the run itself, at least 0, where a training step counts as three; a
             third each is for channels, for simplicity bias and for causes. Counted, and not timed, it examines the same
             evaluations on a slow and on a fast machine. What the last evaluation left is examined at the end of the
@@ -170,4 +173,7 @@ def failure_monitors(
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
     ]
-    return [*(each for each in monitors if each.noun not in left_out), FailureDiagnosis(rules, report_dir)]
+    return [
+        *(each for each in monitors if each.noun not in left_out),
+        FailureDiagnosis(rules, report_dir, notify=notify),
+    ]

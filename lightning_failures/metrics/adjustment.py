@@ -123,7 +123,7 @@ class ClassAdjustedErrorRatio(GroupedMetric[StratifiedCounts]):
             "Error rate with the factor minus that without it, among images of one class, pooled over the classes "
             "after Mantel and Haenszel.",
             "-1 to 1",
-            "0: the factor does not matter within a class",
+            "lower is better; 0: the factor does not matter within a class",
             when_nan=_NO_PAIR,
         ),
         Term(

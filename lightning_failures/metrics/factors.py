@@ -158,7 +158,7 @@ class FactorErrorRatio(GroupedMetric[FactorCounts]):
             "Error rate on the images that carry the factor, over the error rate on all images. Its interval tests "
             "these images against all others.",
             "0 to 1 over the factor's share of the images",
-            "1 is typical, 2 is twice the errors",
+            "lower is better; 1 is typical, 2 is twice the errors",
             when_nan=_NO_ERRORS,
         ),
         Term(

@@ -85,7 +85,7 @@ class GeneralisationGap(SumMetric[GapCounts]):
             "Gap between training and validation",
             "Accuracy on training images minus accuracy on validation images.",
             "-1 to 1",
-            "0: what is learnt holds for new images too",
+            "lower is better; 0: what is learnt holds for new images too",
             when_nan=_NO_IMAGES,
         ),
         Term(

@@ -78,7 +78,7 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
             "Difference of a group from the others",
             "Error rate of the group minus that of all other groups.",
             "-1 to 1",
-            "0: as good as on the others; 1: wrong on all of its images and on no other",
+            "lower is better; 0: as good as on the others; 1: wrong on all of its images and on no other",
             when_nan=_NOT_HELD,
         ),
         Term(

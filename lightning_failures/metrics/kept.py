@@ -46,7 +46,7 @@ class FeaturesKept(FeatureSpectrum):
             "Effective rank of the features above 1, over the most that it was at an earlier evaluation, and not more "
             "than the labels need. Features on a line keep none.",
             "0 to 1",
-            "near 0: the representation collapsed",
+            "higher is better; near 0: the representation collapsed",
             when_nan=_NOTHING.format("variance"),
         ),
         Term(
@@ -63,7 +63,7 @@ class FeaturesKept(FeatureSpectrum):
             "Geometric mean of two shares: of the dimensions above the first that the layer had at an earlier "
             "evaluation, and not more than the labels need; and of the most angular spread that its features had.",
             "0 to 1",
-            "near 0: the representation collapsed",
+            "higher is better; near 0: the representation collapsed",
             when_nan=_NOTHING.format("variance"),
         ),
     )

@@ -70,7 +70,7 @@ class LayerProbes(WrapperMetric):
         ),
         Term(
             "probe_change_low/*",
-            "Change of the probe, lower end",
+            "Change of the probe from the layer before, lower end",
             "Lower end of the paired 95% interval of that change.",
             "-1 to 1",
             "above 0: the layer gains beyond chance",
@@ -78,7 +78,7 @@ class LayerProbes(WrapperMetric):
         ),
         Term(
             "probe_change_high/*",
-            "Change of the probe, upper end",
+            "Change of the probe from the layer before, upper end",
             "Upper end of the paired 95% interval of that change.",
             "-1 to 1",
             "below 0: the layer loses beyond chance",

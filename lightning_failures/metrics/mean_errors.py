@@ -63,7 +63,7 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
             "Mean error of the images that carry the factor, over the mean error of all images. The error of an image "
             "is its loss, or the share of its pixels or labels that are wrong.",
             "0 upwards",
-            "1 is typical, 2 is twice the error",
+            "lower is better; 1 is typical, 2 is twice the error",
             when_nan=_NO_ERROR,
         ),
         Term(

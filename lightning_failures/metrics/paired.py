@@ -336,7 +336,7 @@ class FactorSetback(GroupedMetric[PairedCounts]):
             "Errors on the images that carry the factor, over those of the epoch at which they had fewest, on the same "
             "images.",
             "1 upwards, or below it at a new best epoch",
-            "above 1: more errors than there were",
+            "lower is better; above 1: more errors than there were",
             when_nan=f"{_NOT_COMPARED}, or it had no errors then",
         ),
         Term(

@@ -44,6 +44,17 @@ class Term(NamedTuple):
     short: str = ""
     worst: Literal["max", "min"] = "max"
 
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is, 0 where the direction begins with neither.
+
+        Example:
+            >>> directions = "higher is better", "lower is better; 0: none", "describes"
+            >>> [Term("a", "A", "", "", direction).sign for direction in directions]
+            [1, -1, 0]
+        """
+        return self.direction.startswith("higher is better") - self.direction.startswith("lower is better")
+
     def of(self, form: str, name: str = "{}") -> "Term":
         """The same figure under another key, such as one per layer.
 

@@ -21,7 +21,7 @@ from lightning_failures.version import __version__
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_findings", "write_report"]
+__all__ = ["findings_data", "write_findings", "write_report"]
 
 TITLE = "Failure report"
 
@@ -71,11 +71,20 @@ def write_report(
 
 def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str = "write_report") -> Path:
     """Write ``findings.json``: all findings, and of each run its epochs, time and last values; strict JSON."""
+    return write_json(where, Path(folder) / "findings.json", findings_data(records, where))
+
+
+def findings_data(records: Sequence[RunRecord], where: str = "write_report") -> dict[str, Any]:
+    """What ``findings.json`` holds, as plain containers.
+
+    Raises:
+        InputError: no run was given, or two have one name.
+    """
     names = [record.name for record in records]
     if not names or len(set(names)) < len(names):
         given = ", ".join(map(repr, names)) or "none"
         raise InputError(where, "the runs cannot be told apart", given, "Pass runs with different names.")
-    data = {
+    return {
         "findings": [finding.to_dict() | {"run": record.name} for record in records for finding in record.findings],
         "runs": {
             record.name: {
@@ -93,7 +102,6 @@ def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str 
         },
         "version": __version__,
     }
-    return write_json(where, Path(folder) / "findings.json", data)
 
 
 def _runs(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Iterator
-from statistics import NormalDist
 from typing import NamedTuple
 
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.validation_keys import MEASURED
+from lightning_failures.reporting.intervals import wilson
 
 __all__ = ["Shortfall", "shortfall"]
 
@@ -62,7 +62,7 @@ def _of_chance(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
     chance, images = logged.get("chance", math.nan), logged.get("images", math.nan)
     if accuracy <= chance:
         return Shortfall("no better than chance", f"no better than chance, {chance:.2f}")
-    low, high = _interval(accuracy, images)
+    low, high = wilson(accuracy, images)
     if low <= chance:
         within = f"(95% interval {low:.2f} to {high:.2f})"
         return Shortfall(
@@ -80,22 +80,10 @@ def _of_reference(accuracy: float, logged: dict[str, float]) -> Shortfall | None
 
 def _of_rungs(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
     best, images = logged.get("best_reach", math.nan), logged.get("images", math.nan)
-    low, _ = _interval(best, images)
-    _, high = _interval(accuracy, images)
+    low, _ = wilson(best, images)
+    _, high = wilson(accuracy, images)
     return _below(best, "simple model") if best - accuracy > math.hypot(best - low, high - accuracy) else None
 
 
 def _below(accuracy: float, model: str) -> Shortfall:
     return Shortfall(f"below that of a {model}", f"below the {accuracy:.2f} of a {model} on the same images")
-
-
-def _interval(accuracy: float, images: float) -> tuple[float, float]:
-    """Wilson's 95% interval of an accuracy; nan where it or the number of images is not known.
-
-    :func:`.wilson` needs torch, which a report is written and read without.
-    """
-    if not (math.isfinite(accuracy) and images >= 1):
-        return math.nan, math.nan
-    right, z = round(accuracy * images), NormalDist().inv_cdf(0.975)
-    centre, half = right + z**2 / 2, z * math.sqrt(right * (images - right) / images + z**2 / 4)
-    return max(0.0, (centre - half) / (images + z**2)), min(1.0, (centre + half) / (images + z**2))

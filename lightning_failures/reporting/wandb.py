@@ -1,15 +1,26 @@
 """All that knows W&B: tables that grow, images, alerts and the summary of a run, offline runs included."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from lightning.pytorch.loggers import WandbLogger
 
+from lightning_failures.errors import MissingPackageError
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.strict_json import strict
 
-__all__ = ["annotate_models", "define_curves", "log_alert", "log_config", "log_image", "log_summary", "log_table"]
+__all__ = [
+    "annotate_models",
+    "define_curves",
+    "log_alert",
+    "log_config",
+    "log_image",
+    "log_summary",
+    "log_table",
+    "read_history",
+]
 
 LEVELS = {"info": "INFO", "watch": "INFO", "warning": "WARN", "failure": "ERROR"}
 
@@ -83,3 +94,57 @@ def define_curves(logger: WandbLogger, keys: Iterable[str], axis: str) -> None:
     """The summary holds the least, the largest and the last value of each; ``axis`` is what it is drawn over."""
     for key in keys:
         logger.experiment.define_metric(key, step_metric=axis, step_sync=True, summary="min,max,last")
+
+
+#: Of a run's file: the bytes before its first block, the length of a block, and of the head of each piece in it.
+_START, _BLOCK, _HEAD = 7, 32768, 7
+
+
+def read_history(path: Path) -> tuple[list[dict[str, str]], bool]:
+    """What a run logged, from its ``.wandb`` file, without an account or a service.
+
+    The file is a log of protocol buffers in the format of LevelDB: blocks of 32 KiB of pieces, each with a checksum, a
+    length and whether it is a whole record (1), its first (2), a middle (3) or its last part (4).
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The rows of the history, key -> JSON; of nested keys, such as those of images and tables, none. And whether the
+        file is whole: that of a killed run may end in the middle of a record.
+
+    Raises:
+        ValueError: it is no such file.
+        OSError: it cannot be read.
+        MissingPackageError: wandb is not installed.
+    """
+    try:
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise MissingPackageError("read_history", "a run of W&B", "no wandb", "Run pip install wandb.") from error
+    data = path.read_bytes()
+    if data[:4] != b":W&B":
+        raise ValueError("it does not begin as a file of W&B")
+    rows: list[dict[str, str]] = []
+    part, place = b"", _START
+    while place < len(data):
+        left = _BLOCK - place % _BLOCK
+        if left < _HEAD:  # too little for a piece: the rest of the block is empty
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6 : place + 7]
+        piece = data[place + _HEAD : place + _HEAD + length]
+        if kind not in (b"\1", b"\2", b"\3", b"\4") or len(piece) < length:
+            return rows, False
+        place += _HEAD + length
+        part = piece if kind in (b"\1", b"\2") else part + piece
+        if kind in (b"\1", b"\4"):
+            record = Record()
+            try:
+                record.ParseFromString(part)
+            except Exception:  # its own DecodeError, whose home differs from version to version
+                return rows, False
+            if record.WhichOneof("record_type") == "history":
+                named = ((item.key or "/".join(item.nested_key[:1]), item) for item in record.history.item)
+                rows.append({key: item.value_json for key, item in named if len(item.nested_key) < 2})
+    return rows, True

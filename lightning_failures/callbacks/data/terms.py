@@ -23,7 +23,7 @@ TERMS = (
     ),
     Term(
         "leakage_low",
-        "Validation images trained on, low",
+        "Validation images trained on, lower end",
         "Lower end of the 95% interval of that share, the validation images taken as a sample (Wilson).",
         "0 to 1",
         "lower is better",
@@ -31,7 +31,7 @@ TERMS = (
     ),
     Term(
         "leakage_high",
-        "Validation images trained on, high",
+        "Validation images trained on, upper end",
         "Upper end of that interval.",
         "0 to 1",
         "lower is better",
@@ -149,7 +149,7 @@ LABEL_TERMS = (
     ),
     Term(
         "mislabelled_low",
-        "Training labels that look wrong, low",
+        "Training labels that look wrong, lower end",
         "Lower end of the interval of that share: Wilson's 95% interval, and 0.07 below it, by which the method was "
         "off in trials with classes that overlap.",
         "0 to 1",
@@ -158,7 +158,7 @@ LABEL_TERMS = (
     ),
     Term(
         "mislabelled_high",
-        "Training labels that look wrong, high",
+        "Training labels that look wrong, upper end",
         "Upper end of that interval, 0.16 above Wilson's, by which the method was off in trials with networks that "
         "quickly learn by heart.",
         "0 to 1",

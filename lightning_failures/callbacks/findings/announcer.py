@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.callbacks.findings.progress import ProgressNotes
+from lightning_failures.callbacks.findings.webhook import Event, Webhook
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.run_record import RunRecord
@@ -33,10 +34,12 @@ class Announcer:
 
     Args:
         announce: what is printed: ``"verdict"``: findings, and the verdict at the end; ``"findings"``; ``"nothing"``.
+        webhook: what else is told of each finding; None: nothing.
     """
 
-    def __init__(self, announce: Announced) -> None:
+    def __init__(self, announce: Announced, webhook: Webhook | None = None) -> None:
         self.announce = announce
+        self.webhook = webhook
         self.notes = ProgressNotes()
         self.pictures = Pictures()
         self._said: list[Finding] = []  # as they were when they were last told of
@@ -53,14 +56,20 @@ class Announcer:
             if said is None or finding.standing is not said.standing:
                 changed = True
                 self._tell_of(trainer, finding)
+                self._notify("new" if finding.standing else "cleared", finding, record)
             elif finding.standing and SEVERITIES.index(finding.severity) > SEVERITIES.index(said.severity):
                 changed = True
                 self._tell_severity(trainer, finding, said.severity)
+                self._notify("worse", finding, record)
             elif finding.standing and finding.cause not in (None, said.cause):
                 self._tell_cause(trainer, finding)
         if changed:
             self.pictures.draw(trainer, _pictures(record))
         self.resume(record)
+
+    def _notify(self, event: Event, finding: Finding, record: RunRecord) -> None:
+        if self.webhook is not None:
+            self.webhook.send(event, finding, record.name)
 
     def _tell_of(self, trainer: Trainer, finding: Finding) -> None:
         """Tell of a finding that was raised or cleared."""
@@ -93,6 +102,11 @@ class Announcer:
         """Draw the pictures of the whole run."""
         self.pictures.draw(trainer, _pictures(record))
         self.pictures.finish(trainer)
+
+    def close(self) -> None:
+        """Let what is still under way arrive, for a few seconds at most."""
+        if self.webhook is not None:
+            self.webhook.close()
 
     def tell_verdict(self, record: RunRecord, report: Path | None) -> None:
         """Say the verdict, and where the report lies."""

@@ -19,6 +19,7 @@ from lightning_failures.callbacks.findings.named_rules import rules_under_name
 from lightning_failures.callbacks.findings.rule_streaks import RuleStreaks
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
+from lightning_failures.callbacks.findings.webhook import Notify, Webhook
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.state_key import state_key
@@ -64,10 +65,12 @@ class FailureDiagnosis(Callback, TheirCallback):
         name: name of the run in the report.
         announce: what is printed: ``"verdict"``: each finding when it is raised or cleared, and the verdict at the end;
             ``"findings"``: the findings alone; ``"nothing"``.
+        notify: ``"https://..."``, to which one JSON is posted for each finding that is raised, becomes more severe or
+            is cleared; or a callable, which gets it as a dict, in a thread of its own. See :class:`.Webhook`.
         on_error: see :class:`.ErrorGuard`.
 
     Raises:
-        InputError: rules, an action or a metric that cannot be read.
+        InputError: rules, an action or a metric that cannot be read, or notify is no address.
         UnknownNameError: no standard rule has the name that was given.
     """
 
@@ -80,6 +83,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         metric: str | None = None,
         name: str = "run",
         announce: Announced = "verdict",
+        notify: Notify | None = None,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
         self.guard = ErrorGuard(WHERE, on_error)
@@ -92,7 +96,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.report_dir = report_dir
         self.record = RunRecord(name)
         self.streaks = RuleStreaks([rule for rule in self.rules if rule not in standard_rules()])
-        self.announcer = Announcer(announce)
+        self.announcer = Announcer(announce, None if notify is None else Webhook(notify, where=WHERE))
         self.unconfirmed: list[Finding] = []  #: worth watching, from the last evaluation of a run alone
         self._freshness = Freshness()
         self._began = time.perf_counter()
@@ -359,6 +363,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.announcer.draw_last(trainer, self.record)
         report = None if self.report_dir is None else self._write(trainer, self.record, self.report_dir)
         self.announcer.tell_verdict(self.record, report)
+        self.announcer.close()
 
     def _write(self, trainer: Trainer, record: RunRecord, folder: str | Path) -> Path:
         """The report, with pictures of what was found."""

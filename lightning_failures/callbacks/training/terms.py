@@ -214,7 +214,7 @@ _GRADIENTS = (
         "Share of the units of a layer whose bias got a gradient of exactly 0 at all steps that were looked at since "
         "the evaluation before: nothing comes back to them from any image. That of the layer with most.",
         "0 to 1",
-        "0 is good; near 1 the layer learns nothing any more",
+        "lower is better; near 1 the layer learns nothing any more",
         when_nan="no bias had a gradient at a step that was looked at",
         headline=True,
     ),
@@ -223,7 +223,7 @@ _GRADIENTS = (
         "Dead units of a layer",
         "The same share of one layer. Logged from the first evaluation on at which it is 0.1 or more.",
         "0 to 1",
-        "0 is good; near 1 the layer learns nothing any more",
+        "lower is better; near 1 the layer learns nothing any more",
     ),
     Term(
         "duplicate_units",
