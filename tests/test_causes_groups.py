@@ -189,8 +189,8 @@ def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others()
     (failure,) = (finding for finding in findings if finding.kind == "factor_failure")
     assert (failure.subject, failure.cause) == ("study_b", "input_mismatch")
     assert failure.why.startswith(
-        "Channel 0 is 0 everywhere in images marked study_b, and varies in the other images. With the same put into the "
-        "other images, the accuracy on them falls from 1.00 to 0."
+        "Channel 0 is 0 everywhere in images marked study_b, and varies in the other images. With the same put into "
+        "the other images, the accuracy on them falls from 1.00 to 0."
     )
     assert float(failure.experiment["before"]) < 0.4 < 0.9 < float(failure.experiment["after"])
     assert float(failure.experiment["share"]) > 0.7
@@ -198,8 +198,8 @@ def test_a_channel_that_one_study_lacks_is_proven_by_taking_it_from_the_others()
     (watched,) = (finding for finding in findings if finding.rule == "factor_channels_faulty")
     assert (watched.subject, watched.severity) == ("study_b", "watch")
     assert watched.message.startswith(
-        "Channels at fault in images marked study_b and sound in the others: 1, the first is channel 0, counted from 0. "
-        "Of them 0 not finite, 1 empty, 0 constant, 0 saturated."
+        "Channels at fault in images marked study_b and sound in the others: 1, the first is channel 0, counted from "
+        "0. Of them 0 not finite, 1 empty, 0 constant, 0 saturated."
     )
     assert "factor_inputs_differ" not in {finding.rule for finding in findings}
 

@@ -263,8 +263,8 @@ def test_a_finding_of_a_named_monitor_says_its_keys_and_is_cleared_apart():
     (finding,) = diagnosis.history
     assert (finding.kind, finding.subject, finding.rule) == ("factor_failure", "old", "factor_failure (scanner)")
     assert finding.message == (
-        "Wrong on 75% of 40 images marked old, and on 10% of the others: a difference of 65% (95% interval 50% to 80%). "
-        "Logged under failures/scanner/."
+        "Wrong on 75% of 40 images marked old, and on 10% of the others: a difference of 65% (95% interval 50% to 80%)."
+        " Logged under failures/scanner/."
     )
     assert finding.criterion == (
         "failures/scanner/odds_low/old = 4 > 1.2, failures/scanner/p_value/old = 0.001 < 0.01, failures/scanner/odds_lo"

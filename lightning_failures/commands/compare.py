@@ -47,6 +47,10 @@ def compare(
         InputError: a folder without a run, a file that cannot be read or written, or runs that are not two sides.
         UnknownNameError: no run has that name.
         MissingPackageError: a run of W&B without wandb, or --out without jinja2.
+
+    Example:
+        lightning-failures compare runs/before runs/after --out comparison
+        lightning-failures compare a1 a2 a3 --changed b1 b2 b3 --json -
     """
     from lightning_failures.callbacks.columns import COLUMNS
     from lightning_failures.reporting import comparison

@@ -37,6 +37,10 @@ def findings(
     Raises:
         InputError: the folder holds no records of a run, or a log that tells no findings.
         UnknownNameError: no run has that name.
+
+    Example:
+        lightning-failures findings failures --severity warning --standing
+        lightning-failures findings failures --json
     """
     if schema:
         from lightning_failures.commands.finding_schema import finding_schema

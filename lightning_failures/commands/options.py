@@ -57,7 +57,7 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             parser.add_argument(name, nargs="?", default=parameter.default, help=text, **settings)
             continue
-        if name == "json":
+        if name == "json" and hints[name] is not bool:
             text += "; - is standard output"
         if parameter.default is None and settings.get("nargs") == "+":
             settings["action"] = "extend"  # an option that is given twice must not lose its first values

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any, Literal, NamedTuple
 
 from lightning_failures.records.finding import SEVERITIES, Finding
@@ -16,7 +16,7 @@ from lightning_failures.reporting.column import Column
 from lightning_failures.reporting.intervals import UNKNOWN, Interval, mover, paired, welch, wilson
 from lightning_failures.reporting.logged_runs import LoggedRun
 
-__all__ = ["Comparison", "Figure", "FindingChange", "compare"]
+__all__ = ["Comparison", "Figure", "FindingChange", "beyond_chance", "compare"]
 
 Outcome = Literal["better", "worse", "changed", "not told apart", "no interval"]
 _LOWER, _UPPER = ", lower end", ", upper end"
@@ -67,6 +67,25 @@ class Figure(NamedTuple):
         if not self.sign:
             return "changed"
         return "better" if self.difference * self.sign > 0 else "worse"
+
+
+def beyond_chance(figures: Sequence[Figure]) -> list[Figure]:
+    """Those that are better or worse though many were looked at: by Bonferroni, as wide as their number asks for.
+
+    Args:
+        figures: of which any one would be reported; their 95% intervals are widened as those of a normal law are.
+    """
+    told = [each for each in figures if each.outcome != "no interval"]
+    if not told:
+        return []
+    normal = NormalDist()
+    wider = normal.inv_cdf(1 - 0.025 / len(told)) / normal.inv_cdf(0.975)
+
+    def stands(each: Figure) -> bool:
+        nearer = each.difference - each.low if each.difference > 0 else each.high - each.difference  # end to 0
+        return each.outcome in ("better", "worse") and wider * nearer < abs(each.difference)
+
+    return [each for each in told if stands(each)]
 
 
 class FindingChange(NamedTuple):
@@ -316,15 +335,15 @@ def _findings(
     found = []
     for key, finding in known.items():
         counts = [sum(key in run for run in side) for side in standing]
-        causes = [
+        before, after = (
             tuple(dict.fromkeys(f.cause for run in side if (f := run.get(key)) is not None and f.cause))
             for side in standing
-        ]
+        )
         why = ""
         if not all(counts):
             has, lacks = (0, 1) if counts[0] else (1, 0)
             why = _unexamined(finding, last[has], last[lacks], [run.record for run in sides[lacks]], columns)
-        found.append(FindingChange(finding, counts[0], counts[1], *causes, _severities(key, standing), why))
+        found.append(FindingChange(finding, counts[0], counts[1], before, after, _severities(key, standing), why))
     return tuple(sorted(found, key=lambda each: -SEVERITIES.index(each.finding.severity)))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_failures.records.numbers import number
-from lightning_failures.reporting.comparison import Comparison, Figure, FindingChange
+from lightning_failures.reporting.comparison import Comparison, Figure, FindingChange, beyond_chance
 from lightning_failures.reporting.sentences import title
 from lightning_failures.version import __version__
 
@@ -84,7 +84,7 @@ def as_data(comparison: Comparison) -> dict[str, Any]:
         "paired": comparison.paired,
         "accuracy": None if comparison.accuracy is None else comparison.accuracy.key,
         "findings": {
-            which.replace(" ", "_"): [finding(each) for each in comparison.found(which)]  # type: ignore[arg-type]
+            which.replace(" ", "_"): [finding(each) for each in comparison.found(which)]
             for which in ("gone", "new", "still", "not compared")
         }
         if comparison.tells_findings
@@ -142,13 +142,24 @@ def _causes(names: Sequence[str]) -> str:
 
 
 def _good(comparison: Comparison) -> bool:
-    gone = [each for each in comparison.found("gone") if each.finding.severity != "watch"]
-    return bool(gone or _first(comparison) == "better" or comparison.of("better"))
+    gone = [each for each in comparison.found("gone") if each.finding.severity != "watch" and _most(each, comparison)]
+    return bool(gone or _first(comparison) == "better" or "better" in _surely(comparison))
 
 
 def _bad(comparison: Comparison) -> bool:
-    new = [each for each in comparison.found("new") if each.finding.severity != "watch"]
-    return bool(new or _first(comparison) == "worse" or comparison.of("worse"))
+    new = [each for each in comparison.found("new") if each.finding.severity != "watch" and _most(each, comparison)]
+    return bool(new or _first(comparison) == "worse" or "worse" in _surely(comparison))
+
+
+def _most(each: FindingChange, comparison: Comparison) -> bool:
+    """Whether a finding that one side has alone stands in more than half of its runs."""
+    return 2 * each.before > len(comparison.before) or 2 * each.after > len(comparison.after)
+
+
+def _surely(comparison: Comparison) -> set[str]:
+    """Which ways headline figures moved, beyond the chance of looking at so many."""
+    shown = [each for which in ("better", "worse", "changed", "not told apart") for each in comparison.of(which)]
+    return {each.outcome for each in beyond_chance(shown)}
 
 
 def _first(comparison: Comparison) -> str:

@@ -121,7 +121,7 @@ def _csv(where: str, path: Path) -> LoggedRun:
     lines = list(csv.reader(text.splitlines()))
     if not lines or not lines[0]:
         raise InputError(where, "an empty log", str(path), FIX)
-    head, rows, notes = lines[0], lines[1:], ()
+    head, rows, notes = lines[0], lines[1:], tuple[str, ...]()
     torn = bool(rows) and (len(rows[-1]) < len(head) or not text.endswith(("\n", "\r")))
     if torn:
         rows = rows[:-1]
