@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
-from lightning_failures.data import FactorDataset, file_names
+from lightning_failures.data import FactorDataset, FactorTable, file_names
 from lightning_failures.errors import FailuresError, InputError, UnknownNameError
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.factor_reader import FactorReader
@@ -183,3 +183,20 @@ def test_words_without_names_ask_for_names() -> None:
     reader = FactorReader("scanner", where="FactorErrorMonitor")
     with pytest.raises(UnknownNameError, match=r"Name all of them: names=\['A', 'B', \.\.\.\]\.$"):
         reader.read({"scanner": ["A", "B"]}, 2, DatasetRows(DataLoader(Files("a", "b"))), 0)
+
+
+def test_a_table_without_ids_is_joined_by_row_where_ids_are_names_for_something_else() -> None:
+    table = FactorTable(("dark",), torch.tensor([[1], [0], [0], [1]]))
+    tensors = TensorDataset(torch.zeros(4, 3))
+    assert read(FactorReader(table, ids="file"), tensors, {"file": ["a.png", "b.png"]}, 1) == [False, True]
+
+
+def test_ids_that_are_whole_numbers_are_rows_of_a_table_without_ids() -> None:
+    table = FactorTable(("dark",), torch.tensor([[1], [0], [0], [1]]))
+    tensors, some = TensorDataset(torch.zeros(4, 3)), Subset(TensorDataset(torch.zeros(4, 3)), [3, 1])
+    assert read(FactorReader(table, ids="i"), tensors, {"i": torch.tensor([2, 3])}, 1) == [False, True]
+    assert read(FactorReader(table, ids="i"), some, {"i": torch.tensor([3, 1])}) == [True, False]
+    assert message(read, FactorReader(table, ids="i"), tensors, {"i": torch.tensor([2, 0])}, 1) == (
+        "FactorReader(ids=...): the factor table has no ids, and these are not its rows; given id 0 for the image of "
+        "dataset row 3. Give the table the ids of its rows, FactorTable(names, values, ids), or leave ids out."
+    )

@@ -9,7 +9,15 @@ from torch import Tensor
 from lightning_failures import FactorCalibration
 from lightning_failures.data import FACTORS
 from lightning_failures.errors import InputError
-from lightning_failures.functional import calibration_error, count_calibration, overconfidence
+from lightning_failures.functional import (
+    CalibrationOfGroups,
+    add_by_group,
+    calibration_error,
+    calibration_of_images,
+    count_calibration,
+    overconfidence,
+    overconfidence_interval,
+)
 from tests.published import joined, published
 
 
@@ -70,6 +78,87 @@ def test_any_order_and_cut_of_the_data_gives_the_same_values_to_the_last_digit()
     assert results[0] == results[1] == results[2]
 
 
+def drawn(images: int, groups: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which images are wrong, confidences and a factor, in groups that differ in both."""
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.randint(groups, (images,), generator=generator)
+    shift = torch.randn(groups, generator=generator)[group]
+    sure = (torch.randn(images, generator=generator) + shift + 1).sigmoid()
+    wrong = torch.rand(images, generator=generator) > (sure * 0.9).clamp(0, 1)
+    return wrong, sure.double(), (torch.rand(images, 1, generator=generator) < 0.4), group
+
+
+def of_groups(wrong: Tensor, sure: Tensor, factors: Tensor, group: Tensor) -> CalibrationOfGroups:
+    parts = calibration_of_images(wrong, sure, factors)
+    sums = add_by_group(torch.cat(list(parts), 1), group).sums
+    return CalibrationOfGroups(*sums.split(factors.shape[1] + 1, 1))
+
+
+def test_the_interval_by_images_is_that_of_the_mean_difference_where_images_are_many() -> None:
+    wrong, sure, factors, _ = drawn(20_000, 50, 0)
+    low, high = overconfidence_interval(count_calibration(wrong, sure, factors))
+    for column, rows in enumerate((factors[:, 0], torch.ones(20_000, dtype=torch.bool))):
+        gaps = sure[rows] - (~wrong[rows]).double()
+        half = 1.959964 * float(gaps.std() / len(gaps) ** 0.5)
+        assert (float(low[column]), float(high[column])) == pytest.approx(
+            (float(gaps.mean()) - half, float(gaps.mean()) + half), abs=0.02 * half
+        )
+
+
+def test_the_interval_by_groups_is_that_of_the_cluster_covariance_of_statsmodels() -> None:
+    api = pytest.importorskip("statsmodels.api")
+    wrong, sure, factors, group = drawn(8000, 400, 1)
+    interval = overconfidence_interval(
+        count_calibration(wrong, sure, factors), 0.95, of_groups(wrong, sure, factors, group)
+    )
+    gaps, ones = (sure - (~wrong).double()).numpy(), torch.ones(8000, 1).numpy()
+    known = api.OLS(gaps, ones).fit(cov_type="cluster", cov_kwds={"groups": group.numpy()}, use_t=True).conf_int()[0]
+    width = known[1] - known[0]
+    assert [float(end[1]) for end in interval] == pytest.approx(list(known), abs=0.03 * width)
+
+
+def test_the_interval_by_groups_is_as_wide_as_a_bootstrap_of_whole_groups() -> None:
+    wrong, sure, factors, group = drawn(4000, 100, 2)
+    by_group = of_groups(wrong, sure, factors, group)
+    low, high = overconfidence_interval(count_calibration(wrong, sure, factors), 0.95, by_group)
+    gaps = by_group.confidence[:, 1].double() * 2.0**-32 - by_group.right[:, 1]
+    again = torch.randint(100, (4000, 100), generator=torch.Generator().manual_seed(3))
+    means = gaps[again].sum(1) / by_group.seen[again, 1].sum(1)
+    assert float(high[1] - low[1]) == pytest.approx(2 * 1.984 * float(means.std()), rel=0.06)
+
+
+def test_images_that_are_alike_in_their_groups_widen_the_interval() -> None:
+    wrong, sure, factors, _ = drawn(50, 5, 4)
+    ten = [value.repeat_interleave(10, 0) for value in (wrong, sure, factors)]
+    plain, grouped = FactorCalibration(["dark"]), FactorCalibration(["dark"])
+    labels, right = ten[0].long(), torch.zeros(500, dtype=torch.int64)
+    plain.update(labels, right, ten[2], ten[1])
+    grouped.update(labels, right, ten[2], ten[1], torch.arange(50).repeat_interleave(10))
+    one, other = plain.compute(), grouped.compute()
+    assert other["groups/all"] == 50
+    assert "groups/all" not in one
+    narrow, wide = (v["overconfidence_high/all"] - v["overconfidence_low/all"] for v in (one, other))
+    assert 2.8 < float(wide / narrow) < 3.7
+    assert float(one["overconfidence/all"]) == float(other["overconfidence/all"])
+
+
+def test_an_interval_does_not_vanish_where_all_images_are_right() -> None:
+    counts = count_calibration(torch.zeros(20, dtype=torch.bool), torch.ones(20), torch.zeros(20, 0))
+    low, high = overconfidence_interval(counts)
+    assert (float(low), float(high)) == pytest.approx((0, 1 - 20 / (20 + 1.959964**2)), abs=1e-6)
+
+
+def test_three_groups_give_no_interval_and_say_why() -> None:
+    wrong, sure, factors, _ = drawn(60, 5, 5)
+    metric = FactorCalibration(["dark"])
+    metric.update(wrong.long(), torch.zeros(60, dtype=torch.int64), factors, sure, torch.arange(60) % 3)
+    assert metric.compute()["overconfidence_low/all"].isnan()
+    assert metric.undefined["overconfidence_low/all"] == (
+        "fewer than two images with a finite confidence carry the factor; or fewer than 4 groups hold such images, or "
+        "one of them holds most"
+    )
+
+
 @published
 def test_the_errors_of_a_published_model_are_those_of_the_bins_written_out() -> None:
     numpy = pytest.importorskip("numpy")
@@ -96,7 +185,12 @@ def test_an_image_without_finite_scores_is_counted_and_left_out() -> None:
     values = metric.compute()
     assert (values["images/non_finite"], values["images/all"], values["images/broken"]) == (2, 1, 0)
     reason = "no image with a finite confidence carries the factor"
-    assert metric.undefined == {"calibration_error/broken": reason, "overconfidence/broken": reason}
+    few = "fewer than two images with a finite confidence carry the factor"
+    assert metric.undefined == {
+        "calibration_error/broken": reason,
+        "overconfidence/broken": reason,
+        **{f"overconfidence_{end}/{name}": few for name in ("dark", "broken", "all") for end in ("low", "high")},
+    }
 
 
 def message(call: Any, *args: Any) -> str:
@@ -118,6 +212,13 @@ def test_bad_confidences_are_refused() -> None:
     assert message(metric.update, labels, labels, factors, torch.tensor([[0.5, 0.5]])) == (
         f"{where}confidence is not one probability an image; given confidence (1, 2) float32, target (2,) int64. "
         "Pass confidence (n), float."
+    )
+    assert message(FactorCalibration(["dark"]).update, labels, labels, factors, torch.ones(2), torch.ones(3)) == (
+        f"{where}groups are not one whole number for each image; given shape (3,), torch.float32 for 2 images. "
+        "Pass groups (n), int: the number of each image's patient, slide or scanner."
+    )
+    assert message(lambda: FactorCalibration(["dark"], interval=1.0)) == (
+        "FactorCalibration: confidence is no probability; given 1.0. Pass a value such as 0.95."
     )
     assert message(FactorCalibration, ["dark"], 0) == (
         "FactorCalibration: num_bins is not positive; given 0. Pass num_bins of 1 or more."

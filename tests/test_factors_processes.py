@@ -39,6 +39,8 @@ def batch() -> dict[str, Tensor]:
         "factors": factors,
         "values": values,
         "labels": others > 0,
+        "confidence": scores.softmax(1).amax(1),
+        "groups": torch.randint(12, (IMAGES,), generator=generator),
     }
 
 
@@ -52,6 +54,7 @@ def metrics() -> dict[str, tuple[Metric, tuple[str, ...]]]:
         "paired": (PairedErrorRatio(NAMES), ("scores", "others", "target", "factors")),
         "interaction": (FactorInteraction(NAMES), usual),
         "calibration": (FactorCalibration(NAMES), usual),
+        "calibration by group": (FactorCalibration(NAMES), (*usual, "confidence", "groups")),
         "trend": (FactorTrend({"light": [0.3, 0.6], "size": [0.5]}), ("scores", "target", "values")),
         "classes": (WorstClasses(CLASSES, k=2), ("scores", "target")),
         "labels": (LabelErrors(CLASSES), ("scores", "labels")),

@@ -66,6 +66,15 @@ def test_a_mapping_is_read_by_the_id_of_the_image():
         GroupReader({"a.png": "Ann"})
 
 
+def test_file_names_that_are_spelt_otherwise_are_found_and_those_that_fit_two_are_refused():
+    reader = GroupReader({"cat/1.png": "Ann", "dog/1.png": "Bob", "dog/2.png": "Eve"}, ids="file")
+    for _ in range(2):
+        found = reader.read({"file": ["/data/dog/1.PNG", "2", "cat/1.png"]}, 3, SHUFFLED, 0)
+        assert [reader.name(int(group)) for group in found] == ["Bob", "Eve", "Ann"]
+    with pytest.raises(InputError, match=r"ids=.* given 1.png, which may be cat/1.png or dog/1.png"):
+        reader.read({"file": ["1.png"]}, 1, SHUFFLED, 0)
+
+
 def test_a_file_of_one_column_goes_by_row_and_one_of_two_by_id(tmp_path):
     pytest.importorskip("pandas")
     rows, ids, wide = tmp_path / "rows.csv", tmp_path / "ids.csv", tmp_path / "wide.csv"

@@ -93,6 +93,62 @@ def test_the_gap_has_newcombes_interval(counts: tuple[int, int, int, int]) -> No
     assert [float(found.low), float(found.high)] == pytest.approx([low, high], abs=1e-9)
 
 
+def of_groups(seed: int, groups: int) -> tuple[GapCounts, GapCounts]:
+    """Counts of groups that hold images of both kinds and differ in how hard they are; and their sums."""
+    generator = torch.Generator().manual_seed(seed)
+    rate = torch.rand(groups, generator=generator, dtype=torch.float64)
+    seen = torch.randint(5, 36, (2, groups), generator=generator).double()
+    right = torch.binomial(seen, torch.stack([(rate + 1) / 2, rate]), generator=generator)
+    by_group = GapCounts(*(value.long() for value in (right[0], seen[0], right[1], seen[1])))
+    return by_group, GapCounts(*(value.sum() for value in by_group))
+
+
+def test_the_interval_of_the_gap_by_groups_is_that_of_the_cluster_covariance_of_statsmodels() -> None:
+    api = pytest.importorskip("statsmodels.api")
+    by_group, counts = of_groups(0, 300)
+    right, rows, groups = [], [], []
+    for group, (one, seen, other, others) in enumerate(zip(*(value.tolist() for value in by_group), strict=True)):
+        right += [1.0] * one + [0.0] * (seen - one) + [1.0] * other + [0.0] * (others - other)
+        rows += [[1.0, 1.0]] * seen + [[1.0, 0.0]] * others
+        groups += [group] * (seen + others)
+    model = api.OLS(torch.tensor(right).double().numpy(), torch.tensor(rows).double().numpy())
+    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": torch.tensor(groups).numpy()}, use_t=True)
+    known = fitted.conf_int()[1]
+    found = generalisation_gap(counts, by_group)
+    assert float(found.gap) == pytest.approx(fitted.params[1])
+    width = known[1] - known[0]
+    assert [float(found.low), float(found.high)] == pytest.approx(list(known), abs=0.03 * width)
+
+
+def test_a_gap_over_whole_groups_is_less_sure_than_over_as_many_images() -> None:
+    target = torch.zeros(400, dtype=torch.int64)
+    wrong = (torch.arange(40) % 4 == 0).long().repeat_interleave(10)
+    one, other = GeneralisationGap(), GeneralisationGap()
+    group = torch.arange(40).repeat_interleave(10)
+    one.update(target, target, True)
+    one.update(wrong, target, False)
+    other.update(target, target, True, group)
+    for rows in torch.arange(400).split([0, 155, 245]):
+        other.update(wrong[rows], target[rows], False, group[rows] + 40)
+    plain, grouped = one.compute(), other.compute()
+    assert float(plain["gap"]) == float(grouped["gap"]) == 0.25
+    assert (grouped["groups/all"], "groups/all" in plain) == (80, False)
+    widths = [float(values["gap_high"] - values["gap_low"]) for values in (plain, grouped)]
+    assert 2.8 < widths[1] / widths[0] < 3.7
+    assert float(grouped["validation_low"]) < float(plain["validation_low"])
+
+
+def test_a_gap_of_three_groups_has_no_interval_and_says_why() -> None:
+    metric = GeneralisationGap()
+    labels = torch.tensor([0, 1, 0])
+    for training in (True, False):
+        metric.update(labels, torch.tensor([0, 1, 1]), training, torch.arange(3))
+    assert metric.compute()["gap_low"].isnan()
+    assert metric.undefined["gap_low"] == (
+        "no image of this kind was seen; or fewer than 4 groups hold such images, or one of them holds most"
+    )
+
+
 def test_a_gap_without_training_images_is_not_known_and_says_why() -> None:
     metric = GeneralisationGap()
     metric.update(torch.tensor([0, 1]), torch.tensor([0, -1]), training=False)

@@ -117,6 +117,28 @@ def test_the_edges_are_those_of_the_training_images_and_stay():
     assert monitor.values["images/dark"] == len(images)
 
 
+def test_a_second_fit_on_other_images_has_edges_of_its_own():
+    (images, labels), valid = scenes(), scenes(seed=1)
+    _, monitor, _ = run(Fixed(nothing), (images, labels), valid, epochs=1)
+    before = {edge.factor: edge.edge for edge in monitor.edges.factors}
+    run(Fixed(nothing), (images + 2, labels), (valid[0] + 2, valid[1]), epochs=1, monitor=monitor)
+    after = {edge.factor: edge.edge for edge in monitor.edges.factors}
+    assert after["dark"] == pytest.approx(before["dark"] + 2, abs=0.05)
+    assert 0 < monitor.values["images/dark"] < len(valid[0]) / 2
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_keeps_its_edges(tmp_path):
+    (images, labels), valid = scenes(), scenes(seed=1)
+    made, monitor, _ = run(Fixed(nothing), (images, labels), valid, epochs=1)
+    made.save_checkpoint(tmp_path / "one.ckpt")
+    again = PropertyErrorMonitor(on_error="raise")
+    data = [DataLoader(TensorDataset(*part), 50) for part in ((images + 2, labels), valid)]
+    trainer([again, FailureDiagnosis()], max_epochs=2).fit(
+        Fixed(nothing), *data, ckpt_path=tmp_path / "one.ckpt", weights_only=False
+    )
+    assert again.edges.factors == monitor.edges.factors
+
+
 def test_a_checkpoint_keeps_the_edges():
     train = scenes()
     _, monitor, _ = run(Fixed(nothing), train, scenes(seed=1), epochs=1)

@@ -176,7 +176,7 @@ def _summary(
             },
             "calibration": {
                 key: {name: _value(values, key, name) for name in ("all", *names)}
-                for key in ("calibration_error", "overconfidence")
+                for key in ("calibration_error", "overconfidence", "overconfidence_low", "overconfidence_high")
             },
             "together": {
                 f"{one}&{other}": {key: _value(together, key, f"{one}&{other}") for key in TOGETHER}

@@ -210,7 +210,7 @@ def measure(errors: ModelErrors, names: Sequence[str], edges: Edges) -> ModelSta
     wrong = errors.wrong.long()
     ratio, calibration = FactorErrorRatio(names), FactorCalibration(names)
     ratio.update(wrong, right, errors.factors, groups=errors.groups)
-    calibration.update(wrong, right, errors.factors, errors.confidence)
+    calibration.update(wrong, right, errors.factors, errors.confidence, errors.groups)
     labels, strata = errors.classes.unique(return_inverse=True)
     adjusted = ClassAdjustedErrorRatio(names, len(labels) + 1)  # all that is wrong is predicted as one more class
     within = torch.where(errors.wrong, len(labels), strata)

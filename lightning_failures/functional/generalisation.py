@@ -1,7 +1,8 @@
 """How much better a network is on images that it was trained on than on others.
 
 Interval: Newcombe, "Interval estimation for the difference between independent proportions: comparison of eleven
-methods", Statistics in Medicine 17 (1998), method 10: the Wilson limits of both proportions, combined.
+methods", Statistics in Medicine 17 (1998), method 10: the Wilson limits of both proportions, combined. Where images
+come in groups both limits count groups, and groups that have images of both kinds make the two go together.
 """
 
 from typing import NamedTuple
@@ -9,13 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.clusters import clustered_rate, correlation
 from lightning_failures.functional.proportions import difference_interval, wilson
 
 __all__ = ["Gap", "GapCounts", "generalisation_gap"]
 
 
 class GapCounts(NamedTuple):
-    """Images of training and of validation, and how many of them are right; each (), int64."""
+    """Images of training and of validation, and how many of them are right; each (), int64, or (g) by group."""
 
     training_right: Tensor
     training_seen: Tensor
@@ -36,14 +38,18 @@ class Gap(NamedTuple):
     high: Tensor
 
 
-def generalisation_gap(counts: GapCounts) -> Gap:
+def generalisation_gap(counts: GapCounts, by_group: GapCounts | None = None) -> Gap:
     """Accuracy on training images minus accuracy on validation images, with its 95% interval.
 
     Convention:
-        In [-1, 1]; above 0 the network is better on images that it was trained on. ``nan`` where either has no images.
+        In [-1, 1]; above 0 the network is better on images that it was trained on. ``nan`` where either has
+        no images; the limits also where fewer than :data:`.FEWEST_GROUPS` groups hold images of either kind, or
+        one of them holds most.
 
     Args:
         counts: of both.
+        by_group: the same of each group, with a leading axis (g), so that the interval counts groups; None: images are
+            independent.
 
     Example:
         >>> found = generalisation_gap(GapCounts(*torch.tensor([56, 70, 48, 80])))
@@ -52,5 +58,10 @@ def generalisation_gap(counts: GapCounts) -> Gap:
     """
     right, seen, other_right, other_seen = (count.double() for count in counts)
     p1, p2 = right / seen, other_right / other_seen
+    if by_group is not None:
+        one = clustered_rate(by_group.training_right, by_group.training_seen)
+        other = clustered_rate(by_group.validation_right, by_group.validation_seen)
+        ends = (one.value, (one.low, one.high), other.value, (other.low, other.high))
+        return Gap(p1 - p2, *difference_interval(*ends, correlation(one, other)))
     limits, other_limits = wilson(right, seen), wilson(other_right, other_seen)
     return Gap(p1 - p2, *difference_interval(p1, limits, p2, other_limits, torch.zeros(())))

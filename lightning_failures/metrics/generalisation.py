@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.clusters import clustered_rate
 from lightning_failures.functional.generalisation import GapCounts, generalisation_gap
 from lightning_failures.functional.proportions import wilson
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.records.term import Term
 
@@ -19,12 +20,13 @@ _OF_TRAINING = ("training_accuracy", "training_low", "training_high")
 _OF_VALIDATION = ("validation_accuracy", "validation_low", "validation_high")
 
 
-class GeneralisationGap(SumMetric[GapCounts]):
+class GeneralisationGap(GroupedMetric[GapCounts]):
     """Accuracy on training images and on validation images, and how far they are apart.
 
     ``compute()`` gives ``training_accuracy`` with ``training_low`` and ``training_high``, ``validation_accuracy`` with
     ``validation_low`` and ``validation_high``, and ``gap`` with ``gap_low`` and ``gap_high``; see
-    :func:`.generalisation_gap`. Images whose label is below 0 do not count.
+    :func:`.generalisation_gap`. Images whose label is below 0 do not count. Where groups are
+    given, intervals count groups, and ``groups/all`` says how many there are.
 
     Args:
         kwargs: passed on to :class:`torchmetrics.Metric`.
@@ -36,6 +38,8 @@ class GeneralisationGap(SumMetric[GapCounts]):
         >>> metric.compute()["gap"]
         tensor(0.5000, dtype=torch.float64)
     """
+
+    counts_groups = ("training_low", "training_high", "validation_low", "validation_high", "gap_low", "gap_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -104,34 +108,45 @@ class GeneralisationGap(SumMetric[GapCounts]):
             "below 0: better on validation images, beyond chance",
             when_nan=_NO_IMAGES,
         ),
+        ALL_GROUPS,
     )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(GapCounts.zero(), **kwargs)
 
-    def update(self, preds: Tensor, target: Tensor, training: bool) -> None:
+    def update(self, preds: Tensor, target: Tensor, training: bool, groups: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             preds: labels (n) or scores (n c).
             target: true classes, below 0 where there is none; (n), int.
             training: whether the network was trained on these images.
+            groups: which images belong together, over training and validation; see :meth:`.FactorErrorRatio.update`;
+                (n), int. None: images are independent. With every batch or with none.
         """
+        check_groups("GeneralisationGap.update", groups, len(target))
         known = target >= 0
         clamped = target.clamp(min=0)
-        right = (~find_mistakes("GeneralisationGap.update", preds, clamped).wrong & known).sum()
+        right = (~find_mistakes("GeneralisationGap.update", preds, clamped).wrong & known).long()
         zero = torch.zeros_like(right)
-        mine, others = (right, known.sum()), (zero, zero)
-        self.add(GapCounts(*(mine + others if training else others + mine)))
+        mine, others = (right, known.long()), (zero, zero)
+        of_images = GapCounts(*(mine + others if training else others + mine))
+        self.add(GapCounts(*(count.sum() for count in of_images)))
+        self.add_groups(groups, len(target), lambda: of_images)
 
     def compute(self) -> dict[str, Tensor]:
         """Both accuracies and their gap."""
         sums = self.sums_on_cpu
-        gap = generalisation_gap(sums)
+        by_group = self.by_group
+        gap = generalisation_gap(sums, by_group)
         values: dict[str, Tensor] = {}
-        for names, right, seen in (
-            (_OF_TRAINING, sums.training_right, sums.training_seen),
-            (_OF_VALIDATION, sums.validation_right, sums.validation_seen),
-        ):
-            values |= dict(zip(names, (right.double() / seen.double(), *wilson(right, seen)), strict=True))
+        for names, kind in ((_OF_TRAINING, slice(0, 2)), (_OF_VALIDATION, slice(2, 4))):
+            right, seen = sums[kind]
+            limits: tuple[Tensor, ...] = wilson(right, seen)
+            if by_group is not None:
+                rate = clustered_rate(*by_group[kind])
+                limits = rate.low, rate.high
+            values |= dict(zip(names, (right.double() / seen.double(), *limits), strict=True))
+        if by_group is not None:
+            values["groups/all"] = ((by_group.training_seen + by_group.validation_seen) > 0).sum()
         return values | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))

@@ -32,9 +32,9 @@ class FactorReader:
 
             - names: the columns of the matrix that the batch holds under ``factors`` or under no name at all, or, where
               it holds a field for each name, these fields;
-            - a :class:`.FactorTable`, joined by dataset row; one with ids by ``ids``, or else by file names: those that
-              the batch holds as ``file_name`` or under another usual name, or those of the dataset, as torchvision's
-              ``ImageFolder`` has them in ``samples``;
+            - a :class:`.FactorTable`, joined by dataset row (``ids`` that are whole numbers are its rows); one with ids
+              by ``ids``, or else by file names: those that the batch holds as ``file_name`` or under another usual
+              name, or those of the dataset, as torchvision's ``ImageFolder`` has them in ``samples``;
             - the path of a CSV file with one column for each factor, and one row for each row of the dataset or, where
               it has a column ``file_name``, for each image, in any order;
             - a path or callable into the batch that gives the matrix, or a mapping of columns, or, with ``names``, one
@@ -100,7 +100,10 @@ class FactorReader:
         assert self.table is not None
         if self.ids is not None:
             keys = read_field(batch, self.ids, self._where_ids)
-            return self.table.rows(keys)
+            if self.table.ids is not None:
+                return self.table.rows(keys)
+            if not _are_names(keys):
+                return self._by_position(self.table, keys, images, rows, batch_idx)
         if self.table.ids is not None:
             return self._by_file_name(self.table, batch, images, rows, batch_idx)
         if not rows.known:
@@ -115,6 +118,18 @@ class FactorReader:
                 "Pass one row per dataset row, in the dataset's order, or a table with ids and ids='file_name'.",
             )
         return self.table.rows(rows.of(batch_idx).rows[:images])
+
+    def _by_position(self, table: FactorTable, keys: Any, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
+        """By ids that are whole numbers, which are rows of the table unless the loader says otherwise."""
+        if rows.known and rows.size == len(table):
+            expected = rows.of(batch_idx).rows[:images].tolist()
+            named = [int(key) for key in keys]
+            if named != expected:
+                place = next((i for i, pair in enumerate(zip(named, expected, strict=False)) if len({*pair}) > 1), 0)
+                given = f"id {named[place]} for the image of dataset row {expected[place]}" if named else "no ids"
+                fix = "Give the table the ids of its rows, FactorTable(names, values, ids), or leave ids out."
+                raise InputError(self._where_ids, "the factor table has no ids, and these are not its rows", given, fix)
+        return table.rows(keys)
 
     def _by_file_name(self, table: FactorTable, batch: Any, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
         """By the file names that the batch holds, or else by those of the dataset."""
@@ -263,3 +278,10 @@ def _read_or_none(batch: Any, path: str) -> Any:
 def _tensors(batch: Any) -> list[Tensor]:
     children = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else ()
     return [value for value in children if isinstance(value, Tensor)]
+
+
+def _are_names(keys: Any) -> bool:
+    """Whether ids are words and no numbers, so that they cannot be rows of a table."""
+    if isinstance(keys, Tensor):
+        return False
+    return any(isinstance(key, str) and not key.strip().lstrip("-").isdigit() for key in keys)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.data.csv_file import is_csv_path, read_csv
+from lightning_failures.data.file_names import FileNames
 from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
@@ -31,7 +32,7 @@ class GroupReader:
             - a path (``"patient"``, ``"meta.slide"``) or callable into the batch that gives a word or a whole number
               for each image;
             - a sequence with the group of each row of the dataset;
-            - a mapping from each image's id to its group;
+            - a mapping from each image's id to its group; file names may be spelt otherwise, see :class:`.FactorTable`;
             - the path of a CSV file: one column, the group of each row of the dataset; or two, id and group.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
         where: the public name to put into an error.
@@ -50,12 +51,14 @@ class GroupReader:
         self.ids = ids
         self.field: Field | None = None
         self._of_id: dict[str, int] | None = None
+        self._file_names = FileNames(())
         self._of_row: Tensor | None = None
         if isinstance(groups, Path) or (isinstance(groups, str) and is_csv_path(groups)):
             groups = self._from_file(groups)
         if isinstance(groups, Mapping):
             numbers = self.numbers(list(groups.values()))
             self._of_id = dict(zip(map(str, groups), numbers.tolist(), strict=True))
+            self._file_names = FileNames(tuple(self._of_id))
             if ids is None:
                 given, fix = f"{len(groups)} groups by id", "Name the field of the batch with the ids: ids='file_name'."
                 raise InputError(self._where, "groups go by id, and no ids were named", given, fix)
@@ -148,11 +151,20 @@ class GroupReader:
         assert self._of_id is not None
         keys = read_field(batch, self.ids, self._where_ids)
         keys = [str(key) for key in (keys.tolist() if isinstance(keys, Tensor) else keys)]
+        self._find_other_spellings(self._of_id, keys)
         if missing := [key for key in keys if key not in self._of_id]:
             given = f"{len(missing)} of {len(keys)} images, such as {missing[0]!r}"
             fix = f"Give every image a group; the groups are of ids such as {next(iter(self._of_id))!r}."
             raise InputError(self._where, "images have no group", given, fix)
         return torch.tensor([self._of_id[key] for key in keys], dtype=torch.int64)
+
+    def _find_other_spellings(self, of_id: dict[str, int], keys: Sequence[str]) -> None:
+        """Take in ids of a batch that end as one that is known does."""
+        if absent := list(dict.fromkeys(key for key in keys if key not in of_id)):
+            names = self._file_names.names
+            for key, row in zip(absent, self._file_names.find(absent, self._where_ids), strict=True):
+                if row >= 0:
+                    of_id[key] = of_id[names[row]]
 
     def _by_row(self, images: int, rows: DatasetRows, batch_idx: int) -> Tensor:
         assert self._of_row is not None

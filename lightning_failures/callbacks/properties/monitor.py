@@ -46,7 +46,7 @@ class PropertyErrorMonitor(Monitor):
     Nobody needs to annotate anything: each image has a brightness, a contrast, a sharpness, noise, an object of some
     size, of three channels colours, of five and more a spectrum; see :func:`.image_properties`. A tenth of the training
     images is *dark*, another *bright*, and so on; the edges are fixed on the training images of the first epoch, as the
-    step saw them, and stay. ``error/dark`` is the error rate of the evaluated images beyond that edge, and
+    step saw them, and stay for the run. ``error/dark`` is the error rate of the evaluated images beyond that edge, and
     ``difference/dark`` how much more that is than of other images *of the same classes*, so that a class that is dark
     is not called so; with ``difference_low/dark``, ``difference_high/dark`` and ``cmh_p_value/dark``, adjusted for the
     number of properties. ``edge/dark`` is where the edge is.
@@ -84,6 +84,14 @@ class PropertyErrorMonitor(Monitor):
 
     def check(self) -> None:
         """Nothing is asked for: what it needs and does not find is said in the verdict, since nobody asked for it."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget the edges before a new fit, whose images may be others; a checkpoint brings its own after this."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self.edges, self.metric, self._cannot = None, None, None
+            self._kept, self._spectra = [], []
+            self._seen = self._images = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
