@@ -137,7 +137,7 @@ def sheet_of(
                 left = 0.08 + column * pitch + (pitch - wide) / 2
                 bottom = total - top - row * down - high
                 axes = figure.add_axes((left / figure_width, bottom / total, wide / figure_width, high / total))
-                label = "\n".join(short(line, 19) for line in tile.lines)
+                label = "\n".join(short(line, 17) for line in tile.lines)
                 draw_picture(axes, pictures[number], label, COLOURS["third" if tile.right else "second"])
                 number += 1
         if spectra:
