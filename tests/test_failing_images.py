@@ -1,9 +1,11 @@
 """Images that fail, to look at: those that a finding speaks of, by row, file and names of classes."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 
 from lightning_failures import FailingImagesMonitor, FailureDiagnosis, PropertyErrorMonitor
@@ -141,3 +143,19 @@ def test_class_names_that_are_no_names_are_refused():
         "FailingImagesMonitor(class_names=...): no names; given 'cat'. "
         'Pass one name for each class, in their order: class_names=["cat", "dog"].'
     )
+
+
+def test_the_report_shows_the_sheet_beside_its_finding_and_a_logger_gets_the_table(tmp_path):
+    pytest.importorskip("jinja2")
+    (images, labels), train = scenes(seed=1), scenes()
+    diagnosis = FailureDiagnosis(report_dir=tmp_path)
+    diagnosis.announce = "nothing"
+    data = DataLoader(TensorDataset(*train), 10), DataLoader(Named(darkened(images), labels), 50)
+    monitors = [PropertyErrorMonitor(on_error="raise"), FailingImagesMonitor(on_error="raise")]
+    fit([*monitors, diagnosis], Fixed(is_dark), data=data, epochs=4, logger=CSVLogger(tmp_path))
+    assert any("Images of 'dark' that are wrong" in picture.caption for picture in diagnosis.record.pictures)
+    assert '<img src="data:image/png;base64,' in (tmp_path / "report.html").read_text()
+    (table,) = tmp_path.rglob("images/table.jsonl")
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    assert len(rows) == 12
+    assert all(row["file"] == f"{row['row']}.png" and row["given"] in Named.classes for row in rows)

@@ -16,7 +16,7 @@ from lightning_failures.callbacks.ranks import gather
 from lightning_failures.data.class_names import class_names_of
 from lightning_failures.data.factor_dataset import file_name_of
 from lightning_failures.errors import InputError
-from lightning_failures.interventions.changes import Change
+from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.module_state import random_state_kept
 from lightning_failures.observe.observation import Observation
 from lightning_failures.reporting.contact_sheet import Tile, sheet_of
@@ -62,7 +62,7 @@ class FailingImagesMonitor(Monitor):
         class_names: of all classes, in their order; None: found in the dataset, as ``classes``, ``class_to_idx``,
             ``categories`` or ``features["label"].names``; without names there are numbers.
         channel_names: such as ``"1,200 nm"``, one a channel; None: channels by number.
-        denormalize: from inputs to what a person should see; None: the inputs as they are.
+        denormalize: from inputs to raw units, which are shown; see :func:`.raw_images`. None: the inputs are raw.
         options: see :class:`.Monitor`.
 
     Raises:
@@ -78,7 +78,7 @@ class FailingImagesMonitor(Monitor):
         class_names: Sequence[str] | None = None,
         *,
         channel_names: Sequence[str] | None = None,
-        denormalize: Change | None = None,
+        denormalize: Denormalize | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
@@ -256,7 +256,7 @@ class FailingImagesMonitor(Monitor):
             if images is None or images.ndim != 4 or len(images) != len(rows):
                 return None
             images = images.detach().cpu().float()
-            return images if self.denormalize is None else self.denormalize(images)
+            return raw_images(self.denormalize, images, type(self).__name__)
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
