@@ -60,7 +60,7 @@ def log_image_table(
     """Log a table whose first column holds an image, as an array (h w c) of whole numbers to 255."""
     import wandb
 
-    table = wandb.Table(columns=["image", *columns])
+    table: Any = wandb.Table(columns=["image", *columns])
     for row, image in zip(rows, images, strict=True):
         table.add_data(wandb.Image(image), *row)
     logger.log_metrics({key: table}, step)
