@@ -26,6 +26,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.gate.checkpoint": ("GatedCheckpoint",),
     "callbacks.gate.early_stopping": ("GatedEarlyStopping",),
     "callbacks.groups.monitor": ("GroupErrorMonitor",),
+    "callbacks.images.monitor": ("FailingImagesMonitor",),
     "callbacks.properties.monitor": ("PropertyErrorMonitor",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
     "callbacks.suite": ("failure_monitors",),
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.gate.checkpoint import GatedCheckpoint as GatedCheckpoint
     from lightning_failures.callbacks.gate.early_stopping import GatedEarlyStopping as GatedEarlyStopping
     from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor as GroupErrorMonitor
+    from lightning_failures.callbacks.images.monitor import FailingImagesMonitor as FailingImagesMonitor
     from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor as PropertyErrorMonitor
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors

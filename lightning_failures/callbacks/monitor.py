@@ -275,6 +275,13 @@ class Monitor(Callback, TheirCallback):
         """
         return {}
 
+    def carriers(self, finding: Finding) -> Tensor | None:
+        """Which images of the last evaluation, in the order seen by this rank, a finding of it speaks of; (n), bool.
+
+        None: it speaks of all of them, or it is not known.
+        """
+        return None
+
     # -- Lightning's hooks
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -58,6 +58,11 @@ class Pictures:
         while self._waiting and (not self._young(trainer) or taken(trainer) + self._took <= AT_ONCE):
             self._draw_next(trainer)
 
+    @property
+    def waiting(self) -> "dict[str, Callable[[], Figure | None]]":
+        """What there was no time for so far."""
+        return dict(self._waiting)
+
     def _young(self, trainer: Trainer) -> bool:
         """Whether a ``fit`` is in its first minute; an evaluation alone has no later one to draw at."""
         return trainer.state.fn == "fit" and self.budget.elapsed < FIRST_MINUTE

@@ -16,6 +16,7 @@ from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
 from lightning_failures.callbacks.findings.rulebook import RuleSource
 from lightning_failures.callbacks.findings.webhook import Notify
 from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor
+from lightning_failures.callbacks.images.monitor import FailingImagesMonitor
 from lightning_failures.callbacks.monitor import Detail, Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
@@ -31,7 +32,18 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "groups", "properties", "collapse", "simplicity", "channels", "training", "causes", "data"}
+_NOUNS = {
+    "factors",
+    "groups",
+    "properties",
+    "collapse",
+    "simplicity",
+    "channels",
+    "training",
+    "causes",
+    "data",
+    "images",
+}
 
 
 def failure_monitors(
@@ -46,6 +58,7 @@ def failure_monitors(
     cues: Mapping[str, Field] | None = None,
     denormalize: Denormalize | None = None,
     audit: DataAudit | str | Path | None = None,
+    class_names: Sequence[str] | None = None,
     inputs: Field | None = None,
     targets: Field | None = None,
     logits: Field | None = None,
@@ -87,6 +100,7 @@ def failure_monitors(
         audit: of the same data, made before training: what :func:`.audit_data` returned, or the file that
             ``lightning-failures audit DATA --json FILE`` wrote. What it read without a content tells whether leaning on
             that is a bias, and what it read from the content alone is said beside; None: the run tries it itself.
+        class_names: of all classes, in their order, for pictures and tables; None: found in the dataset.
         inputs: path or callable into the batch; None: found.
         targets: path or callable into the batch; None: found.
         logits: submodule or field of the step's output; None: found.
@@ -94,7 +108,7 @@ def failure_monitors(
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         without: monitors to leave out: ``"factors"``, ``"groups"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
-            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``.
+            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"images"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         notify: an address, or a callable, that is told of each finding; see :class:`.FailureDiagnosis`. None: none.
@@ -127,6 +141,7 @@ def failure_monitors(
         CauseMonitor
         DataMonitor
         PropertyErrorMonitor
+        FailingImagesMonitor
         FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
@@ -172,8 +187,17 @@ def failure_monitors(
         CauseMonitor(factors, groups=groups, ids=ids, budget=budget / 3, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
+        FailingImagesMonitor(
+            class_names, channel_names=_channel_names(wavelengths, unit), denormalize=denormalize, **options
+        ),
     ]
     return [
         *(each for each in monitors if each.noun not in left_out),
         FailureDiagnosis(rules, report_dir, notify=notify),
     ]
+
+
+def _channel_names(wavelengths: Any, unit: str | None) -> list[str] | None:
+    """What channels are called in pictures."""
+    words = {None: "", "um": " µm", "cm-1": " cm⁻¹"}.get(unit, f" {unit}")
+    return None if wavelengths is None else [f"{float(place):g}{words}" for place in wavelengths]

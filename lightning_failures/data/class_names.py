@@ -14,7 +14,7 @@ from lightning_failures.errors import InputError, few
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["Classes", "are_names", "number_alike", "read_classes"]
+__all__ = ["Classes", "are_names", "class_names_of", "number_alike", "read_classes"]
 
 
 class Classes(NamedTuple):
@@ -140,3 +140,36 @@ def _refuse_empty(where: str, path: str | PathLike[str], column: "Series[Any]") 
     if empty := int(column.isna().sum()):
         given = f"{path}: {empty} empty cells in {column.name}"
         raise InputError(where, "images have no class", given, "Fill the class in, or leave these rows out.")
+
+
+def class_names_of(dataset: Any) -> tuple[str, ...] | None:
+    """Names of the classes that a dataset knows, in the order of their numbers; None where it does not say them.
+
+    Args:
+        dataset: one with ``classes``, ``class_to_idx``, ``categories`` or ``features["label"].names``; or a subset or
+            wrapper of one, which holds it as ``dataset``, or several on end, whose first one tells.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> class_names_of(SimpleNamespace(dataset=SimpleNamespace(class_to_idx={"dog": 1, "cat": 0})))
+        ('cat', 'dog')
+    """
+    for _ in range(8):  # wrappers around wrappers
+        for given in (getattr(dataset, "classes", None), getattr(dataset, "categories", None)):
+            if isinstance(given, list | tuple) and given and all(isinstance(name, str) for name in given):
+                return tuple(given)
+        places = getattr(dataset, "class_to_idx", None)
+        if isinstance(places, dict) and sorted(places.values()) == list(range(len(places))):
+            return tuple(map(str, sorted(places, key=places.__getitem__)))
+        features = getattr(dataset, "features", None)
+        names = (
+            getattr(features["label"], "names", None) if isinstance(features, dict) and "label" in features else None
+        )
+        if isinstance(names, list | tuple) and names:
+            return tuple(map(str, names))
+        inner = getattr(dataset, "dataset", None)
+        several = getattr(dataset, "datasets", None)
+        dataset = several[0] if inner is None and isinstance(several, list | tuple) and several else inner
+        if dataset is None:
+            return None
+    return None

@@ -13,7 +13,7 @@ from lightning_failures.data.factor_table import FactorTable, missing_rows, shor
 from lightning_failures.data.file_names import FileNames, match_file_names
 from lightning_failures.errors import InputError
 
-__all__ = ["FactorDataset", "file_names", "find_rows"]
+__all__ = ["FactorDataset", "file_name_of", "file_names", "find_rows"]
 
 
 class FactorDataset(Dataset[Any]):
@@ -113,6 +113,14 @@ def file_names(dataset: Any) -> list[str] | None:
     """
     paths = _paths(dataset)
     return None if paths is None else [path.as_posix() for path in paths]
+
+
+def file_name_of(dataset: Any, row: int) -> str | None:
+    """The file of one image of a data set, as :func:`file_names` has it; None where it does not say it."""
+    while isinstance(dataset, Subset | FactorDataset):
+        dataset, row = dataset.dataset, dataset.indices[row]
+    names = file_names(dataset)
+    return None if names is None else names[row]
 
 
 def _paths(dataset: Any) -> list[PurePath] | None:

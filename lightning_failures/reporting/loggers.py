@@ -9,13 +9,16 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from weakref import WeakSet
 
+from einops import rearrange
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.strict_json import strict, to_text
 from lightning_failures.reporting import wandb
+from lightning_failures.reporting.contact_sheet import shown_channels, to_pictures
 from lightning_failures.reporting.figure_style import close, to_png
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ __all__ = [
     "log_alert",
     "log_config",
     "log_figure",
+    "log_image_table",
     "log_scalars",
     "log_summary",
     "log_table",
@@ -70,6 +74,34 @@ def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows:
             raise InputError("log_table", f"a row of {key!r} does not fit", given, "Pass one value per column.")
     plain = [[strict(value) for value in row] for row in rows]
     _give(loggers, lambda logger: _sink(logger).table(key, list(columns), plain, step))
+
+
+@rank_zero_only
+def log_image_table(
+    loggers: Sequence[Logger], key: str, columns: Sequence[str], rows: Rows, images: Tensor, step: int
+) -> None:
+    """Log a table with one image in each row: W&B gets the images in it, other loggers get the table without them.
+
+    Args:
+        loggers: those of the trainer.
+        key: for example ``failures/images/table``.
+        columns: names of the columns.
+        rows: one value a column.
+        images: one a row; (n b h w).
+        step: the global step.
+    """
+    others = [logger for logger in loggers if _kind(logger) != "WandbLogger"]
+    _give(others, lambda logger: log_table([logger], key, columns, rows, step))
+    theirs = _of_wandb(loggers)
+    if theirs and len(rows):
+        shown = shown_channels(images.shape[1])
+        pictures = to_pictures([image[shown] for image in images.float()], together=images.shape[1] in (1, 3))
+        plain = [[strict(value) for value in row] for row in rows]
+        arrays = [(rearrange(picture, "c h w -> h w c") * 255).byte().numpy() for picture in pictures]
+        _give(
+            theirs,
+            lambda logger: wandb.log_image_table(cast("WandbLogger", logger), key, columns, plain, arrays, step),
+        )
 
 
 @rank_zero_only

@@ -17,6 +17,7 @@ __all__ = [
     "log_alert",
     "log_config",
     "log_image",
+    "log_image_table",
     "log_summary",
     "log_table",
     "read_history",
@@ -46,6 +47,23 @@ def log_table(
         tables[name].add_data(*(strict(value) for value in row))
     if rows:
         logger.log_metrics({key: tables[name]}, step)
+
+
+def log_image_table(
+    logger: WandbLogger,
+    key: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Evidence]],
+    images: Sequence[Any],
+    step: int,
+) -> None:
+    """Log a table whose first column holds an image, as an array (h w c) of whole numbers to 255."""
+    import wandb
+
+    table: Any = wandb.Table(columns=["image", *columns])
+    for row, image in zip(rows, images, strict=True):
+        table.add_data(wandb.Image(image), *row)
+    logger.log_metrics({key: table}, step)
 
 
 def log_image(logger: WandbLogger, key: str, image: Any, step: int) -> None:

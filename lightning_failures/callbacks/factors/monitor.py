@@ -26,6 +26,7 @@ from lightning_failures.observe.factor_reader import FactorReader, FactorSource
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.task import CLASSIFIES
+from lightning_failures.records.finding import Finding
 from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class FactorErrorMonitor(Monitor):
         self.groups = None if groups is None else GroupReader(groups, ids, type(self).__name__)
         self.counted: Counted | None = None  # from the first batch on, where each image has one class
         self.errors: FactorMeanError | None = None  # where it has none
+        self._carried: list[Tensor] = []  # of each batch of the last evaluation; (n f), bool
         self._few: dict[str, str] = {}  # factors of too few images to tell -> why
         self._dataset: int | None = None  # that a fit validates on
         self._resumed: dict[str, Any] = {}  # of the checkpoint, until the first batch
@@ -104,6 +106,7 @@ class FactorErrorMonitor(Monitor):
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
+        self._carried = []
         if self.errors is not None:
             self.errors.to(evaluation.device).reset()
         if self.counted is not None:
@@ -121,11 +124,19 @@ class FactorErrorMonitor(Monitor):
         if self.probe.task.kind in ("multiclass", "binary") and self.probe.classes is None:
             raise self.probe.no_logits("FactorErrorMonitor")
 
+    def carriers(self, finding: Finding) -> Tensor | None:
+        """The images that carry the factor of a finding."""
+        names = self.reader.names or ()
+        if not self._carried or finding.subject not in names:
+            return None
+        return torch.cat(self._carried)[:, names.index(finding.subject)]
+
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by factor."""
         classes = self.probe.task.kind in ("multiclass", "binary")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor") if classes else None
         factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        self._carried.append(factors)
         groups = None
         if self.groups is not None:
             groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))

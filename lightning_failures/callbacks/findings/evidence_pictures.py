@@ -1,17 +1,25 @@
 """Pictures of images for the report, drawn at the end of a run beside the findings that they show."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from lightning_failures.callbacks.images.monitor import FailingImagesMonitor
 from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import CLASS_COLLAPSE, GENERALISATION_GAP
 from lightning_failures.records.picture import Picture
 from lightning_failures.reporting.figure_style import close, to_small_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["draw_evidence"]
 
 MOST = 4  # pictures of a run
+#: Kinds of findings that speak of all images: the worst of all are shown.
+OF_ALL = (GENERALISATION_GAP, CLASS_COLLAPSE)
 LARGEST = 400_000  # bytes of one, so that a page of one run with its charts stays well below 3 MB
 
 
@@ -27,6 +35,7 @@ def draw_evidence(findings: Sequence[Finding], monitors: Sequence[Monitor]) -> l
     found: list[Picture] = []
     if find_spec("matplotlib") is None:
         return found
+    shows = [each for each in monitors if isinstance(each, FailingImagesMonitor) and not each.idle]
     for finding in findings:
         for monitor in _finders(finding, [each for each in monitors if not each.idle]):
             with monitor.guard():
@@ -38,7 +47,27 @@ def draw_evidence(findings: Sequence[Finding], monitors: Sequence[Monitor]) -> l
                     close(figure)
                     if len(png) <= LARGEST:
                         found.append(Picture(finding.rule, finding.subject, caption, b64encode(png).decode()))
+            for shown in shows:
+                with shown.guard():
+                    sheet = _sheet(finding, monitor, shown) if len(found) < MOST else None
+                    figure = None if sheet is None else sheet[1]()
+                    if sheet is None or figure is None:
+                        continue
+                    png = to_small_png(figure)
+                    close(figure)
+                    if len(png) <= LARGEST:
+                        found.append(Picture(finding.rule, finding.subject, sheet[0], b64encode(png).decode()))
     return found
+
+
+def _sheet(
+    finding: Finding, monitor: Monitor, shown: FailingImagesMonitor
+) -> "tuple[str, Callable[[], Figure | None]] | None":
+    """Failing images of a finding: those that carry what it is about; of some kinds, of all images."""
+    carried = monitor.carriers(finding)
+    if carried is None and finding.kind not in OF_ALL:
+        return None
+    return shown.sheet(carried, finding.subject)
 
 
 def _finders(finding: Finding, monitors: Sequence[Monitor]) -> list[Monitor]:

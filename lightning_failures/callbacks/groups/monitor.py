@@ -2,6 +2,7 @@
 
 from typing import Any, Unpack
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from lightning_failures.metrics.group_errors import NOT_IN_TRAINING, GroupErrors
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
+from lightning_failures.records.finding import Finding
 
 __all__ = ["GroupErrorMonitor"]
 
@@ -58,6 +60,7 @@ class GroupErrorMonitor(Monitor):
         self._in_training: set[int] | None = None  # of all ranks; None: not known
         self._told_of: dict[int, str] | None = None
         self._batches: list[Tensor] = []
+        self._seen_groups: list[Tensor] = []  # of each batch of the last evaluation
         self._counted = False
 
     def on_train_batch_end(
@@ -92,10 +95,16 @@ class GroupErrorMonitor(Monitor):
         """Forget the images of the evaluation before, and learn which groups training has seen."""
         self.metric.to(evaluation.device).reset()
         self._batches, self._counted = [], False
+        self._seen_groups = []
         if evaluation.fitting:
             self._settle()
             parts = gather((self._of_training and self._whole, self.known))
             self._in_training = set().union(*(known for _, known in parts)) if all(can for can, _ in parts) else None
+
+    def carriers(self, finding: Finding) -> Tensor | None:
+        """The images of the group of a finding."""
+        groups = [group for group, name in self.metric.names.items() if name == finding.subject]
+        return torch.cat(self._seen_groups) == groups[0] if groups and self._seen_groups else None
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by group."""
@@ -103,6 +112,7 @@ class GroupErrorMonitor(Monitor):
         targets = seen.require_targets(type(self).__name__)
         groups = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         self.metric.to(logits.device).update(logits, targets, groups, targets >= 0)
+        self._seen_groups.append(groups)
         if self._told_of is None:
             self._batches.append(groups)
         self._counted = True

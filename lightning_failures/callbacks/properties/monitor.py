@@ -26,6 +26,7 @@ from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import mean_spectra
+from lightning_failures.records.finding import Finding
 
 __all__ = ["PropertyErrorMonitor"]
 
@@ -73,6 +74,7 @@ class PropertyErrorMonitor(Monitor):
         self.metric: ClassAdjustedErrorRatio | None = None
         self._kept: list[dict[str, Tensor]] = []  # of training images
         self._spectra: list[Tensor] = []
+        self._carried: list[Tensor] = []  # of each batch of the last evaluation; (n f), bool
         self._seen = self._images = 0
         self._counted = False
         self._cannot: str | None = None
@@ -123,7 +125,7 @@ class PropertyErrorMonitor(Monitor):
             self._fix()
         if self.metric is not None:
             self.metric.to(evaluation.device).reset()
-        self._counted = False
+        self._counted, self._carried = False, []
         if self.edges is None:
             self._cannot = NO_EDGES
 
@@ -148,6 +150,13 @@ class PropertyErrorMonitor(Monitor):
         if not self.edges.factors:
             self._cannot = "the training images are too much alike in every property"
 
+    def carriers(self, finding: Finding) -> Tensor | None:
+        """The images that have the property of a finding."""
+        names = [] if self.edges is None else [edge.factor for edge in self.edges.factors]
+        if not self._carried or finding.subject not in names:
+            return None
+        return torch.cat(self._carried)[:, names.index(finding.subject)]
+
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the errors of one batch by property."""
         edges = self.edges
@@ -168,7 +177,9 @@ class PropertyErrorMonitor(Monitor):
         groups = None
         if self.groups is not None:
             groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
-        self.metric.to(logits.device).update(logits, targets, carries(values, edges.factors), targets >= 0, groups)
+        carried = carries(values, edges.factors)
+        self._carried.append(carried)
+        self.metric.to(logits.device).update(logits, targets, carried, targets >= 0, groups)
         self._counted = True
 
     def describe(self) -> int | None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_failures.functional.moments import finite_images
+from lightning_failures.reporting.contact_sheet import draw_picture, shown_channels, to_pictures
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "contact_sheet", "region_map"]
 
 MOST, ACROSS = 12, 3  # triples on a sheet, and triples side by side
-FINEST = 160  # pixels a side that a small picture can show
-EDGE = 0.005  # share of an image's values at either end that may lie beyond the scale
 NEARLY = 0.9  # of the largest share, that the region in the title has at least
 
 #: Content -> its words in the title, and in the heads of the columns: "gives its ...", "with ...".
@@ -77,11 +74,12 @@ def contact_sheet(
     rows = _evenly(seen.nonzero()[:, 0].tolist(), donor.tolist(), MOST)
     if not rows:
         return None
-    shown = _channels(receivers[rows], transplanted[rows])
+    change = (transplanted[rows] - receivers[rows]).abs().mean((0, 2, 3))
+    shown = shown_channels(receivers.shape[1], change)
     answers = torch.stack([own, donor, preds], 1)[rows].tolist()
     false_colour = receivers.shape[1] not in (1, 3)
     triples = [
-        _scaled([images[row, shown] for images in (receivers, donors, transplanted)], together=not false_colour)
+        to_pictures([images[row, shown] for images in (receivers, donors, transplanted)], together=not false_colour)
         for row in rows
     ]
     words, brief, back = WORDS.get(content, _in_words(content))
@@ -101,11 +99,10 @@ def contact_sheet(
         for case, (pictures, classes) in enumerate(zip(triples, answers, strict=True)):
             for place, (picture, number) in enumerate(zip(pictures, classes, strict=True)):
                 axes = figure.add_axes(layout.box(case, place))
-                grey: dict[str, Any] = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0} if picture.shape[0] == 1 else {}
-                pixels = picture[0] if grey else rearrange(picture, "c h w -> h w c")
-                axes.imshow(pixels.numpy(), aspect="auto", interpolation="nearest", **grey)
                 name = str(class_names[number] if class_names and number < len(class_names) else number)
-                _frame(axes, short(name, layout.letters - 2), COLOURS["first" if place == 0 else "second"])
+                draw_picture(
+                    axes, picture, short(name, layout.letters - 2), COLOURS["first" if place == 0 else "second"]
+                )
     return figure
 
 
@@ -148,7 +145,7 @@ def region_map(
         whole: dict[str, Any] = {"extent": extent, "interpolation": "nearest", "vmin": 0.0, "vmax": 1.0}
         if mean_image is not None:
             flat = mean_image.detach().cpu().float()
-            [below] = _scaled([flat.reshape(-1, *flat.shape[-2:]).nanmean(0, keepdim=True)])
+            [below] = to_pictures([flat.reshape(-1, *flat.shape[-2:]).nanmean(0, keepdim=True)])
             axes.imshow((_PALEST + (1 - _PALEST) * below[0]).numpy(), cmap="gray", **whole)
         # over the mean image a region is as opaque as its share, so that one that carries nothing shows it
         opaque = 1.0 if mean_image is None else finest.nan_to_num().clamp(0, 1).numpy()
@@ -245,14 +242,6 @@ def _in_words(content: str) -> tuple[str, str, str]:
     return words, brief, "that channel" if words.startswith("channel ") else f"that {brief}"
 
 
-def _frame(axes: "Axes", label: str, colour: str) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=colour, linewidth=1.2)
-    axes.set_xlabel(label, fontsize=7, color=colour, labelpad=2)
-
-
 def _evenly(rows: Sequence[int], classes: Sequence[int], most: int) -> list[int]:
     """At most so many rows, as many of each class as can be, in the order of the classes."""
     rounds: list[list[int]] = []
@@ -268,38 +257,6 @@ def _evenly(rows: Sequence[int], classes: Sequence[int], most: int) -> list[int]
         room = min(most - len(chosen), len(some))
         chosen += [some[place * len(some) // room] for place in range(room)]
     return sorted(chosen, key=lambda row: (classes[row], row))
-
-
-def _channels(receivers: Tensor, transplanted: Tensor) -> list[int]:
-    """The channels that are shown: all of one or three, else three that lie apart, one of them changed."""
-    channels = receivers.shape[1]
-    if channels in (1, 3):
-        return list(range(channels))
-    spread = [channels * part // 6 for part in (5, 3, 1)]
-    change = (transplanted - receivers).abs().mean((0, 2, 3))
-    if bool(change.any()) and not bool(change[spread].any()):
-        most = int(change.argmax())
-        nearest = min(range(3), key=lambda place: abs(spread[place] - most))
-        spread[nearest] = most
-    return spread
-
-
-def _scaled(images: Sequence[Tensor], together: bool = True) -> list[Tensor]:
-    """Images in [0, 1] on one scale, and no larger than a small picture shows; (c h w) each.
-
-    Args:
-        images: some, of one shape.
-        together: whether all channels have one scale, as red, green and blue do; else each has its own.
-    """
-    height, width = (min(FINEST, side) for side in images[0].shape[1:])
-    small = torch.stack([F.adaptive_avg_pool2d(image, (height, width)) for image in images])
-    groups = rearrange(small, "k c h w -> 1 k (c h w)" if together else "k c h w -> c k (h w)").sort(2).values
-    stray = int(EDGE * groups.shape[2])
-    low, high = groups[..., stray].amin(1), groups[..., -1 - stray].amax(1)
-    flat = high <= low
-    low, high = torch.where(flat, groups.amin((1, 2)), low), torch.where(flat, groups.amax((1, 2)), high)
-    span = torch.where(high > low, high - low, 1.0)
-    return list(((small - low[:, None, None]) / span[:, None, None]).clamp(0, 1))
 
 
 def _outline(axes: "Axes", bounds: Bounds, line: tuple[str, float]) -> None:
