@@ -19,6 +19,7 @@ from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor
 from lightning_failures.callbacks.monitor import Detail, Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
+from lightning_failures.callbacks.slices.monitor import SliceMonitor
 from lightning_failures.callbacks.training.monitor import TrainingMonitor
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.interventions.changes import Denormalize
@@ -31,7 +32,18 @@ from lightning_failures.spectrum.bands import BandsLike
 
 __all__ = ["failure_monitors"]
 
-_NOUNS = {"factors", "groups", "properties", "collapse", "simplicity", "channels", "training", "causes", "data"}
+_NOUNS = {
+    "factors",
+    "groups",
+    "properties",
+    "collapse",
+    "simplicity",
+    "channels",
+    "training",
+    "causes",
+    "data",
+    "slices",
+}
 
 
 def failure_monitors(
@@ -94,7 +106,7 @@ def failure_monitors(
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         without: monitors to leave out: ``"factors"``, ``"groups"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
-            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``.
+            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"slices"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         notify: an address, or a callable, that is told of each finding; see :class:`.FailureDiagnosis`. None: none.
@@ -127,6 +139,7 @@ def failure_monitors(
         CauseMonitor
         DataMonitor
         PropertyErrorMonitor
+        SliceMonitor
         FailureDiagnosis
 
         Factors of the images, and those of the scanners under ``failures/scanner/``:
@@ -172,6 +185,7 @@ def failure_monitors(
         CauseMonitor(factors, groups=groups, ids=ids, budget=budget / 3, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
+        SliceMonitor(factors, groups=groups, ids=ids, **options),
     ]
     return [
         *(each for each in monitors if each.noun not in left_out),
