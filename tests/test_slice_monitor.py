@@ -74,12 +74,13 @@ def run(module, images, labels, epochs=4, monitor=None, batch=50, **options):
 def test_striped_images_that_nobody_annotated_are_found():
     images, labels, striped = scenes(seed=1)
     _, monitor, diagnosis = run(Fixed(), images, labels)
-    (finding,) = [one for one in diagnosis.findings if one.kind == "slice_failure"]
-    assert finding.severity == "failure"
+    hardest = monitor.slices[0]
+    (finding,) = [one for one in diagnosis.findings if one.subject == hardest.name]
+    assert (finding.kind, finding.severity) == ("slice_failure", "failure")
     assert finding.message.startswith(f"A group of images fails ({finding.subject}): 100% of ")
     assert "against " in finding.message
-    hardest = monitor.slices[0]
-    assert hardest.members[striped].double().mean() > 0.9
+    assert hardest.members[striped].double().mean() > 0.6  # a slice is 6% of the images at most
+    assert striped[hardest.members].all()
     assert monitor.values[f"error/{hardest.name}"] == 1
     assert monitor.values["found"] >= 1
     assert monitor.values["images/all"] == 600
@@ -88,7 +89,7 @@ def test_striped_images_that_nobody_annotated_are_found():
 def test_a_network_that_is_right_on_striped_images_raises_nothing():
     images, labels, _ = scenes(seed=1)
     _, _, diagnosis = run(Fixed(fails=False), images, labels)
-    assert not [one for one in diagnosis.history if one.kind == "slice_failure"]
+    assert not [one for one in diagnosis.history if one.kind == "slice_failure" and one.severity != "watch"]
 
 
 def test_a_slice_that_is_found_no_more_ends_its_finding():
@@ -99,8 +100,8 @@ def test_a_slice_that_is_found_no_more_ends_its_finding():
             self.fails = self.current_epoch < 4
 
     _, monitor, diagnosis = run(Mended(), images, labels, epochs=8)
-    (finding,) = [one for one in diagnosis.history if one.kind == "slice_failure"]
-    assert finding.cleared == 5
+    (finding,) = [one for one in diagnosis.history if one.subject == "described by large object"]
+    assert (finding.kind, finding.cleared) == ("slice_failure", 5)
     assert monitor.values[f"excess/{finding.subject}"] == 0
     assert f"error/{finding.subject}" not in monitor.values
 

@@ -366,7 +366,7 @@ def _shared(
             figures = math.inf, math.inf, math.inf
         if share >= SHARED_SHARE and figures[1] >= SHARED_RATIO:
             found.append(SharedFactor(name, share, *figures))
-    return tuple(sorted(found, key=lambda one: (-one.low, one.name)))
+    return tuple(sorted(found, key=lambda one: (-one.low, -one.share)))  # of equal ones the first given
 
 
 def _described(
