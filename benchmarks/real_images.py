@@ -39,15 +39,16 @@ def digits(_: Path, generator: torch.Generator) -> Labelled:
     return Labelled(_resized(ink), labels)
 
 
-def garments(folder: Path, generator: torch.Generator) -> Labelled:
+def garments(folder: Path, generator: torch.Generator, count: int = 3000) -> Labelled:
     """3,000 of the 60,000 training images of Fashion-MNIST in [0, 1]; (n 1 32 32).
 
     Args:
         folder: holds the files of the original, compressed.
         generator: which ones, and in which order.
+        count: another number of images.
     """
     images, labels = (_idx(folder / file) for file in IMAGES["fashion"].files)
-    some = torch.randperm(len(labels), generator=generator)[:3000]
+    some = torch.randperm(len(labels), generator=generator)[:count]
     return Labelled(_resized(images[some].float() / 255), labels[some].long())
 
 

@@ -29,6 +29,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.images.monitor": ("FailingImagesMonitor",),
     "callbacks.properties.monitor": ("PropertyErrorMonitor",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
+    "callbacks.slices.monitor": ("SliceMonitor",),
     "callbacks.suite": ("failure_monitors",),
     "callbacks.training.monitor": ("TrainingMonitor",),
     "callbacks.watch.hugging_face": ("HuggingFaceWatch",),
@@ -40,6 +41,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "data.planted": ("planted_scene",),
     "data.polymers": ("load_polymer_spectra",),
     "errors": ("FailuresError", "FailuresWarning"),
+    "functional.slices": ("find_slices",),
     "interventions.interventions": ("interchange",),
     "interventions.transplants": ("transplant",),
     "metrics.adjustment": ("ClassAdjustedErrorRatio",),
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.images.monitor import FailingImagesMonitor as FailingImagesMonitor
     from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor as PropertyErrorMonitor
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
+    from lightning_failures.callbacks.slices.monitor import SliceMonitor as SliceMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors
     from lightning_failures.callbacks.training.monitor import TrainingMonitor as TrainingMonitor
     from lightning_failures.callbacks.watch.hugging_face import HuggingFaceWatch as HuggingFaceWatch
@@ -105,6 +108,7 @@ if TYPE_CHECKING:
     from lightning_failures.data.polymers import load_polymer_spectra as load_polymer_spectra
     from lightning_failures.errors import FailuresError as FailuresError
     from lightning_failures.errors import FailuresWarning as FailuresWarning
+    from lightning_failures.functional.slices import find_slices as find_slices
     from lightning_failures.interventions.interventions import interchange as interchange
     from lightning_failures.interventions.transplants import transplant as transplant
     from lightning_failures.metrics.adjustment import ClassAdjustedErrorRatio as ClassAdjustedErrorRatio

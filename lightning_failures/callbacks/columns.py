@@ -8,12 +8,24 @@ from lightning_failures.callbacks.factors.column import FACTORS
 from lightning_failures.callbacks.groups.column import GROUPS_COLUMN
 from lightning_failures.callbacks.properties.column import PROPERTIES_COLUMN
 from lightning_failures.callbacks.simplicity.column import SIMPLICITY
+from lightning_failures.callbacks.slices.column import SLICES
 from lightning_failures.callbacks.training.column import TRAINING
 from lightning_failures.records.rule import Rule
 
 __all__ = ["COLUMNS", "standard_rules"]
 
-COLUMNS = (SIMPLICITY, COLLAPSE, CHANNELS, FACTORS, PROPERTIES_COLUMN, GROUPS_COLUMN, TRAINING, CAUSES_COLUMN, DATA)
+COLUMNS = (
+    SIMPLICITY,
+    COLLAPSE,
+    CHANNELS,
+    FACTORS,
+    PROPERTIES_COLUMN,
+    GROUPS_COLUMN,
+    SLICES,
+    TRAINING,
+    CAUSES_COLUMN,
+    DATA,
+)
 
 
 def standard_rules() -> tuple[Rule, ...]:

@@ -20,6 +20,7 @@ from lightning_failures.callbacks.images.monitor import FailingImagesMonitor
 from lightning_failures.callbacks.monitor import Detail, Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor
 from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor
+from lightning_failures.callbacks.slices.monitor import SliceMonitor
 from lightning_failures.callbacks.training.monitor import TrainingMonitor
 from lightning_failures.errors import UnknownNameError
 from lightning_failures.interventions.changes import Denormalize
@@ -43,6 +44,7 @@ _NOUNS = {
     "causes",
     "data",
     "images",
+    "slices",
 }
 
 
@@ -108,7 +110,7 @@ def failure_monitors(
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         without: monitors to leave out: ``"factors"``, ``"groups"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
-            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"images"``.
+            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"slices"``, ``"images"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         notify: an address, or a callable, that is told of each finding; see :class:`.FailureDiagnosis`. None: none.
@@ -141,6 +143,7 @@ def failure_monitors(
         CauseMonitor
         DataMonitor
         PropertyErrorMonitor
+        SliceMonitor
         FailingImagesMonitor
         FailureDiagnosis
 
@@ -187,6 +190,7 @@ def failure_monitors(
         CauseMonitor(factors, groups=groups, ids=ids, budget=budget / 3, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
+        SliceMonitor(factors, groups=groups, ids=ids, **options),
         FailingImagesMonitor(
             class_names, channel_names=_channel_names(wavelengths, unit), denormalize=denormalize, **options
         ),

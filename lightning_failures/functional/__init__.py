@@ -53,6 +53,7 @@ from lightning_failures.functional.robustness_index import *
 from lightning_failures.functional.shapley import *
 from lightning_failures.functional.similarity import *
 from lightning_failures.functional.simplicity import *
+from lightning_failures.functional.slices import *
 from lightning_failures.functional.spectra import *
 from lightning_failures.functional.straight_line import *
 from lightning_failures.functional.transplants import *

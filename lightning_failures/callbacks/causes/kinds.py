@@ -12,6 +12,7 @@ from lightning_failures.records.kind import (
     REPRESENTATION_COLLAPSE,
     SIMPLE_CUE_RELIANCE,
     SINGLE_BAND_RELIANCE,
+    SLICE_FAILURE,
     TRAINING_FAULT,
     UNTAPPED_INFORMATION,
 )
@@ -28,7 +29,7 @@ GENERALISES = (GENERALISATION_GAP, *LEARNS)
 OF_ONE_KIND = (FACTOR_FAILURE, FACTOR_SPILLOVER, GROUP_SHIFT)
 
 #: That validation images are judged wrongly, all of them or those of one kind.
-EVALUATED = (*GENERALISES, *OF_ONE_KIND)
+EVALUATED = (*GENERALISES, *OF_ONE_KIND, SLICE_FAILURE)
 
 #: That the network or its training is broken.
 WORKS = (*EVALUATED, REPRESENTATION_COLLAPSE, NOT_FINITE, TRAINING_FAULT)

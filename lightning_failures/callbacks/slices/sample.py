@@ -1,0 +1,175 @@
+"""A fixed sample of the images of an evaluation, with what slices are looked for in; of bounded size."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_failures.functional.image_properties import image_properties
+from lightning_failures.functional.slices import narrow_features
+
+__all__ = ["MOST", "SampledImages", "SliceSample", "shown_channels"]
+
+#: Images of the sample, over all ranks, and pixels a side of the small pictures that are kept of them.
+MOST, SIDE = 2048, 32
+
+
+class SampledImages(NamedTuple):
+    """What is known of the images of the sample; m of them, in the order of their places."""
+
+    places: Tensor  # (m) int64, rows of the dataset, or of their arrival
+    features: Tensor  # (m d)
+    preds: Tensor  # (m) int64, -1 where there is no prediction
+    target: Tensor  # (m) int64
+    carried: Tensor  # (m f) bool, the user's factors
+    groups: Tensor  # (m) int64; (0) without groups
+    properties: dict[str, Tensor]  # of images; (m) each
+
+    @classmethod
+    def joined(cls, parts: "list[SampledImages]") -> "SampledImages":
+        """Those of all batches, or of all ranks."""
+        places = torch.cat([part.places for part in parts])
+        order = places.argsort()
+        columns = (
+            torch.cat(column)[order] if len(column[0]) else column[0] for column in zip(*_plain(parts), strict=True)
+        )
+        features, preds, target, carried, groups = columns
+        names = [name for name in parts[0].properties if all(name in part.properties for part in parts)]
+        properties = {name: torch.cat([part.properties[name] for part in parts])[order] for name in names}
+        return cls(places[order], features, preds, target, carried, groups, properties)
+
+
+def _plain(parts: list[SampledImages]) -> list[tuple[Tensor, ...]]:
+    return [(part.features, part.preds, part.target, part.carried, part.groups) for part in parts]
+
+
+class SliceSample:
+    """Keeps the sample of one rank as its batches pass by, on their device.
+
+    Where the rows of the dataset are known, the sample is drawn among them by a fixed seed: the same images at each
+    evaluation, on any number of ranks and in batches of any size. Else images are taken evenly from the batches.
+
+    Args:
+        batches: that are to come on this rank; infinitely many if unknown.
+        ranks: of the run.
+        rank: this one.
+    """
+
+    def __init__(self, batches: float, ranks: int = 1, rank: int = 0) -> None:
+        self._batches, self._ranks, self._rank = batches, ranks, rank
+        self._parts: list[SampledImages] = []
+        self._pictures: list[Tensor] = []
+        self._seen = self.images = 0
+
+    def rows(self, images: int, places: Tensor | None, chosen: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Which images of a batch are kept, and their places; (k), int64, on the CPU.
+
+        Args:
+            images: of the batch.
+            places: rows of the dataset; (n), int64, on the CPU. None: not known.
+            chosen: of the dataset, which rows are in the sample; (N), bool. None: not known.
+        """
+        self._seen += 1
+        if places is not None and chosen is not None:
+            kept = chosen[places].nonzero()[:, 0]
+            return kept, places[kept]
+        most = -(-MOST // self._ranks)
+        known = math.isfinite(self._batches) and self._batches > 0
+        due = min(math.ceil(self._seen * most / self._batches), most) if known else most
+        count = max(0, min(due - self.images, images))
+        kept = torch.linspace(0, images - 1, count).round().long()
+        return kept, (self.images + torch.arange(count)) * self._ranks + self._rank
+
+    def add(
+        self,
+        kept: Tensor,
+        places: Tensor,
+        inputs: Tensor | None,
+        features: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        carried: Tensor | None,
+        groups: Tensor | None,
+    ) -> None:
+        """Keep some images of a batch; no device synchronisation.
+
+        Args:
+            kept: which ones; (k), int64, on the CPU.
+            places: of them; (k), int64.
+            inputs: (n b h w); None: no images.
+            features: (n d).
+            logits: (n c).
+            target: (n).
+            carried: factors; (n f). None: there are none.
+            groups: (n). None: there are none.
+        """
+        if not len(kept):
+            return
+
+        def taken(values: Tensor) -> Tensor:
+            return values[kept.to(values.device, non_blocking=True)].detach()
+
+        scores = taken(logits)
+        none = torch.zeros(0, dtype=torch.int64)
+        images = None if inputs is None else taken(inputs)
+        self._parts.append(
+            SampledImages(
+                places,
+                narrow_features(taken(features)),
+                torch.where(scores.amax(1).isfinite(), scores.argmax(1), -1),
+                taken(target),
+                torch.zeros(len(kept), 0, dtype=torch.bool) if carried is None else taken(carried).bool(),
+                none if groups is None else taken(groups),
+                {} if images is None else image_properties(images),
+            )
+        )
+        if images is not None:
+            self._pictures.append(_small(images))
+        self.images += len(kept)
+
+    def on_cpu(self) -> SampledImages | None:
+        """What was kept; None where nothing was."""
+        if not self._parts:
+            return None
+        return SampledImages.joined([_moved(part) for part in self._parts])
+
+    def pictures(self, wanted: set[int]) -> dict[int, Tensor]:
+        """Small pictures of those of some images that are here; place -> (b h w), float16, on the CPU.
+
+        Args:
+            wanted: their places.
+        """
+        if not self._pictures or not wanted:
+            return {}
+        places, pictures = torch.cat([part.places for part in self._parts]).tolist(), torch.cat(self._pictures)
+        rows = {place: row for row, place in enumerate(places) if place in wanted}
+        chosen = pictures[torch.tensor(list(rows.values()), dtype=torch.int64, device=pictures.device)].cpu()
+        return dict(zip(rows, chosen.unbind(), strict=True))
+
+
+def shown_channels(channels: int) -> list[int]:
+    """The channels of a picture: all of one or three, else three that lie apart.
+
+    Example:
+        >>> shown_channels(3), shown_channels(12), shown_channels(2)
+        ([0, 1, 2], [10, 6, 2], [0])
+    """
+    return (
+        list(range(channels)) if channels in (1, 3) else [0] if channels < 3 else [channels * k // 6 for k in (5, 3, 1)]
+    )
+
+
+def _small(images: Tensor) -> Tensor:
+    """Small pictures of images; (k b h w), float16."""
+    shown = images[:, shown_channels(images.shape[1])].float()
+    size = min(SIDE, shown.shape[2]), min(SIDE, shown.shape[3])
+    small = shown if size == tuple(shown.shape[2:]) else F.adaptive_avg_pool2d(shown, size)
+    return small.clamp(-6e4, 6e4).half()
+
+
+def _moved(part: SampledImages) -> SampledImages:
+    moved: list[Any] = [value.cpu() if isinstance(value, Tensor) else value for value in part]
+    moved[-1] = {name: value.cpu() for name, value in part.properties.items()}
+    return SampledImages(*moved)
