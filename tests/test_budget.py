@@ -165,8 +165,10 @@ def test_each_second_is_charged_once_to_whom_it_belongs(clock):
             assert budget.seconds("causes", "examination") == 10.0
         with budget.spend("channels"):
             clock.now += 0.25
+        with budget.pause():
+            clock.now += 40.0
         clock.now += 0.5
-    clock.now += 50.0
+    clock.now += 10.0
     assert budget.seconds("causes", "sums") == 1.5
     assert budget.by_monitor() == {"causes": 11.5, "channels": 0.25}
     assert budget.own == 50.0

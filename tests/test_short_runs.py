@@ -67,7 +67,7 @@ def run(seconds, *, epochs, share=0.03):
     return callbacks, budget, seen.rows
 
 
-@pytest.mark.parametrize(("seconds", "epochs"), [(0.05, 5), (0.01, 30), (0.3, 3)])
+@pytest.mark.parametrize(("seconds", "epochs"), [(0.05, 5), (0.02, 12), (0.3, 3)])
 def test_all_monitors_keep_to_the_budget_at_every_evaluation_and_at_the_end(seconds, epochs):
     callbacks, budget, rows = run(seconds, epochs=epochs)
     assert budget.own > 70
@@ -80,9 +80,9 @@ def test_all_monitors_keep_to_the_budget_at_every_evaluation_and_at_the_end(seco
 
 
 def test_of_a_run_of_some_minutes_each_headline_is_examined():
-    callbacks, budget, _ = run(0.01, epochs=40, share=0.1)
+    callbacks, budget, _ = run(0.02, epochs=20, share=0.3)
     assert budget.own > 120
-    assert budget.seconds() <= 0.1 * budget.own
+    assert budget.seconds() <= 0.3 * budget.own
     for key in ("simplicity/own/1", "channels/largest_change", "causes/training_accuracy"):
         values = [each.values.get(f"failures/{key}", math.nan) for each in callbacks[-1].record.evaluations]
         assert any(not math.isnan(value) for value in values), key

@@ -98,6 +98,17 @@ class Budget:
             self._settle()
             self._running = outer
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Charge nobody for the time inside, as for waiting until a device is done with the run's own work."""
+        self._settle()
+        outer, self._running = self._running, None
+        try:
+            yield
+        finally:
+            self._settle()
+            self._running = outer
+
     def _settle(self) -> float:
         """Charge up to now; the time."""
         now = self.clock()

@@ -222,9 +222,12 @@ class ReferenceExamination:
             if known or images > self.turn(pace) / OF_TURN:
                 return
             # while its logits are those of this evaluation, so that the end of the run can be examined
+        with self.budget.pause():
+            _wait_for(evaluation.device)
         with self.budget.spend(self.name, "examination"):
             before = self.budget.seconds(self.name, "examination")
             done = self._run(evaluation, model, examine if examined else None, images)
+            _wait_for(evaluation.device)
             if self.examined:
                 took = self.budget.seconds(self.name, "examination") - before
                 self._pass = took / (images * max(1.0, passes if done is None else done))
@@ -327,3 +330,9 @@ class ReferenceExamination:
         """The reasons of a metric of this examination, or why it did not take place."""
         why = self.refusal or self.why_not
         return undefined if why is None else dict.fromkeys(undefined, why)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Until a device is done, so that what is timed is what was asked for; once at an evaluation's end."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
