@@ -39,9 +39,7 @@ class Announcer:
         pictures: draws those in which findings are marked; None: without a limit.
     """
 
-    def __init__(
-        self, announce: Announced, webhook: Webhook | None = None, pictures: Pictures | None = None
-    ) -> None:
+    def __init__(self, announce: Announced, webhook: Webhook | None = None, pictures: Pictures | None = None) -> None:
         self.announce = announce
         self.webhook = webhook
         self.notes = ProgressNotes()
