@@ -9,7 +9,7 @@ Peak memory is the resident set while a contender runs, above what was there bef
 
 The monitor: one examination by the default ChannelAttributionMonitor (128 images, at most 20 bands, the null floor) in
 training steps of 64 images, the share that it would take of an epoch of 50,000 images if it came every epoch, and the
-share that its budget of 5% leaves it of a short run through a Lightning Trainer, the first and free one included.
+share that it takes of a short run through a Lightning Trainer within its budget, the first one included.
 """
 
 import argparse

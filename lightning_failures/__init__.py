@@ -13,6 +13,7 @@ from lightning_failures.version import __version__ as __version__
 _HOMES: dict[str, tuple[str, ...]] = {
     "attribution.attribution": ("attribute_channels",),
     "audit.audit": ("audit_data",),
+    "callbacks.budget": ("Budget",),
     "callbacks.causes.monitor": ("CauseMonitor",),
     "callbacks.channels.monitor": ("ChannelAttributionMonitor",),
     "callbacks.collapse.monitor": ("CollapseMonitor",),
@@ -79,6 +80,7 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from lightning_failures.attribution.attribution import attribute_channels as attribute_channels
     from lightning_failures.audit.audit import audit_data as audit_data
+    from lightning_failures.callbacks.budget import Budget as Budget
     from lightning_failures.callbacks.causes.monitor import CauseMonitor as CauseMonitor
     from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor as ChannelAttributionMonitor
     from lightning_failures.callbacks.collapse.monitor import CollapseMonitor as CollapseMonitor

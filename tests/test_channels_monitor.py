@@ -11,7 +11,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import ChannelAttributionMonitor, attribute_channels
-from lightning_failures.callbacks.reference_examination import SPENT
 from lightning_failures.functional import jensen_shannon, spearman
 from tests.runs import CLASSES, Classifier, dataset, fit, loaders, trainer
 
@@ -226,19 +225,20 @@ def test_epochs_and_steps_set_the_cadence(tmp_path):
     assert {8, 16, 24} <= set(steps)
 
 
-def test_a_budget_of_nothing_examines_once_and_at_the_end(monkeypatch):
-    monkeypatch.setattr("lightning_failures.callbacks.ration.AHEAD", math.inf)  # though the run is short
-    watch = monitor(budget=0.0, every_n_steps=1)
+def test_a_long_cadence_examines_once_and_at_the_end():
+    watch = monitor(every_n_epochs=9)
     fit([watch], epochs=3)
     assert [profile.epoch for profile in watch.course.profiles] == [0, 2]
     assert watch.completed[KEY + "largest_change"] == watch.values["largest_change"]
 
 
-def test_what_the_budget_leaves_says_so():
-    watch = monitor(budget=0.0)
-    watch.on_train_end = lambda *_: None
+def test_a_budget_of_nothing_examines_nothing_and_says_so():
+    watch = monitor(budget=0.0, every_n_steps=1)
     fit([watch], epochs=3)
-    assert watch.undefined == {"largest_change": SPENT}
+    assert watch.course is None
+    why = "not yet examined: the budget of 0% of the first minute was spent"
+    assert watch.undefined == {"largest_change": why}
+    assert watch.not_watched == {"which bands the predictions depend on": why}
 
 
 def test_validate_and_test_are_examined_too_and_do_not_join_the_course():

@@ -319,17 +319,16 @@ def figures(outcome):
 # -- pictures
 
 
-def test_the_accuracy_is_drawn_when_findings_change_and_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("lightning_failures.callbacks.picture.FIRST_MINUTE", 0.0)
+def test_the_accuracy_is_drawn_when_findings_change_and_at_the_end(tmp_path):
     pytest.importorskip("matplotlib")
     values = [0.0, 2.0, 2.0, 2.0, 2.0]
     lines = [{"a": a, "val_acc": 0.5, "failures/simplicity/reference_accuracy": 0.8} for a in values]
-    callback = diagnosis()
+    callback = diagnosis(budget=None)
     callback.record.columns = {"simplicity": "simplicity"}
     fitted = run(tmp_path, lines, callback, logger=CSVLogger(tmp_path, name="", version=""))
     pictures = sorted(path.name for path in tmp_path.rglob("*.png"))
     assert pictures == ["accuracy-00000012.png", f"accuracy-{fitted.global_step:08d}.png"]
-    assert callback.announcer.pictures.budget.spent > 0
+    assert callback.budget.seconds(purpose="picture") > 0
 
 
 def test_no_picture_is_drawn_of_what_no_monitor_of_the_run_watches(tmp_path):

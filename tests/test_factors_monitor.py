@@ -29,10 +29,9 @@ def test_the_worst_classes_stand_in_a_table_with_the_interval_of_their_errors(tm
     assert all(row["low"] <= row["error"] <= row["high"] for row in last)
 
 
-def test_a_named_monitor_draws_and_logs_under_its_name(tmp_path, monkeypatch):
+def test_a_named_monitor_draws_and_logs_under_its_name(tmp_path):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("lightning_failures.callbacks.picture.FIRST_MINUTE", 0.0)
-    monitor = FactorErrorMonitor(table(), name="light", on_error="raise")
+    monitor = FactorErrorMonitor(table(), name="light", budget=None, on_error="raise")
     run, _ = fit([monitor], logger=CSVLogger(tmp_path, name="", version=""))
     assert "failures/light/error_ratio/dark" in run.callback_metrics
     assert {path.parent.name for path in tmp_path.rglob("*.png")} == {"light"}

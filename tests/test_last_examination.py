@@ -29,14 +29,14 @@ class Logits(Classifier):
 
 
 def monitors(*rules, **options):
-    """Without a budget, nothing but the end is examined after the first evaluation."""
-    options = {"budget": 0.0, "every_n_epochs": 9, "on_error": "raise"} | options
+    """At a long cadence, nothing but the end is examined after the first evaluation."""
+    options = {"budget": None, "every_n_epochs": 9, "on_error": "raise"} | options
     diagnosis = FailureDiagnosis(list(rules) or None, announce="nothing")
     return SimplicityBiasMonitor(**options), ChannelAttributionMonitor(**options), diagnosis
 
 
 def rule(**fields):
-    return Rule(kind="own_rule", when=f"{HEADLINE} >= 0", message="{donor:.2f}", evidence=EVIDENCE, warmup=0, **fields)
+    return Rule(kind="own_rule", when=f"{HEADLINE} >= 0", message="{donor:.2f}", evidence=EVIDENCE, warmup=1, **fields)
 
 
 def test_what_the_last_evaluation_left_is_examined_and_joins_it_in_the_record():
@@ -97,7 +97,7 @@ def test_averaged_weights_are_examined_whoever_stands_first(first):
             seen.append(model(inputs).detach().clone())
             super()._examine(model, inputs)
 
-    simple = Recording(budget=0.0, every_n_epochs=9, on_error="raise")
+    simple = Recording(budget=None, every_n_epochs=9, on_error="raise")
     callbacks = [Average(), simple] if first else [simple, Average()]
     _, module = fit(callbacks, Logits(), epochs=2)
     with torch.no_grad():

@@ -212,11 +212,10 @@ def test_mixed_precision_is_watched_in_full_precision():
     assert monitors[2].examining.reasons({"own/1": ""}) == {"own/1": ""}
 
 
-def test_tables_figures_findings_and_report_are_written_where_the_user_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("lightning_failures.callbacks.picture.FIRST_MINUTE", 0.0)
+def test_tables_figures_findings_and_report_are_written_where_the_user_said(tmp_path):
     from lightning.pytorch.loggers import CSVLogger
 
-    callbacks = failure_monitors(factors=table(), report_dir=tmp_path / "report", on_error="raise")
+    callbacks = failure_monitors(factors=table(), report_dir=tmp_path / "report", budget=None, on_error="raise")
     fit(callbacks, logger=CSVLogger(tmp_path / "logs", name="", version=""))
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"report/findings.json", "report/report.html", "logs/metrics.csv"} <= written

@@ -1,4 +1,4 @@
-"""When a monitor draws: not in a run's first minute, then as time allows, and at the end of the run what is left."""
+"""When a monitor draws: as the run's time has paid for it, and at the end of the run with what is left."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_failures import CollapseMonitor, SimplicityBiasMonitor
-from lightning_failures.callbacks import picture
-from lightning_failures.callbacks.picture import Pictures
+from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.picture import IMPORT, Pictures
 from tests.runs import fit, trainer
 
 pytest.importorskip("matplotlib")
@@ -20,79 +20,95 @@ def drawn(folder):
     return sorted(path.name for path in folder.rglob("*.png"))
 
 
-def test_the_first_picture_is_drawn_at_once_and_the_last_at_the_end(tmp_path):
-    from matplotlib.figure import Figure
+class Clock:
+    """Goes on by what it is told."""
 
-    run = trainer([], logger=CSVLogger(tmp_path, name="", version=""))
-    made = []
-    pictures = Pictures()
-    pictures.budget.share = 0.0  # nothing but the first, which is free
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def pictures(clock, made, *, share=0.03, takes=0.3):
+    """Pictures that each take some seconds of a clock, and what makes one of them."""
 
     def make(name):
-        return lambda: made.append(name) or Figure()
+        def draw():
+            from matplotlib.figure import Figure
 
-    pictures.restart()
-    for name in ("first", "second", "third"):
-        pictures.draw(run, {"failures/collapse/layers": make(name)})
-    assert made == ["first"]
-    pictures.finish(run)
-    pictures.finish(run)
-    assert made == ["first", "third"]
+            made.append(name)
+            clock.now += takes
+            return Figure()
+
+        return draw
+
+    budget = Budget(share, clock=clock)
+    return Pictures("CollapseMonitor", budget), make, budget
 
 
-def test_each_picture_has_its_turn_where_time_allows_one_an_evaluation(tmp_path):
-    from matplotlib.figure import Figure
-
+def fitting(tmp_path):
     run = trainer([], logger=CSVLogger(tmp_path, name="", version=""))
+    run.state.fn = TrainerFn.FITTING
+    return run
+
+
+def test_a_run_draws_nothing_before_its_time_has_paid_for_it_and_at_its_end_what_is_left(tmp_path, clock):
+    import matplotlib.figure  # noqa: F401  whose import would be counted
+
     made = []
-    pictures = Pictures()
-    pictures.restart()
+    drawn, make, budget = pictures(clock, made)
+    run = fitting(tmp_path)
+    drawn.draw(run, {"failures/collapse/first": make("first")})
+    assert made == []
+    clock.now += 70.0  # at 3% a twentieth of which is for pictures, one of .3 s
+    drawn.draw(run, {f"failures/collapse/{name}": make(name) for name in ("second", "third")})
+    assert made == ["second"]
+    with budget.spend("CauseMonitor"):
+        clock.now += 1.1
+    drawn.finish(run)
+    drawn.finish(run)
+    assert made == ["second", "third"]
+    drawn.draw(run, {f"failures/collapse/{name}": make(name) for name in "abc"})
+    drawn.finish(run)
+    assert made == ["second", "third", "a"]  # 2.1 s are 3% of 70 s
+    assert budget.seconds() <= budget.limit
+
+
+def test_each_picture_has_its_turn_where_time_allows_one_an_evaluation(tmp_path, clock):
+    import matplotlib.figure  # noqa: F401
+
+    made = []
+    drawn, make, _ = pictures(clock, made)
+    run = fitting(tmp_path)
     for _ in range(4):
-        pictures.budget.spent = 0.0  # one more is free
-        pictures.budget.share = 0.0
-        pictures.draw(run, {name: lambda name=name: made.append(name) or Figure() for name in "abc"})
+        clock.now += 70.0
+        drawn.draw(run, {name: make(name) for name in "abc"})
     assert made == ["a", "b", "c", "a"]
 
 
-def test_without_a_logger_nothing_is_drawn(tmp_path):
-    pictures = Pictures()
-    pictures.draw(trainer([]), {"failures/collapse/layers": lambda: pytest.fail("drawn")})
-    pictures.finish(trainer([]))
+def test_without_a_logger_nothing_is_drawn(clock):
+    drawn, _, _ = pictures(clock, [], share=None)
+    drawn.draw(trainer([]), {"failures/collapse/layers": lambda: pytest.fail("drawn")})
+    drawn.finish(trainer([]))
 
 
-def test_a_run_of_seconds_draws_at_its_end_what_fits_into_what_all_monitors_may_take(tmp_path):
-    from matplotlib.figure import Figure
-
-    monitor = CollapseMonitor(on_error="raise")
-    run = trainer([monitor], logger=CSVLogger(tmp_path, name="", version=""))
-    run.state.fn = TrainerFn.FITTING
-    made = []
-
-    def slowly(name):
-        def make():
-            made.append(name)
-            monitor.guard.seconds += picture.AT_ONCE  # as a slow one takes
-            return Figure()
-
-        return make
-
-    monitor.pictures.restart()
-    monitor.pictures.draw(run, {name: slowly(name) for name in "abcdefg"})
-    assert made == []  # the run may be over in a second
-    monitor.guard.seconds = picture.AT_ONCE - picture.A_PICTURE - 0.2
-    monitor.pictures.finish(run)
-    assert made == ["a"]
-    monitor.guard.seconds, made[:] = picture.AT_ONCE, []
-    monitor.pictures.restart()
-    monitor.pictures.draw(run, {"h": slowly("h")})
-    monitor.pictures.finish(run)
-    assert made == []
+def test_the_first_picture_of_a_process_is_expected_to_import_what_draws_it(clock, monkeypatch):
+    drawn, _, _ = pictures(clock, [])
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", object())
+    known = drawn._expected
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    assert drawn._expected == known + IMPORT
 
 
-def test_every_picture_of_the_last_evaluation_is_there_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(picture, "FIRST_MINUTE", 0.0)
-    layers, simple = CollapseMonitor(on_error="raise"), SimplicityBiasMonitor(budget=1e9, on_error="raise")
-    layers.pictures.budget.share = simple.pictures.budget.share = 0.0
+def test_every_picture_of_the_last_evaluation_is_there_at_the_end_without_a_limit(tmp_path):
+    layers = CollapseMonitor(budget=None, on_error="raise")
+    simple = SimplicityBiasMonitor(budget=None, on_error="raise")
     run, _ = fit([layers, simple], epochs=3, logger=CSVLogger(tmp_path, name="", version=""))
     names = drawn(tmp_path)
     last = f"-{run.global_step:08d}.png"

@@ -1,7 +1,6 @@
-"""A run of seconds: how much the monitors may take of it, and that they examine what they can."""
+"""A run on a clock of its own: what its monitors examine follows from what a pass takes, within the budget."""
 
 import math
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,15 +9,9 @@ from lightning.pytorch import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lightning_failures import (
-    ChannelAttributionMonitor,
-    FailureDiagnosis,
-    SimplicityBiasMonitor,
-)
-from lightning_failures.callbacks.budget import last_limit
-from lightning_failures.callbacks.ration import ADVANCE, Ration, progress
-from lightning_failures.callbacks.reference_examination import BRAKED, NO_TIME, SPENT
-from lightning_failures.errors import InputError
+from lightning_failures import failure_monitors
+from lightning_failures.callbacks.budget import Budget
+from lightning_failures.callbacks.evaluation_context import progress
 from tests.runs import Classifier, dataset, fit, hooks_on
 
 DATA = (
@@ -27,140 +20,91 @@ DATA = (
 )
 
 
-class Slow(Classifier):
-    """Takes its time for each image."""
+class Clock:
+    """Goes on by what passes of images and training steps take, and not by itself."""
 
-    def __init__(self, seconds):
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Slow(Classifier):
+    """Takes so many seconds of a clock for each image, and three times as many in training."""
+
+    def __init__(self, clock, seconds):
         super().__init__()
 
-        class Waits(nn.Module):
-            passed = 0
-
+        class Takes(nn.Module):
             def forward(self, x):
-                if not torch.is_grad_enabled():
-                    Waits.passed += len(x)
-                    time.sleep(seconds * len(x))
+                clock.now += seconds * len(x) * (3 if torch.is_grad_enabled() else 1)
                 return x
 
-        self.waits = Waits
-        self.net = nn.Sequential(Waits(), *self.net)
+        self.net = nn.Sequential(Takes(), *self.net)
 
 
-def run(seconds, epochs=1, **options):
-    monitors = [
-        SimplicityBiasMonitor(on_error="raise", **options),
-        ChannelAttributionMonitor(on_error="raise", **options),
-    ]
-    _, module = fit(monitors, Slow(seconds), data=DATA, epochs=epochs)
+class Seen(Callback):
+    """Which evaluations were watched, and what was spent and allowed at each."""
+
+    def __init__(self, budget):
+        self.budget, self.rows = budget, []
+
+    def on_validation_end(self, trainer, module):
+        if not trainer.sanity_checking:
+            known = "failures/simplicity/own/1" in trainer.callback_metrics
+            self.rows.append((self.budget.seconds(), self.budget.limit, known))
+
+
+def run(seconds, *, epochs, share=0.03):
+    clock = Clock()
+    callbacks = failure_monitors(budget=share, on_error="raise")
+    budget = callbacks[-1].budget
+    budget.clock = clock
+    callbacks[-1].announce, seen = "nothing", Seen(budget)
+    _, module = fit([*callbacks, seen], Slow(clock, seconds), data=DATA, epochs=epochs)
     assert hooks_on(module) == 0
-    return monitors, module
+    return callbacks, budget, seen.rows
 
 
-def test_a_slow_network_is_not_examined_before_its_own_passes_allow_it_and_the_reason_is_said():
-    (simple, channels), module = run(0.01)
-    # a run of 448 passes allows 45 ahead and 18 by the share; at its end there is less than a second
-    # the sanity check, the evaluation, and for each monitor 32 images by which it sees that it can run them again
-    assert module.waits.passed == 64 + 128 + 2 * 32
-    assert math.isnan(simple.values["own/1"])
-    assert simple.undefined["own/1"] == NO_TIME
-    assert channels.not_watched == {"which bands the predictions depend on": NO_TIME}
-    assert simple.not_watched == {"what decides the predictions, at the end of the run": NO_TIME}
+@pytest.mark.parametrize(("seconds", "epochs"), [(0.05, 5), (0.02, 12), (0.3, 3)])
+def test_all_monitors_keep_to_the_budget_at_every_evaluation_and_at_the_end(seconds, epochs):
+    callbacks, budget, rows = run(seconds, epochs=epochs)
+    assert budget.own > 70
+    assert all(spent <= limit for spent, limit, _ in rows)
+    assert budget.seconds() <= 0.03 * budget.own
+    record = callbacks[-1].record
+    assert record.monitor_seconds == pytest.approx(budget.seconds())
+    assert record.seconds_by_monitor == budget.by_monitor()
+    assert record.budget == 0.03
 
 
-def test_a_network_in_between_is_examined_on_as_many_images_as_its_own_passes_allow():
-    monitor = SimplicityBiasMonitor(on_error="raise")
-    monitor.on_train_end = lambda *_: None
-    fit([monitor], Slow(0.0), data=DATA, epochs=12)
-    images = len(monitor.examining.inputs(torch.device("cpu")))
-    assert 32 <= images < 128
-    assert len(monitor.examining.targets) == images
-    budget, own = monitor.examining.budget, 64 + 11 * (3 * 64 + 128) + 3 * 64
-    assert budget.own == own  # the sanity check, and each epoch with forward and backward of an image
-    assert 0 < budget.spent <= 0.1 * own + 0.05 * own
-    assert monitor.examining.why_not in (None, SPENT)
+def test_of_a_run_of_some_minutes_each_headline_is_examined():
+    callbacks, budget, _ = run(0.02, epochs=20, share=0.3)
+    assert budget.own > 120
+    assert budget.seconds() <= 0.3 * budget.own
+    for key in ("simplicity/own/1", "channels/largest_change", "causes/training_accuracy"):
+        values = [each.values.get(f"failures/{key}", math.nan) for each in callbacks[-1].record.evaluations]
+        assert any(not math.isnan(value) for value in values), key
 
 
-def test_with_time_enough_the_whole_reference_batch_is_examined_as_before():
-    monitors, _ = run(0.0, budget=1e9)
-    assert [len(monitor.examining.inputs(torch.device("cpu"))) for monitor in monitors] == [64, 128]
+def test_a_network_too_slow_for_its_run_is_not_examined_and_the_verdict_says_why():
+    callbacks, budget, _ = run(2.0, epochs=1)
+    assert budget.seconds() <= max(1.8, 0.03 * budget.own)
+    said = callbacks[-1].record.not_watched
+    why = f"not yet examined: the budget of 3% of {budget.own:,.0f} s was spent"
+    assert said["which bands the predictions depend on"] == why
+    assert callbacks[2].course is None
 
 
-class Clock:
-    """Runs so much faster or slower than the real one."""
-
-    def __init__(self, pace):
-        self.pace = pace
-
-    def perf_counter(self):
-        return self.pace * time.perf_counter()
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    def set_to(pace):
-        for module in ("budget", "monitor", "error_guard", "simplicity.examination"):
-            monkeypatch.setattr(f"lightning_failures.callbacks.{module}.time", Clock(pace))
-
-    return set_to
-
-
-def test_the_same_run_on_a_slow_and_on_a_fast_machine_has_the_same_evaluations_examined(clock):
-    seen = []
-    for pace in (0.01, 3.0):
-        clock(pace)
-        diagnosis = FailureDiagnosis(announce="nothing")
-        monitors = [SimplicityBiasMonitor(on_error="raise"), ChannelAttributionMonitor(on_error="raise"), diagnosis]
-        fit(monitors, data=DATA, epochs=12)
-        evaluations = [each.values for each in diagnosis.record.evaluations[:-1]]
-        seen.append([{key: repr(value) for key, value in values.items()} for values in evaluations])
-        seen[-1].append([monitor.examining.budget.spent for monitor in monitors[:2]])
-        bands = ["failures/channels/largest_change" in values for values in evaluations]
-        assert 0 < sum(bands) < len(bands)
-    assert seen[0] == seen[1]
-
-
-def test_the_clock_is_an_emergency_brake_and_says_so():
-    simple = SimplicityBiasMonitor(on_error="raise", budget=1e9)
-    simple.on_train_end = lambda *_: None
-
-    class Stuck(Callback):
-        def on_validation_start(self, trainer, module):
-            simple.examining.budget.clock.spent = 11.0  # seconds of a run that takes less
-
-    fit([Stuck(), simple], Classifier(), data=DATA, epochs=2)
-    assert simple.examining.examined  # a share that is never passed
-
-    simple.examining.budget.clock.share = 0.05
-    fit([Stuck(), simple], Classifier(), data=DATA, epochs=1)
-    assert simple.undefined["own/1"] == BRAKED
-
-
-def ration(own, share, expected=math.inf):
-    """A ration of a run that has made so many passes."""
-    made = Ration(share)
-    made.own, made.expected = own, expected
-    return made
-
-
-def test_a_share_of_the_passes_of_the_run_is_allowed_and_an_advance_that_a_short_run_has_less_of():
-    assert ration(10_000, 0.025).left == ADVANCE + 250
-    assert ration(1_000, 0.025, expected=12_000).left == 1_200 + 25
-    assert ration(1_000, 0.025).turn == (ADVANCE + 25) / 2
-    spent = ration(10_000, 0.025)
-    spent.spent = ADVANCE + 250
-    assert not spent.allows
-
-
-def test_without_a_share_there_is_one_turn():
-    nothing = ration(10_000, 0.0)
-    assert (nothing.allows, nothing.turn) == (True, ADVANCE)
-    nothing.spent = 1
-    assert not nothing.allows
-
-
-def test_a_share_below_0_is_refused():
-    with pytest.raises(InputError, match="the share is negative"):
-        Ration(-0.1)
+def test_without_a_limit_every_evaluation_is_examined_in_full():
+    callbacks, _, rows = run(1.0, epochs=3, share=None)
+    assert [known for *_, known in rows] == [True, True, True]
+    for monitor in callbacks[1], callbacks[2]:
+        assert monitor.examining.examined
+    assert len(callbacks[2].examining.inputs(torch.device("cpu"))) == 128
+    assert callbacks[-1].record.not_watched == {}
+    assert callbacks[-1].record.budget is None
 
 
 @pytest.mark.parametrize(
@@ -175,11 +119,13 @@ def test_a_share_below_0_is_refused():
 )
 def test_how_far_a_run_is_goes_by_its_steps(options, expected):
     usual = {"max_steps": -1, "max_epochs": None, "num_training_batches": 6, "accumulate_grad_batches": 1}
-    run = SimpleNamespace(global_step=6, **(usual | options))
-    assert progress(run) == pytest.approx(expected, nan_ok=True)
+    trainer = SimpleNamespace(global_step=6, **(usual | options))
+    assert progress(trainer) == pytest.approx(expected, nan_ok=True)
 
 
-def test_the_last_examination_of_a_short_run_stays_within_a_second_and_of_a_long_one_within_a_tenth():
-    assert last_limit(5, 0.3) == pytest.approx(0.5)
-    assert last_limit(5, 2.0) == pytest.approx(0.25)
-    assert last_limit(600, 20.0) == 60
+def test_a_budget_may_be_shared_with_monitors_of_ones_own():
+    from lightning_failures import CollapseMonitor
+
+    budget = Budget(0.02)
+    assert CollapseMonitor(budget=budget).budget is budget
+    assert CollapseMonitor().budget.share == 0.03

@@ -19,8 +19,7 @@ from tests.test_simplicity_monitor import EAGER, nearest, scene, thick, values_o
 EXAMINED = (None, "no pair of images with different predictions")
 
 
-def test_trained_weights_are_bitwise_the_same_and_no_hook_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr("lightning_failures.callbacks.picture.FIRST_MINUTE", 0.0)
+def test_trained_weights_are_bitwise_the_same_and_no_hook_stays(tmp_path):
     _, alone = fit([])
     logger = CSVLogger(tmp_path, name="", version="")
     monitor = SimplicityBiasMonitor({"first": lambda batch: batch[0][:, 0, 0, 0]}, **EAGER)
@@ -40,13 +39,18 @@ def test_the_parts_are_dealt_out_within_the_budget_the_headline_first():
     monitor = SimplicityBiasMonitor(**EAGER)
     watch(thick, images, labels, monitor=monitor)
     examination = monitor.examination
-    parts = {"headline", "contents", "channels", "regions", "image_ranks", "pixel_ranks"}
+    contents = examination.contents
+    parts = {"headline", *contents, "channels", "regions", "image_ranks", "pixel_ranks"}
+    assert {"total_absorbance", "level", "texture"} < set(contents)
     assert set(examination.fits(1e9)) == parts
     monitor.turns.waits = dict.fromkeys(parts, 1) | {"image_ranks": 3, "pixel_ranks": 2}
     work, examination.searches["channels"].within = examination.work, None
-    assert examination.fits(work["headline"] + work["contents"])[:2] == ("headline", "contents")
-    assert work["image_ranks"] < work["contents"]
-    assert examination.fits(work["headline"] + work["image_ranks"]) == ("headline", "image_ranks")
+    # contents go before what has waited longer, the poorest first; each is one pass of the images
+    assert examination.fits(work["headline"] + 3 * work["level"])[:4] == ("headline", *list(work)[1:4])
+    assert list(work)[1] == "total_absorbance"
+    every = work["headline"] + len(contents) * work["level"]
+    poorest = list(work)[1 : 1 + len(contents)]
+    assert examination.fits(every + work["image_ranks"]) == ("headline", *poorest, "image_ranks")
     assert examination.fits(0.0) == ("headline",)
     examination.follow(("headline", "image_ranks"))
     assert (monitor.turns.waits["image_ranks"], monitor.turns.waits["pixel_ranks"]) == (1, 3)
@@ -62,9 +66,7 @@ def test_what_is_left_to_a_later_evaluation_is_nan_and_says_why():
     found, why = monitor.examination.compute()
     assert found["own/1"] > 0.9
     assert math.isnan(found["transplant/level"])
-    assert why["transplant/level"] == (
-        "left to a later evaluation, or to the end of the run, by the budget of extra forward passes"
-    )
+    assert why["transplant/level"] == "left to a later evaluation, or to the end of the run, by the budget"
 
 
 def test_a_resumed_run_keeps_its_simple_models_its_cues_and_its_turns(tmp_path):
@@ -199,10 +201,9 @@ def test_many_classes_leave_out_what_would_fill_the_memory():
     assert monitor.lowest_rung is None
 
 
-def test_without_a_budget_the_first_evaluation_and_the_end_are_examined_and_the_ladder_goes_on(monkeypatch):
-    monkeypatch.setattr("lightning_failures.callbacks.ration.AHEAD", math.inf)  # though the run is short
+def test_at_a_long_cadence_the_first_evaluation_and_the_end_are_examined_and_the_ladder_goes_on():
     images, labels, _ = scene(80)
-    values, monitor, diagnosis = watch(thick, images, labels, epochs=3, budget=0.0)
+    values, monitor, diagnosis = watch(thick, images, labels, epochs=3, every_n_epochs=9)
     first, second, last = [each.values["failures/simplicity/own/1"] for each in diagnosis.record.evaluations]
     assert first > 0.9
     assert math.isnan(second)

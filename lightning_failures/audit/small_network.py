@@ -8,7 +8,7 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SmallNetwork", "SmallNetworkRun", "Views", "image_views", "run_small_network"]
+__all__ = ["SmallNetwork", "SmallNetworkRun", "SmallNetworkTraining", "Views", "image_views", "run_small_network"]
 
 BATCH = 64
 WIDTH = 32
@@ -62,28 +62,76 @@ def run_small_network(
         steps: of training.
         seed: of weights and order.
     """
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
-        network = SmallNetwork(train.shape[1], classes)
-        optimizer = torch.optim.AdamW(network.parameters())
-        size, order = min(BATCH, len(train)), torch.empty(0, dtype=torch.int64)
-        for _ in range(steps):
-            if len(order) < size:
-                order = torch.randperm(len(train))  # what an epoch leaves over is skipped
-            chosen, order = order[:size], order[size:]
-            loss = F.cross_entropy(network(train[chosen]), target[chosen])
-            optimizer.zero_grad()
+    training = SmallNetworkTraining(train, target, classes, steps, seed)
+    while not training.done:
+        training.step()
+    return training.judge(held, held_target)
+
+
+class SmallNetworkTraining:
+    """The training of a :class:`SmallNetwork` step by step, so that it may go on later; see :func:`run_small_network`.
+
+    Args:
+        train: training images; (n b h w).
+        target: their classes; (n).
+        classes: number of classes.
+        steps: of training.
+        seed: of weights and order.
+
+    Example:
+        >>> training = SmallNetworkTraining(torch.rand(8, 1, 4, 4), torch.arange(8) % 2, 2, steps=3)
+        >>> training.step()
+        >>> training.left
+        2
+    """
+
+    def __init__(self, train: Tensor, target: Tensor, classes: int, steps: int, seed: int = 0) -> None:
+        self.train, self.target = train, target
+        size = min(BATCH, len(train))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = SmallNetwork(train.shape[1], classes)
+            epochs = -(-steps // max(1, len(train) // size)) if size else 0
+            # what an epoch leaves over is skipped
+            batches = [part for _ in range(epochs) for part in torch.randperm(len(train)).split(size)]
+        self._batches = [part for part in batches if len(part) == size][:steps]
+        self._optimizer = torch.optim.AdamW(self.network.parameters())
+
+    @property
+    def left(self) -> int:
+        """Steps that are still to be made."""
+        return len(self._batches)
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are made."""
+        return not self._batches
+
+    def step(self) -> None:
+        """Make one step."""
+        chosen = self._batches.pop(0)
+        with torch.enable_grad():
+            loss = F.cross_entropy(self.network(self.train[chosen]), self.target[chosen])
+            self._optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-    with torch.no_grad():
-        scores = []
-        for evaluating in (True, False):
-            network.train(not evaluating)
-            # in batch mode the network looks at all held-out images at once
-            parts = held.split(4 * BATCH) if evaluating else (held,)
-            scores.append(torch.cat([network(part) for part in parts]))
-    right, batch_right = (each.argmax(1) == held_target for each in scores)
-    return SmallNetworkRun(right, batch_right, scores[0])
+            self._optimizer.step()
+
+    def judge(self, held: Tensor, held_target: Tensor) -> SmallNetworkRun:
+        """Predict held-out images.
+
+        Args:
+            held: images; (m b h w).
+            held_target: their classes; (m).
+        """
+        with torch.no_grad():
+            scores = []
+            for evaluating in (True, False):
+                self.network.train(not evaluating)
+                # in batch mode the network looks at all held-out images at once
+                parts = held.split(4 * BATCH) if evaluating else (held,)
+                scores.append(torch.cat([self.network(part) for part in parts]))
+        right, batch_right = (each.argmax(1) == held_target for each in scores)
+        return SmallNetworkRun(right, batch_right, scores[0])
 
 
 def image_views(

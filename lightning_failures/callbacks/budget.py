@@ -1,96 +1,241 @@
-"""How much of the training time the extra work of a monitor may take, and what is done of it at the end of a run."""
+"""The clock and the account of a run's monitors: what they took so far, and what they may still take."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from lightning_failures.errors import InputError
 
-__all__ = ["AT_ONCE", "DRAWING", "FIRST_MINUTE", "Budget", "last_limit"]
+__all__ = ["FIRST", "SHARE", "Budget", "Purpose"]
 
-#: Seconds from the beginning of a run in which all monitors together may take no more than :data:`AT_ONCE`: people who
-#: try something out in a run of seconds must not wait for the monitors.
-FIRST_MINUTE = 60.0
+#: Share of the run's own time that all monitors together may take by default.
+SHARE = 0.03
 
-#: Seconds that they may take in it: with the imports, which take a fifth of a second, it is one second. What they take
-#: without any extra work is 0.1 to 0.4 of these on small networks, most of it for Lightning to log some hundred keys.
-AT_ONCE = 0.8
+#: Seconds of a run that count from its first second on: a run of seconds is allowed what one of a minute is, which is
+#: 1.8 s at 3%. After a minute nothing is allowed that the run's own time has not paid for.
+FIRST = 60.0
 
-#: Seconds, and share of the run, that the last examination of each monitor may take; the larger one.
-LAST, SHARE_OF_LAST = 5.0, 0.1
+#: Shares of what is allowed: that of sums, that of sums and examinations together, so that the rest is there for
+#: pictures and the verdict, and that of pictures before the end of a run.
+OF_SUMS, OF_EXAMINATIONS, OF_PICTURES = 0.4, 0.8, 0.15
 
-#: Share of a run that ends within its first minute that the last examination of each monitor may take at any rate.
-SHARE_OF_SHORT = 0.05
-
-#: Share of the run that one monitor may draw for, so that four of them stay within a hundredth.
-DRAWING = 0.0025
+#: What time is spent on: ``"sums"`` are what is always on, statistics of what passes by, their logging and the rules.
+Purpose = Literal["sums", "examination", "picture"]
 
 
 class Budget:
-    """Allows extra work while it has taken less than a share of the run's time so far; the first time is free.
+    """Owns the clock and the account of all monitors that share it.
+
+    Everything that a monitor does is measured, :meth:`spend`, and charged once. Before it does more than look at what
+    passes by, it asks: whether an evaluation is watched at all, :meth:`watches`; how long an examination may take,
+    :meth:`turn`; whether a picture is drawn, :meth:`allows_picture`. What takes longer than was expected is saved
+    on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
+    in any run longer than a minute, from its first examination on.
+
+    A run that is expected to end within its first minute has all its evaluations watched, and ``share`` of a minute for
+    examinations beside.
+
+    Each examiner has an equal part of what the sums leave. At the end of a run, each also has an equal part of what
+    others did not use.
 
     Args:
-        share: extra work over all other time, at least 0; 0.05 is five percent.
+        share: extra time over the run's own, at least 0: 0.03 is three percent. With 0 nothing is examined, and every
+            evaluation is watched. None: no limit.
+        clock: gives seconds.
 
     Raises:
         InputError: a share below 0.
 
     Example:
-        >>> budget = Budget(0.05)
-        >>> with budget.spend():
+        >>> seconds = iter([0.0, 100.0, 101.0, 200.0])
+        >>> budget = Budget(0.03, clock=lambda: next(seconds))
+        >>> with budget.spend("causes", "examination"):
         ...     pass
-        >>> budget.spent < 1.0
-        True
+        >>> round(budget.left, 2)  # 3% of 199 s, less one
+        4.97
     """
 
-    def __init__(self, share: float) -> None:
-        if not share >= 0:
-            raise InputError("Budget", "the share is negative", str(share), "Give a share of training time, as 0.05.")
-        self.share = share
-        self.spent = 0.0
-        self._began = time.perf_counter()
+    def __init__(self, share: float | None = SHARE, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        if share is not None and not share >= 0:
+            raise InputError("Budget", "the share is negative", str(share), "Give a share of training time, as 0.03.")
+        self.share = math.inf if share is None else share
+        self.clock = clock
+        self._running: tuple[str, Purpose] | None = None
+        self.restart()
+
+    @classmethod
+    def of(cls, given: "Budget | float | None") -> "Budget":
+        """A budget that is given, or one of a share."""
+        return given if isinstance(given, Budget) else cls(given)
 
     def restart(self) -> None:
         """Begin a run."""
-        self.spent = 0.0
-        self._began = time.perf_counter()
+        self._began = self._at = self.clock()
+        self._seconds: dict[tuple[str, Purpose], float] = {}
+        self._examiners: dict[str, bool] = {}  # whether the last turn of each is still to come
+        self._expected = math.inf  # seconds of its own that the run is expected to take
+        self._watched: tuple[int, bool] | None = None  # the step that was last decided on, and how
+        self._evaluation = 0.0  # seconds that the last watched evaluation took for sums
+        self._before = self._once = 0.0  # seconds of sums before it, and before the first one
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the run began."""
-        return time.perf_counter() - self._began
-
-    @property
-    def allows(self) -> bool:
-        """Whether there is time left for more extra work."""
-        return self.spent == 0 or self.left >= 0
-
-    @property
-    def left(self) -> float:
-        """Seconds of extra work that the run's time so far allows, less those spent; may be below 0."""
-        return self.share * (self.elapsed - self.spent) - self.spent
+    # -- the account
 
     @contextmanager
-    def spend(self) -> Iterator[None]:
-        """Count the time inside as extra work."""
-        began = time.perf_counter()
+    def spend(self, name: str, purpose: Purpose = "sums") -> Iterator[None]:
+        """Charge the time inside; what is charged within it is charged there alone.
+
+        Args:
+            name: of the monitor.
+            purpose: what the time is spent on.
+        """
+        self._settle()
+        outer, self._running = self._running, (name, purpose)
         try:
             yield
         finally:
-            self.spent += time.perf_counter() - began
+            self._settle()
+            self._running = outer
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Charge nobody for the time inside, as for waiting until a device is done with the run's own work."""
+        self._settle()
+        outer, self._running = self._running, None
+        try:
+            yield
+        finally:
+            self._settle()
+            self._running = outer
 
-def last_limit(elapsed: float, taken: float) -> float:
-    """Seconds that the last examination of one monitor may take, at the end of a run.
+    def _settle(self) -> float:
+        """Charge up to now; the time."""
+        now = self.clock()
+        if self._running is not None:
+            self._seconds[self._running] = self._seconds.get(self._running, 0.0) + now - self._at
+        self._at = now
+        return now
 
-    Args:
-        elapsed: seconds that the run took.
-        taken: seconds of them that all monitors took together.
+    def seconds(self, name: str | None = None, purpose: Purpose | None = None) -> float:
+        """What was charged so far.
 
-    Example:
-        >>> [round(last_limit(elapsed, 0.3), 2) for elapsed in (4.0, 59.0, 61.0, 600.0)]
-        [0.5, 2.95, 6.1, 60.0]
-    """
-    if elapsed < FIRST_MINUTE:
-        return max(AT_ONCE - taken, SHARE_OF_SHORT * elapsed)
-    return max(LAST, SHARE_OF_LAST * elapsed)
+        Args:
+            name: of a monitor; None: all.
+            purpose: what it was spent on; None: all.
+        """
+        self._settle()
+        return sum(
+            each for (whose, what), each in self._seconds.items() if name in (None, whose) and purpose in (None, what)
+        )
+
+    def by_monitor(self) -> dict[str, float]:
+        """Seconds of each monitor, the most first."""
+        self._settle()
+        found: dict[str, float] = {}
+        for (name, _), seconds in self._seconds.items():
+            found[name] = found.get(name, 0.0) + seconds
+        return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+    # -- what is allowed
+
+    @property
+    def own(self) -> float:
+        """Seconds of the run so far that were its own."""
+        return self._settle() - self._began - sum(self._seconds.values())
+
+    @property
+    def limit(self) -> float:
+        """Seconds that all monitors together may have taken by now."""
+        return self.share * max(FIRST, self.own) if self.share else 0.0
+
+    @property
+    def left(self) -> float:
+        """Those of :attr:`limit` that were not taken yet; below 0 where sums took more."""
+        limit = self.limit
+        return limit - sum(self._seconds.values())
+
+    def expect(self, name: str, examines: bool = True) -> None:
+        """Count a monitor among those that divide what is left, or no longer."""
+        if examines:
+            self._examiners.setdefault(name, True)
+        else:
+            self._examiners.pop(name, None)
+
+    def foresee(self, progress: float) -> None:
+        """Take how much of the run is done, from 0 to 1; nan where nobody knows."""
+        self._expected = self.own / progress if progress > 0 else math.inf
+
+    @property
+    def short(self) -> bool:
+        """Whether the run is expected to end within its first minute."""
+        return self._expected < FIRST
+
+    def watches(self, step: int, *, last: bool = False) -> bool:
+        """Whether sums are made of an evaluation; one answer for all monitors of a step.
+
+        Args:
+            step: of training, at which it takes place.
+            last: whether the run ends with it.
+        """
+        if self._watched is None or self._watched[0] != step:
+            sums = self.seconds(purpose="sums")
+            if self._watched is not None and self._watched[1]:
+                self._evaluation = sums - self._before
+            if self._watched is None:
+                self._once = sums
+            free = self.short or last or not self.share or self._watched is None
+            # what is done once, before the first evaluation, must not keep others from being watched for long
+            paced = sums - self._once + self._evaluation <= OF_SUMS * self.share * (self.own + FIRST / 2)
+            yes = free or (paced and self.seconds() + self._evaluation <= OF_EXAMINATIONS * self.limit)
+            self._watched, self._before = (step, yes), sums
+        return self._watched[1]
+
+    def turn(self, name: str, *, last: bool = False) -> float:
+        """Seconds that one examination may take now; may be below 0.
+
+        Args:
+            name: of the monitor.
+            last: whether it is its last one of the run.
+        """
+        self.expect(name)
+        limit, spent = self.limit, self.seconds(purpose="examination")
+        if math.isinf(limit):
+            return math.inf
+        pool = limit if self.short else OF_EXAMINATIONS * limit - (self.seconds() - spent)
+        mine = pool / len(self._examiners) - self.seconds(name, "examination")
+        if last:  # what others did not use, each an equal part of it
+            mine = max(mine, (pool - spent) / max(1, sum(self._examiners.values())))
+        return min(pool - spent, mine)
+
+    def end(self, name: str) -> None:
+        """The last turn of a monitor is over."""
+        if name in self._examiners:
+            self._examiners[name] = False
+
+    def allows_picture(self, seconds: float, *, last: bool = False) -> bool:
+        """Whether a picture may be drawn.
+
+        Args:
+            seconds: that it is expected to take.
+            last: at the end of a run, which may use what is left.
+        """
+        if seconds > self.left:
+            return False
+        return (
+            last
+            or math.isinf(self.share)
+            or self.seconds(purpose="picture") + seconds <= OF_PICTURES * self.share * self.own
+        )
+
+    @property
+    def why(self) -> str:
+        """Why something is not examined, in words.
+
+        Example:
+            >>> Budget(0.03).why
+            'not yet examined: the budget of 3% of the first minute was spent'
+        """
+        own = self.own
+        time = "the first minute" if own < FIRST else f"{own:,.0f} s"
+        return f"not yet examined: the budget of {100 * self.share:.3g}% of {time} was spent"

@@ -1,7 +1,6 @@
 """Keeps errors of our own away from somebody's training run: the first one warns, and its owner steps aside."""
 
 import logging
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +9,7 @@ from pathlib import PurePath
 from types import FrameType
 from typing import Literal, NamedTuple
 
+from lightning_failures.callbacks.budget import Budget
 from lightning_failures.errors import FailuresError, FailuresWarning
 
 __all__ = ["Cause", "ErrorGuard", "warn_of"]
@@ -44,6 +44,7 @@ class ErrorGuard:
         step_aside: undoes what must not stay, such as hooks; None: nothing is to be undone.
         warn: when the warning is given: ``"at once"``, or ``"later"`` by :func:`warn_of`, which names all that stepped
             aside for one cause in one warning.
+        budget: to which the time inside is charged; None: one of its own, without a limit.
 
     Example:
         >>> guard = ErrorGuard("CollapseMonitor", "raise")
@@ -59,20 +60,21 @@ class ErrorGuard:
         on_error: Literal["warn", "raise"] = "warn",
         step_aside: Callable[[], object] | None = None,
         warn: Literal["at once", "later"] = "at once",
+        budget: Budget | None = None,
     ) -> None:
         self.owner, self.on_error, self.step_aside, self.warn = owner, on_error, step_aside, warn
+        self.budget = budget or Budget(None)
         self.failure: str | None = None
         self.cause: Cause | None = None  #: of an error that nobody was warned of yet
-        self.seconds = 0.0
         self.said: Cause | None = None  #: of the last warning
         self.called = owner  #: the owner as the error names it, with the argument that is to blame
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Work inside that must not stop the user's training."""
-        began = time.perf_counter()
         try:
-            yield
+            with self.budget.spend(self.owner):
+                yield
         except Exception as error:
             if self.step_aside is not None:
                 self.step_aside()
@@ -87,8 +89,11 @@ class ErrorGuard:
                 log.debug(traceback.format_exc())
             if self.warn == "at once":
                 warn_of([self])
-        finally:
-            self.seconds += time.perf_counter() - began
+
+    @property
+    def seconds(self) -> float:
+        """What the owner took so far."""
+        return self.budget.seconds(self.owner)
 
     def _cause_of(self, error: FailuresError) -> Cause:
         """What it says, without the owner's name where it begins with that."""

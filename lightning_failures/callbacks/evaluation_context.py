@@ -1,5 +1,6 @@
 """What one evaluation is: of which module, at which epoch and step, over which loader."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.observation import Observation
 
-__all__ = ["EvaluationContext"]
+__all__ = ["EvaluationContext", "progress"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,6 @@ class EvaluationContext:
         loader: the first evaluation loader; None where none is known.
         batches: how many batches of it are to come; infinite if unknown.
         training: whether its batches are those of training, since nothing is validated.
-        own: forward passes of an image that the run itself has made before it, see :class:`.Ration`.
     """
 
     trainer: Trainer
@@ -41,7 +41,6 @@ class EvaluationContext:
     loader: Any = None
     batches: float = 0.0
     training: bool = False
-    own: float = 0.0
 
     @classmethod
     def of(cls, trainer: Trainer, module: LightningModule) -> "EvaluationContext":
@@ -100,3 +99,14 @@ class EvaluationContext:
     def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
         """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""
         return seen.of_batch(self.rows.of(batch_idx).rows[: seen.batch_images]) if self.rows.known else None
+
+
+def progress(trainer: Trainer) -> float:
+    """Share of a ``fit`` that is done, by its steps; nan where nobody knows how long it is."""
+    steps = float(trainer.max_steps)
+    if steps < 0:
+        epochs, batches = getattr(trainer, "max_epochs", None), float(trainer.num_training_batches)
+        if epochs is None or epochs < 0 or not math.isfinite(batches):
+            return math.nan
+        steps = epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+    return min(1.0, trainer.global_step / steps) if steps else math.nan

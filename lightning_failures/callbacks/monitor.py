@@ -1,7 +1,6 @@
 """The base of every monitor: observe, update, compute, log; a guest that steps aside when it fails."""
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,13 +13,13 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
+from lightning_failures.callbacks.budget import SHARE, Budget
 from lightning_failures.callbacks.error_guard import ErrorGuard, warn_of
 from lightning_failures.callbacks.evaluated_weights import evaluated_weights, final_weights
-from lightning_failures.callbacks.evaluation_context import EvaluationContext
-from lightning_failures.callbacks.picture import Pictures, taken
+from lightning_failures.callbacks.evaluation_context import EvaluationContext, progress
+from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.ranks import Agreement
-from lightning_failures.callbacks.ration import TRAINED, images_in
-from lightning_failures.callbacks.reference_examination import NO_TIME, ReferenceExamination
+from lightning_failures.callbacks.reference_examination import ReferenceExamination
 from lightning_failures.callbacks.training_evaluation import HELD_OUT, TrainingEvaluation
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.observe.batch_fields import Field
@@ -53,6 +52,7 @@ class MonitorOptions(TypedDict, total=False):
     ignore_index: int | None
     channel_axis: int | None
     probe: Probe | None
+    budget: Budget | float | None
     name: str | None
     detail: Detail
     on_error: Literal["warn", "raise"]
@@ -78,6 +78,8 @@ class Monitor(Callback, TheirCallback):
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
         probe: a probe shared with other monitors, in place of the six above.
+        budget: share of the run's own time that the monitor may take, at least 0, or a :class:`.Budget` shared with
+            other monitors; None: no limit.
         name: second part of the logged keys, where one Trainer has two monitors of a kind; None: its noun.
         detail: ``"headline"``: the few figures that a run is told by become curves of the logger, see
             :class:`.Term`; ``"full"``: every figure does. Gates, rules and the record reach every figure either way.
@@ -119,6 +121,7 @@ class Monitor(Callback, TheirCallback):
         ignore_index: int | None = None,
         channel_axis: int | None = None,
         probe: Probe | None = None,
+        budget: Budget | float | None = SHARE,
         name: str | None = None,
         detail: Detail = "headline",
         on_error: Literal["warn", "raise"] = "warn",
@@ -137,19 +140,20 @@ class Monitor(Callback, TheirCallback):
             channel_axis=channel_axis,
             where=type(self).__name__,
         )
-        self.guard = ErrorGuard(self.title, on_error, self._stop_listening, warn="later")
+        self.budget = Budget.of(budget)
+        self.guard = ErrorGuard(self.title, on_error, self._stop_listening, warn="later", budget=self.budget)
         self.ranks = Agreement(self.guard)
-        self.pictures = Pictures()
+        self.pictures = Pictures(self.title, self.budget)
         self._keys: dict[str, str] = {}  # statistic -> logged key
         self._defined: set[str] = set()  # logged keys that were no nan at least once
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
         self.completed: dict[str, float] = {}  #: logged key -> value, that the last examination of a run brought
-        self.own_passes = 0.0  #: forward passes of an image that the run itself has made so far
         self._last: tuple[int, bool] | None = None  # epoch of the last evaluation, and whether on training batches
         self._pace: float | None = None  # seconds an image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
+        self._left_out = False  # whether the budget has the present evaluation left out
         self._checked = False
         self._learning = object()  # listens to the first training batch
         self._concluded = False
@@ -171,14 +175,14 @@ class Monitor(Callback, TheirCallback):
         why = self.failure or (HELD_OUT if self._needs_validation else self.unserved or self.refusal)
         if why is not None:
             return {self._named(self.watches): why}
-        unfinished = {self._named(f"{self.watches}, {self.unfinished}"): NO_TIME} if self.unfinished else {}
+        unfinished = {self._named(f"{self.watches}, {self.unfinished}"): self.budget.why} if self.unfinished else {}
         return unfinished | ({} if self.examining is None else self.examining.left_out)
 
     @property
     def unfinished(self) -> str:
         """What the last examination of a run had no time for, in words; empty where it is complete."""
         examining = self.examining
-        late = examining is not None and examining.seconds is not None and examining.left_over
+        late = examining is not None and examining.final and examining.left_over
         return "at the end of the run" if late else ""
 
     @property
@@ -250,7 +254,7 @@ class Monitor(Callback, TheirCallback):
             parts: of :meth:`unexamined`, on the first rank that has some.
         """
         assert self.examining is not None
-        self.examining.begin_last(taken(evaluation.trainer))
+        self.examining.begin_last()
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """End an evaluation on this rank: extra work that needs no other rank, with the weights that were evaluated."""
@@ -295,9 +299,10 @@ class Monitor(Callback, TheirCallback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run."""
+        self.budget.restart()
         self.pictures.restart()
         self.training = TrainingEvaluation()
-        self.completed, self.own_passes, self._last = {}, 0.0, None
+        self.completed, self._last = {}, None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out whether anything is validated, and say so where nothing is."""
@@ -305,12 +310,17 @@ class Monitor(Callback, TheirCallback):
             self._say_no_validation(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Examine what the last evaluation left, whatever the budget, so that every run ends with a verdict on it."""
-        if self.examining is None or self._last is None or self.ranks.retired:
-            return
+        """Examine what the last evaluation left, with what is left of the budget."""
+        if self.examining is not None and self._last is not None and not self.ranks.retired:
+            self._examine_last(trainer, pl_module)
+        self.budget.end(self.title)
+
+    def _examine_last(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._last is not None
+        self._left_out = False
         epoch, training = self._last
         make = partial(EvaluationContext.of_training, batches=0) if training else EvaluationContext.of
-        evaluation = replace(make(trainer, pl_module), epoch=epoch, own=self.own_passes)
+        evaluation = replace(make(trainer, pl_module), epoch=epoch)
         mine = () if self.failure or self.unserved else self.unexamined(evaluation)
         left = self.ranks.first(mine or None)
         if self.ranks.retired or not left:
@@ -357,7 +367,7 @@ class Monitor(Callback, TheirCallback):
             with self.guard():
                 self.probe.attach(pl_module, self)
                 self.probe.new_batch()
-        self._step_began = time.perf_counter()
+        self._step_began = self.budget.clock()
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Stop listening to the losses of a training step."""
@@ -369,7 +379,6 @@ class Monitor(Callback, TheirCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Learn from the first batch what the module is trained for; update, where training batches are watched."""
-        self.own_passes += TRAINED * images_in(batch)
         self._learn(trainer, pl_module, outputs, batch)
         if self.probe.settled and not self._checked and not self.idle:
             self._checked = True
@@ -417,11 +426,14 @@ class Monitor(Callback, TheirCallback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
+        if trainer.state.fn != "fit":
+            self.budget.restart()
         if not self._on_training(trainer):
             self._start(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen."""
+        self.budget.restart()
         self._start(trainer, pl_module)
 
     def on_validation_batch_start(
@@ -430,14 +442,14 @@ class Monitor(Callback, TheirCallback):
         """Forget the calls of the last step."""
         if not self._on_training(trainer):
             self.probe.new_batch()
-        self._step_began = time.perf_counter()
+        self._step_began = self.budget.clock()
 
     def on_test_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Forget the calls of the last step."""
         self.probe.new_batch()
-        self._step_began = time.perf_counter()
+        self._step_began = self.budget.clock()
 
     def on_validation_batch_end(
         self,
@@ -527,7 +539,7 @@ class Monitor(Callback, TheirCallback):
 
     def _start(self, trainer: Trainer, module: LightningModule) -> None:
         self._begin(EvaluationContext.of(trainer, module))
-        if self.ranks.retired:
+        if self.ranks.retired or self._left_out:
             return
         with self.guard():
             if not self.idle:  # the sanity check's first batch shows where everything is, before any training step
@@ -537,12 +549,25 @@ class Monitor(Callback, TheirCallback):
         """Begin an evaluation, or the sanity check."""
         if self.ranks.retired:
             return
+        counts = evaluation.fitting and not evaluation.trainer.sanity_checking
+        self._left_out = counts and not self._watches(evaluation)
+        if self._left_out:
+            self._evaluation, self.values, self.undefined = None, {}, {}
+        if self._left_out or self.ranks.retired:
+            return
         with self.guard():
-            self._evaluation, self._concluded = replace(evaluation, own=self.own_passes), False
-            evaluation = self._evaluation
+            self._evaluation, self._concluded = evaluation, False
             if not evaluation.trainer.sanity_checking:
                 self.values, self.undefined = {}, {}
+                if self.examining is not None:
+                    self.budget.expect(self.title, self.unserved is None and self.examining.refusal is None)
                 self.begin(evaluation)
+
+    def _watches(self, evaluation: EvaluationContext) -> bool:
+        """Whether the budget has an evaluation of a ``fit`` watched; the same for all monitors, and on all ranks."""
+        done = progress(evaluation.trainer)
+        self.budget.foresee(done)
+        return bool(self.ranks.first(self.budget.watches(evaluation.step, last=done >= 1.0)))
 
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
@@ -552,7 +577,7 @@ class Monitor(Callback, TheirCallback):
             return
         if self._silent(evaluation, outputs):
             return
-        took = time.perf_counter() - self._step_began
+        took = self.budget.clock() - self._step_began
         with self.guard():
             seen = self.probe.observe(module, outputs, batch, final=not trainer.sanity_checking)
             self._tell(trainer)
@@ -563,7 +588,6 @@ class Monitor(Callback, TheirCallback):
             if seen.empty:  # as on a rank that saw no batch
                 return
             self._pace = min(self._pace or math.inf, took / max(1, seen.batch_images))
-            self.own_passes += 0 if evaluation.training else seen.batch_images  # those of training are counted there
             if trainer.sanity_checking:
                 self.glance(seen)
                 return
@@ -585,7 +609,7 @@ class Monitor(Callback, TheirCallback):
         self._concluded = True
 
     def _finish(self, trainer: Trainer) -> None:
-        if self.ranks.retired or trainer.sanity_checking:
+        if self.ranks.retired or trainer.sanity_checking or self._left_out:
             return
         evaluation = self._evaluation
         if evaluation is not None and evaluation.fitting:

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.callbacks.budget import LAST, last_limit
+from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
-from lightning_failures.callbacks.ration import Ration, progress
 from lightning_failures.errors import DiscoveryError, InputError
 from lightning_failures.observe.entry import Runnable
 from lightning_failures.observe.observation import Observation
@@ -19,18 +18,28 @@ from lightning_failures.observe.rerun import by_chance, check_rerun, rerun
 from lightning_failures.observe.sharded_weights import refuse_sharded
 from lightning_failures.observe.undisturbed import undisturbed
 
-__all__ = ["BRAKED", "NO_TIME", "SPENT", "ReferenceExamination"]
+__all__ = ["ALONE", "ReferenceExamination"]
 
-#: Why an evaluation is not examined.
-SPENT = "the budget of extra forward passes was spent"
-BRAKED = "the extra work took far longer than its share of the run's time, so the clock stopped it"
-NO_TIME = "the last examination of the run had no time left for it"
+#: Seconds that each monitor may examine an evaluation outside of a ``fit``, which has no training to go by.
+ALONE = 5.0
+
+#: Part of its turn that an examination takes before the end of a run, so that later ones find something too; and of one
+#: so early that no rule counts it.
+OF_TURN, OF_EARLY_TURN = 0.5, 0.1
+
+#: How much longer than a pass of the run's own steps one of an examination is expected to take until one was timed.
+UNTRIED = 1.5
+
 NOT_FINITE = "every image of the reference batch holds NaN or infinity"
 FEWEST = 32  # images of an examination, where the reference batch has as many
+CHECKED = 8  # images that are run to see whether their logits come again
 UNCHECKED = (
     "no submodule takes the inputs and gives the logits, and without a validation there are no logits that a rerun of "
     "the module's own forward could be held against"
 )
+
+#: Extra work on a model and this rank's part of the reference batch; see :meth:`ReferenceExamination.run`.
+Examine = Callable[[Callable[[Tensor], Tensor], Tensor], float | None]
 
 
 class ReferenceExamination:
@@ -38,10 +47,10 @@ class ReferenceExamination:
 
     An evaluation outside of a ``fit`` has a batch of its own.
 
-    Whether an evaluation is examined is one decision of all ranks: every ``every_n_epochs``, and while the extra
-    forward passes are fewer than ``budget`` of the run's own, see :class:`.Ration`: they are counted, so that a run on
-    a slow machine examines the same evaluations as one on a fast machine. An evaluation outside of a ``fit``, and what
-    the last one of a run left, are examined whatever the budget, for some seconds at most, see :func:`.last_limit`.
+    Whether an evaluation is examined is one decision of all ranks: every ``every_n_epochs``, and while its turn of the
+    :class:`.Budget` is not spent. How many images it takes follows from what a pass of an image takes, as the steps of
+    the run and the examinations so far had it. Before the end of a run it takes half of its turn; what the last
+    evaluation left has all of it. An evaluation outside of a ``fit`` is examined for five seconds at most.
 
     The module is run again as the step ran it, checked once against the logits that the step gave. Where training
     batches stand in for validation, it is run only where a submodule took the inputs and gave the logits: dropout and
@@ -52,8 +61,9 @@ class ReferenceExamination:
 
     Args:
         where: the public name that was called, for errors.
+        name: of the monitor, to which the time is charged.
         images: size of the reference batch, over all ranks; 2 or more.
-        budget: extra forward passes over those of the run itself; 0.05 is five percent.
+        budget: says how long an examination may take.
         every_n_epochs: cadence; 1 or more.
         by_chance: whether a module is examined too that is validated in training mode, in which its logits do not come
             again and cannot be checked.
@@ -65,44 +75,51 @@ class ReferenceExamination:
     def __init__(
         self,
         where: str,
+        name: str,
+        budget: Budget,
         *,
         images: int = 256,
-        budget: float = 0.05,
         every_n_epochs: int = 1,
         by_chance: bool = False,
     ) -> None:
-        for name, value, least in (("images", images, 2), ("every_n_epochs", every_n_epochs, 1)):
+        for option, value, least in (("images", images, 2), ("every_n_epochs", every_n_epochs, 1)):
             if value < least:
-                raise InputError(where, f"{name} is too small", f"{name}={value}", f"Pass {least} or more.")
+                raise InputError(where, f"{option} is too small", f"{option}={value}", f"Pass {least} or more.")
         self.where, self.images, self.every_n_epochs = where, images, every_n_epochs
+        self.name, self.budget = name, budget
         self._by_chance = by_chance
-        self.budget = Ration(budget)
         self.batch: ReferenceBatch | None = None
+        self.turned = False  #: whether the cadence has come to this evaluation
         self.due = False  #: whether this evaluation is examined; the same on all ranks
         self.why_not: str | None = None  #: why it is not
         self.examined = False  #: whether it was, on this rank
-        self.seconds: float | None = None  #: that this examination may take; None: it goes by the budget
+        self.seconds = math.inf  #: that this examination may take
+        self.final = False  #: whether none comes after it: at the end of a run, or outside of a ``fit``
         self.refusal: str | None = None  #: why the module cannot be run again at all
         self._checked = False
         self._taken: Tensor | None = None  # rows of the batch that are examined
         self._of_fit: ReferenceBatch | None = None  # while another evaluation has a batch of its own
-        self._last = False
+        self._last = self._early = False
+        self._pass = 0.0  # seconds that a pass of an image took in the last examination
         self._logits_now = False  # whether its logits are those of this evaluation
         self._in_training_mode = False  # while it was evaluated
 
-    def begin(self, evaluation: EvaluationContext, agree: Callable[[Any], Any], ready: bool = True) -> None:
+    def begin(
+        self, evaluation: EvaluationContext, agree: Callable[[Any], Any], ready: bool = True, early: bool = False
+    ) -> None:
         """Decide, together, whether this evaluation is examined.
 
         Args:
             evaluation: that begins.
             agree: what all ranks agree on, of what each of them says.
             ready: whether there is something to examine; the same on all ranks.
+            early: whether no rule counts this evaluation yet, so that later ones are worth more.
         """
-        turn = not evaluation.fitting or evaluation.epoch % self.every_n_epochs == 0
+        self.turned = turn = not evaluation.fitting or evaluation.epoch % self.every_n_epochs == 0
         self.why_not = None if turn else f"examined every {self.every_n_epochs} epochs"
         self.examined, self._last, self._in_training_mode = False, False, evaluation.module.training
-        self.seconds = None if evaluation.fitting else LAST
-        refused = agree(self._refused(evaluation) or "")
+        self._early, self.final = early and evaluation.fitting, not evaluation.fitting
+        refused = agree("" if self.final or self.budget.turn(self.name) > 0 else self.budget.why)
         if turn and refused:
             self.why_not = refused
         try:
@@ -120,15 +137,22 @@ class ReferenceExamination:
         if self._logits_now:
             self.batch.begin(evaluation.batches)
 
-    def _refused(self, evaluation: EvaluationContext) -> str | None:
-        """Why there is nothing left for an evaluation; None where there is."""
-        if not evaluation.fitting:
-            return None
-        done = progress(evaluation.trainer)
-        self.budget.own, self.budget.expected = evaluation.own, evaluation.own / done if done > 0 else math.inf
-        if self.budget.braked:
-            return BRAKED
-        return None if self.budget.allows else SPENT
+    def turn(self, pace: float | None = None) -> float:
+        """Forward passes of an image that this examination may take.
+
+        Args:
+            pace: seconds that one takes in the run's own steps; None: not known.
+        """
+        of_turn = 1.0 if self.final else OF_EARLY_TURN if self._early else OF_TURN
+        one = max(self._pass, pace or 0.0) if self._pass else UNTRIED * (pace or 0.0)
+        return of_turn * self._allowed / one if one else math.inf
+
+    @property
+    def _allowed(self) -> float:
+        """Seconds that are left for it."""
+        if self.final and not self._last:
+            return ALONE
+        return self.budget.turn(self.name, last=self._last)
 
     @property
     def left_over(self) -> bool:
@@ -144,14 +168,10 @@ class ReferenceExamination:
             return {}
         return {f"{int((~finite).sum())} of {len(finite)} images of the reference batch": "NaN or infinity in them"}
 
-    def begin_last(self, taken: float) -> None:
-        """Examine what was last evaluated, at the end of a run, whatever the budget.
-
-        Args:
-            taken: seconds that all monitors took so far.
-        """
-        self._last, self._logits_now, self.due, self.why_not = True, False, True, None
-        self.seconds = last_limit(self.budget.clock.elapsed, taken)
+    def begin_last(self) -> None:
+        """Examine what was last evaluated, at the end of a run, with all that is left."""
+        self._last, self.final, self._early = True, True, False
+        self._logits_now, self.due, self.why_not = False, True, None
 
     def share(self, evaluation: EvaluationContext) -> int:
         """Images of the reference batch on each rank."""
@@ -175,7 +195,7 @@ class ReferenceExamination:
         self,
         evaluation: EvaluationContext,
         model: nn.Module,
-        examine: Callable[[Callable[[Tensor], Tensor], Tensor], None],
+        examine: Examine,
         passes: float,
         pace: float | None,
     ) -> None:
@@ -185,53 +205,76 @@ class ReferenceExamination:
             evaluation: that ends.
             model: from inputs to logits, see :meth:`.Probe.runnable`.
             examine: extra work, given a function from inputs to logits, without gradients, and this rank's part of the
-                reference batch on the module's device; (n b h w).
-            passes: how often it runs each image.
+                reference batch on the module's device; (n b h w). It gives how often it ran each image, or None: as
+                often as was said.
+            passes: how often it is going to run each image.
             pace: seconds that a pass of an image takes; None: not known.
         """
         if self.batch is None or not self.batch.kept:
             return
-        images = None
-        passes += not self._checked
-        if self.due:
-            images = self._fitting(self.batch.kept, passes, pace)
-            if images is None:
-                self.why_not = SPENT if self.seconds is None else NO_TIME
+        images = self._fitting(self.batch.kept, passes, pace) if self.due else None
+        if self.due and images is None:
+            self.why_not = self.budget.why
         examined = images is not None
         if images is None:
-            if self._checked or not self._logits_now or evaluation.training or self.refusal is not None:
+            images = min(CHECKED, self.batch.kept)
+            known = self._checked or not self._logits_now or evaluation.training or self.refusal is not None
+            if known or images > self.turn(pace) / OF_TURN:
                 return
             # while its logits are those of this evaluation, so that the end of the run can be examined
-            images, passes = min(FEWEST, self.batch.kept), 1.0
-        with self.budget.spend(passes * images):
-            self.batch.fix()
-            if self.batch.inputs is None or self.batch.logits is None:
-                return
-            self._taken = torch.linspace(0, len(self.batch.inputs) - 1, images).round().long()
-            inputs = self.inputs(evaluation.device)
-            again = rerun(evaluation.module, model, evaluation.precision)
-            if evaluation.training or not (self._checked or self._logits_now):
-                self.refusal = None if isinstance(model, Runnable) and model.known else UNCHECKED
-            elif self._last:
-                pass  # checked at an evaluation
-            elif self._by_chance and by_chance(evaluation.module):
-                self._checked = True
-            elif not self._checked:
-                self._checked = True
-                try:
-                    logits = self.batch.logits[self._taken].to(evaluation.device)
-                    check_rerun(again, inputs, logits, evaluation.module, model)
-                except DiscoveryError as error:
-                    self.refusal = str(error)
-            if self.refusal is None and examined:
-                self._examine(evaluation, again, examine)
+        with self.budget.pause():
+            _wait_for(evaluation.device)
+        with self.budget.spend(self.name, "examination"):
+            before = self.budget.seconds(self.name, "examination")
+            done = self._run(evaluation, model, examine if examined else None, images)
+            _wait_for(evaluation.device)
+            if self.examined:
+                took = self.budget.seconds(self.name, "examination") - before
+                self._pass = took / (images * max(1.0, passes if done is None else done))
+
+    def _run(
+        self,
+        evaluation: EvaluationContext,
+        model: nn.Module,
+        examine: Examine | None,
+        images: int,
+    ) -> float | None:
+        """Check some images where that is to be done, and examine so many; see ``examine`` of :meth:`run`."""
+        assert self.batch is not None
+        self.batch.fix()
+        if self.batch.inputs is None or self.batch.logits is None:
+            return None
+        self._taken = torch.linspace(0, len(self.batch.inputs) - 1, images).round().long()
+        again = rerun(evaluation.module, model, evaluation.precision)
+        if evaluation.training or not (self._checked or self._logits_now):
+            self.refusal = None if isinstance(model, Runnable) and model.known else UNCHECKED
+        elif not (self._last or self._checked):  # at the end, what was not checked at an evaluation is not examined
+            self._checked = True
+            if not (self._by_chance and by_chance(evaluation.module)):
+                self._check(evaluation, again, model)
+        if self.refusal is None and examine is not None:
+            return self._examine(evaluation, again, examine)
+        return None
+
+    def _check(self, evaluation: EvaluationContext, again: Callable[[Tensor], Tensor], model: nn.Module) -> None:
+        """See whether the logits of some images come again."""
+        assert self._taken is not None
+        assert self.batch is not None
+        assert self.batch.logits is not None
+        taken, self._taken = self._taken, self._taken[:: -(-len(self._taken) // CHECKED)]
+        logits = self.batch.logits[self._taken].to(evaluation.device)
+        try:
+            check_rerun(again, self.inputs(evaluation.device), logits, evaluation.module, model)
+        except DiscoveryError as error:
+            self.refusal = str(error)
+        self._taken = taken
 
     def _examine(
         self,
         evaluation: EvaluationContext,
         model: Callable[[Tensor], Tensor],
-        examine: Callable[[Callable[[Tensor], Tensor], Tensor], None],
-    ) -> None:
+        examine: Examine,
+    ) -> float | None:
         """Examine the finite ones of the images that were taken."""
         assert self.batch is not None
         assert self.batch.finite is not None
@@ -239,10 +282,11 @@ class ReferenceExamination:
         self._taken = self._taken[self.batch.finite[self._taken]]
         if not len(self._taken):
             self.why_not = NOT_FINITE
-            return
+            return None
         with self.alone(evaluation):
-            examine(model, self.inputs(evaluation.device))
+            done = examine(model, self.inputs(evaluation.device))
         self.examined = True
+        return done
 
     def alone(self, evaluation: EvaluationContext) -> AbstractContextManager[None]:
         """What an examination runs in: nothing of the module is changed, and nobody else's hook is called."""
@@ -252,11 +296,10 @@ class ReferenceExamination:
 
     def _fitting(self, images: int, passes: float, pace: float | None) -> int | None:
         """How many of so many images can be examined; None where they are too few."""
-        least = min(FEWEST, images)
-        if self.seconds is None:
-            most = max(self.budget.turn / passes, min(self.budget.left / passes, least))
-        else:
-            most = self.seconds / (pace * passes) if pace else math.inf
+        least, turn = min(FEWEST, images), self.turn(pace) / passes
+        whole = turn / OF_TURN if not (self.final or self._early) else turn
+        most = max(turn, min(whole, least))
+        self.seconds = self._allowed * (1.0 if self.final or most > turn else OF_TURN)
         return None if most < least else int(min(images, most))
 
     def inputs(self, device: torch.device) -> Tensor:
@@ -287,3 +330,9 @@ class ReferenceExamination:
         """The reasons of a metric of this examination, or why it did not take place."""
         why = self.refusal or self.why_not
         return undefined if why is None else dict.fromkeys(undefined, why)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Until a device is done, so that what is timed is what was asked for; once at an evaluation's end."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

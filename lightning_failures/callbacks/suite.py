@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch import Callback
 
 from lightning_failures.audit.data_audit import DataAudit
+from lightning_failures.callbacks.budget import SHARE, Budget
 from lightning_failures.callbacks.causes.monitor import CauseMonitor
 from lightning_failures.callbacks.channels.monitor import ChannelAttributionMonitor
 from lightning_failures.callbacks.collapse.monitor import CollapseMonitor
@@ -71,7 +72,7 @@ def failure_monitors(
     rules: RuleSource | None = None,
     report_dir: str | Path | None = None,
     notify: Notify | None = None,
-    budget: float = 0.05,
+    budget: float | None = SHARE,
     detail: Detail = "headline",
     on_error: Literal["warn", "raise"] = "warn",
 ) -> list[Callback]:
@@ -114,11 +115,11 @@ def failure_monitors(
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         notify: an address, or a callable, that is told of each finding; see :class:`.FailureDiagnosis`. None: none.
-        budget: extra forward passes over those of the run itself, at least 0, where a training step counts as three; a
-            third each is for channels, for simplicity bias and for causes. Counted, and not timed, it examines the same
-            evaluations on a slow and on a fast machine. What the last evaluation left is examined at the end of the
-            run: for a tenth of its time at most, or five seconds; of a run shorter than a minute, within a second. In
-            its first minute a run draws no pictures; one that ends before draws a few at its end.
+        budget: share of the run's own time that all of them together may take, at least 0; None: no limit, so that
+            every evaluation is examined in full, whatever the machine. 0.03 is three percent of any run longer than a
+            minute, the first and the last examination, logging and pictures included; a shorter run is allowed 3% of a
+            minute. What it does not suffice for waits for a later evaluation, the cheapest and most telling part first,
+            and the verdict says what was not examined, and what the monitors took. See :class:`.Budget`.
         detail: ``"headline"``: at most 40 curves in the logger, of which up to 12 have short names such as
             ``failures/accuracy``, ``failures/kept`` and ``failures/leans_on``; ``"full"``: a curve for every figure, of
             which there are some hundred. Gates, rules, ``records.json`` and the report have every figure either way.
@@ -167,7 +168,8 @@ def failure_monitors(
         channel_axis=channel_axis,
         where="failure_monitors",
     )
-    options: MonitorOptions = {"probe": probe, "detail": detail, "on_error": on_error}
+    shared = Budget(budget)
+    options: MonitorOptions = {"probe": probe, "budget": shared, "detail": detail, "on_error": on_error}
     monitors: list[Monitor] = (
         [] if factors is None else [FactorErrorMonitor(factors, groups=groups, ids=ids, **options)]
     )
@@ -182,12 +184,11 @@ def failure_monitors(
             audit=audit,
             groups=groups,
             ids=ids,
-            budget=budget / 3,
             **options,
         ),
-        ChannelAttributionMonitor(wavelengths, unit, bands, budget=budget / 3, **options),
+        ChannelAttributionMonitor(wavelengths, unit, bands, **options),
         TrainingMonitor(**options),
-        CauseMonitor(factors, groups=groups, ids=ids, budget=budget / 3, **options),
+        CauseMonitor(factors, groups=groups, ids=ids, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
         SliceMonitor(factors, groups=groups, ids=ids, **options),
@@ -197,7 +198,7 @@ def failure_monitors(
     ]
     return [
         *(each for each in monitors if each.noun not in left_out),
-        FailureDiagnosis(rules, report_dir, notify=notify),
+        FailureDiagnosis(rules, report_dir, notify=notify, budget=shared),
     ]
 
 

@@ -77,20 +77,20 @@ def image_properties(images: Tensor) -> dict[str, Tensor]:
     images = images.float()
     grey = images.mean(1)
     h, w = grey.shape[1:]
-    variance = grey.var((1, 2), correction=0)
-    found = {"brightness": grey.mean((1, 2)), "contrast": variance.sqrt()}
+    brightness, variance = _moments(grey)
+    found = {"brightness": brightness, "contrast": variance.sqrt()}
     if min(h, w) >= 3:
         across, down = _second_differences(grey, 2), _second_differences(grey, 1)
         laplacian, differences = across[:, 1:-1] + down[:, :, 1:-1], _second_differences(across, 1)
-        found["sharpness"] = laplacian.var((1, 2), correction=0) / _positive(variance)
+        found["sharpness"] = _moments(laplacian)[1] / _positive(variance)
         found["noise"] = differences.abs().mean((1, 2)) * (torch.pi / 2) ** 0.5 / 6
         found["object_size"] = _object_size(grey)
     if images.shape[1] == 3:
         red, green, blue = images.unbind(1)
-        across = torch.stack([red - green, (red + green) / 2 - blue])
-        spread, middle = across.var((2, 3), correction=0).sum(0).sqrt(), across.mean((2, 3)).square().sum(0).sqrt()
-        found["colourfulness"] = spread + 0.3 * middle
-    return {name: torch.where(grey.isfinite().all((1, 2)), value, torch.nan) for name, value in found.items()}
+        (one, of_one), (other, of_other) = _moments(red - green), _moments((red + green) / 2 - blue)
+        found["colourfulness"] = (of_one + of_other).sqrt() + 0.3 * (one.square() + other.square()).sqrt()
+    finite = brightness.isfinite()  # a mean is as soon as all values are
+    return {name: torch.where(finite, value, torch.nan) for name, value in found.items()}
 
 
 def spectral_angle(spectra: Tensor, reference: Tensor) -> Tensor:
@@ -177,6 +177,13 @@ def _second_differences(grey: Tensor, dim: int) -> Tensor:
     """Neighbours along an axis less twice the pixel between them."""
     inner = grey.narrow(dim, 1, grey.shape[dim] - 2)
     return grey.narrow(dim, 0, inner.shape[dim]) - 2 * inner + grey.narrow(dim, 2, inner.shape[dim])
+
+
+def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each map; (n), of maps (n h w)."""
+    flat = maps.flatten(1)
+    mean = flat.mean(1)
+    return mean, (flat - mean[:, None]).square().mean(1)
 
 
 def _positive(values: Tensor) -> Tensor:

@@ -48,7 +48,9 @@ class RunRecord:
         findings: all, raised and cleared.
         undefined: why a value is nan, by logged key.
         seconds: duration of the training, monitors included.
-        monitor_seconds: the part of it that the monitors took.
+        monitor_seconds: the part of it that the monitors took, and the diagnosis.
+        seconds_by_monitor: the same by the name of each, the most first.
+        budget: share of the run's own time that they were allowed; None: no limit, or several budgets.
         columns: the noun of each monitor, by the monitor's name, the second part of its keys; a record of an earlier
             version has none, and its monitors are called as their nouns.
         not_watched: what the monitors could not watch, and why; empty in a record of an earlier version.
@@ -76,6 +78,8 @@ class RunRecord:
     no_validation: str = ""
     evaluated: str = ""
     pictures: list[Picture] = field(default_factory=list)
+    seconds_by_monitor: dict[str, float] = field(default_factory=dict)
+    budget: float | None = None
 
     @property
     def epochs(self) -> int:
@@ -93,6 +97,11 @@ class RunRecord:
         if not self.seconds or self.monitor_seconds is None:
             return None
         return self.monitor_seconds / self.seconds
+
+    @property
+    def shares_by_monitor(self) -> dict[str, float]:
+        """Share of the training's time of each monitor, the most first; empty where they are not known."""
+        return {name: each / self.seconds for name, each in self.seconds_by_monitor.items()} if self.seconds else {}
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """Epochs and values of a key, at those evaluations that logged it."""
@@ -192,6 +201,8 @@ class RunRecord:
             data.get("no_validation", ""),
             data.get("evaluated", ""),
             [Picture.from_dict(picture) for picture in data.get("pictures", [])],
+            dict(data.get("seconds_by_monitor", {})),
+            data.get("budget"),
         )
 
 

@@ -17,7 +17,7 @@ from lightning_failures.records.finding import Finding
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column
 from lightning_failures.reporting.explanation import because, message, passages
-from lightning_failures.reporting.sentences import headline, on_which, status, tally, title, when
+from lightning_failures.reporting.sentences import cost, headline, on_which, status, tally, title, when
 
 __all__ = ["print_finding", "print_notice", "print_verdict"]
 
@@ -64,6 +64,7 @@ def print_verdict(
         for record in records:
             out.print(Text(record.name, style="bold"))
             lines = [Text(headline(record, columns)), Text(tally(record), style=STATUSES[status(record)])]
+            lines += [Text(cost(record), style="dim")] if cost(record) else []
             entries = [*record.standing, *(f for f in record.findings if not f.standing)]
             parts: list[RenderableType] = [
                 *lines,

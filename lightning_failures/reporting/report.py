@@ -92,6 +92,8 @@ def findings_data(records: Sequence[RunRecord], where: str = "write_report") -> 
                 "evaluations": len(record.evaluations),
                 "seconds": record.seconds,
                 "monitor_share": record.monitor_share,
+                "shares_by_monitor": record.shares_by_monitor,
+                "budget": record.budget,
                 "last": {key: float(value) for key, value in record.last_values().items()},
                 "undefined": record.undefined,
                 "not_watched": record.not_watched,

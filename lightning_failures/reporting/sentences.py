@@ -17,6 +17,7 @@ __all__ = [
     "Compared",
     "accuracy_key",
     "alert",
+    "cost",
     "headline",
     "lead",
     "on_which",
@@ -26,6 +27,9 @@ __all__ = [
     "title",
     "when",
 ]
+
+#: Share of a run below which a monitor is not named among those that took time.
+LEAST_SHARE = 0.0005
 
 
 class Compared(NamedTuple):
@@ -123,6 +127,21 @@ def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
                 if not math.isnan(value):
                     return Compared(column.reference.name, value)
     return None
+
+
+def cost(record: RunRecord) -> str:
+    """What the monitors took of the run, in all and by monitor, in one sentence; empty where that is not known.
+
+    Example:
+        >>> print(cost(RunRecord("raw", seconds=100.0, monitor_seconds=2.5, seconds_by_monitor={"CauseMonitor": 2.5})))
+        Monitoring took 2.5 s, 2.5% of the run: CauseMonitor 2.5%.
+    """
+    if record.monitor_share is None or record.monitor_seconds is None:
+        return ""
+    each = ", ".join(f"{name} {share:.1%}" for name, share in record.shares_by_monitor.items() if share >= LEAST_SHARE)
+    allowed = "" if record.budget is None else f", with a budget of {100 * record.budget:.3g}%"
+    text = f"Monitoring took {record.monitor_seconds:.1f} s, {record.monitor_share:.1%} of the run{allowed}"
+    return f"{text}: {each}." if each else f"{text}."
 
 
 def tally(record: RunRecord) -> str:

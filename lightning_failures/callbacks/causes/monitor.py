@@ -94,12 +94,11 @@ class CauseMonitor(Monitor):
         groups: which images belong together; see :class:`.GroupReader`. None: no groups are compared.
         ids: path or callable into the batch that gives each image's id, where factors or groups go by id.
         images: size of either batch, over all ranks.
-        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
 
     Raises:
-        InputError: a size, a cadence or a budget that is too small.
+        InputError: a size, or a cadence that is too small.
     """
 
     noun = "causes"
@@ -116,14 +115,13 @@ class CauseMonitor(Monitor):
         groups: GroupSource | None = None,
         ids: Field | None = None,
         images: int = 256,
-        budget: float = 0.05,
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
         where = type(self).__name__
         self.examining = ReferenceExamination(
-            where, images=images, budget=budget, every_n_epochs=every_n_epochs, by_chance=True
+            where, self.title, self.budget, images=images, every_n_epochs=every_n_epochs, by_chance=True
         )
         self.trained = ReferenceBatch(images)  #: training images, as the step saw them
         self.experiments: Experiments | None = None
@@ -152,11 +150,6 @@ class CauseMonitor(Monitor):
     def refusal(self) -> str | None:
         """Why the model cannot be run again."""
         return self.examining.refusal
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a run."""
-        super().on_fit_start(trainer, pl_module)
-        self.examining.budget.restart()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """See which batch norms work in training mode."""

@@ -18,6 +18,7 @@ from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.ranks import gather
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
 from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.metrics.channels import ChannelSignal
@@ -70,7 +71,6 @@ class ChannelAttributionMonitor(Monitor):
         target: the class whose score counts: ``"true"``, which is the predicted one where there are no labels, or
             ``"predicted"``.
         images: most images of the reference batch, over all ranks.
-        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence at evaluations.
         every_n_steps: also every so many training steps, once the reference batch is there; None: not.
         options: see :class:`.Monitor`.
@@ -103,13 +103,14 @@ class ChannelAttributionMonitor(Monitor):
         null: Null | None = "images",
         target: Literal["true", "predicted"] = "true",
         images: int = 128,
-        budget: float = 0.05,
         every_n_epochs: int = 1,
         every_n_steps: int | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
-        self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
+        self.examining = ReferenceExamination(
+            _WHERE, self.title, self.budget, images=images, every_n_epochs=every_n_epochs
+        )
         _check(method, target, null)
         if every_n_steps is not None and every_n_steps < 1:
             given = f"every_n_steps={every_n_steps}"
@@ -129,14 +130,10 @@ class ChannelAttributionMonitor(Monitor):
 
     # -- the reference batch
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a run."""
-        super().on_fit_start(trainer, pl_module)
-        self.examining.budget.restart()
-
     def begin(self, evaluation: EvaluationContext) -> None:
         """Decide, together, whether this evaluation is examined; reset the sums."""
-        self.examining.begin(evaluation, self.ranks.first)
+        early = not RULES[0].counts(evaluation.epoch, evaluation.step)
+        self.examining.begin(evaluation, self.ranks.first, early=early)
         self._reset(evaluation)
 
     def _reset(self, evaluation: EvaluationContext) -> None:
@@ -188,7 +185,7 @@ class ChannelAttributionMonitor(Monitor):
 
     def _agree(self, trainer: Trainer, module: LightningModule) -> None:
         """One baseline for all ranks: the mean over the reference images of all."""
-        if trainer.world_size == 1 or self.ranks.retired or trainer.sanity_checking:
+        if trainer.world_size == 1 or self.ranks.retired or trainer.sanity_checking or self._left_out:
             return
         means, batch = isinstance(self.how.baseline, str) and self.how.baseline == "mean", self.examining.batch
         if not (self.examining.due and means) or batch is None:
@@ -243,15 +240,13 @@ class ChannelAttributionMonitor(Monitor):
         if self.examination is None:  # no evaluation has brought a reference batch yet
             return
         self._last_step = step
-        budget, kept = self.examining.budget, self.examining.batch
-        now = EvaluationContext.of(trainer, pl_module)
-        budget.own = self.own_passes
+        kept, now = self.examining.batch, EvaluationContext.of(trainer, pl_module)
         passes = 0.0 if self.layout is None else self.how.passes(len(self.layout.names))
-        allowed = self.ranks.first(self.failure is None and budget.allows and not budget.braked)
-        if self.ranks.retired or not allowed:
-            return
         images = 0 if kept is None or kept.inputs is None else len(self.examining.inputs(torch.device("cpu")))
-        with self.guard(), self.probe.paused(), budget.spend(passes * images):
+        allowed = self.failure is None and passes * images <= self.examining.turn(self.pace(now))
+        if not all(gather(allowed)):
+            return
+        with self.guard(), self.probe.paused(), self.budget.spend(self.title, "examination"):
             self._reset(now)
             if images and self.examining.refusal is None:
                 with self.examining.alone(now):

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.factors.terms import PERTURBED
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.callbacks.reference_examination import BRAKED, SPENT, ReferenceExamination
+from lightning_failures.callbacks.reference_examination import ReferenceExamination
 from lightning_failures.functional.moments import finite_images
 from lightning_failures.interventions.changes import Change, Denormalize, raw_units
 from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
@@ -39,7 +38,6 @@ class PerturbationMonitor(Monitor):
             such as ``lambda x: x * std + mean``; None: the inputs are raw.
         images: size of the reference batch that is changed; None: all images of the evaluation, which costs one more
             evaluation a name, whatever the budget.
-        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence.
         options: see :class:`.Monitor`.
     """
@@ -57,12 +55,13 @@ class PerturbationMonitor(Monitor):
         denormalize: Denormalize | None = None,
         *,
         images: int | None = 256,
-        budget: float = 0.05,
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
-        self.examining = ReferenceExamination(_WHERE, images=images or 2, budget=budget, every_n_epochs=every_n_epochs)
+        self.examining = ReferenceExamination(
+            _WHERE, self.title, self.budget, images=images or 2, every_n_epochs=every_n_epochs
+        )
         self.names = tuple(PERTURBATIONS if names is None else names)
         perturbations(self.names, where=_WHERE)  # a wrong name is an error here, not at the first evaluation
         self.denormalize = denormalize
@@ -70,11 +69,6 @@ class PerturbationMonitor(Monitor):
         self.metric = PairedErrorRatio(list(self.names))
         self._changes: dict[str, Change] | None = None
         self._checked = False
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a run."""
-        super().on_fit_start(trainer, pl_module)
-        self.examining.budget.restart()
 
     def begin(self, evaluation: EvaluationContext) -> None:
         """Reset the counts."""
@@ -91,7 +85,7 @@ class PerturbationMonitor(Monitor):
         logits = self.probe.require_logits(seen, _WHERE)
         if not self.whole:
             self.examining.keep(seen, logits)
-        elif self.examining.refusal is None and self.examining.why_not in (None, SPENT, BRAKED):
+        elif self.examining.refusal is None and self.examining.turned:
             inputs = seen.require_inputs(_WHERE)
             with self.probe.paused():
                 model = rerun(evaluation.module, self.probe.runnable(evaluation.module), evaluation.precision)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lightning.pytorch import Trainer
 
+from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.webhook import Event, Webhook
@@ -35,13 +36,14 @@ class Announcer:
     Args:
         announce: what is printed: ``"verdict"``: findings, and the verdict at the end; ``"findings"``; ``"nothing"``.
         webhook: what else is told of each finding; None: nothing.
+        pictures: draws those in which findings are marked; None: without a limit.
     """
 
-    def __init__(self, announce: Announced, webhook: Webhook | None = None) -> None:
+    def __init__(self, announce: Announced, webhook: Webhook | None = None, pictures: Pictures | None = None) -> None:
         self.announce = announce
         self.webhook = webhook
         self.notes = ProgressNotes()
-        self.pictures = Pictures()
+        self.pictures = pictures or Pictures("FailureDiagnosis", Budget(None))
         self._said: list[Finding] = []  # as they were when they were last told of
 
     def resume(self, record: RunRecord) -> None:

@@ -1,6 +1,8 @@
 """Reads what the monitors logged, applies rules, and says when, how and why a run fails."""
 
+import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_failures.callbacks.both_names import TheirCallback
+from lightning_failures.callbacks.budget import SHARE, Budget
 from lightning_failures.callbacks.causes.diagnose import diagnose
 from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
@@ -22,6 +25,7 @@ from lightning_failures.callbacks.findings.validation_metric import ValidationMe
 from lightning_failures.callbacks.findings.webhook import Notify, Webhook
 from lightning_failures.callbacks.freshness import Freshness
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
+from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.state_key import state_key
 from lightning_failures.errors import InputError
 from lightning_failures.records.finding import SEVERITIES, Finding
@@ -67,6 +71,8 @@ class FailureDiagnosis(Callback, TheirCallback):
             ``"findings"``: the findings alone; ``"nothing"``.
         notify: ``"https://..."``, to which one JSON is posted for each finding that is raised, becomes more severe or
             is cleared; or a callable, which gets it as a dict, in a thread of its own. See :class:`.Webhook`.
+        budget: share of the run's own time that it may take, or the :class:`.Budget` of the monitors; None: no limit.
+            The report, which is asked for, is written at any rate.
         on_error: see :class:`.ErrorGuard`.
 
     Raises:
@@ -84,9 +90,11 @@ class FailureDiagnosis(Callback, TheirCallback):
         name: str = "run",
         announce: Announced = "verdict",
         notify: Notify | None = None,
+        budget: Budget | float | None = SHARE,
         on_error: Literal["warn", "raise"] = "warn",
     ) -> None:
-        self.guard = ErrorGuard(WHERE, on_error)
+        self.budget = Budget.of(budget)
+        self.guard = ErrorGuard(WHERE, on_error, budget=self.budget)
         self.rules = read_rules(rules, WHERE)
         if action not in ("report", "stop"):
             raise InputError(WHERE, "there is no such action", repr(action), "Use 'report' or 'stop'.")
@@ -96,7 +104,8 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.report_dir = report_dir
         self.record = RunRecord(name)
         self.streaks = RuleStreaks([rule for rule in self.rules if rule not in standard_rules()])
-        self.announcer = Announcer(announce, None if notify is None else Webhook(notify, where=WHERE))
+        webhook = None if notify is None else Webhook(notify, where=WHERE)
+        self.announcer = Announcer(announce, webhook, Pictures(WHERE, self.budget))
         self.unconfirmed: list[Finding] = []  #: worth watching, from the last evaluation of a run alone
         self._freshness = Freshness()
         self._began = time.perf_counter()
@@ -144,6 +153,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.record.findings, self.unconfirmed, self.record.pictures = self._confirmed(), [], []
         self.announcer.resume(self.record)
         self._began = time.perf_counter()
+        self.budget.restart()
         self.announcer.pictures.restart()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -350,10 +360,22 @@ class FailureDiagnosis(Callback, TheirCallback):
             if monitor.failure is not None:
                 _report_failure(monitor, trainer, record)
         _keep_not_watched(trainer, record)
-        record.monitor_seconds = sum(monitor.guard.seconds for monitor in monitors_of(trainer))
+        self._keep_cost(trainer, record)
+
+    def _keep_cost(self, trainer: Trainer, record: RunRecord) -> None:
+        """What the monitors and the diagnosis took so far, and what they may take."""
+        budgets = list({id(each): each for each in (self.budget, *(m.budget for m in monitors_of(trainer)))}.values())
+        by_monitor = Counter[str]()
+        for each in budgets:
+            by_monitor.update(each.by_monitor())
+        record.seconds_by_monitor = dict(by_monitor.most_common())
+        record.monitor_seconds = sum(by_monitor.values())
+        shares = [each.share for each in budgets]
+        record.budget = shares[0] if len(shares) == 1 and math.isfinite(shares[0]) else None
 
     def _close(self, trainer: Trainer) -> None:
         self.record.seconds = time.perf_counter() - self._began
+        self._keep_cost(trainer, self.record)
         _keep_not_watched(trainer, self.record)
         if not trainer.is_global_zero or not self.record.evaluations:
             return
@@ -361,6 +383,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         found = [title(finding) for finding in self.record.standing]
         log_summary(trainer.loggers, {"failures/verdict": said, "failures/found": "; ".join(found)})
         self.announcer.draw_last(trainer, self.record)
+        self._keep_cost(trainer, self.record)
         report = None if self.report_dir is None else self._write(trainer, self.record, self.report_dir)
         self.announcer.tell_verdict(self.record, report)
         self.announcer.close()

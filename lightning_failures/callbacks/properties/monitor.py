@@ -31,7 +31,7 @@ from lightning_failures.records.finding import Finding
 __all__ = ["PropertyErrorMonitor"]
 
 #: Training images, over all ranks, whose properties say where the edges are; and fewest of them.
-MOST, FEWEST = 2048, 20
+MOST, FEWEST = 512, 20
 
 
 class Edges(NamedTuple):

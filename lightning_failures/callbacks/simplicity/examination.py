@@ -40,15 +40,14 @@ from lightning_failures.observe.reference_batch import donor_rows
 
 __all__ = ["PARTS_IN_WORDS", "BaseRun", "Examination", "Moved"]
 
-LATER = "left to a later evaluation, or to the end of the run, by the budget of extra forward passes"
-NOT_YET = "finer parts of the image, or single channels, are looked at first"
+LATER = "left to a later evaluation, or to the end of the run, by the budget"
+NOT_YET = "poorer contents, finer parts of the image, or single channels, are looked at first"
 COARSE = "several channels, or a quarter of the image, are no simple cue; finer parts are looked at where they lead"
 IS_THE_SPECTRUM = "the mean and deviation of many channels are what a spectrum is, and no simple cue"
 
-#: What each part looks at, in the words of the verdict.
+#: What each part looks at, in the words of the verdict; all others are contents of images.
 PARTS_IN_WORDS = {
     "headline": "exchanging the first direction",
-    "contents": "exchanging contents of images",
     "channels": "exchanging single channels",
     "regions": "exchanging regions",
     "image_ranks": "exchanging several directions",
@@ -100,12 +99,17 @@ class Part(NamedTuple):
     passes: int  # forward passes of an image
     every: int = 1  # which images: every so many-th
 
+    def passes_of(self, images: int) -> int:
+        """Forward passes of so many images."""
+        return self.passes * -(-images // self.every)
+
 
 class Examination:
     """Everything that needs further forward passes of the reference batch, in parts that may run separately.
 
-    ``headline``: interchange on the first direction. ``contents``: transplants of the total absorbance or the grey
-    level, of the statistics of channels and of patterns in space. ``channels`` and ``regions``: transplants of groups
+    ``headline``: interchange on the first direction. One part for each content, poorest first: transplants of the total
+    absorbance or the grey level, of the statistics of channels and of patterns in space. ``channels`` and ``regions``:
+    transplants of groups
     of channels (their means and deviations, where there are more than four) and of quarters of the image, and within
     the one that leads of its parts, see :class:`.Refinement`; of every other image. ``image_ranks`` and
     ``pixel_ranks``: interchange on 1, 2, 4 and 8 directions. What does not fit the inputs or the labels is left out.
@@ -151,14 +155,13 @@ class Examination:
         self.known: dict[str, tuple[float, float]] = {}  #: content -> donor share and own share, when last looked at
         self.by_class = CueSwapByClass(list(self.swaps), classes)
         several = DecisionDimension(self.ranks)
+        poorest = sorted(self.contents, key=richness)
         dimension, by_rank = "decision_dimension", len(self.ranks)
         parts = {
             "headline": Part(
                 self._headline, DecisionDimension((1,)), _as_they_are(*SHARES, "donor", "pairs"), passes=1
             ),
-            "contents": Part(
-                partial(self._transplant, "contents"), TransplantShares(self.contents), MOVED, len(self.contents)
-            ),
+            **{name: Part(partial(self._transplant, name), TransplantShares([name]), MOVED, 1) for name in poorest},
         }
         for name, search in self.searches.items():
             most = max(len(search.coarse), *map(len, search.coarse.values())) + len(search.led)
@@ -169,7 +172,7 @@ class Examination:
             logged = {key: f"pixel_{key}" for key in (*SHARES, dimension)}
             parts["pixel_ranks"] = Part(self._pixel_ranks, DecisionDimension(self.ranks), logged, by_rank)
         self.parts = parts
-        self.work = {name: part.passes * -(-images // part.every) for name, part in parts.items()}
+        self.work = {name: part.passes_of(images) for name, part in parts.items()}
         self.plan: tuple[str, ...] = ()
         self.done: tuple[str, ...] = ()  #: parts that were examined at this evaluation
 
@@ -186,17 +189,12 @@ class Examination:
     def fits(self, left: float) -> tuple[str, ...]:
         """The parts that fit into some forward passes of an image; see :meth:`.Turns.choose`."""
         urgent = [name for name, search in self.searches.items() if search.searching]
-        return self.turns.choose(self.work, left, ("contents", *urgent))
+        return self.turns.choose(self.work, left, (*self.contents, *urgent))
 
     def follow(self, plan: tuple[str, ...]) -> None:
         """Take a plan that all ranks share."""
         self.plan = plan
         self.turns.follow(self.parts, plan)
-
-    @property
-    def passes(self) -> float:
-        """How often what is planned runs each image, with the images as they are."""
-        return 1 + sum(self.parts[name].passes / self.parts[name].every for name in self.plan)
 
     @property
     def first_passes(self) -> float:
@@ -213,20 +211,24 @@ class Examination:
         model: Model,
         inputs: Tensor,
         target: Tensor,
-        seconds: float | None = None,
+        seconds: float = math.inf,
         groups: Tensor | None = None,
-    ) -> None:
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> float:
         """Do what is planned.
 
         Args:
             model: from inputs to logits, without gradients.
             inputs: this rank's reference batch; (n b h w), (n b t) or (n b).
             target: (n) or (n h w), int64.
-            seconds: that it may take: a part that would go beyond, by how long those before took, is left out; None: it
-                takes what it takes.
+            seconds: that it may take: a part that would go beyond, by how long those before took, is left out.
             groups: which images belong together; (n), int64; None: they are independent.
+            clock: gives seconds.
+
+        Returns:
+            How often each image was run.
         """
-        began = time.perf_counter()
+        began = clock()
         model, spent = _of_size(model, target), float(len(target))
         logits = model(inputs)
         preds = as_labels(logits)
@@ -234,11 +236,13 @@ class Examination:
         donors = donor_rows(preds) if preds.ndim == 1 else torch.arange(n, device=preds.device).roll(n // 2)
         base = BaseRun(model, inputs, logits, preds, donors, target, groups)
         for name in self.plan:
-            took = time.perf_counter() - began
-            if seconds is None or not self.done or took * (1 + self.work[name] / spent) <= seconds:
+            took = clock() - began
+            work = self.parts[name].passes_of(len(target))
+            if not self.done or took * (1 + work / spent) <= seconds:
                 self.parts[name].run(base)
                 self.done = (*self.done, name)
-                spent += self.work[name]
+                spent += work
+        return spent / max(1, len(target))
 
     # -- the parts
 
@@ -265,9 +269,8 @@ class Examination:
             which, theirs = torch.arange(len(base.preds))[some], base.preds[donors].cpu()
             for k, name in enumerate(metric.contents):
                 self.moved[name] = Moved(len(base.preds), which, donors.cpu(), own.cpu(), theirs, moved[:, k].cpu())
-        if part == "contents" and self.swaps:
-            swapped = moved[..., [metric.contents.index(name) for name in self.swaps]]
-            self.by_class.update(base.preds[donors], own, swapped)
+        if part in self.swaps:
+            self.by_class.update(base.preds[donors], own, moved)
 
     def _image_ranks(self, base: BaseRun) -> None:
         self._interchange("image_ranks", self.models.image_directions, base, self.ranks)
@@ -292,7 +295,7 @@ class Examination:
         found = [(name, part.metric, part.logged) for name, part in self.parts.items()]
         if self.swaps:
             by_class = _as_they_are("class_reliance", "class_reliance_low", "reliant_class")
-            found.append(("contents", self.by_class, by_class))
+            found.append((next(iter(self.swaps)), self.by_class, by_class))
         for part, metric, logged in found:
             computed, why = metric.compute(), metric.undefined
             for key, value in computed.items():
@@ -324,7 +327,9 @@ class Examination:
             value = beyond.get(name, math.nan) if name in now else math.nan
             if no_cue := self._no_cue(name):
                 value, why = math.nan, no_cue
-            elif value >= CARRIES and leads(*now[name]) and self._may_be_finer(name):
+            elif (name in now and self._poorer_open(name)) or (
+                value >= CARRIES and leads(*now[name]) and self._may_be_finer(name)
+            ):
                 value, why = math.nan, NOT_YET
             values[key] = torch.tensor(value, dtype=torch.float64)
             if math.isnan(value):
@@ -336,7 +341,9 @@ class Examination:
         """The contents that carry the decision, and no poorer one does, as far as is known; what exchanges each."""
         named = [name for name, share in self._beyond().items() if share >= CARRIES and leads(*self.known[name])]
         return {
-            name: self.exchanges[name] for name in named if self._no_cue(name) is None and not self._may_be_finer(name)
+            name: self.exchanges[name]
+            for name in named
+            if self._no_cue(name) is None and not self._may_be_finer(name) and not self._poorer_open(name)
         }
 
     def _beyond(self) -> dict[str, float]:
@@ -345,6 +352,10 @@ class Examination:
 
     def _coarse(self, content: str) -> bool:
         return any(content in search.coarse and not search.finest(content) for search in self.searches.values())
+
+    def _poorer_open(self, content: str) -> bool:
+        """Whether a poorer content was not looked at yet, which may explain it."""
+        return any(richness(each) < richness(content) for each in self.contents if each not in self.known)
 
     def _may_be_finer(self, content: str) -> bool:
         """Whether a poorer part is still looked for, which may explain a content."""

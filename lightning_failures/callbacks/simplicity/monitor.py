@@ -67,7 +67,6 @@ SEVERAL = (
     "it needs one class per image, and this is a task of several labels per image; "
     "lightning_failures.transplant(model, images, donors, task='multilabel') says which content decides them"
 )
-PLENTY = 10  # whole examinations for which there is budget, from which none of it is kept back
 _NO_TRAINING = "no training batch was seen before this evaluation"
 
 
@@ -118,7 +117,6 @@ class SimplicityBiasMonitor(Monitor):
             from the linear model, and of the transplants, then count groups. None: images are independent.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
         images: size of the reference batch, over all ranks.
-        budget: extra forward passes over those of the run itself; a training step counts as three.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
 
@@ -153,12 +151,13 @@ class SimplicityBiasMonitor(Monitor):
         groups: GroupSource | None = None,
         ids: Field | None = None,
         images: int = 64,
-        budget: float = 0.05,
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
-        self.examining = ReferenceExamination(_WHERE, images=images, budget=budget, every_n_epochs=every_n_epochs)
+        self.examining = ReferenceExamination(
+            _WHERE, self.title, self.budget, images=images, every_n_epochs=every_n_epochs
+        )
         self.reader = SampleReader(cues, denormalize)
         self.groups = None if groups is None else GroupReader(groups, ids, _WHERE)
         self.stream = TrainingStream(self.reader)
@@ -166,7 +165,9 @@ class SimplicityBiasMonitor(Monitor):
         self.comparison: Comparison | None = None
         self.turns = Turns()
         self.sample = TrainingSample()
-        self.without = WithoutContents(None if audit is None else read_audit(audit, f"{_WHERE}(audit=...)"))
+        self.without = WithoutContents(
+            None if audit is None else read_audit(audit, f"{_WHERE}(audit=...)"), self.budget.clock
+        )
         self.examination: Examination | None = None
         self._examined_before: dict[str, Any] = {"known": {}, "searches": {}}
         self._axis = axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=_WHERE)
@@ -191,15 +192,16 @@ class SimplicityBiasMonitor(Monitor):
         return None if self.comparison is None else self.comparison.ladder.lowest
 
     @property
+    def not_watched(self) -> dict[str, str]:
+        """What could not be watched so far, and why."""
+        without = {self._named(f"what is to be had without {name}"): self.budget.why for name in self.without.open}
+        return super().not_watched | without
+
+    @property
     def unserved(self) -> str | None:
         """Why it does not serve the task; of several labels per image with what tells of them instead."""
         why = super().unserved
         return SEVERAL if why is not None and self.probe.task.kind == "multilabel" else why
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a run."""
-        super().on_fit_start(trainer, pl_module)
-        self.examining.budget.restart()
 
     # -- training: what the simple models are fitted on, until they are fixed
 
@@ -246,7 +248,8 @@ class SimplicityBiasMonitor(Monitor):
                 left_out = self.models.left_out
         if self.models is not None:
             self._compare_with(self.models.to(device), self.examining.share(evaluation))
-        self.examining.begin(evaluation, self.ranks.first, self.ready)
+        early = not RULES[0].counts(evaluation.epoch, evaluation.step)
+        self.examining.begin(evaluation, self.ranks.first, self.ready, early)
         if not self.ready:
             self.examining.why_not = _NO_TRAINING if self.models is None else TOO_FEW
         for part in (self.comparison, self.examination):
@@ -255,10 +258,7 @@ class SimplicityBiasMonitor(Monitor):
         self.scatter.begin(evaluation)
         self._batches = 0
         if self.examining.due and self.examination is not None:
-            left = self.examining.budget.turn if self.examining.seconds is None else math.inf
-            early = evaluation.fitting and not RULES[0].counts(evaluation.epoch, evaluation.step)
-            if early and left < PLENTY * sum(self.examination.work.values()):
-                left = 0.0  # nothing is said of so early an evaluation, so that the budget is kept for later ones
+            left = self.examining.turn(self.pace(evaluation))
             self.examination.follow(self.ranks.first(self.examination.fits(left)) or ())
         self._say(left_out)  # last: a warning that is an error on one rank must not keep the others waiting
 
@@ -299,9 +299,7 @@ class SimplicityBiasMonitor(Monitor):
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Examine the model on the reference batch."""
-        planned = 0.0
-        if self.examination is not None:
-            planned = self.examination.passes if self.examining.seconds is None else self.examination.first_passes
+        planned = 0.0 if self.examination is None else self.examination.first_passes
         self.examining.run(
             evaluation, self.probe.runnable(evaluation.module), self._examine, planned, self.pace(evaluation)
         )
@@ -310,7 +308,8 @@ class SimplicityBiasMonitor(Monitor):
         """The parts that the last evaluation of a run left."""
         if self.examination is None or not self.ready:
             return ()
-        return self.examination.left_over if self.examining.examined or self.examining.left_over else ()
+        left = self.examination.left_over if self.examining.examined or self.examining.left_over else ()
+        return (*left, *self.without.open)
 
     def begin_last(self, evaluation: EvaluationContext, parts: tuple[str, ...]) -> None:
         """Plan what is left."""
@@ -321,18 +320,22 @@ class SimplicityBiasMonitor(Monitor):
     @property
     def unfinished(self) -> str:
         """The parts that the last examination of a run, or one outside of a ``fit``, had no time for."""
-        if self.examination is None or self.examining.seconds is None or not self.examination.done:
+        if self.examination is None or not self.examining.final or not self.examination.done:
             return super().unfinished if self.ready else ""
-        parts = [PARTS_IN_WORDS[part] for part in self.examination.left_over]
+        left = self.examination.left_over
+        parts = [PARTS_IN_WORDS[part] for part in left if part in PARTS_IN_WORDS]
+        contents = [part for part in left if part not in PARTS_IN_WORDS]
+        parts += [f"exchanging {', '.join(contents)}"] if contents else []
         return f"by {', by '.join(parts)}" if parts else ""
 
-    def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+    def _examine(self, model: Callable[[Tensor], Tensor], inputs: Tensor) -> float | None:
         """The parts that are planned."""
         targets = self.examining.targets
-        if self.examination is not None and targets is not None:
-            self.examination.run(
-                model, inputs, targets.to(inputs.device), self.examining.seconds, self.examining.groups
-            )
+        if self.examination is None or targets is None:
+            return None
+        seconds, groups = self.examining.seconds, self.examining.groups
+        target = targets.to(inputs.device)
+        return self.examination.run(model, inputs, target, seconds, groups, self.budget.clock)
 
     def describe(self) -> Any:
         """That there was a batch; what the metrics need was agreed on when the simple models were fixed."""
@@ -373,10 +376,10 @@ class SimplicityBiasMonitor(Monitor):
             leading["first_direction"] = exchange_direction(self.models.image_directions[:, 0])
         if not leading:
             return {}
-        with self.examining.budget.clock.spend():
+        numbers, last = self.examination.numbers, self.examining.final
+        with self.budget.spend(self.title, "examination"):
             classes = len(self.models.linear.bias)
-            numbers = self.examination.numbers
-            self.without.look(leading, self.sample, classes, numbers)
+            self.without.look(leading, self.sample, classes, numbers, lambda: self.budget.turn(self.title, last=last))
         few = self.examination.channels <= FEW
         return self.without.figures(leading, few) | self.without.audited(leading, numbers)
 

@@ -1,7 +1,8 @@
 """Whether more is there to be had: what a small model reads of the label in images whose content is taken away."""
 
 import math
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_failures.audit.given_audit import GivenAudit
-from lightning_failures.audit.small_network import run_small_network
+from lightning_failures.audit.small_network import SmallNetworkTraining
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.functional.content_descriptors import typical_row
 from lightning_failures.functional.cues import by_pixel
@@ -22,7 +23,7 @@ from lightning_failures.interventions.transplants import exchanges
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import ReferenceBatch
 
-__all__ = ["TrainingSample", "Without", "WithoutContents", "few_pixels", "read_without"]
+__all__ = ["Reading", "TrainingSample", "Without", "WithoutContents", "few_pixels", "read_without"]
 
 IMAGES = 768  # of training, over all ranks; two thirds to learn from and one to judge by
 SIDE = 16  # larger images are averaged down to between this and twice as many pixels per side
@@ -31,6 +32,8 @@ CHANNELS = 64  # whose means a closed-form model sees
 A_CLASS = 8  # images that each class has, at least, on average
 CELLS = 8  # along each side, of which it sees the mean
 STEPS = 120  # of the small network
+#: Seconds that the linear model, and a step of the small network, are expected to take, until one was timed.
+LINEAR, STEP = 0.1, 0.02
 #: A coarse pattern that is the label, such as the bright half of an image, has edges: that something is read without
 #: its low frequencies is no sign of anything else.
 LEAVES_TRACES = "low_frequencies"
@@ -157,26 +160,60 @@ def read_without(exchange: Transplant, images: Tensor, labels: Tensor, classes: 
     Returns:
         None where there are too few images.
     """
-    judged = torch.arange(len(images)) % 3 == 2
-    donor, varied = images[typical_row(images)].unsqueeze(0), _features(images).std(0)
-    images = torch.cat([exchange(part, donor.expand_as(part)) for part in images.split(256)]).float()
-    known = (labels >= 0) & (labels < classes) & images.flatten(1).isfinite().all(1)
-    learnt, judged = ~judged & known, judged & known
-    if int(learnt.sum()) < A_CLASS * classes or int(judged.sum()) < A_CLASS * classes:
-        return None
-    train, target, test, truth = images[learnt], labels[learnt], images[judged], labels[judged]
-    features, tested = _features(train), _features(test)
-    left = features.std(0) > ROUNDING * varied  # what rounding leaves of a content that was exchanged is no feature
-    model = linear_discriminant(class_moments(features * left, target, classes))
-    right = int((model.predict(tested * left) == truth).sum())
-    often = int(truth.bincount(minlength=classes).max())
-    if images.ndim == 4 and images[0, 0].numel() > 1 and judge(right, often, len(truth)).low <= often / len(truth):
-        center, spread = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True).clamp(min=1e-12)
-        run = run_small_network(
-            (train - center) / spread, target, (test - center) / spread, truth, classes, steps=STEPS
-        )
-        right = max(right, int(run.right.sum()))
-    return Judged(right, often, len(truth))
+    reading = Reading(exchange, images, labels, classes)
+    while not reading.done:
+        reading.step()
+    return reading.judged
+
+
+class Reading:
+    """What :func:`read_without` does, so that it may be done in parts: the linear model at once, then step by step.
+
+    Args:
+        exchange: from receivers and donors to receivers with the donors' content.
+        images: of training, on the CPU; (n b h w), (n b t) or (n b).
+        labels: (n).
+        classes: number of classes c.
+    """
+
+    def __init__(self, exchange: Transplant, images: Tensor, labels: Tensor, classes: int) -> None:
+        self.judged: Judged | None = None  #: how far it is known by now; None where there are too few images
+        self._training: SmallNetworkTraining | None = None
+        judged = torch.arange(len(images)) % 3 == 2
+        donor, varied = images[typical_row(images)].unsqueeze(0), _features(images).std(0)
+        images = torch.cat([exchange(part, donor.expand_as(part)) for part in images.split(256)]).float()
+        known = (labels >= 0) & (labels < classes) & images.flatten(1).isfinite().all(1)
+        learnt, judged = ~judged & known, judged & known
+        if int(learnt.sum()) < A_CLASS * classes or int(judged.sum()) < A_CLASS * classes:
+            return
+        train, target, self._test, self._truth = images[learnt], labels[learnt], images[judged], labels[judged]
+        features, tested = _features(train), _features(self._test)
+        left = features.std(0) > ROUNDING * varied  # what rounding leaves of a content that was exchanged is no feature
+        model = linear_discriminant(class_moments(features * left, target, classes))
+        right = int((model.predict(tested * left) == self._truth).sum())
+        often = int(self._truth.bincount(minlength=classes).max())
+        self.judged = Judged(right, often, len(self._truth))
+        nothing = judge(*self.judged).low <= often / len(self._truth)
+        if images.ndim == 4 and images[0, 0].numel() > 1 and nothing:
+            center, spread = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True).clamp(min=1e-12)
+            self._test = (self._test - center) / spread
+            self._training = SmallNetworkTraining((train - center) / spread, target, classes, STEPS)
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is known."""
+        return self._training is None
+
+    def step(self) -> None:
+        """Train the small network a step further; after the last one, judge by it."""
+        assert self._training is not None
+        assert self.judged is not None
+        if not self._training.done:
+            self._training.step()
+        if self._training.done:
+            right = int(self._training.judge(self._test, self._truth).right.sum())
+            self.judged = self.judged._replace(right=max(self.judged.right, right))
+            self._training = None
 
 
 def judge(right: int, often: int, images: int) -> Without:
@@ -200,16 +237,20 @@ def _features(images: Tensor) -> Tensor:
 
 
 class WithoutContents:
-    """What is left to be had without each content that carried the decision, looked at once in a run.
+    """What is left to be had without each content that carried the decision, looked at once in a run, as time allows.
 
     Args:
         audit: of the data, made before: its answers stand where it has some; None: there is none.
+        clock: gives seconds.
     """
 
-    def __init__(self, audit: GivenAudit | None = None) -> None:
-        self.audit = audit
+    def __init__(self, audit: GivenAudit | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.audit, self.clock = audit, clock
         self.found: dict[str, Without | None] = {}  #: content -> without it; None: that cannot be told
         self.rest: dict[str, Without | None] = {}  #: content -> without all that the channels' statistics hold
+        self.open: tuple[str, ...] = ()  #: contents that were begun, and are not known yet
+        self._readings: dict[str, Reading] = {}  # of this rank, begun or done
+        self._linear, self._step = LINEAR, STEP  # seconds
 
     def look(
         self,
@@ -217,43 +258,70 @@ class WithoutContents:
         sample: TrainingSample,
         classes: int,
         numbers: Mapping[str, str] | None = None,
+        left: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """Look at those that were not looked at yet; every rank must call it, with the same contents and audit.
+        """Look at those that are not known yet; every rank must call it, with the same contents and audit.
 
         Args:
             leading: contents that carry the decision, and what exchanges them.
             sample: of training images.
             classes: number of classes c.
             numbers: content -> what an audit calls it, where that is something else; None: nowhere.
+            left: seconds that may be spent by now; what they do not suffice for stays open for a later call.
         """
         for name in leading:
             if name not in self.found:
                 self._ask(name, (numbers or {}).get(name, name))
-        new = [name for name in leading if name not in self.found]
-        if not new:
+        self.open = tuple(name for name in leading if name not in self.found)
+        if not self.open:
             return
         images, labels = sample.fixed()
-        known: dict[str, Judged | None] = {}
+        told: dict[str, tuple[Judged | None, Judged | None]] = {}  # of contents that this rank is done with
         failed: Exception | None = None
-        for name in new:
+        for name in self.open:
             made = {"itself": leading[name]}
-            if _of_statistics(name):
-                made |= exchanges({"rest": "channel_statistics"}, images, None)[0] if len(images) else {}
-            for which, exchange in made.items():
-                known[f"{which}/{name}"] = None
-                try:
-                    if len(images):
-                        known[f"{which}/{name}"] = read_without(exchange, images, labels, classes)
-                except Exception as error:  # raised below: the other ranks wait for this one
-                    failed = failed or error
-        everywhere = gather(known)
+            if _of_statistics(name) and len(images):
+                made |= exchanges({"rest": "channel_statistics"}, images, None)[0]
+            try:
+                done = [self._go_on(f"{which}/{name}", made[which], images, labels, classes, left) for which in made]
+                if all(done):
+                    judged = [self._readings[f"{which}/{name}"].judged if len(images) else None for which in made]
+                    told[name] = judged[0], judged[-1]
+            except Exception as error:  # raised below: the other ranks wait for this one
+                failed = failed or error
+        everywhere = gather(told)
         if failed is not None:
             raise failed
-        for name in new:
-            self.found[name] = _joined([of_rank[f"itself/{name}"] for of_rank in everywhere])
-            # a rank without images made nothing, and must come to the same as the others
-            rest = f"rest/{name}" if any(f"rest/{name}" in of_rank for of_rank in everywhere) else f"itself/{name}"
-            self.rest[name] = _joined([of_rank.get(rest) for of_rank in everywhere])
+        for name in self.open:
+            if all(name in of_rank for of_rank in everywhere):
+                self.found[name] = _joined([of_rank[name][0] for of_rank in everywhere])
+                self.rest[name] = _joined([of_rank[name][1] for of_rank in everywhere])
+        self.open = tuple(name for name in self.open if name not in self.found)
+
+    def _go_on(
+        self,
+        key: str,
+        exchange: Transplant,
+        images: Tensor,
+        labels: Tensor,
+        classes: int,
+        left: Callable[[], float],
+    ) -> bool:
+        """Read on what one exchange leaves, while there is time; whether that is known."""
+        if not len(images):
+            return True
+        began = self.clock()
+        if key not in self._readings:
+            if left() < self._linear:
+                return False
+            self._readings[key] = Reading(exchange, images, labels, classes)
+            self._linear = self.clock() - began
+        reading = self._readings[key]
+        while not reading.done and left() >= self._step:
+            began = self.clock()
+            reading.step()
+            self._step = self.clock() - began
+        return reading.done
 
     def _ask(self, name: str, called: str) -> None:
         """Take the audit's answer on a content, where it has one."""
@@ -299,6 +367,8 @@ class WithoutContents:
         """
         values: dict[str, float] = {}
         for name in leading:
+            if name in self.open:
+                continue
             itself, rest = self.found[name], self.rest[name]
             judged = [each for each in (itself, rest if few_channels else None) if each is not None]
             least = LEFT_OF_TEXTURE if name == "texture" else 0.0
