@@ -1,7 +1,8 @@
 """What the monitors take of a training on a device: time, synchronisations, and whether the weights stay the same.
 
     python benchmarks/device.py [--model resnet18] [--pixels 64] [--batch 256] [--images 25600] [--held 5120]
-        [--epochs 8] [--repeats 1] [--modes fp32 bf16 compiled graphs] [--device auto] [--page docs/device.md]
+        [--epochs 8] [--repeats 1] [--modes fp32 bf16 compiled graphs] [--device auto] [--json device.json]
+        [--page docs/device.md]
 
 On a GPU where there is one, else on the processor. A timm network is trained by a Lightning Trainer on random images
 that lie on the device, so that loading hides nothing, once without and once with ``failure_monitors()`` as they come,
@@ -276,11 +277,13 @@ def same(options: argparse.Namespace, mode: str) -> bool:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All three questions for every mode; one that breaks off says so."""
-    found: dict[str, Any] = {}
+    """All three questions for every mode; one that breaks off says so. What the file of figures has is kept."""
+    kept = options.json is not None and options.json.exists()
+    found: dict[str, Any] = json.loads(options.json.read_text()) if kept else {}
     for mode in options.modes:
         try:
             found[mode] = {
+                "epochs": options.epochs,
                 "same weights": same(options, mode),
                 **waits(options, mode),
                 **timed(options, mode),
@@ -288,6 +291,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         except Exception as error:  # the other modes are still measured
             found[mode] = {"broke off": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
         print(mode, json.dumps(found[mode], indent=1), flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps(found, indent=1))
+        if options.page is not None:
+            options.page.write_text(page(options, found))
     return found
 
 
@@ -295,17 +302,18 @@ def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
     """The figures as a page."""
     name = torch.cuda.get_device_name() if torch.device(options.device).type == "cuda" else platform.processor()
     versions = ", ".join(f"{one.__name__} {one.__version__}" for one in (torch, L))
-    head = ["", "run without", "with", "more", "own count", "more of a middle epoch", "waits, one training batch",
+    head = ["", "epochs", "run without", "with", "more", "own count", "more of a middle epoch", "waits, one training batch",
             "waits, one validation batch", "weights"]  # fmt: skip
     rows = []
     for mode, each in found.items():
         if "broke off" in each:
-            rows.append([mode, each["broke off"].splitlines()[0], *[""] * 7])
+            rows.append([mode, each["broke off"].splitlines()[0], *[""] * 8])
             continue
         counted = [f"{each['waits'][phase]:.2f}" if "waits" in each else "none to wait for"
                    for phase in ("training batch", "validation batch")]  # fmt: skip
         rows.append([
             mode,
+            str(each["epochs"]),
             f"{each['seconds without']:.1f} s",
             f"{each['seconds with']:.1f} s",
             f"{each['share of the run']:.1%}",
@@ -318,7 +326,7 @@ def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
         "# What the monitors take on a device",
         f"Made by `python benchmarks/device.py`, which says what each column is, on one {name or 'processor'} "
         f"({versions}): {options.model} at {options.pixels} pixels, {options.images:,} images for training and "
-        f"{options.held:,} for validation in batches of {options.batch}, {options.epochs} epochs.",
+        f"{options.held:,} for validation in batches of {options.batch}.",
         table(head, rows),
     ]) + "\n"  # fmt: skip
 
@@ -337,11 +345,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = measure(options)
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1))
-    if options.page is not None:
-        options.page.write_text(page(options, found))
+    measure(options)
 
 
 if __name__ == "__main__":
