@@ -1,8 +1,8 @@
 """What the monitors take of a training on a device: time, synchronisations, and whether the weights stay the same.
 
     python benchmarks/device.py [--model resnet18] [--pixels 64] [--batch 256] [--images 25600] [--held 5120]
-        [--epochs 8] [--repeats 1] [--modes fp32 bf16 compiled graphs] [--device auto] [--json device.json]
-        [--page docs/device.md]
+        [--epochs 8] [--repeats 1] [--modes fp32 bf16 compiled graphs] [--device auto]
+        [--json device.json] [--page docs/device.md]
 
 On a GPU where there is one, else on the processor. A timm network is trained by a Lightning Trainer on random images
 that lie on the device, so that loading hides nothing, once without and once with ``failure_monitors()`` as they come,
