@@ -302,8 +302,8 @@ def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
     """The figures as a page."""
     name = torch.cuda.get_device_name() if torch.device(options.device).type == "cuda" else platform.processor()
     versions = ", ".join(f"{one.__name__} {one.__version__}" for one in (torch, L))
-    head = ["", "epochs", "run without", "with", "more", "own count", "more of a middle epoch", "waits, one training batch",
-            "waits, one validation batch", "weights"]  # fmt: skip
+    head = ["", "epochs", "run without", "with", "more", "own count", "more of a middle epoch",
+            "waits, one training batch", "waits, one validation batch", "weights"]  # fmt: skip
     rows = []
     for mode, each in found.items():
         if "broke off" in each:
