@@ -159,9 +159,12 @@ class Waits(L.Callback):
         """A training batch begins."""
         self.enter(trainer, "training batch")
 
-    def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """A validation batch begins."""
-        self.enter(trainer, "validation batch")
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """A validation batch begins; behind the last one an evaluation ends, with whatever is examined then."""
+        last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx]
+        self.enter(trainer, "between" if last else "validation batch")
 
 
 class BatchEnd(L.Callback):
