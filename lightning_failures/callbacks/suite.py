@@ -109,8 +109,8 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
-        slices: whether groups of images that nobody named are looked for, see :class:`.SliceMonitor`. Not by default: in
-            healthy runs it names the confusions of classes that a network goes through while it learns.
+        slices: whether groups of images that nobody named are looked for, see :class:`.SliceMonitor`. Not by default:
+            in healthy runs it names the confusions of classes that a network goes through while it learns.
         without: monitors to leave out: ``"factors"``, ``"groups"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
             ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"images"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
