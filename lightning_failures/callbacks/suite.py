@@ -191,7 +191,7 @@ def failure_monitors(
         CauseMonitor(factors, groups=groups, ids=ids, budget=budget / 3, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
-        *([SliceMonitor(factors, groups=groups, ids=ids, **options)] if slices else []),
+        *([SliceMonitor(factors, groups=groups, ids=ids, class_names=class_names, **options)] if slices else []),
         FailingImagesMonitor(
             class_names, channel_names=_channel_names(wavelengths, unit), denormalize=denormalize, **options
         ),

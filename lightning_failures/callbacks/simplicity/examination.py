@@ -294,7 +294,6 @@ class Examination:
             by_class = _as_they_are("class_reliance", "class_reliance_low", "reliant_class")
             found.append(("contents", self.by_class, by_class))
         for part, metric, logged in found:
-            metric._computed = None  # a rank whose time ran out before an update must take part in the sum all the same
             computed, why = metric.compute(), metric.undefined
             for key, value in computed.items():
                 statistic, slash, subject = key.partition("/")
