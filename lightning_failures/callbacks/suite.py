@@ -205,4 +205,4 @@ def failure_monitors(
 def _channel_names(wavelengths: Any, unit: str | None) -> list[str] | None:
     """What channels are called in pictures."""
     words = {None: "", "um": " µm", "cm-1": " cm⁻¹"}.get(unit, f" {unit}")
-    return None if wavelengths is None else [f"{float(place):g}{words}" for place in wavelengths]
+    return None if wavelengths is None else [f"{float(place):,.4g}{words}" for place in wavelengths]
