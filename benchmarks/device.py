@@ -159,9 +159,12 @@ class Waits(L.Callback):
         """A training batch begins."""
         self.enter(trainer, "training batch")
 
-    def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """A validation batch begins."""
-        self.enter(trainer, "validation batch")
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """A validation batch begins; behind the last one an evaluation ends, with whatever is examined then."""
+        last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx]
+        self.enter(trainer, "between" if last else "validation batch")
 
 
 class BatchEnd(L.Callback):
@@ -302,8 +305,8 @@ def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
     """The figures as a page."""
     name = torch.cuda.get_device_name() if torch.device(options.device).type == "cuda" else platform.processor()
     versions = ", ".join(f"{one.__name__} {one.__version__}" for one in (torch, L))
-    head = ["", "epochs", "run without", "with", "more", "own count", "more of a middle epoch", "waits, one training batch",
-            "waits, one validation batch", "weights"]  # fmt: skip
+    head = ["", "epochs", "run without", "with", "more", "own count", "more of a middle epoch",
+            "waits, one training batch", "waits, one validation batch", "weights"]  # fmt: skip
     rows = []
     for mode, each in found.items():
         if "broke off" in each:

@@ -262,3 +262,16 @@ def test_targets_that_cannot_be_used_say_why(target, text):
     with pytest.raises(InputError) as error:
         check_target("Some.update", target, 2)
     assert str(error.value) == text
+
+
+def computed_twice(rank, world):
+    metric = fed_by_rank(rank)
+    metric.compute()
+    if rank == 0:  # the others have nothing new, and have computed already
+        metric.update(7, 0.1)
+    return metric.compute()["seen"].item()
+
+
+def test_a_rank_without_an_update_since_the_last_time_takes_part_in_the_sums():
+    before = fed_by_rank(0, 1).compute()["seen"].item()
+    assert run_on_processes(2, computed_twice) == [before + 7] * 2

@@ -39,7 +39,7 @@ def test_uneven_and_empty_ranks_give_what_one_process_gives(world: int, cuts: li
 def monitored(devices: int) -> dict[str, float]:
     L.seed_everything(3, verbose=False)
     module = Classifier()
-    watch = ChannelAttributionMonitor(on_error="raise", budget=100.0)
+    watch = ChannelAttributionMonitor(detail="full", on_error="raise", budget=100.0)
     data = DataLoader(dataset(37, seed=1), batch_size=4)
     return dict(trainer(devices, [watch]).validate(module, data, verbose=False)[0])
 

@@ -127,6 +127,7 @@ def load(*args, **kwargs):
 
     def step(self, batch, batch_idx):
         if self.current_epoch == 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
             signal.raise_signal(signal.SIGINT)
         return trained(self, batch, batch_idx)
 

@@ -56,9 +56,9 @@ def trainer(devices, callbacks, **options):
 
 def monitors(factors):
     layers = CollapseMonitor(
-        ["net.0", "penultimate"], factors=factors, by_class=True, similarity=True, on_error="raise"
+        ["net.0", "penultimate"], factors=factors, by_class=True, similarity=True, detail="full", on_error="raise"
     )
-    return [FactorErrorMonitor(factors, on_error="raise"), layers]
+    return [FactorErrorMonitor(factors, detail="full", on_error="raise"), layers]
 
 
 def validated(devices, factors, *columns, held=37):

@@ -486,7 +486,6 @@ def alike(one, other, left_out=()):
         "causes",
         "data",
         "properties",
-        "slices",
     }
     for key in kept:
         assert other["logged"][key] == pytest.approx(one["logged"][key], rel=1e-5, abs=1e-6, nan_ok=True), key

@@ -94,6 +94,7 @@ def test_a_run_without_validation_is_watched_on_training_batches_and_says_so_onc
         "why it fails",
         "images on both sides of the split",
         "errors by brightness, sharpness and other properties of the image",
+        "the images that fail, to look at",
     )
     assert record.not_watched == dict.fromkeys(need_others, HELD_OUT)
     values = record.last_values()
@@ -288,6 +289,7 @@ def test_a_module_whose_rerun_cannot_be_checked_is_not_examined_and_the_rest_is_
         "why it fails",
         "images on both sides of the split",
         "errors by brightness, sharpness and other properties of the image",
+        "the images that fail, to look at",
     }
     assert set(record.not_watched) == examined | held_out
     assert all(record.not_watched[what].startswith("no submodule takes the inputs") for what in examined)

@@ -69,7 +69,6 @@ def test_every_key_that_a_run_with_all_monitors_logs_has_one_owner_and_in_it_one
     assert owners["failures/scanner/worst_factor"] == "FactorErrorMonitor (scanner)"
     logged = [key.split("/", 2)[1:] for key in keys - short]
     nouns = {"factors", "scanner", "collapse", "simplicity", "channels", "training", "causes", "data", "properties"}
-    nouns.add("slices")
     assert {name for name, _ in logged} == nouns
     for name, statistic in logged:
         terms = [find_term(monitor.terms, statistic) for monitor in watching if monitor.name == name]

@@ -7,7 +7,9 @@ import torch
 
 from tests.runs import Classifier, loaders
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).resolve().parents[1] / "README.md").read_text(), re.DOTALL)
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "guide.md")
+BLOCKS = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
 
 
 class Data(L.LightningDataModule):
@@ -19,7 +21,7 @@ class Data(L.LightningDataModule):
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
-def test_every_python_block_of_the_readme_runs(block, tmp_path, monkeypatch):
+def test_every_python_block_of_the_readme_and_the_guide_runs(block, tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_TRAINER_FAST_DEV_RUN", "1")
@@ -48,3 +50,15 @@ def test_every_python_block_of_the_readme_runs(block, tmp_path, monkeypatch):
         "val_loader": [(torch.rand(8, 5, 6, 6), torch.arange(8) % 3)] * 2,
     }
     exec("import lightning_failures as lf\n" + block, names)
+
+
+def test_the_readme_is_short():
+    assert len(PAGES[0].read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_in_the_project_is_there(page):
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
+    inside = [link for link in links if not link.startswith("https://")]
+    assert inside
+    assert [link for link in inside if not (page.parent / link).exists()] == []

@@ -105,14 +105,14 @@ def test_a_task_that_there_is_not_and_a_monitor_that_there_is_not_are_refused() 
     assert str(error.value) == (
         "failure_monitors(without=...): there is no such monitor; given 'colour'. "
         "Choose from 'causes', 'channels', 'collapse', 'data', 'factors', 'groups', 'images', 'properties', "
-        "'simplicity', 'slices', 'training'."
+        "'simplicity', 'training'."
     )
 
 
 def test_monitors_can_be_left_out_by_name() -> None:
     names = [type(callback).__name__ for callback in failure_monitors(without="channels")]
     others = ["CollapseMonitor", "SimplicityBiasMonitor", "TrainingMonitor", "CauseMonitor", "DataMonitor"]
-    others += ["PropertyErrorMonitor", "SliceMonitor", "FailingImagesMonitor"]
+    others += ["PropertyErrorMonitor", "FailingImagesMonitor"]
     assert names == [*others, "FailureDiagnosis"]
 
 
@@ -134,7 +134,6 @@ def test_what_was_understood_is_told_as_a_table() -> None:
         "CauseMonitor": "why it fails",
         "DataMonitor": "images on both sides of the split",
         "PropertyErrorMonitor": "errors by brightness, sharpness and other properties of the image",
-        "SliceMonitor": "groups of images with many errors",
         "FailingImagesMonitor": "the images that fail, to look at",
     }
 

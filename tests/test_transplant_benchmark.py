@@ -35,7 +35,7 @@ class OfPixels(nn.Module):
 def run(case, **fields):
     plain = {
         "case": case, "network": "cnn", "seed": 1, "accuracy": 0.9, "accuracy_anew": 0.2, "follows": 0.9, "shares": {},
-        "named": [], "attributions": {}, "errors_by_cue": None, "findings": [], "crash": "",
+        "attributions": {}, "errors_by_cue": None, "findings": [], "crash": "",
     }  # fmt: skip
     return plain | fields
 
@@ -184,8 +184,8 @@ def test_the_page_says_who_names_the_content_who_does_not_and_who_cannot(benchma
     on_the_mark = {"integrated gradients": {"border": 0.8}, "ablation": {"border": 0.3}}
     page = benchmark("transplants").page(
         [
-            run("garments, mark", named=["border"], shares={"border": [0.9, 0.0]}, attributions=on_the_mark),
-            run("garments, colour, 9 of 10", named=["texture"], errors_by_cue=[4.0, 2.0, 8.0, 50], seed=2),
+            run("garments, mark", shares={"border": [0.9, 0.0]}, attributions=on_the_mark),
+            run("garments, colour, 9 of 10", shares={"texture": [0.7, 0.1]}, errors_by_cue=[4.0, 2.0, 8.0, 50], seed=2),
             run("garments, random mark", follows=0.0, errors_by_cue=[1.0, 0.8, 1.2, 500],
                 attributions={"integrated gradients": {"border": 0.4}, "ablation": {"border": 0.7}}),
         ]

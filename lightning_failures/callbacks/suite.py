@@ -45,7 +45,6 @@ _NOUNS = {
     "causes",
     "data",
     "images",
-    "slices",
 }
 
 
@@ -68,6 +67,7 @@ def failure_monitors(
     task: Kind | None = None,
     ignore_index: int | None = None,
     channel_axis: int | None = None,
+    slices: bool = False,
     without: Sequence[str] = (),
     rules: RuleSource | None = None,
     report_dir: str | Path | None = None,
@@ -110,8 +110,10 @@ def failure_monitors(
         task: what the module is trained for, such as ``"regression"``; see :data:`.Kind`. None: found from the loss.
         ignore_index: label that counts nowhere; None: the one that the loss leaves out.
         channel_axis: axis of the channels in the inputs; None: found, see :meth:`.InputView.of`.
+        slices: whether groups of images that nobody named are looked for, see :class:`.SliceMonitor`. Not by default:
+            in healthy runs it names the confusions of classes that a network goes through while it learns.
         without: monitors to leave out: ``"factors"``, ``"groups"``, ``"properties"``, ``"collapse"``, ``"simplicity"``,
-            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"slices"``, ``"images"``.
+            ``"channels"``, ``"training"``, ``"causes"``, ``"data"``, ``"images"``.
         rules: what counts as a failure; see :class:`.FailureDiagnosis`. None: the standard rules.
         report_dir: folder for ``findings.json``, ``records.json`` and ``report.html``; None: none is written.
         notify: an address, or a callable, that is told of each finding; see :class:`.FailureDiagnosis`. None: none.
@@ -144,7 +146,6 @@ def failure_monitors(
         CauseMonitor
         DataMonitor
         PropertyErrorMonitor
-        SliceMonitor
         FailingImagesMonitor
         FailureDiagnosis
 
@@ -191,7 +192,7 @@ def failure_monitors(
         CauseMonitor(factors, groups=groups, ids=ids, **options),
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
-        SliceMonitor(factors, groups=groups, ids=ids, **options),
+        *([SliceMonitor(factors, groups=groups, ids=ids, class_names=class_names, **options)] if slices else []),
         FailingImagesMonitor(
             class_names, channel_names=_channel_names(wavelengths, unit), denormalize=denormalize, **options
         ),
@@ -205,4 +206,4 @@ def failure_monitors(
 def _channel_names(wavelengths: Any, unit: str | None) -> list[str] | None:
     """What channels are called in pictures."""
     words = {None: "", "um": " µm", "cm-1": " cm⁻¹"}.get(unit, f" {unit}")
-    return None if wavelengths is None else [f"{float(place):g}{words}" for place in wavelengths]
+    return None if wavelengths is None else [f"{float(place):,.4g}{words}" for place in wavelengths]

@@ -129,7 +129,12 @@ def train_polymers(
             DataLoader(split.train, batch_size=64, shuffle=True),
             DataLoader(split.validation, batch_size=256),
             failure_monitors(
-                groups=2, wavelengths=spectra.wavenumbers, unit="cm-1", budget=BUDGET, report_dir=out / name
+                groups=2,
+                wavelengths=spectra.wavenumbers,
+                unit="cm-1",
+                class_names=POLYMERS,
+                budget=BUDGET,
+                report_dir=out / name,
             ),
         )
 

@@ -90,7 +90,13 @@ def train_arm(
             SceneClassifier(len(scene.wavelengths), len(scene.class_names)),
             DataLoader(scene.train, batch_size=64, shuffle=True),
             DataLoader(scene.validation, batch_size=256),
-            failure_monitors(factors=scene.factors, wavelengths=scene.wavelengths, unit="nm", report_dir=out / name),
+            failure_monitors(
+                factors=scene.factors,
+                wavelengths=scene.wavelengths,
+                unit="nm",
+                class_names=scene.class_names,
+                report_dir=out / name,
+            ),
         )
 
     return watch_arm(name, make, out, epochs, seed, logger, share)

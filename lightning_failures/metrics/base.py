@@ -1,5 +1,6 @@
 """The one base class of every metric: a NamedTuple of sums as states, reduced once over all ranks."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -163,6 +164,17 @@ class SumMetric(Metric, Generic[S]):
         if isinstance(found, Tensor) or (found and not isinstance(found, Mapping) and isinstance(found[0], Tensor)):
             return self._plot(found, ax)  # torchmetrics' own, for a subclass of a single value
         return plot_values(f"{type(self).__name__}.plot", found, self.terms, ax, statistic)
+
+    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        cached = super()._wrap_compute(compute)
+
+        @functools.wraps(compute)
+        def on_all_ranks(*args: Any, **kwargs: Any) -> Any:
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                self._computed = None  # a rank without an update since the last time would leave the others waiting
+            return cached(*args, **kwargs)
+
+        return on_all_ranks
 
     @property
     def update_called(self) -> bool:

@@ -233,7 +233,7 @@ def largest_groups(parts: Sequence[Mapping[int, tuple[int, str]]]) -> dict[int, 
 
     Example:
         >>> largest_groups([{7: (5, "Ann"), 3: (2, "Bob")}, {7: (4, "Ann"), 1: (9, "Cid")}])
-        {1: 'Cid', 7: 'Ann'}
+        {7: 'Ann', 1: 'Cid'}
     """
     total: dict[int, tuple[int, str]] = {}
     for part in parts:

@@ -53,7 +53,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
         for row, values in enumerate(share.tolist()):
             for column, value in enumerate(values):
                 if value >= 0.005:
-                    colour = COLOURS["paper"] if value > 0.85 else COLOURS["ink"]
+                    colour = COLOURS["paper"] if value > 0.6 else COLOURS["ink"]
                     weight = "bold" if row != column and value >= 0.1 else "normal"
                     axes.text(
                         column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=colour,

@@ -71,6 +71,7 @@ class FailingImagesMonitor(Monitor):
 
     noun = "images"
     watches = "the images that fail, to look at"
+    held_out = ("*",)
     tasks = ("multiclass", "binary")
 
     def __init__(

@@ -13,7 +13,7 @@ TERMS: tuple[Term, ...] = (
         "Groups of images, found on one half of the sample, that are harder than others of their classes on the other "
         "half beyond chance.",
         "0 to 5",
-        "describes; how much harder they are is in difference_low",
+        "describes; how much harder they are is in excess",
         "slices",
         when_nan=_TOO_FEW,
         headline=True,
