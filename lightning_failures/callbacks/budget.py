@@ -13,9 +13,13 @@ __all__ = ["FIRST", "SHARE", "Budget", "Purpose"]
 #: Share of the run's own time that all monitors together may take by default.
 SHARE = 0.03
 
-#: Seconds of a run that count from its first second on: a run of seconds is allowed what one of a minute is, which is
-#: 1.8 s at 3%. After a minute nothing is allowed that the run's own time has not paid for.
+#: Seconds of a run that count from its first second on: what a minute allows, which is 1.8 s at 3%, may be taken at
+#: once. After a minute nothing is allowed that the run's own time has not paid for.
 FIRST = 60.0
+
+#: A run that is expected to end within so many seconds tries something out, and is worth nothing without an answer: all
+#: examinations together are allowed so many seconds of it, however short it is, on a busy machine too.
+SHORT, OF_SHORT = 30.0, 5.0
 
 #: Shares of what is allowed: that of sums, that of sums and examinations together, so that the rest is there for
 #: pictures and the verdict, and that of pictures before the end of a run.
@@ -34,7 +38,7 @@ class Budget:
     on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
     in any run longer than a minute, from its first examination on.
 
-    A run that is expected to end within its first minute has all its evaluations watched, and ``share`` of a minute for
+    A run that is expected to end within half a minute has all its evaluations watched, and five seconds for
     examinations beside.
 
     Each examiner has an equal part of what the sums leave. At the end of a run, each also has an equal part of what
@@ -147,7 +151,8 @@ class Budget:
     @property
     def limit(self) -> float:
         """Seconds that all monitors together may have taken by now."""
-        return self.share * max(FIRST, self.own) if self.share else 0.0
+        allowed = self.share * max(FIRST, self.own) if self.share else 0.0
+        return max(allowed, OF_SHORT) if self.short and self.share else allowed
 
     @property
     def left(self) -> float:
@@ -168,8 +173,8 @@ class Budget:
 
     @property
     def short(self) -> bool:
-        """Whether the run is expected to end within its first minute."""
-        return self._expected < FIRST
+        """Whether the run is expected to end within half a minute."""
+        return self._expected < SHORT
 
     def watches(self, step: int, *, last: bool = False) -> bool:
         """Whether sums are made of an evaluation; one answer for all monitors of a step.
@@ -220,13 +225,10 @@ class Budget:
             seconds: that it is expected to take.
             last: at the end of a run, which may use what is left.
         """
-        if seconds > self.left:
+        drawn = self.seconds(purpose="picture") + seconds
+        if seconds > self.left or (self.short and drawn > self.share * FIRST):
             return False
-        return (
-            last
-            or math.isinf(self.share)
-            or self.seconds(purpose="picture") + seconds <= OF_PICTURES * self.share * self.own
-        )
+        return last or math.isinf(self.share) or drawn <= OF_PICTURES * self.share * self.own
 
     @property
     def why(self) -> str:
@@ -237,5 +239,7 @@ class Budget:
             'not yet examined: the budget of 3% of the first minute was spent'
         """
         own = self.own
+        if self.short:
+            return f"not yet examined: the {OF_SHORT:.3g} s that so short a run is allowed were spent"
         time = "the first minute" if own < FIRST else f"{own:,.0f} s"
         return f"not yet examined: the budget of {100 * self.share:.3g}% of {time} was spent"

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from lightning_failures.callbacks.asked_keys import asked_keys
 from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.budget import SHARE, Budget
 from lightning_failures.callbacks.error_guard import ErrorGuard, warn_of
@@ -102,6 +103,9 @@ class Monitor(Callback, TheirCallback):
     #: What each logged figure means; keys are those of :meth:`compute`.
     terms: ClassVar[tuple[Term, ...]] = ()
 
+    #: Whether every evaluation is watched, whatever the budget: of those whose subject a user has named.
+    always: ClassVar[bool] = False
+
     #: Keys of the figures, with a star, that training images cannot tell; ``"*"``: none of them can be told there.
     held_out: ClassVar[tuple[str, ...]] = ()
 
@@ -154,6 +158,7 @@ class Monitor(Callback, TheirCallback):
         self._pace: float | None = None  # seconds an image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
         self._left_out = False  # whether the budget has the present evaluation left out
+        self.old: frozenset[str] = frozenset()  #: keys that are nan because it has, and hold nothing of this evaluation
         self._checked = False
         self._learning = object()  # listens to the first training batch
         self._concluded = False
@@ -550,7 +555,7 @@ class Monitor(Callback, TheirCallback):
         if self.ranks.retired:
             return
         counts = evaluation.fitting and not evaluation.trainer.sanity_checking
-        self._left_out = counts and not self._watches(evaluation)
+        self.old, self._left_out = frozenset(), counts and not self._watches(evaluation)
         if self._left_out:
             self._evaluation, self.values, self.undefined = None, {}, {}
         if self._left_out or self.ranks.retired:
@@ -564,10 +569,23 @@ class Monitor(Callback, TheirCallback):
                 self.begin(evaluation)
 
     def _watches(self, evaluation: EvaluationContext) -> bool:
-        """Whether the budget has an evaluation of a ``fit`` watched; the same for all monitors, and on all ranks."""
+        """Whether an evaluation of a ``fit`` is watched: as the budget has it, or since someone decides by it."""
         done = progress(evaluation.trainer)
         self.budget.foresee(done)
-        return bool(self.ranks.first(self.budget.watches(evaluation.step, last=done >= 1.0)))
+        watched = bool(self.ranks.first(self.budget.watches(evaluation.step, last=done >= 1.0)))
+        return watched or self.always or any(map(self._is_mine, asked_keys(evaluation.trainer)))
+
+    def _is_mine(self, asked: str) -> bool:
+        """Whether a key, with or without stars, is one of this monitor's."""
+        folder = f"failures/{self.name}/"
+        short = (self.short_key(term.short) for term in self.terms if term.short)
+        return asked.startswith((folder, "*", "failures/*")) or any(match_key(asked, key) is not None for key in short)
+
+    def _forget_old(self, trainer: Trainer) -> None:
+        """Put nan in the place of what an earlier evaluation left in ``callback_metrics``."""
+        mine = {*self._keys.values(), *(self.short_key(term.short) for term in self.terms if term.short)}
+        self.old = frozenset(mine & trainer.callback_metrics.keys())
+        trainer.callback_metrics.update(dict.fromkeys(self.old, torch.tensor(torch.nan)))
 
     def _see(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int
@@ -609,6 +627,8 @@ class Monitor(Callback, TheirCallback):
         self._concluded = True
 
     def _finish(self, trainer: Trainer) -> None:
+        if self._left_out:
+            self._forget_old(trainer)
         if self.ranks.retired or trainer.sanity_checking or self._left_out:
             return
         evaluation = self._evaluation

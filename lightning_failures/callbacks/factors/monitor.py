@@ -72,6 +72,7 @@ class FactorErrorMonitor(Monitor):
     """
 
     noun = "factors"
+    always = True
     watches = "errors by factor"
     tasks = (*CLASSIFIES, "multilabel", "regression")
     terms = TERMS

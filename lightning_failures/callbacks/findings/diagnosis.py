@@ -239,6 +239,8 @@ class FailureDiagnosis(Callback, TheirCallback):
         if resumed and [(e.epoch, e.step) for e in last] == [(trainer.current_epoch, trainer.global_step)]:
             return False  # this evaluation is in the checkpoint that the run went on from
         values = self._freshness.fresh_values(trainer)
+        for key in {key for monitor in monitors_of(trainer) for key in monitor.old}:
+            values.pop(key, None)
         values.pop(COUNT, None)  # of the evaluation before, which was counted after it was looked at
         self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))

@@ -88,6 +88,11 @@ class GatedCheckpoint(ModelCheckpoint, TheirCheckpoint):
         self._last_step = -1
 
     @property
+    def gate_keys(self) -> list[str]:
+        """The keys that it decides by, with stars; their figures are made at every evaluation, whatever the budget."""
+        return self._gate.keys
+
+    @property
     def state_key(self) -> str:
         """One a configuration, constraints included: what other constraints let pass is not resumed."""
         constraints, orders = [str(each) for each in self.constraints], [" ".join(order) for order in self.orders]

@@ -51,6 +51,11 @@ class GatedEarlyStopping(Callback, TheirCallback):
         self._streaks = [0] * len(self.constraints)
 
     @property
+    def gate_keys(self) -> list[str]:
+        """The keys that it decides by, with stars; their figures are made at every evaluation, whatever the budget."""
+        return self._gate.keys
+
+    @property
     def state_key(self) -> str:
         """One a configuration."""
         return state_key(self, str([str(each) for each in self.constraints]))

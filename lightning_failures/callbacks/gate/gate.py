@@ -41,6 +41,11 @@ class Gate:
         self._evaluated = False
         self._warned = False
 
+    @property
+    def keys(self) -> list[str]:
+        """What it decides by, with stars."""
+        return [*(key for constraint in self.constraints for key in constraint.keys("")), *self.required]
+
     def look(self, trainer: Trainer) -> None:
         """Note what is new; to be called wherever a verdict may be asked for."""
         self._evaluated = self._evaluated or trainer.validating or why_no_validation(trainer) is not None
@@ -49,8 +54,7 @@ class Gate:
     def judge(self, trainer: Trainer) -> tuple[Verdict, dict[str, float]]:
         """The verdict on the present weights, and the required values; every process must call it."""
         self.look(trainer)
-        asked = [*(key for constraint in self.constraints for key in constraint.keys("")), *self.required]
-        values = self._freshness.values(trainer, asked)
+        values = self._freshness.values(trainer, self.keys)
         for key, value in (("epoch", trainer.current_epoch), ("step", trainer.global_step)):
             values[key] = float(value)
         fresh = self._freshness.fresh(trainer, values) | {"epoch", "step"}

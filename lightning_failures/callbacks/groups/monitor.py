@@ -43,6 +43,7 @@ class GroupErrorMonitor(Monitor):
     """
 
     noun = "groups"
+    always = True
     watches = "errors by group"
     tasks = ("multiclass", "binary")
     terms = TERMS
