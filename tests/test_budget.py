@@ -153,7 +153,7 @@ def test_examiners_share_what_there_is_and_at_the_end_what_others_did_not_use(cl
     budget.expect("channels", examines=False)
     assert budget.turn("simplicity") == pytest.approx(pool / 2)
     budget.end("simplicity")
-    assert budget.turn("causes", last=True) == pytest.approx(pool - 0.2)
+    assert budget.turn("causes", last=True) == pytest.approx(0.9 * 1.8 - 0.2)
 
 
 def test_each_second_is_charged_once_to_whom_it_belongs(clock):

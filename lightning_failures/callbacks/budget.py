@@ -21,9 +21,9 @@ FIRST = 60.0
 #: examinations together are allowed so many seconds of it, however short it is, on a busy machine too.
 SHORT, OF_SHORT = 30.0, 5.0
 
-#: Shares of what is allowed: that of sums, that of sums and examinations together, so that the rest is there for
-#: pictures and the verdict, and that of pictures before the end of a run.
-OF_SUMS, OF_EXAMINATIONS, OF_PICTURES = 0.4, 0.8, 0.15
+#: Shares of what is allowed: that of sums, that of sums and examinations together before the end of a run and at it, so
+#: that the rest is there for pictures and the verdict, and that of pictures before the end.
+OF_SUMS, OF_EXAMINATIONS, OF_LAST, OF_PICTURES = 0.4, 0.8, 0.9, 0.15
 
 #: What time is spent on: ``"sums"`` are what is always on, statistics of what passes by, their logging and the rules.
 Purpose = Literal["sums", "examination", "picture"]
@@ -207,7 +207,8 @@ class Budget:
         limit, spent = self.limit, self.seconds(purpose="examination")
         if math.isinf(limit):
             return math.inf
-        pool = limit if self.short else OF_EXAMINATIONS * limit - (self.seconds() - spent)
+        most = (OF_LAST if last else OF_EXAMINATIONS) * limit
+        pool = limit if self.short else most - (self.seconds() - spent)
         mine = pool / len(self._examiners) - self.seconds(name, "examination")
         if last:  # what others did not use, each an equal part of it
             mine = max(mine, (pool - spent) / max(1, sum(self._examiners.values())))

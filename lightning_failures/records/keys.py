@@ -177,6 +177,7 @@ def write_key(key: str) -> str:
     return "/".join(_written(segment, first=place == 0) for place, segment in enumerate(key.split("/")))
 
 
+@lru_cache(2**16)  # each rule asks of each key, at every evaluation
 def match_key(pattern: str, key: str) -> str | None:
     """What the stars of a pattern stand for in a key, joined by slashes; None where the key is no such one.
 

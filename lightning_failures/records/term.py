@@ -79,5 +79,10 @@ def find_term(terms: Iterable[Term], key: str) -> Term | None:
         >>> find_term(terms, "ratio/worst").name, find_term(terms, "ratio/dark").name, find_term(terms, "other")
         ('The worst', 'A ratio', None)
     """
-    found = [term for term in terms if term.matches(key)]
-    return max(found, key=lambda term: (not term.key.endswith("*"), len(term.key)), default=None)
+    found = None
+    for term in terms:  # some thousand times at each evaluation
+        if term.key == key and key[-1:] != "*":
+            return term
+        if term.matches(key) and (found is None or len(term.key) > len(found.key)):
+            found = term
+    return found
