@@ -142,6 +142,43 @@ def test_a_run_of_half_a_minute_has_five_seconds_of_examinations_beside_its_sums
     assert not budget.short
 
 
+def test_what_a_short_run_finds_does_not_depend_on_how_busy_the_machine_is(clock):
+    def run(busy):
+        worked = Clock()
+        budget = Budget(0.03, clock=clock, processor=worked)
+
+        def work(seconds):
+            worked.now += seconds
+            clock.now += busy * seconds
+
+        work(4.0)
+        budget.foresee(0.5)
+        budget.expect("simplicity")
+        with budget.spend("causes", "examination"):
+            work(1.5)
+        return budget.short, budget.turn("causes"), budget.turn("simplicity")
+
+    assert run(busy=1.0) == pytest.approx((True, 1.0, 2.5))
+    assert run(busy=8.0) == pytest.approx((True, 8 * 1.0, 8 * 2.5))  # of the clock's seconds
+    short, _, of_another = run(busy=80.0)  # it hardly worked at all, so that it is not believed
+    assert not short
+    assert of_another < 0
+
+
+def test_a_long_run_is_held_to_its_share_of_the_clocks_seconds(clock):
+    budget = Budget(0.03, clock=clock, processor=lambda: 0.0)
+    clock.now += 200.0
+    budget.foresee(1.0)
+    assert budget.own == 200.0
+    spend(budget, clock, 7.0)
+    assert budget.seconds() == 7.0
+    budget = Budget(0.03, clock=clock, processor=lambda: clock.now)
+    clock.now += 200.0
+    budget.foresee(1.0)
+    spend(budget, clock, 7.0)
+    assert budget.turn("causes") < 0
+
+
 def test_examiners_share_what_there_is_and_at_the_end_what_others_did_not_use(clock):
     budget = Budget(0.03, clock=clock)
     for name in EXAMINERS:

@@ -18,8 +18,13 @@ SHARE = 0.03
 FIRST = 60.0
 
 #: A run that is expected to end within so many seconds tries something out, and is worth nothing without an answer: all
-#: examinations together are allowed so many seconds of it, however short it is, on a busy machine too.
-SHORT, OF_SHORT = 30.0, 5.0
+#: examinations together are allowed so many seconds of it, however short it is. Of either the processor's seconds count
+#: where they are fewer, so that what such a run finds does not depend on how busy the machine is; but no fewer than an
+#: eighth of the clock's.
+SHORT, OF_SHORT, BUSIEST = 30.0, 5.0, 8.0
+
+#: Seconds of examinations that tell how busy the machine is while they go on.
+TELLING = 0.3
 
 #: Shares of what is allowed: that of sums, that of sums and examinations together before the end of a run and at it, so
 #: that the rest is there for pictures and the verdict, and that of pictures before the end.
@@ -48,6 +53,8 @@ class Budget:
         share: extra time over the run's own, at least 0: 0.03 is three percent. With 0 nothing is examined, and every
             evaluation is watched. None: no limit.
         clock: gives seconds.
+        processor: gives the seconds that the processor has worked for this process; None: this machine's, and with
+            another clock than the machine's those of the clock.
 
     Raises:
         InputError: a share below 0.
@@ -61,11 +68,18 @@ class Budget:
         4.97
     """
 
-    def __init__(self, share: float | None = SHARE, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        share: float | None = SHARE,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        processor: Callable[[], float] | None = None,
+    ) -> None:
         if share is not None and not share >= 0:
             raise InputError("Budget", "the share is negative", str(share), "Give a share of training time, as 0.03.")
         self.share = math.inf if share is None else share
         self.clock = clock
+        self.processor = processor
         self._running: tuple[str, Purpose] | None = None
         self.restart()
 
@@ -77,7 +91,10 @@ class Budget:
     def restart(self) -> None:
         """Begin a run."""
         self._began = self._at = self.clock()
+        self._worked = self._work(self._at)
+        self._waited = 0.0  # seconds of the run so far in which the processor did other things
         self._seconds: dict[tuple[str, Purpose], float] = {}
+        self._waits = 0.0  # likewise, of examinations
         self._examiners: dict[str, bool] = {}  # whether the last turn of each is still to come
         self._expected = math.inf  # seconds of its own that the run is expected to take
         self._watched: tuple[int, bool] | None = None  # the step that was last decided on, and how
@@ -116,10 +133,21 @@ class Budget:
     def _settle(self) -> float:
         """Charge up to now; the time."""
         now = self.clock()
-        if self._running is not None:
+        before, self._worked = self._worked, self._work(now)
+        waited = max(0.0, now - self._at - (self._worked - before))
+        if self._running is None:
+            self._waited += waited
+        else:
             self._seconds[self._running] = self._seconds.get(self._running, 0.0) + now - self._at
+            self._waits += waited if self._running[1] == "examination" else 0.0
         self._at = now
         return now
+
+    def _work(self, now: float) -> float:
+        """Seconds that the processor has worked by now."""
+        if self.processor is not None:
+            return self.processor()
+        return time.process_time() if self.clock is time.perf_counter else now
 
     def seconds(self, name: str | None = None, purpose: Purpose | None = None) -> float:
         """What was charged so far.
@@ -169,7 +197,8 @@ class Budget:
 
     def foresee(self, progress: float) -> None:
         """Take how much of the run is done, from 0 to 1; nan where nobody knows."""
-        self._expected = self.own / progress if progress > 0 else math.inf
+        own = self.own
+        self._expected = max(own - self._waited, own / BUSIEST) / progress if progress > 0 else math.inf
 
     @property
     def short(self) -> bool:
@@ -207,12 +236,24 @@ class Budget:
         limit, spent = self.limit, self.seconds(purpose="examination")
         if math.isinf(limit):
             return math.inf
-        most = (OF_LAST if last else OF_EXAMINATIONS) * limit
-        pool = limit if self.short else most - (self.seconds() - spent)
-        mine = pool / len(self._examiners) - self.seconds(name, "examination")
+        mine, slower = self.seconds(name, "examination"), 1.0
+        if self.short:  # beside the sums, and by the processor's seconds
+            slower = self._slower
+            pool, mine, spent = limit, mine / slower, spent / slower
+        else:
+            pool = (OF_LAST if last else OF_EXAMINATIONS) * limit - (self.seconds() - spent)
+        mine = pool / len(self._examiners) - mine
         if last:  # what others did not use, each an equal part of it
             mine = max(mine, (pool - spent) / max(1, sum(self._examiners.values())))
-        return min(pool - spent, mine)
+        return slower * min(pool - spent, mine)
+
+    @property
+    def _slower(self) -> float:
+        """How many times as long as the processor works for it an examination takes by the clock."""
+        took, waited = self.seconds(purpose="examination"), self._waits
+        if took < TELLING:
+            took, waited = self.own, self._waited
+        return min(BUSIEST, took / max(took - waited, 1e-9)) if took > 0 else 1.0
 
     def end(self, name: str) -> None:
         """The last turn of a monitor is over."""
