@@ -31,6 +31,9 @@ __all__ = [
 #: Share of a run below which a monitor is not named among those that took time.
 LEAST_SHARE = 0.0005
 
+#: Seconds of a run from which on its budget is a share of its time.
+A_MINUTE = 60.0
+
 
 class Compared(NamedTuple):
     """What the accuracy of a run is compared with, at the last evaluation."""
@@ -135,11 +138,17 @@ def cost(record: RunRecord) -> str:
     Example:
         >>> print(cost(RunRecord("raw", seconds=100.0, monitor_seconds=2.5, seconds_by_monitor={"CauseMonitor": 2.5})))
         Monitoring took 2.5 s, 2.5% of the run: CauseMonitor 2.5%.
+        >>> print(cost(RunRecord("raw", seconds=100.0, monitor_seconds=2.5, budget=0.03)))
+        Monitoring took 2.5 s, 2.5% of the run, of which the budget allows 3%.
+        >>> print(cost(RunRecord("raw", seconds=4.0, monitor_seconds=2.0, budget=0.03)))
+        Monitoring took 2.0 s, 50.0% of the run, which is too short for its budget of 3%.
     """
     if record.monitor_share is None or record.monitor_seconds is None:
         return ""
     each = ", ".join(f"{name} {share:.1%}" for name, share in record.shares_by_monitor.items() if share >= LEAST_SHARE)
-    allowed = "" if record.budget is None else f", with a budget of {100 * record.budget:.3g}%"
+    long = record.seconds is not None and record.seconds >= A_MINUTE
+    held = "of which the budget allows" if long else "which is too short for its budget of"
+    allowed = "" if record.budget is None else f", {held} {100 * record.budget:.3g}%"
     text = f"Monitoring took {record.monitor_seconds:.1f} s, {record.monitor_share:.1%} of the run{allowed}"
     return f"{text}: {each}." if each else f"{text}."
 
