@@ -281,7 +281,7 @@ class Budget:
             'not yet examined: the budget of 3% of the first minute was spent'
         """
         own = self.own
-        if self.short:
+        if self.short and self.share:
             return f"not yet examined: the {OF_SHORT:.3g} s that so short a run is allowed were spent"
         time = "the first minute" if own < FIRST else f"{own:,.0f} s"
         return f"not yet examined: the budget of {100 * self.share:.3g}% of {time} was spent"
