@@ -193,6 +193,18 @@ def test_examiners_share_what_there_is_and_at_the_end_what_others_did_not_use(cl
     assert budget.turn("causes", last=True) == pytest.approx(0.9 * 1.8 - 0.2)
 
 
+def test_at_the_end_one_examination_has_what_it_takes_rather_than_each_too_little(clock):
+    budget = Budget(0.03, clock=clock)
+    for name in EXAMINERS:
+        budget.expect(name)
+    spend(budget, clock, 1.0, purpose="sums")
+    left = 0.9 * 1.8 - 1.0
+    assert budget.turn("simplicity", last=True) == pytest.approx(left / 3)
+    assert budget.turn("simplicity", last=True, least=0.5) == pytest.approx(0.5)
+    assert budget.turn("simplicity", last=True, least=5.0) == pytest.approx(left)
+    assert budget.turn("simplicity", least=0.5) < 0.2  # more of them are to come
+
+
 def test_each_second_is_charged_once_to_whom_it_belongs(clock):
     budget = Budget(0.03, clock=clock)
     with budget.spend("causes"):

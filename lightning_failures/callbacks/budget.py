@@ -225,12 +225,14 @@ class Budget:
             self._watched, self._before = (step, yes), sums
         return self._watched[1]
 
-    def turn(self, name: str, *, last: bool = False) -> float:
+    def turn(self, name: str, *, last: bool = False, least: float = 0.0) -> float:
         """Seconds that one examination may take now; may be below 0.
 
         Args:
             name: of the monitor.
             last: whether it is its last one of the run.
+            least: seconds below which its last one finds nothing: where its part is less, it may have as much of those
+                of others, so that a run of a minute has one answer rather than none.
         """
         self.expect(name)
         limit, spent = self.limit, self.seconds(purpose="examination")
@@ -244,7 +246,7 @@ class Budget:
             pool = (OF_LAST if last else OF_EXAMINATIONS) * limit - (self.seconds() - spent)
         mine = pool / len(self._examiners) - mine
         if last:  # what others did not use, each an equal part of it
-            mine = max(mine, (pool - spent) / max(1, sum(self._examiners.values())))
+            mine = max(mine, (pool - spent) / max(1, sum(self._examiners.values())), least / slower)
         return slower * min(pool - spent, mine)
 
     @property

@@ -143,16 +143,23 @@ class ReferenceExamination:
         Args:
             pace: seconds that one takes in the run's own steps; None: not known.
         """
-        of_turn = 1.0 if self.final else OF_EARLY_TURN if self._early else OF_TURN
-        one = max(self._pass, pace or 0.0) if self._pass else UNTRIED * (pace or 0.0)
-        return of_turn * self._allowed / one if one else math.inf
+        one = self._pass_takes(pace)
+        return self._of_turn * self._allowed() / one if one else math.inf
 
     @property
-    def _allowed(self) -> float:
-        """Seconds that are left for it."""
+    def _of_turn(self) -> float:
+        """Part of its turn that this examination takes."""
+        return 1.0 if self.final else OF_EARLY_TURN if self._early else OF_TURN
+
+    def _pass_takes(self, pace: float | None) -> float:
+        """Seconds that a forward pass of an image is expected to take; 0 where that is not known."""
+        return max(self._pass, pace or 0.0) if self._pass else UNTRIED * (pace or 0.0)
+
+    def _allowed(self, least: float = 0.0) -> float:
+        """Seconds that are left for it; with fewer than the least it finds nothing."""
         if self.final and not self._last:
             return ALONE
-        return self.budget.turn(self.name, last=self._last)
+        return self.budget.turn(self.name, last=self._last, least=least)
 
     @property
     def left_over(self) -> bool:
@@ -296,10 +303,12 @@ class ReferenceExamination:
 
     def _fitting(self, images: int, passes: float, pace: float | None) -> int | None:
         """How many of so many images can be examined; None where they are too few."""
-        least, turn = min(FEWEST, images), self.turn(pace) / passes
+        least, one = min(FEWEST, images), self._pass_takes(pace)
+        allowed = self._allowed(least * passes * one)
+        turn = self._of_turn * allowed / (passes * one) if one else math.inf
         whole = turn / OF_TURN if not (self.final or self._early) else turn
         most = max(turn, min(whole, least))
-        self.seconds = self._allowed * (1.0 if self.final or most > turn else OF_TURN)
+        self.seconds = allowed * (1.0 if self.final or most > turn else OF_TURN)
         return None if most < least else int(min(images, most))
 
     def inputs(self, device: torch.device) -> Tensor:

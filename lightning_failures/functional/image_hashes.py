@@ -24,7 +24,7 @@ __all__ = [
 #: Stands for an image without a label among the labels of :class:`ImageSets`.
 NOT_LABELLED = -(2**63)
 
-_WORDS = 2**17  # that are mixed at a time, so that they stay in a processor's cache
+_WORDS = 2**16  # that are mixed at a time, so that they stay in a processor's cache
 _STEP = -0x61C8864680B583EB  # 2^64 over the golden ratio, odd
 _FIRST, _SECOND = -0x00AE502812AA7333, -0x3B314601E57A13AD  # MurmurHash3's two multipliers
 

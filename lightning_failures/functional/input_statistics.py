@@ -32,6 +32,9 @@ __all__ = [
 #: Places of an image at which products of two channels are summed; its neighbours there say the same once more.
 PLACES = 64
 
+#: Values of a batch that are summed at a time on the CPU, so that they stay in a cache and no memory is asked for anew.
+AT_ONCE = 2**17
+
 
 class InputSums(NamedTuple):
     """All that :func:`channel_statistics` needs of images; :func:`merge_inputs` joins those of two batches.
@@ -107,6 +110,9 @@ def input_sums(images: Tensor) -> InputSums:
     """
     images = images.detach()
     images = images.cpu() if images.device.type == "mps" else images  # which has no float64
+    at_once = max(1, AT_ONCE // max(1, images[:1].numel()))
+    if len(images) > at_once and images.device.type == "cpu":
+        return merge_inputs([input_sums(part) for part in images.split(at_once)])
     values = (images.flatten(2) if images.ndim > 2 else images[..., None]).double()
     n, b, pixels = values.shape
     finite = values.isfinite()
