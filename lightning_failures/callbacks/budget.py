@@ -21,7 +21,11 @@ FIRST = 60.0
 #: examinations together are allowed so many seconds of it, however short it is. Of either the processor's seconds count
 #: where they are fewer, so that what such a run finds does not depend on how busy the machine is; but no fewer than an
 #: eighth of the clock's.
-SHORT, OF_SHORT, BUSIEST = 30.0, 5.0, 8.0
+SHORT, OF_SHORT, BUSIEST = 30.0, 6.0, 8.0
+
+#: Shares of these seconds that may be taken at the beginning of such a run and before its end, so that late evaluations
+#: and the last one are examined too.
+EARLY, LATE = 0.3, 0.7
 
 #: Seconds of examinations that tell how busy the machine is while they go on.
 TELLING = 0.3
@@ -43,7 +47,7 @@ class Budget:
     on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
     in any run longer than a minute, from its first examination on.
 
-    A run that is expected to end within half a minute has all its evaluations watched, and five seconds for
+    A run that is expected to end within half a minute has all its evaluations watched, and six seconds for
     examinations beside.
 
     Each examiner has an equal part of what the sums leave. At the end of a run, each also has an equal part of what
@@ -96,6 +100,7 @@ class Budget:
         self._seconds: dict[tuple[str, Purpose], float] = {}
         self._waits = 0.0  # likewise, of examinations
         self._examiners: dict[str, bool] = {}  # whether the last turn of each is still to come
+        self._progress = math.nan  # share of the run that is done
         self._expected = math.inf  # seconds of its own that the run is expected to take
         self._watched: tuple[int, bool] | None = None  # the step that was last decided on, and how
         self._evaluation = 0.0  # seconds that the last watched evaluation took for sums
@@ -197,7 +202,7 @@ class Budget:
 
     def foresee(self, progress: float) -> None:
         """Take how much of the run is done, from 0 to 1; nan where nobody knows."""
-        own = self.own
+        own, self._progress = self.own, progress
         self._expected = max(own - self._waited, own / BUSIEST) / progress if progress > 0 else math.inf
 
     @property
@@ -241,7 +246,8 @@ class Budget:
         mine, slower = self.seconds(name, "examination"), 1.0
         if self.short:  # beside the sums, and by the processor's seconds
             slower = self._slower
-            pool, mine, spent = limit, mine / slower, spent / slower
+            mine, spent = mine / slower, spent / slower
+            pool = limit * (1.0 if last else EARLY + (LATE - EARLY) * self._progress)
         else:
             pool = (OF_LAST if last else OF_EXAMINATIONS) * limit - (self.seconds() - spent)
         mine = pool / len(self._examiners) - mine
