@@ -128,15 +128,15 @@ def test_what_takes_longer_than_expected_is_saved_on_later_examinations(clock):
     assert budget.turn("causes") == pytest.approx(0.8 * 0.03 * 400 - 9.0)
 
 
-def test_a_run_of_half_a_minute_has_six_seconds_of_examinations_beside_its_sums(clock):
+def test_a_run_of_half_a_minute_has_ten_seconds_of_examinations_beside_its_sums(clock):
     budget = Budget(0.03, clock=clock)
     clock.now += 2.0
     budget.foresee(0.5)
     assert budget.short
     spend(budget, clock, 1.5, purpose="sums")
     assert budget.watches(5)
-    assert budget.turn("causes") == pytest.approx(0.5 * 6.0)  # some of it is kept for later evaluations
-    assert budget.turn("causes", last=True) == pytest.approx(6.0)
+    assert budget.turn("causes") == pytest.approx(0.6 * 10.0)  # some of it is kept for later evaluations
+    assert budget.turn("causes", last=True) == pytest.approx(10.0)
     budget.foresee(0.01)  # it takes long after all
     assert budget.turn("causes") < 0
     budget.foresee(math.nan)
@@ -159,8 +159,8 @@ def test_what_a_short_run_finds_does_not_depend_on_how_busy_the_machine_is(clock
             work(1.5)
         return budget.short, budget.turn("causes"), budget.turn("simplicity")
 
-    assert run(busy=1.0) == pytest.approx((True, 0.0, 1.5), abs=1e-9)
-    assert run(busy=8.0) == pytest.approx((True, 0.0, 8 * 1.5), abs=1e-9)  # of the clock's seconds
+    assert run(busy=1.0) == pytest.approx((True, 1.5, 3.0), abs=1e-9)
+    assert run(busy=8.0) == pytest.approx((True, 8 * 1.5, 8 * 3.0), abs=1e-9)  # of the clock's seconds
     short, _, of_another = run(busy=80.0)  # it hardly worked at all, so that it is not believed
     assert not short
     assert of_another < 0
@@ -192,6 +192,17 @@ def test_examiners_share_what_there_is_and_at_the_end_what_others_did_not_use(cl
     assert budget.turn("simplicity") == pytest.approx(pool / 2)
     budget.end("simplicity")
     assert budget.turn("causes", last=True) == pytest.approx(0.9 * 1.8 - 0.2)
+
+
+def test_an_examiner_with_more_to_look_at_has_more_parts(clock):
+    budget = Budget(0.03, clock=clock)
+    budget.expect("simplicity", portion=2.0)
+    budget.expect("channels")
+    budget.expect("causes")
+    pool = 0.8 * 1.8
+    assert [budget.turn(name) for name in EXAMINERS] == pytest.approx([pool / 2, pool / 4, pool / 4])
+    budget.end("causes")
+    assert budget.turn("simplicity", last=True) == pytest.approx(0.9 * 1.8 * 2 / 3)
 
 
 def test_at_the_end_one_examination_has_what_it_takes_rather_than_each_too_little(clock):

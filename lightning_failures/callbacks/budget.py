@@ -21,11 +21,11 @@ FIRST = 60.0
 #: examinations together are allowed so many seconds of it, however short it is. Of either the processor's seconds count
 #: where they are fewer, so that what such a run finds does not depend on how busy the machine is; but no fewer than an
 #: eighth of the clock's.
-SHORT, OF_SHORT, BUSIEST = 30.0, 6.0, 8.0
+SHORT, OF_SHORT, BUSIEST = 30.0, 10.0, 8.0
 
 #: Shares of these seconds that may be taken at the beginning of such a run and before its end, so that late evaluations
 #: and the last one are examined too.
-EARLY, LATE = 0.3, 0.7
+EARLY, LATE = 0.4, 0.8
 
 #: Seconds of examinations that tell how busy the machine is while they go on.
 TELLING = 0.3
@@ -47,11 +47,11 @@ class Budget:
     on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
     in any run longer than a minute, from its first examination on.
 
-    A run that is expected to end within half a minute has all its evaluations watched, and six seconds for
+    A run that is expected to end within half a minute has all its evaluations watched, and ten seconds for
     examinations beside.
 
-    Each examiner has an equal part of what the sums leave. At the end of a run, each also has an equal part of what
-    others did not use.
+    Each examiner has its part of what the sums leave. At the end of a run, each also has its part of what others did
+    not use.
 
     Args:
         share: extra time over the run's own, at least 0: 0.03 is three percent. With 0 nothing is examined, and every
@@ -99,7 +99,8 @@ class Budget:
         self._waited = 0.0  # seconds of the run so far in which the processor did other things
         self._seconds: dict[tuple[str, Purpose], float] = {}
         self._waits = 0.0  # likewise, of examinations
-        self._examiners: dict[str, bool] = {}  # whether the last turn of each is still to come
+        self._examiners: dict[str, float] = {}  # parts of what is left that each has
+        self._ended: set[str] = set()  # those whose last turn is over
         self._progress = math.nan  # share of the run that is done
         self._expected = math.inf  # seconds of its own that the run is expected to take
         self._watched: tuple[int, bool] | None = None  # the step that was last decided on, and how
@@ -193,10 +194,16 @@ class Budget:
         limit = self.limit
         return limit - sum(self._seconds.values())
 
-    def expect(self, name: str, examines: bool = True) -> None:
-        """Count a monitor among those that divide what is left, or no longer."""
+    def expect(self, name: str, examines: bool = True, portion: float = 1.0) -> None:
+        """Count a monitor among those that divide what is left, or no longer.
+
+        Args:
+            name: of the monitor.
+            examines: whether it does.
+            portion: how many parts it has where others have one.
+        """
         if examines:
-            self._examiners.setdefault(name, True)
+            self._examiners[name] = portion
         else:
             self._examiners.pop(name, None)
 
@@ -239,7 +246,8 @@ class Budget:
             least: seconds below which its last one finds nothing: where its part is less, it may have as much of those
                 of others, so that a run of a minute has one answer rather than none.
         """
-        self.expect(name)
+        if name not in self._examiners:
+            self.expect(name)
         limit, spent = self.limit, self.seconds(purpose="examination")
         if math.isinf(limit):
             return math.inf
@@ -250,9 +258,11 @@ class Budget:
             pool = limit * (1.0 if last else EARLY + (LATE - EARLY) * self._progress)
         else:
             pool = (OF_LAST if last else OF_EXAMINATIONS) * limit - (self.seconds() - spent)
-        mine = pool / len(self._examiners) - mine
-        if last:  # what others did not use, each an equal part of it
-            mine = max(mine, (pool - spent) / max(1, sum(self._examiners.values())), least / slower)
+        portion = self._examiners[name]
+        mine = pool * portion / sum(self._examiners.values()) - mine
+        if last:  # what others did not use, each its part of it
+            to_come = portion + sum(each for who, each in self._examiners.items() if who not in {*self._ended, name})
+            mine = max(mine, (pool - spent) * portion / to_come, least / slower)
         return slower * min(pool - spent, mine)
 
     @property
@@ -265,8 +275,7 @@ class Budget:
 
     def end(self, name: str) -> None:
         """The last turn of a monitor is over."""
-        if name in self._examiners:
-            self._examiners[name] = False
+        self._ended.add(name)
 
     def allows_picture(self, seconds: float, *, last: bool = False) -> bool:
         """Whether a picture may be drawn.

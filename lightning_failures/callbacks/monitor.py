@@ -106,6 +106,9 @@ class Monitor(Callback, TheirCallback):
     #: Whether every evaluation is watched, whatever the budget: of those whose subject a user has named.
     always: ClassVar[bool] = False
 
+    #: How many parts it has of the time for examinations, where others have one.
+    portion: ClassVar[float] = 1.0
+
     #: Keys of the figures, with a star, that training images cannot tell; ``"*"``: none of them can be told there.
     held_out: ClassVar[tuple[str, ...]] = ()
 
@@ -565,7 +568,8 @@ class Monitor(Callback, TheirCallback):
             if not evaluation.trainer.sanity_checking:
                 self.values, self.undefined = {}, {}
                 if self.examining is not None:
-                    self.budget.expect(self.title, self.unserved is None and self.examining.refusal is None)
+                    examines = self.unserved is None and self.examining.refusal is None
+                    self.budget.expect(self.title, examines, self.portion)
                 self.begin(evaluation)
 
     def _watches(self, evaluation: EvaluationContext) -> bool:

@@ -128,6 +128,7 @@ class SimplicityBiasMonitor(Monitor):
     watches = "what decides the predictions"
     terms = TERMS
     rules = RULES
+    portion = 2.0  # contents, regions, channels, directions, and what there is without them
     examining: ReferenceExamination
     held_out = (
         *(
