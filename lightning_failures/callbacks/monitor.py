@@ -37,7 +37,10 @@ from lightning_failures.reporting.loggers import define_curves, log_scalars
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Detail", "Monitor", "MonitorOptions", "monitors_of"]
+__all__ = ["NOT_REPLAYED", "Detail", "Monitor", "MonitorOptions", "monitors_of"]
+
+#: Why a replay of checkpoints leaves out what only steps of training tell.
+NOT_REPLAYED = "it needs training; not replayed"
 
 #: How many of its figures a monitor logs as curves.
 Detail = Literal["headline", "full"]
@@ -109,6 +112,12 @@ class Monitor(Callback, TheirCallback):
     #: Keys of the figures, with a star, that training images cannot tell; ``"*"``: none of them can be told there.
     held_out: ClassVar[tuple[str, ...]] = ()
 
+    #: Keys of the figures, with a star, that a replay of checkpoints leaves out, ``"*"`` for all of them -> why.
+    not_replayed: ClassVar[Mapping[str, str]] = {}
+
+    #: Whether it takes no more of a training step than its batch, so that a replay may show it training images.
+    reads_batches: ClassVar[bool] = False
+
     #: What counts as a failure; keys begin with ``failures/<noun>/``.
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -153,6 +162,7 @@ class Monitor(Callback, TheirCallback):
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
+        self.replayed = False  #: whether the run is a replay of checkpoints, without a training step
         self.completed: dict[str, float] = {}  #: logged key -> value, that the last examination of a run brought
         self._last: tuple[int, bool] | None = None  # epoch of the last evaluation, and whether on training batches
         self._pace: float | None = None  # seconds an image of the quickest step that was watched
@@ -178,6 +188,7 @@ class Monitor(Callback, TheirCallback):
     def not_watched(self) -> dict[str, str]:
         """What of :attr:`watches` could not be watched so far, and why; empty where all of it is."""
         why = self.failure or (HELD_OUT if self._needs_validation else self.unserved or self.refusal)
+        why = why or (NOT_REPLAYED if self.replayed and NOT_REPLAYED in self.not_replayed.values() else None)
         if why is not None:
             return {self._named(self.watches): why}
         unfinished = {self._named(f"{self.watches}, {self.unfinished}"): self.budget.why} if self.unfinished else {}
@@ -307,6 +318,7 @@ class Monitor(Callback, TheirCallback):
         self.budget.restart()
         self.pictures.restart()
         self.training = TrainingEvaluation()
+        self.replayed = getattr(trainer, "replays", False)
         self.completed, self._last = {}, None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -654,12 +666,21 @@ class Monitor(Callback, TheirCallback):
         return min((each._pace for each in monitors_of(evaluation.trainer) if each._pace), default=None)
 
     def _told_by(self, evaluation: EvaluationContext, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The values, without those that the images of the evaluation cannot tell."""
+        """The values, without those that a replay, or the images of the evaluation, cannot tell."""
+        if self.replayed:
+            told = {key for key in values if self.why_not_replayed(key) is None}
+            values = {key: value for key, value in values.items() if key in told}
+            self.undefined = {key: why for key, why in self.undefined.items() if key in told}
         if not evaluation.training:
             return values
         withheld = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
         self.undefined |= dict.fromkeys(withheld, HELD_OUT)
         return values | {key: values[key].new_full((), torch.nan, dtype=torch.float64) for key in withheld}
+
+    def why_not_replayed(self, statistic: str) -> str | None:
+        """Why a replay of checkpoints leaves a figure out; None where it has it."""
+        found = (why for key, why in self.not_replayed.items() if key == "*" or match_key(key, statistic) is not None)
+        return next(found, None)
 
     # -- what is logged
 

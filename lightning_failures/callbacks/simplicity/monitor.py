@@ -126,6 +126,7 @@ class SimplicityBiasMonitor(Monitor):
 
     noun = "simplicity"
     watches = "what decides the predictions"
+    reads_batches = True
     terms = TERMS
     rules = RULES
     examining: ReferenceExamination
