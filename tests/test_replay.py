@@ -115,18 +115,20 @@ def test_a_replay_gives_what_was_logged_live_but_for_what_monitors_declare_to_ne
     again = replay(tmp_path, make(shuffle), callbacks=callbacks)
     assert places(live) == places(again) == [(0, 6), (1, 12), (2, 18)]
     for number, (then, now) in enumerate(zip(live.evaluations, again.evaluations, strict=True)):
-        assert not now.values.keys() - then.values.keys()
-        lacking = then.values.keys() - now.values.keys()
-        assert lacking == {key for key in then.values if declared(key, callbacks)}
-        assert lacking == {key for key in then.values if key.startswith(LEFT_OUT)}
-        assert len(now.values) > 350
-        apart = {key for key in now.values if now.values[key] != pytest.approx(then.values[key], abs=1e-6, nan_ok=True)}
+        left_out = {key for key in then.values if declared(key, callbacks)}
+        assert left_out == {key for key in then.values if key.startswith(LEFT_OUT)}
+        assert all(math.isnan(now.values.get(key, math.nan)) for key in left_out)
+        assert all(again.undefined[key] == declared(key, callbacks) for key in left_out & now.values.keys())
+        told = then.values.keys() - left_out
+        assert now.values.keys() - left_out == told
+        assert len(told) > 350
+        apart = {key for key in told if now.values[key] != pytest.approx(then.values[key], abs=1e-6, nan_ok=True)}
         assert apart == (SINCE_THE_START if number == 0 else set())
     assert all(math.isnan(again.evaluations[0].values[key]) for key in SINCE_THE_START)
     assert any("700" in key for key in again.last_values()) == (watched == "wavelengths")
     assert any(key.startswith("failures/groups/") for key in again.last_values()) == (watched != "wavelengths")
     assert again.not_watched == live.not_watched | STEPS
-    assert {declared(key, callbacks) for key in lacking} == {
+    assert {declared(key, callbacks) for key in left_out} == {
         "it needs training; not replayed",
         "it needs the network before training; not replayed",
     }
@@ -188,6 +190,24 @@ def test_a_failure_that_began_at_epoch_3_begins_at_epoch_3(tmp_path):
     assert found
     assert min(epoch for *_, epoch in found) >= 3
     assert [each for each in begun(again) if each in found] == found
+
+
+class Poisoned(L.Callback):
+    """At the end of one epoch, before its evaluation, a weight is not finite."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (1, 5):
+            with torch.no_grad():
+                pl_module.net[0].weight[0, 0, 0, 0] = math.nan
+
+
+def test_a_weight_that_is_not_finite_is_found_at_the_first_checkpoint_that_holds_it(tmp_path):
+    live, again = train(tmp_path, also=[Poisoned()]).record, replay(tmp_path)
+    assert ("not_finite", "net.0.weight", 1) in begun(live)
+    (found,) = [each for each in again.findings if each.kind == "not_finite"]
+    assert (found.subject, found.epoch, found.step) == ("net.0.weight", 1, 12)
+    assert "at step 12 it held NaN or infinity" in found.message
+    assert again.undefined["failures/training/loss_not_finite"] == "it needs training; not replayed"
 
 
 def test_without_training_images_what_is_held_against_them_is_left_out_and_the_rest_is_the_same(tmp_path):
@@ -384,17 +404,17 @@ def test_the_command_says_of_each_finding_at_which_checkpoint_it_was_first_seen(
     from lightning_failures.commands.user_code import import_named
 
     sized = import_named("test", "--module", f"{script}:Sized")("small")
-    live = train(tmp_path / "saved", epochs=7, module=sized, also=[Collapsing(3)]).record
-    (tmp_path / "saved" / "last.ckpt").write_bytes((tmp_path / "saved" / "epoch=6.ckpt").read_bytes())
+    live = train(tmp_path / "saved", epochs=5, module=sized, also=[Collapsing(2)]).record
+    (tmp_path / "saved" / "last.ckpt").write_bytes((tmp_path / "saved" / "epoch=4.ckpt").read_bytes())
     capsys.readouterr()
     assert command(tmp_path / "saved", script, "--out", tmp_path / "out", "--json", tmp_path / "said.json") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "last.ckpt is left out: it is of the same step as epoch=6.ckpt." in shown
+    assert "last.ckpt is left out: it is of the same step as epoch=4.ckpt." in shown
     assert "epoch 3, step 24 (epoch=3.ckpt): accuracy" in shown
     assert "faults of the training step (it needs training; not replayed)" in shown
     said = json.loads((tmp_path / "said.json").read_text())
-    assert [each["epoch"] for each in said["checkpoints"]] == list(range(7))
-    assert said["repeated"] == {str(tmp_path / "saved" / "last.ckpt"): str(tmp_path / "saved" / "epoch=6.ckpt")}
+    assert [each["epoch"] for each in said["checkpoints"]] == list(range(5))
+    assert said["repeated"] == {str(tmp_path / "saved" / "last.ckpt"): str(tmp_path / "saved" / "epoch=4.ckpt")}
     assert said["not_watched"] == STEPS
     assert said["not_replayed"]["failures/training/learning_rate"] == "it needs training; not replayed"
     assert said["not_replayed"].keys() > {"failures/collapse/initial/*/*"}

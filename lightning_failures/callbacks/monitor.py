@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_REPLAYED", "Detail", "Monitor", "MonitorOptions", "monitors_of"]
 
-#: Why a replay of checkpoints leaves out what only steps of training tell.
+#: Why a figure that only steps of training tell is nan in a replay of checkpoints.
 NOT_REPLAYED = "it needs training; not replayed"
 
 #: How many of its figures a monitor logs as curves.
@@ -112,7 +112,7 @@ class Monitor(Callback, TheirCallback):
     #: Keys of the figures, with a star, that training images cannot tell; ``"*"``: none of them can be told there.
     held_out: ClassVar[tuple[str, ...]] = ()
 
-    #: Keys of the figures, with a star, that a replay of checkpoints leaves out, ``"*"`` for all of them -> why.
+    #: Keys of the figures, with a star, that are nan in a replay of checkpoints, ``"*"`` for all -> why.
     not_replayed: ClassVar[Mapping[str, str]] = {}
 
     #: Whether it takes no more of a training step than its batch, so that a replay may show it training images.
@@ -667,18 +667,17 @@ class Monitor(Callback, TheirCallback):
 
     def _told_by(self, evaluation: EvaluationContext, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The values, without those that a replay, or the images of the evaluation, cannot tell."""
+        withheld: dict[str, str] = {}
         if self.replayed:
-            told = {key for key in values if self.why_not_replayed(key) is None}
-            values = {key: value for key, value in values.items() if key in told}
-            self.undefined = {key: why for key, why in self.undefined.items() if key in told}
-        if not evaluation.training:
-            return values
-        withheld = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
-        self.undefined |= dict.fromkeys(withheld, HELD_OUT)
+            withheld = {key: why for key in values if (why := self.why_not_replayed(key)) is not None}
+        if evaluation.training:
+            held_out = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
+            withheld |= dict.fromkeys(held_out, HELD_OUT)
+        self.undefined |= withheld
         return values | {key: values[key].new_full((), torch.nan, dtype=torch.float64) for key in withheld}
 
     def why_not_replayed(self, statistic: str) -> str | None:
-        """Why a replay of checkpoints leaves a figure out; None where it has it."""
+        """Why a figure is nan in a replay of checkpoints; None where it is not for that."""
         found = (why for key, why in self.not_replayed.items() if key == "*" or match_key(key, statistic) is not None)
         return next(found, None)
 
