@@ -128,6 +128,7 @@ def test_a_replay_gives_what_was_logged_live_but_for_what_monitors_declare_to_ne
     assert any("700" in key for key in again.last_values()) == (watched == "wavelengths")
     assert any(key.startswith("failures/groups/") for key in again.last_values()) == (watched != "wavelengths")
     assert again.not_watched == live.not_watched | STEPS
+    assert again.monitor_share is None
     assert {declared(key, callbacks) for key in left_out} == {
         "it needs training; not replayed",
         "it needs the network before training; not replayed",
@@ -332,6 +333,27 @@ def test_a_module_with_loaders_of_its_own_needs_no_data(tmp_path):
     train(tmp_path, epochs=2)
     own = lf.replay(tmp_path, Complete(), callbacks=few(), accelerator="cpu")
     assert_alike(own, replay(tmp_path))
+
+
+class Beginning(L.Callback):
+    """Saves the network before its first step."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def on_train_start(self, trainer, pl_module):
+        trainer.save_checkpoint(self.file)
+
+
+def test_a_checkpoint_of_step_0_is_the_network_before_training(tmp_path):
+    train(tmp_path, epochs=2, also=[Beginning(tmp_path / "begin.ckpt")], data=loaders(False))
+    whole = replay(tmp_path)
+    later = replay([tmp_path / "epoch=0.ckpt", tmp_path / "epoch=1.ckpt"])
+    assert places(whole) == [(0, 0), (0, 6), (1, 12)]
+    kept = "failures/collapse/kept/penultimate"
+    assert math.isnan(later.evaluations[0].values[kept])
+    assert 0 < whole.evaluations[0].values[kept] <= 1
+    assert 0 < whole.evaluations[1].values[kept] <= 1
 
 
 class Own:

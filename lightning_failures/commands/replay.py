@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isnan, nan
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +92,14 @@ def replay(
     from lightning_failures.callbacks.replay.checkpoints import find_checkpoints
     from lightning_failures.callbacks.replay.run import EVERYTHING, play
     from lightning_failures.callbacks.suite import failure_monitors
-    from lightning_failures.reporting.sentences import title
+    from lightning_failures.reporting.sentences import accuracy_key, title
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    whole = not console.is_terminal  # a log file keeps whole lines
     found = find_checkpoints(WHERE, checkpoints, trust=trust)
-    for file, why in found.skipped.items():
-        console.print(f"{file.name} is left out: {why}.", markup=False)
-    for file, other in found.repeated.items():
-        console.print(f"{file.name} is left out: it is of the same step as {other.name}.", markup=False)
+    again = {file: f"it is of the same step as {other.name}" for file, other in found.repeated.items()}
+    for file, why in (found.skipped | again).items():
+        console.print(f"{file.name} is left out: {why}.", markup=False, soft_wrap=whole)
     monitors = failure_monitors(
         factors=factors,
         groups=groups,
@@ -114,12 +114,13 @@ def replay(
 
     def tell(checkpoint: "SavedCheckpoint", trainer: "Trainer") -> None:
         nonlocal told
-        values = {name: float(trainer.callback_metrics.get(key, nan)) for key, name in SHOWN.items()}
+        record = diagnosis.record
+        values = {"accuracy": record.last(accuracy_key(record) or ""), "val_loss": record.last("val_loss")}
         shown = ", ".join(f"{name} {value:.3g}" for name, value in values.items() if not isnan(value))
         new = ", ".join(title(each) for each in diagnosis.history[told:])
         told = len(diagnosis.history)
         line = f"epoch {checkpoint.epoch}, step {checkpoint.step:,} ({checkpoint.file.name}): {shown or 'evaluated'}"
-        console.print(f"{line}; first seen: {new}" if new else line, markup=False)
+        console.print(f"{line}; first seen: {new}" if new else line, markup=False, soft_wrap=whole)
 
     options = {"accelerator": accelerator, "precision": precision}
     with _quiet():
@@ -130,10 +131,6 @@ def replay(
     if json is not None:
         write_json(WHERE, json, _summary(record, found, monitors))
     return 0
-
-
-#: What the line of a checkpoint shows, where it was logged: key -> name.
-SHOWN = {"failures/accuracy": "accuracy", "val_acc": "val_acc", "val_loss": "val_loss"}
 
 
 def _say(record: "RunRecord", found: "Found", out: Path | None) -> None:
