@@ -304,7 +304,7 @@ def test_what_cannot_be_replayed_is_said(tmp_path):
         replay(str(tmp_path / "*.pt"))
     other = tmp_path / "other.ckpt"
     torch.save({"epoch": 0, "global_step": 1, "state_dict": nn.Linear(2, 2).state_dict()}, other)
-    text = r"weights are of another module; given other\.ckpt without net.* more and with bias, weight for a Classifier"
+    text = r"weights are of another module; given other\.ckpt without net.* more and with bias, weight for Classifier"
     with pytest.raises(InputError, match=text):
         replay(other)
     wider = Classifier().state_dict() | {"net.6.weight": torch.ones(5, 8), "net.6.bias": torch.ones(5)}
@@ -380,6 +380,7 @@ def test_a_pickle_of_something_else_is_no_checkpoint(tmp_path):
 SCRIPT = """
 from pathlib import Path
 import lightning as L
+from torch import nn
 from tests.runs import Classifier, loaders
 
 class Sized(Classifier):
@@ -398,6 +399,11 @@ def both():
 
 def validation():
     return loaders()[1]
+
+class Other(Classifier):
+    def __init__(self):
+        super().__init__()
+        self.more = nn.Linear(2, 2)
 
 def images_of_groups():
     from tests.test_replay import grouped
@@ -467,6 +473,9 @@ def test_the_command_says_what_is_missing(tmp_path, script, capsys):
     train(tmp_path / "saved", epochs=1)
     assert main(["replay", str(tmp_path / "saved"), "--data", "a:b"]) == 2
     assert "replay: --module is missing" in capsys.readouterr().err
+    assert command(tmp_path / "saved", script, module="Other") == 2
+    text = "the weights are of another module; given epoch=0.ckpt for"
+    assert text in capsys.readouterr().err
     assert command(tmp_path / "saved", script, module="Nobody") == 2
     assert "no such class or function" in capsys.readouterr().err
     assert main(["replay", str(tmp_path / "saved"), "--module", f"{script}:module", "--accelerator", "cpu"]) == 2
@@ -486,6 +495,7 @@ def test_names_of_code_that_is_not_there_are_said(tmp_path):
         ("none.py:Class", UnknownNameError, "there is no such file"),
         ("no_such_package.module:Class", UnknownNameError, "a module cannot be imported"),
         (f"{broken}:Class", InputError, "raises while it is imported"),
+        ("os.path:joint", UnknownNameError, "no such class or function; .* The nearest that is there: os.path:join."),
         ("os.path:sep", UnknownNameError, "no such class or function"),
     ):
         with pytest.raises(kind, match=text):

@@ -1,15 +1,18 @@
 """When a failure of a past training began: the monitors over its saved checkpoints."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.commands.out_folder import make_out_folder
 from lightning_failures.commands.user_code import import_named
 from lightning_failures.errors import InputError
+from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
@@ -117,7 +120,7 @@ def replay(
         record = diagnosis.record
         values = {"accuracy": record.last(accuracy_key(record) or ""), "val_loss": record.last("val_loss")}
         shown = ", ".join(f"{name} {value:.3g}" for name, value in values.items() if not isnan(value))
-        new = ", ".join(title(each) for each in diagnosis.history[told:])
+        new = ", ".join(title(each) for each in diagnosis.history[told:] if each.kind != MONITOR_ERROR)
         told = len(diagnosis.history)
         line = f"epoch {checkpoint.epoch}, step {checkpoint.step:,} ({checkpoint.file.name}): {shown or 'evaluated'}"
         console.print(f"{line}; first seen: {new}" if new else line, markup=False, soft_wrap=whole)
@@ -148,20 +151,22 @@ def _say(record: "RunRecord", found: "Found", out: Path | None) -> None:
     print_verdict([record], COLUMNS, report=None if out is None else out / "report.html")
     console = Console(highlight=False)
     width = min(console.width, 110)  # as the verdict
-    console.print()
+    if out is not None:
+        console.print()
     console.print(Rule(Text("When it began", style="bold"), align="left", style="dim"), width=width)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=7)
     grid.add_column(overflow="fold")
     said: set[str] = set()
-    for finding in record.findings:
+    found_here = [finding for finding in record.findings if finding.kind != MONITOR_ERROR]
+    for finding in found_here:
         if title(finding) in said:  # by another rule, while the first of its title stands
             continue
         said |= {title(finding)} if finding.standing else set()
         word = finding.severity if finding.standing else "cleared"
         grid.add_row(Text(word, style=STYLES[word]), Text(title(finding), style="bold"))
         grid.add_row("", Text(_began(finding, found.checkpoints)))
-    if not record.findings:
+    if not found_here:
         count = len(found.checkpoints)
         where = "the one checkpoint" if count == 1 else f"any of the {count} checkpoints"
         grid.add_row("clear", Text(f"Nothing was found at {where}."))
@@ -222,9 +227,13 @@ def _make(option: str, name: str, first: "SavedCheckpoint", trust: bool) -> Any:
     try:
         return make.load_from_checkpoint(first.file, map_location="cpu", **_unsafely(trust)) if loads else make()
     except (TypeError, RuntimeError) as error:
-        given = f"{name}: {' '.join(str(error).split())[:300]}"
-        fix = "Name a function that returns it, such as file.py:make."
-        raise InputError(WHERE, f"{option} cannot be made", given, fix) from error
+        why, where, said = f"{option} cannot be made", name, " ".join(str(error).split())
+        if "loading state_dict" in said:
+            said = said.partition(": ")[2]
+            why, where = "the weights are of another module", f"{first.file.name} for {name}"
+        given = f"{where}: {shorten(said, 200, placeholder=' ...')}"
+        fix = "Name the class that was trained, or a function that returns it, such as file.py:make."
+        raise InputError(WHERE, why, given, fix) from error
 
 
 def _unsafely(trust: bool) -> dict[str, bool]:
@@ -255,11 +264,17 @@ def _lines(path: Path) -> Sequence[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's lines on devices and tips."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    """Without Lightning's lines on devices and tips, and its advice on loaders."""
+    from lightning.fabric.utilities.warnings import PossibleUserWarning
+
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

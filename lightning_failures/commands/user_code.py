@@ -1,6 +1,7 @@
 """Classes and functions of the user's own that a command is told by name."""
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -45,7 +46,11 @@ def import_named(where: str, option: str, name: str) -> Any:
         given = f"{name}: {type(error).__name__}: {error}"
         raise InputError(where, "the module raises while it is imported", given, "Mend it, or name another.") from error
     if not callable(getattr(module, attribute, None)):
-        raise UnknownNameError(where, "no such class or function", name, _FIX)
+        near = get_close_matches(
+            attribute, [each for each in vars(module) if callable(getattr(module, each))], cutoff=0
+        )
+        fix = f"The nearest that is there: {place}:{near[0]}." if near else _FIX
+        raise UnknownNameError(where, "no such class or function", name, fix)
     return getattr(module, attribute)
 
 

@@ -108,7 +108,7 @@ class Player(Callback, TheirCallback):
             module.load_state_dict(content["state_dict"], strict=module.strict_loading)
         except RuntimeError as error:
             apart = _apart(module.state_dict(), content["state_dict"])
-            given = f"{checkpoint.file.name} {apart} for a {type(module).__name__}"
+            given = f"{checkpoint.file.name} {apart} for {type(module).__name__}"
             fix = "Name the module that was trained, with the options that it had."
             raise InputError(self.where, "the weights are of another module", given, fix) from error
 

@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
@@ -138,7 +137,7 @@ def play(
     _check_module(where, module)
     datamodule, training, validation = _loaders(where, module, data)
     trains = training is not None or any(
-        each is not None and is_overridden("train_dataloader", each) for each in (datamodule, module)
+        each is not None and _has("train_dataloader", each) for each in (datamodule, module)
     )
     player = Player(where, checkpoints, partial(load_checkpoint, where, trust=trust), trains, tell)
     state = {name: value.clone() for name, value in module.state_dict().items()}
@@ -184,6 +183,12 @@ def _is_theirs(module: Any) -> bool:
     return any(base.__module__.startswith("pytorch_lightning.") for base in type(module).__mro__)
 
 
+def _has(name: str, of: Any) -> bool:
+    """Whether a module or a data module has a method of its own, in place of the empty one of either package."""
+    home = getattr(getattr(of, name, None), "__module__", None) or ""
+    return name in vars(of) or (hasattr(of, name) and not home.startswith(("lightning.pytorch.", "pytorch_lightning.")))
+
+
 def _checked(where: str, callbacks: Sequence[Callback]) -> list[Callback]:
     for callback in callbacks:
         if not isinstance(callback, Monitor | FailureDiagnosis):
@@ -196,17 +201,17 @@ def _checked(where: str, callbacks: Sequence[Callback]) -> list[Callback]:
 
 def _check_module(where: str, module: Any) -> None:
     if not (isinstance(module, LightningModule) or _is_theirs(module)):
-        given = f"a {type(module).__name__}"
+        given = "None" if module is None else f"a {type(module).__name__}"
         raise InputError(where, "this is no LightningModule", given, "Pass one of the class that was trained.")
     for name in ("validation_step", "training_step", "configure_optimizers"):
-        if not is_overridden(name, module):
+        if not _has(name, module):
             given = f"a {type(module).__name__} without it"
             raise InputError(where, f"the module has no {name}", given, "Pass the module as it was trained.")
 
 
 def _loaders(where: str, module: Any, data: Any) -> tuple[Any, Any, Any]:
     """The data module, or the loaders of training and validation; what there is not is None."""
-    if data is None and is_overridden("val_dataloader", module):
+    if data is None and _has("val_dataloader", module):
         return None, None, None
     if isinstance(data, LightningDataModule) or (data is not None and _is_theirs(data)):
         return data, None, None
