@@ -45,7 +45,7 @@ STEPS = {"faults of the training step": "it needs training; not replayed"}
 
 def monitors(**options):
     """All of them, each evaluation examined in full."""
-    return quiet(lf.failure_monitors(**{"factors": table(), **options}, budget=1e9, on_error="raise"))
+    return quiet(lf.failure_monitors(**{"factors": table(), "budget": None, **options}, on_error="raise"))
 
 
 def few():
@@ -106,12 +106,13 @@ def declared(key, callbacks):
     return owner and owner.why_not_replayed(key.removeprefix(f"failures/{owner.name}/"))
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("watched", WATCHED)
+@pytest.mark.parametrize(
+    ("watched", "shuffle"), [("factors and groups", False), ("factors and groups", True), ("wavelengths", False)]
+)
 def test_a_replay_gives_what_was_logged_live_but_for_what_monitors_declare_to_need_training(tmp_path, watched, shuffle):
     make = grouped if "groups" in WATCHED[watched] else loaders
     live = train(tmp_path, data=make(shuffle), callbacks=monitors(**WATCHED[watched])).record
-    callbacks = monitors(**WATCHED[watched])
+    callbacks = monitors(**WATCHED[watched], budget=1e-9)  # which holds for a training, and not for a replay
     again = replay(tmp_path, make(shuffle), callbacks=callbacks)
     assert places(live) == places(again) == [(0, 6), (1, 12), (2, 18)]
     for number, (then, now) in enumerate(zip(live.evaluations, again.evaluations, strict=True)):
@@ -129,6 +130,7 @@ def test_a_replay_gives_what_was_logged_live_but_for_what_monitors_declare_to_ne
     assert any(key.startswith("failures/groups/") for key in again.last_values()) == (watched != "wavelengths")
     assert again.not_watched == live.not_watched | STEPS
     assert again.monitor_share is None
+    assert callbacks[0].budget.share == 1e-9
     assert {declared(key, callbacks) for key in left_out} == {
         "it needs training; not replayed",
         "it needs the network before training; not replayed",
@@ -143,7 +145,6 @@ def test_files_in_any_order_give_the_same_and_those_that_are_no_checkpoints_are_
     assert places(straight) == [(0, 6), (1, 12), (2, 18)]
     assert_alike(straight, replay(files[::-1]))
     assert_alike(straight, replay(str(tmp_path / "*.ckpt")))
-    assert_alike(straight, replay([tmp_path, files[1]]))
     (tmp_path / "last.ckpt").write_bytes(files[2].read_bytes())
     (tmp_path / "damaged.ckpt").write_bytes(files[2].read_bytes()[:2000])
     (tmp_path / "words.ckpt").write_text("checkpoint of nothing\nat all")

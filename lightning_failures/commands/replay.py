@@ -93,7 +93,7 @@ def replay(
 
     from lightning_failures.callbacks.findings.diagnosis import FailureDiagnosis
     from lightning_failures.callbacks.replay.checkpoints import find_checkpoints
-    from lightning_failures.callbacks.replay.run import EVERYTHING, play
+    from lightning_failures.callbacks.replay.run import play
     from lightning_failures.callbacks.suite import failure_monitors
     from lightning_failures.reporting.sentences import accuracy_key, title
 
@@ -109,7 +109,6 @@ def replay(
         wavelengths=None if wavelengths is None else _numbers(wavelengths),
         unit=unit,
         class_names=None if classes is None else _lines(classes),
-        budget=EVERYTHING,
     )
     monitors[-1] = diagnosis = FailureDiagnosis(report_dir=out, name=name, announce="nothing")
     net, images = _module(module, found.checkpoints[0], trust), _data(data, found.checkpoints[0], trust)

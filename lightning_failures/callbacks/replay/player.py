@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lightning_failures.callbacks.both_names import TheirCallback
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
-from lightning_failures.callbacks.ration import TRAINED, images_in
 from lightning_failures.callbacks.replay.checkpoints import SavedCheckpoint
 from lightning_failures.errors import InputError, few
 
@@ -51,7 +50,6 @@ class Player(Callback, TheirCallback):
         self.where, self.checkpoints, self.load, self.trains, self.tell = where, checkpoints, load, trains, tell
         self.trainer: Trainer | None = None
         self._shown = 0  # epochs of training images
-        self._images = 0  # of the first of them
 
     def take(self, trainer: Trainer) -> None:
         """Take the place of a Trainer's training loop."""
@@ -82,8 +80,6 @@ class Player(Callback, TheirCallback):
                 self._show_training_images(trainer, checkpoint)
             self._stand_at(trainer, checkpoint.epoch, checkpoint.step)
             self._load(module, checkpoint)
-            for monitor in monitors_of(trainer):  # what the training itself had done by then
-                monitor.own_passes = max(monitor.own_passes, TRAINED * self._images * (checkpoint.epoch + 1))
             trainer.validating = True
             loop.epoch_loop.val_loop.run()
             trainer.training = True
@@ -132,7 +128,6 @@ class Player(Callback, TheirCallback):
             outputs = self._step(trainer, readers, moved) if batch_idx == epoch == 0 else None
             for monitor in readers:
                 monitor.on_train_batch_end(trainer, module, outputs, moved, batch_idx)
-            self._images += images_in(moved) if epoch == 0 else 0
 
     def _step(self, trainer: Trainer, readers: Sequence[Monitor], batch: Any) -> Any:
         """One training step, where validation did not show what the module is trained for; its outputs."""

@@ -2,9 +2,11 @@
 
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from math import inf
 from os import PathLike
 from typing import Any
 
@@ -26,12 +28,9 @@ from lightning_failures.callbacks.suite import failure_monitors
 from lightning_failures.errors import FailuresWarning, InputError
 from lightning_failures.records.run_record import RunRecord
 
-__all__ = ["EVERYTHING", "play", "replay"]
+__all__ = ["play", "replay"]
 
 WHERE = "replay"
-
-#: A budget of extra forward passes that leaves nothing out: there is no training to be held up.
-EVERYTHING = 1e9
 
 
 def replay(
@@ -65,8 +64,8 @@ def replay(
         data: a LightningDataModule; or the validation loader, or a list of such; or ``(training, validation)``; None:
             the module has loaders of its own. Of the training loader two epochs of images are read at most.
         callbacks: monitors, with a :class:`.FailureDiagnosis` after them, such as
-            ``failure_monitors(factors=table, report_dir="replayed", budget=1e9)``, where the budget leaves nothing out;
-            None: those of :func:`.failure_monitors` with such a budget.
+            ``failure_monitors(factors=table, report_dir="replayed")``; None: those of :func:`.failure_monitors`. Their
+            budget of time does not count, unless it is 0: there is no training that they could hold up.
         trust: whether checkpoints may hold more than weights and plain values; reading such a file may run code.
         accelerator: of the Trainer; one device is used.
         precision: of the Trainer; give what the training had.
@@ -133,7 +132,7 @@ def play(
         trainer: options of the Trainer.
         tell: is told of each checkpoint when it has been evaluated.
     """
-    chosen = _checked(where, failure_monitors(budget=EVERYTHING) if callbacks is None else callbacks)
+    chosen = _checked(where, failure_monitors() if callbacks is None else callbacks)
     _check_module(where, module)
     datamodule, training, validation = _loaders(where, module, data)
     trains = training is not None or any(
@@ -143,7 +142,7 @@ def play(
     state = {name: value.clone() for name, value in module.state_dict().items()}
     package = "pytorch_lightning" if _is_theirs(module) else "lightning.pytorch"
     make: type[Trainer] = import_module(package).Trainer
-    with isolate_rng():
+    with isolate_rng(), _without_limit(chosen):
         _seed(seed)
         runs = make(
             callbacks=[player, *chosen],
@@ -171,6 +170,20 @@ def play(
     return next(each for each in chosen if isinstance(each, FailureDiagnosis)).record
 
 
+@contextmanager
+def _without_limit(callbacks: Sequence[Monitor | FailureDiagnosis]) -> Iterator[None]:
+    """Lift the budgets of time for a while, but those of nothing."""
+    budgets = {id(each.budget): each.budget for each in callbacks if each.budget.share}
+    shares = {key: budget.share for key, budget in budgets.items()}
+    for budget in budgets.values():
+        budget.share = inf
+    try:
+        yield
+    finally:
+        for key, budget in budgets.items():
+            budget.share = shares[key]
+
+
 def _seed(seed: int) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
@@ -189,14 +202,16 @@ def _has(name: str, of: Any) -> bool:
     return name in vars(of) or (hasattr(of, name) and not home.startswith(("lightning.pytorch.", "pytorch_lightning.")))
 
 
-def _checked(where: str, callbacks: Sequence[Callback]) -> list[Callback]:
+def _checked(where: str, callbacks: Sequence[Callback]) -> list[Monitor | FailureDiagnosis]:
+    chosen: list[Monitor | FailureDiagnosis] = []
     for callback in callbacks:
         if not isinstance(callback, Monitor | FailureDiagnosis):
             fix = "Pass monitors and a FailureDiagnosis alone."
             raise InputError(where, "this callback needs a training", type(callback).__name__, fix)
-    if any(isinstance(callback, FailureDiagnosis) for callback in callbacks):
-        return list(callbacks)
-    return [*callbacks, FailureDiagnosis(announce="nothing")]
+        chosen.append(callback)
+    if not any(isinstance(callback, FailureDiagnosis) for callback in chosen):
+        chosen.append(FailureDiagnosis(announce="nothing"))
+    return chosen
 
 
 def _check_module(where: str, module: Any) -> None:
