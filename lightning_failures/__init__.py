@@ -29,6 +29,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "callbacks.groups.monitor": ("GroupErrorMonitor",),
     "callbacks.images.monitor": ("FailingImagesMonitor",),
     "callbacks.properties.monitor": ("PropertyErrorMonitor",),
+    "callbacks.replay.run": ("replay",),
     "callbacks.simplicity.monitor": ("SimplicityBiasMonitor",),
     "callbacks.slices.monitor": ("SliceMonitor",),
     "callbacks.suite": ("failure_monitors",),
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from lightning_failures.callbacks.groups.monitor import GroupErrorMonitor as GroupErrorMonitor
     from lightning_failures.callbacks.images.monitor import FailingImagesMonitor as FailingImagesMonitor
     from lightning_failures.callbacks.properties.monitor import PropertyErrorMonitor as PropertyErrorMonitor
+    from lightning_failures.callbacks.replay.run import replay as replay
     from lightning_failures.callbacks.simplicity.monitor import SimplicityBiasMonitor as SimplicityBiasMonitor
     from lightning_failures.callbacks.slices.monitor import SliceMonitor as SliceMonitor
     from lightning_failures.callbacks.suite import failure_monitors as failure_monitors

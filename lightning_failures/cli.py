@@ -27,6 +27,7 @@ COMMANDS = {
     "environment": "print versions and devices, for a bug report",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",
     "findings": "list what was found in a run, for people, scripts and agents",
+    "replay": "say when a failure of a past training began, from its saved checkpoints",
     "report": "say the verdict on a run again, and fail where it does not satisfy constraints",
     "rules": "print every rule that raises a finding, with its thresholds and their sources",
 }

@@ -184,3 +184,11 @@ def test_a_gate_made_before_the_other_package_was_imported_is_an_error_that_says
         "which was imported after the gate was made. Import pytorch_lightning before you make the gate.",
         "True",
     ]
+
+
+def test_checkpoints_of_the_other_package_are_replayed_at_their_epochs(tmp_path):
+    fit([pl.callbacks.ModelCheckpoint(tmp_path, save_top_k=-1)], tmp_path)
+    callbacks = [lf.CollapseMonitor(on_error="raise"), lf.FailureDiagnosis(announce="nothing", on_error="raise")]
+    record = lf.replay(tmp_path, Classifier(), runs.loaders(), callbacks, accelerator="cpu")
+    assert [(each.epoch, each.step) for each in record.evaluations] == [(0, 6), (1, 12)]
+    assert 0 < record.last("failures/collapse/kept/penultimate") <= 1

@@ -37,7 +37,10 @@ from lightning_failures.reporting.loggers import define_curves, log_scalars
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Detail", "Monitor", "MonitorOptions", "monitors_of"]
+__all__ = ["NOT_REPLAYED", "Detail", "Monitor", "MonitorOptions", "monitors_of"]
+
+#: Why a figure that only steps of training tell is nan in a replay of checkpoints.
+NOT_REPLAYED = "it needs training; not replayed"
 
 #: How many of its figures a monitor logs as curves.
 Detail = Literal["headline", "full"]
@@ -112,6 +115,12 @@ class Monitor(Callback, TheirCallback):
     #: Keys of the figures, with a star, that training images cannot tell; ``"*"``: none of them can be told there.
     held_out: ClassVar[tuple[str, ...]] = ()
 
+    #: Keys of the figures, with a star, that are nan in a replay of checkpoints, ``"*"`` for all -> why.
+    not_replayed: ClassVar[Mapping[str, str]] = {}
+
+    #: Whether it takes no more of a training step than its batch, so that a replay may show it training images.
+    reads_batches: ClassVar[bool] = False
+
     #: What counts as a failure; keys begin with ``failures/<noun>/``.
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -156,6 +165,7 @@ class Monitor(Callback, TheirCallback):
         self.values: dict[str, Tensor] = {}
         self.undefined: dict[str, str] = {}
         self.training = TrainingEvaluation()
+        self.replayed = False  #: whether the run is a replay of checkpoints, without a training step
         self.completed: dict[str, float] = {}  #: logged key -> value, that the last examination of a run brought
         self._last: tuple[int, bool] | None = None  # epoch of the last evaluation, and whether on training batches
         self._pace: float | None = None  # seconds an image of the quickest step that was watched
@@ -181,6 +191,7 @@ class Monitor(Callback, TheirCallback):
     def not_watched(self) -> dict[str, str]:
         """What of :attr:`watches` could not be watched so far, and why; empty where all of it is."""
         why = self.failure or (HELD_OUT if self._needs_validation else self.unserved or self.refusal)
+        why = why or (NOT_REPLAYED if self.replayed and NOT_REPLAYED in self.not_replayed.values() else None)
         if why is not None:
             return {self._named(self.watches): why}
         unfinished = {self._named(f"{self.watches}, {self.unfinished}"): self.budget.why} if self.unfinished else {}
@@ -310,6 +321,7 @@ class Monitor(Callback, TheirCallback):
         self.budget.restart()
         self.pictures.restart()
         self.training = TrainingEvaluation()
+        self.replayed = getattr(trainer, "replays", False)
         self.completed, self._last = {}, None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -658,12 +670,20 @@ class Monitor(Callback, TheirCallback):
         return min((each._pace for each in monitors_of(evaluation.trainer) if each._pace), default=None)
 
     def _told_by(self, evaluation: EvaluationContext, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The values, without those that the images of the evaluation cannot tell."""
-        if not evaluation.training:
-            return values
-        withheld = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
-        self.undefined |= dict.fromkeys(withheld, HELD_OUT)
+        """The values, without those that a replay, or the images of the evaluation, cannot tell."""
+        withheld: dict[str, str] = {}
+        if self.replayed:
+            withheld = {key: why for key in values if (why := self.why_not_replayed(key)) is not None}
+        if evaluation.training:
+            held_out = [key for key in values if any(match_key(each, key) is not None for each in self.held_out)]
+            withheld |= dict.fromkeys(held_out, HELD_OUT)
+        self.undefined |= withheld
         return values | {key: values[key].new_full((), torch.nan, dtype=torch.float64) for key in withheld}
+
+    def why_not_replayed(self, statistic: str) -> str | None:
+        """Why a figure is nan in a replay of checkpoints; None where it is not for that."""
+        found = (why for key, why in self.not_replayed.items() if key == "*" or match_key(key, statistic) is not None)
+        return next(found, None)
 
     # -- what is logged
 

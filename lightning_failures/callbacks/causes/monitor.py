@@ -103,6 +103,7 @@ class CauseMonitor(Monitor):
 
     noun = "causes"
     watches = "why it fails"
+    reads_batches = True
     terms = TERMS
     rules = RULES
     examining: ReferenceExamination

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -90,6 +90,10 @@ class CollapseMonitor(Monitor):
     tasks = get_args(Kind)
     terms = TERMS
     rules = RULES
+    not_replayed: ClassVar[Mapping[str, str]] = {
+        "initial/*/*": "it needs the network before training; not replayed",
+        "train/*/*": "it needs batches of training steps; not replayed",
+    }
     held_out = ("accuracy", "probe_accuracy/*", *(f"label_{each}/*" for each in LABEL_ERRORS))
 
     def __init__(
@@ -140,6 +144,12 @@ class CollapseMonitor(Monitor):
         return super().not_watched or {self._named(what): why for what, why in left_out.items()}
 
     # -- the untrained network, and training
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a run; one that replays checkpoints never sees the untrained network, unless that was saved."""
+        super().on_fit_start(trainer, pl_module)
+        if self.replayed and trainer.global_step > 0:
+            self.untrained = None
 
     def glance(self, seen: Observation) -> None:
         """Add a batch of the sanity check to the untrained network's."""

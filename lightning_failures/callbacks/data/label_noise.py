@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -13,7 +13,7 @@ from lightning_failures.callbacks.data.label_record import CHANGED, LabelRecord,
 from lightning_failures.callbacks.data.rules import LABEL_RULES
 from lightning_failures.callbacks.data.terms import LABEL_TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
-from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.monitor import NOT_REPLAYED, Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.errors import InputError
 from lightning_failures.functional.image_hashes import image_hashes, in_sample
@@ -68,6 +68,7 @@ class LabelNoiseMonitor(Monitor):
     noun = "data"
     watches = "labels of training images"
     tasks = ("multiclass", "binary")
+    not_replayed: ClassVar[Mapping[str, str]] = {"*": NOT_REPLAYED}
     terms = LABEL_TERMS
     rules = LABEL_RULES
 

@@ -52,6 +52,7 @@ class DataMonitor(Monitor):
 
     noun = "data"
     watches = "images on both sides of the split"
+    reads_batches = True
     tasks = get_args(Kind)
     terms = TERMS
     rules = RULES

@@ -367,6 +367,8 @@ class FailureDiagnosis(Callback, TheirCallback):
 
     def _keep_cost(self, trainer: Trainer, record: RunRecord) -> None:
         """What the monitors and the diagnosis took so far, and what they may take."""
+        if any(monitor.replayed for monitor in monitors_of(trainer)):
+            return  # a replay has no training that it could be held against
         budgets = list({id(each): each for each in (self.budget, *(m.budget for m in monitors_of(trainer)))}.values())
         by_monitor = Counter[str]()
         for each in budgets:

@@ -45,6 +45,7 @@ class GroupErrorMonitor(Monitor):
     noun = "groups"
     always = True
     watches = "errors by group"
+    reads_batches = True
     tasks = ("multiclass", "binary")
     terms = TERMS
     rules = RULES

@@ -60,6 +60,7 @@ class PropertyErrorMonitor(Monitor):
 
     noun = "properties"
     watches = "errors by brightness, sharpness and other properties of the image"
+    reads_batches = True
     tasks = ("multiclass", "binary")
     terms = TERMS
     rules = RULES

@@ -126,6 +126,7 @@ class SimplicityBiasMonitor(Monitor):
 
     noun = "simplicity"
     watches = "what decides the predictions"
+    reads_batches = True
     terms = TERMS
     rules = RULES
     portion = 2.0  # contents, regions, channels, directions, and what there is without them

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Unpack, get_args
+from typing import Any, ClassVar, Unpack, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
-from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
+from lightning_failures.callbacks.monitor import NOT_REPLAYED, Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.callbacks.training.gradients import LeftOver, UnitGradients
 from lightning_failures.callbacks.training.losses import LossCourse, LossStream
@@ -43,6 +43,14 @@ MOST_UNITS, MOST_INPUTS, FEWEST_INPUTS = 128, 64, 32
 
 #: Whose inputs are not finite.
 TRAINING, VALIDATION = "training", "validation"
+
+#: Figures that come from losses, gradients, updates or the optimizer of training steps.
+OF_STEPS = (
+    *("loss", "loss*", "distance/median", "learning_rate", "frozen", "never_moved", "never_moved/*"),
+    *("update_ratio/median", "update_ratio/smallest", "update_ratio/largest", "without_gradient"),
+    *("without_gradient/*", "not_in_optimizer", "not_in_optimizer/*", "stale_parameters", "gradient_survives"),
+    *("dead_units", "dead_units/*"),
+)
 
 NO_LOOK = "no training step was looked at since the evaluation before"
 
@@ -90,6 +98,7 @@ class TrainingMonitor(Monitor):
     tasks = get_args(Kind)
     terms = TERMS
     rules = RULES
+    not_replayed: ClassVar[Mapping[str, str]] = dict.fromkeys(OF_STEPS, NOT_REPLAYED)
 
     def __init__(self, looks: int = 8, **options: Unpack[MonitorOptions]) -> None:
         super().__init__(**options)
