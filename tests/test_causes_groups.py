@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lightning_failures import (
     CauseMonitor,
@@ -13,8 +13,8 @@ from lightning_failures import (
     GroupErrorMonitor,
 )
 from lightning_failures.callbacks.causes import InputsByKind, KindSums, largest_groups
-from lightning_failures.errors import UnknownNameError
-from lightning_failures.functional import input_sums
+from lightning_failures.errors import DiscoveryError, UnknownNameError
+from lightning_failures.functional import clustered_rate, input_sums
 from tests.quarters import Net, images
 from tests.runs import fit
 
@@ -283,6 +283,93 @@ def test_groups_of_fewer_than_8_kept_images_are_not_compared_and_12_at_most_are(
     assert list(found) == list(range(14, 2, -1))
     assert largest_groups([{99: (7, "alone")}, {99: (1, "alone")}]) == {99: "alone"}
     assert largest_groups([{}]) == {}
+
+
+class Patients(Dataset):
+    """Images with a label and the patient that each is of."""
+
+    def __init__(self, images, patients):
+        self.rows = [(image, int(label), patient) for image, label, patient in zip(*images, patients, strict=True)]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, row):
+        return self.rows[row]
+
+
+def patients(groups, number=10, epochs=2):
+    """Two patients of ten are hard, and the two sides share none, or all where there are few."""
+    torch.manual_seed(3)
+    inputs, target = images(240, 1)
+    hard = torch.arange(240) % number < 2
+    inputs = torch.where(hard[:, None, None, None], inputs + 3 * torch.randn(inputs.shape), inputs)
+    train = Patients(images(320, 0), [row % number for row in range(320)])
+    valid = Patients((inputs, target), [100 + row % number for row in range(240)])
+    monitor = CauseMonitor(groups=groups, budget=5.0, on_error="raise")
+    data = (DataLoader(train, batch_size=16, shuffle=True), DataLoader(valid, batch_size=32))
+    _, module = fit([monitor], Net(), data=data, epochs=epochs)
+    with torch.no_grad():
+        right = module.eval()(inputs).argmax(1) == target
+    return monitor, right
+
+
+BY_GROUP = {f"{key}_{end}" for key in ("training", "validation", "gap") for end in ("low", "high")}
+
+
+def test_the_interval_of_the_gap_counts_patients_and_all_else_is_what_it_was_without():
+    monitor, right = patients("2")
+    plain, _ = patients(None)
+    found = {key: value for key, value in monitor.values.items() if not key.startswith("group_")}
+    assert found.keys() - plain.values.keys() == {"groups/all", "gap_low_of_images"}
+    assert found["groups/all"] == 20
+    for key, value in plain.values.items():
+        of_a_gap_by_chance = key.startswith("share/") and bool(found[key].isnan())  # ten patients may differ so much
+        if key not in BY_GROUP and not of_a_gap_by_chance:
+            torch.testing.assert_close(found[key], value, rtol=0, atol=0, equal_nan=True)
+    patient = torch.arange(240) % 10
+    rate = clustered_rate(patient.bincount(right), patient.bincount())
+    assert (found["validation_low"], found["validation_high"]) == (rate.low, rate.high)
+    assert found["gap_low_of_images"] == plain.values["gap_low"] > found["gap_low"]
+
+
+def test_of_three_patients_the_gap_has_no_interval_and_shares_of_it_are_told_all_the_same():
+    monitor, _ = patients("2", number=3)
+    assert bool(monitor.values["gap_low"].isnan())
+    assert "fewer than 4 groups hold such images" in monitor.undefined["gap_low"]
+    assert monitor.values["groups/all"] == 6
+    assert monitor.values["gap_low_of_images"] > 0.05
+    plain, _ = patients(None, number=3)
+    for name in ("labels", "input_scale"):
+        torch.testing.assert_close(
+            monitor.values[f"share/{name}"], plain.values[f"share/{name}"], rtol=0, atol=0, equal_nan=True
+        )
+    assert not bool(monitor.values["share/labels"].isnan())
+
+
+def test_of_groups_by_row_training_images_count_one_by_one():
+    monitor, _ = patients([100 + row % 10 for row in range(240)])
+    plain, _ = patients(None)
+    assert monitor.values["training_low"] == plain.values["training_low"]
+    assert monitor.values["validation_low"] < plain.values["validation_low"]
+    assert monitor.values["groups/all"] == 10
+
+
+def test_groups_that_cannot_be_read_after_some_batches_are_forgotten():
+    def fails_late(batch):
+        if len(batch[0]) < 32:
+            raise DiscoveryError("fails_late", "the last batch does not tell", "nothing", "Tell.")
+        return batch[2]
+
+    inputs, target = images(80, 1)
+    valid = DataLoader(Patients((inputs, target), [row % 8 for row in range(80)]), batch_size=32)
+    train = DataLoader(Patients(images(320, 0), [9] * 320), batch_size=32)
+    monitor = CauseMonitor(groups=fails_late)
+    with pytest.warns(FailuresWarning, match="the last batch does not tell"):
+        fit([monitor], Net(), data=(train, valid), epochs=2)
+    assert monitor.failure is None
+    assert not bool(monitor.values["gap_low"].isnan())
+    assert "groups/all" not in monitor.values
 
 
 def test_groups_that_cannot_be_read_are_left_out_and_nothing_else():

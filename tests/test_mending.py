@@ -13,6 +13,8 @@ from lightning_failures.functional import (
     GapCounts,
     MendingCounts,
     accuracy_difference,
+    accuracy_limits,
+    clustered_rate,
     count_class_pairs,
     count_mending,
     count_renamed,
@@ -21,6 +23,7 @@ from lightning_failures.functional import (
     renaming_bound,
     wilson,
 )
+from tests.processes import run_on_processes
 
 
 def drawn(n: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,6 +150,64 @@ def test_a_gap_of_three_groups_has_no_interval_and_says_why() -> None:
     assert metric.undefined["gap_low"] == (
         "no image of this kind was seen; or fewer than 4 groups hold such images, or one of them holds most"
     )
+
+
+def test_where_training_groups_are_not_known_its_images_count_one_by_one_and_validation_by_groups() -> None:
+    by_group, counts = of_groups(1, 30)
+    zero = torch.zeros(30, dtype=torch.int64)
+    found = generalisation_gap(counts, GapCounts(zero, zero, by_group.validation_right, by_group.validation_seen))
+    training, validation = accuracy_limits(counts, by_group._replace(training_right=zero, training_seen=zero))
+    rate = clustered_rate(by_group.validation_right, by_group.validation_seen)
+    assert training == wilson(counts.training_right, counts.training_seen)
+    assert validation == (rate.low, rate.high)
+    low = found.gap - ((found.gap + rate.value - training[0]) ** 2 + (rate.high - rate.value) ** 2).sqrt()
+    assert float(found.low) == pytest.approx(float(low))
+    metric = GeneralisationGap()
+    metric.update(torch.zeros(20).long(), torch.zeros(20).long(), True)
+    metric.update(torch.arange(20) % 2, torch.zeros(20).long(), False, torch.arange(20) // 4)
+    values = metric.compute()
+    assert values["training_low"] == wilson(torch.tensor(20), torch.tensor(20)).low
+    assert values["gap_low_of_images"] == generalisation_gap(metric.sums).low
+    assert values["groups/all"] == 5
+
+
+def test_groups_of_some_images_of_a_kind_are_an_error_and_can_be_forgotten() -> None:
+    metric = GeneralisationGap()
+    labels = torch.zeros(3, dtype=torch.int64)
+    metric.update(labels, labels, False, torch.arange(3))
+    metric.update(labels, labels, False)
+    with pytest.raises(InputError) as caught:
+        metric.compute()
+    assert str(caught.value) == (
+        "GeneralisationGap.compute: only some validation images have a group; given 3 of 6 validation images with a "
+        "group. Pass groups with every batch of validation images, or with none of them."
+    )
+    metric.forget_groups()
+    assert "groups/all" not in metric.compute()
+
+
+def gap_of(rank: int, world: int, shards: list[list[slice]]) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(5)
+    group = torch.randint(9, (240,), generator=generator)
+    right = torch.rand(240, generator=generator) < 0.3 + 0.07 * group
+    metric = GeneralisationGap()
+    for rows in shards[rank]:
+        target = torch.zeros_like(group[rows])
+        metric.update((~right[rows]).long(), target, False, group[rows])
+        metric.update((right[rows] & (group[rows] < 4)).long(), target, True, group[rows] + 3)
+    return {key: float(value) for key, value in metric.compute().items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shards",
+    [[[slice(0, 200)], [slice(200, 240)]], [[slice(0, 31), slice(31, 150)], [], [slice(150, 240)]]],
+    ids=["two", "three, one without images"],
+)
+def test_processes_give_the_gap_by_groups_of_one(shards: list[list[slice]]) -> None:
+    whole = gap_of(0, 1, [[slice(0, 240)]])
+    for found in run_on_processes(len(shards), gap_of, shards):
+        assert found == whole
 
 
 def test_a_gap_without_training_images_is_not_known_and_says_why() -> None:

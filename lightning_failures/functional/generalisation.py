@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_failures.functional.clusters import clustered_rate, correlation
 from lightning_failures.functional.proportions import difference_interval, wilson
 
-__all__ = ["Gap", "GapCounts", "generalisation_gap"]
+__all__ = ["Gap", "GapCounts", "accuracy_limits", "generalisation_gap"]
 
 
 class GapCounts(NamedTuple):
@@ -49,7 +49,8 @@ def generalisation_gap(counts: GapCounts, by_group: GapCounts | None = None) -> 
     Args:
         counts: of both.
         by_group: the same of each group, with a leading axis (g), so that the interval counts groups; None: images are
-            independent.
+            independent. Where it holds no image of a kind, the groups of these images are not known, and each of them
+            counts by itself.
 
     Example:
         >>> found = generalisation_gap(GapCounts(*torch.tensor([56, 70, 48, 80])))
@@ -58,10 +59,37 @@ def generalisation_gap(counts: GapCounts, by_group: GapCounts | None = None) -> 
     """
     right, seen, other_right, other_seen = (count.double() for count in counts)
     p1, p2 = right / seen, other_right / other_seen
+    limits, other_limits = accuracy_limits(counts, by_group)
+    together = torch.zeros(())
     if by_group is not None:
         one = clustered_rate(by_group.training_right, by_group.training_seen)
-        other = clustered_rate(by_group.validation_right, by_group.validation_seen)
-        ends = (one.value, (one.low, one.high), other.value, (other.low, other.high))
-        return Gap(p1 - p2, *difference_interval(*ends, correlation(one, other)))
-    limits, other_limits = wilson(right, seen), wilson(other_right, other_seen)
-    return Gap(p1 - p2, *difference_interval(p1, limits, p2, other_limits, torch.zeros(())))
+        together = correlation(one, clustered_rate(by_group.validation_right, by_group.validation_seen))
+    return Gap(p1 - p2, *difference_interval(p1, limits, p2, other_limits, together))
+
+
+def accuracy_limits(
+    counts: GapCounts, by_group: GapCounts | None = None
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Ends of the 95% intervals of the accuracy on training images and of that on validation images.
+
+    Args:
+        counts: of both.
+        by_group: as for :func:`generalisation_gap`.
+
+    Returns:
+        Low and high of training, and of validation; each (), float64, ``nan`` as there.
+
+    Example:
+        >>> (low, high), _ = accuracy_limits(GapCounts(*torch.tensor([56, 70, 48, 80])))
+        >>> round(float(low), 3), round(float(high), 3)
+        (0.692, 0.877)
+    """
+
+    def of(kind: slice) -> tuple[Tensor, Tensor]:
+        if by_group is not None and bool((by_group[kind][1] > 0).any()):
+            rate = clustered_rate(*by_group[kind])
+            return rate.low, rate.high
+        low, high = wilson(*(count.double() for count in counts[kind]))
+        return low, high
+
+    return of(slice(0, 2)), of(slice(2, 4))

@@ -265,6 +265,11 @@ class GroupedMetric(SumMetric[S]):
         self.group_ids.append(groups.reshape(-1, self._names))
         self.group_rows.append(rows)
 
+    def forget_groups(self) -> None:
+        """Take all images as independent, those too whose group was given; on every rank or on none."""
+        self.in_groups, self.in_no_group = torch.zeros_like(self.in_groups), torch.zeros_like(self.in_no_group)
+        self.group_ids, self.group_rows = [], []
+
     def grouped(self) -> tuple[Tensor, Any] | None:
         """What names each group, (g) or (g j), and its sums with a leading axis, on the CPU; None without groups.
 

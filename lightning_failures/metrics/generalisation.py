@@ -5,9 +5,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.clusters import clustered_rate
-from lightning_failures.functional.generalisation import GapCounts, generalisation_gap
-from lightning_failures.functional.proportions import wilson
+from lightning_failures.errors import InputError
+from lightning_failures.functional.generalisation import GapCounts, accuracy_limits, generalisation_gap
 from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import find_mistakes
 from lightning_failures.records.term import Term
@@ -26,10 +25,15 @@ class GeneralisationGap(GroupedMetric[GapCounts]):
     ``compute()`` gives ``training_accuracy`` with ``training_low`` and ``training_high``, ``validation_accuracy`` with
     ``validation_low`` and ``validation_high``, and ``gap`` with ``gap_low`` and ``gap_high``; see
     :func:`.generalisation_gap`. Images whose label is below 0 do not count. Where groups are
-    given, intervals count groups, and ``groups/all`` says how many there are.
+    given, intervals count groups, ``groups/all`` says how many there are, and ``gap_low_of_images`` is the lower end as
+    it would be if images were independent. Where the groups of training images, or of validation images, are not known,
+    each of these counts by itself: the interval is then too narrow as far as that side goes.
 
     Args:
         kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: in ``compute``, some images of a kind came with a group and others of it without.
 
     Example:
         >>> metric = GeneralisationGap()
@@ -108,6 +112,15 @@ class GeneralisationGap(GroupedMetric[GapCounts]):
             "below 0: better on validation images, beyond chance",
             when_nan=_NO_IMAGES,
         ),
+        Term(
+            "gap_low_of_images",
+            "Gap between training and validation, lower end on these very images",
+            "Lower end of its 95% interval where images count and not groups: what holds for the images that were "
+            "seen, and need not hold for other groups. Given only where groups are.",
+            "-1 to 1",
+            "above 0: better on training images, beyond the chance of single images",
+            when_nan=_NO_IMAGES,
+        ),
         ALL_GROUPS,
     )
 
@@ -122,7 +135,7 @@ class GeneralisationGap(GroupedMetric[GapCounts]):
             target: true classes, below 0 where there is none; (n), int.
             training: whether the network was trained on these images.
             groups: which images belong together, over training and validation; see :meth:`.FactorErrorRatio.update`;
-                (n), int. None: images are independent. With every batch or with none.
+                (n), int. None: images are independent. With every batch of a kind or with none of it.
         """
         check_groups("GeneralisationGap.update", groups, len(target))
         known = target >= 0
@@ -132,21 +145,33 @@ class GeneralisationGap(GroupedMetric[GapCounts]):
         mine, others = (right, known.long()), (zero, zero)
         of_images = GapCounts(*(mine + others if training else others + mine))
         self.add(GapCounts(*(count.sum() for count in of_images)))
-        self.add_groups(groups, len(target), lambda: of_images)
+        if groups is not None:
+            self.add_groups(groups, len(target), lambda: of_images)
 
     def compute(self) -> dict[str, Tensor]:
         """Both accuracies and their gap."""
         sums = self.sums_on_cpu
         by_group = self.by_group
+        if by_group is not None:
+            _check_whole(sums, by_group)
         gap = generalisation_gap(sums, by_group)
         values: dict[str, Tensor] = {}
-        for names, kind in ((_OF_TRAINING, slice(0, 2)), (_OF_VALIDATION, slice(2, 4))):
-            right, seen = sums[kind]
-            limits: tuple[Tensor, ...] = wilson(right, seen)
-            if by_group is not None:
-                rate = clustered_rate(*by_group[kind])
-                limits = rate.low, rate.high
+        kinds = ((_OF_TRAINING, sums[:2]), (_OF_VALIDATION, sums[2:]))
+        for (names, (right, seen)), limits in zip(kinds, accuracy_limits(sums, by_group), strict=True):
             values |= dict(zip(names, (right.double() / seen.double(), *limits), strict=True))
         if by_group is not None:
+            values["gap_low_of_images"] = generalisation_gap(sums).low
             values["groups/all"] = ((by_group.training_seen + by_group.validation_seen) > 0).sum()
         return values | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))
+
+
+def _check_whole(counts: GapCounts, by_group: GapCounts) -> None:
+    """Raise an :class:`InputError` where some images of a kind have a group and others have none."""
+    for kind, seen, grouped in (
+        ("training", counts.training_seen, by_group.training_seen.sum()),
+        ("validation", counts.validation_seen, by_group.validation_seen.sum()),
+    ):
+        if 0 < int(grouped) < int(seen):
+            given = f"{int(grouped)} of {int(seen)} {kind} images with a group"
+            fix = f"Pass groups with every batch of {kind} images, or with none of them."
+            raise InputError("GeneralisationGap.compute", f"only some {kind} images have a group", given, fix)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from lightning_failures.callbacks.causes.answers import answers
+from lightning_failures.callbacks.causes.answers import answers, of_answers
 from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
@@ -44,6 +44,10 @@ Model = Callable[[Tensor], Tensor]
 class Experiments:
     """Sums of what was tried, over all processes one answer each.
 
+    Where groups are given, the interval of the gap counts groups. What an experiment closes of the gap is asked of
+    these very images, so it is told where the gap is beyond chance by groups, or by images where there are too few
+    groups for that.
+
     Args:
         classes: number of classes.
     """
@@ -61,9 +65,9 @@ class Experiments:
         for metric in (self.gap, self.mended, self.on_training, self.labels):
             metric.to(device).reset()
 
-    def pass_by(self, logits: Tensor, target: Tensor) -> None:
-        """Count one batch of the evaluation; logits (n c), target (n)."""
-        self.gap.to(logits.device).update(logits, target, training=False)
+    def pass_by(self, logits: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
+        """Count one batch of the evaluation; logits (n c), target (n), groups (n), int64, or None: not known."""
+        self.gap.to(logits.device).update(logits, target, training=False, groups=groups)
         self.labels.to(logits.device).update(logits.float(), target)
 
     def train(
@@ -73,6 +77,7 @@ class Experiments:
         target: Tensor,
         norms: Sequence[nn.Module],
         preparation: Preparation | None,
+        groups: Tensor | None = None,
     ) -> None:
         """Ask the network for training images, in evaluation and with the statistics of the batch.
 
@@ -85,10 +90,11 @@ class Experiments:
             target: (n) or (n h w), negative where there is none.
             norms: batch norms that learn running statistics.
             preparation: how inputs of validation differ from these; None: not known.
+            groups: which of these images belong together; (n), int64; None: not known.
         """
         images, target = _even(images), _even(target)
         as_evaluated, labels = answers(model(images), target)
-        self.gap.update(as_evaluated, labels, training=True)
+        self.gap.update(as_evaluated, labels, training=True, groups=of_answers(groups, len(images), len(labels)))
         with batch_statistics(norms):
             in_training = answers(model(images), target)[0] if norms else as_evaluated
         self.on_training.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
@@ -132,6 +138,10 @@ class Experiments:
             self.mended.update(name, before, answers(model(undo(images)), target)[0], labels)
         return logits
 
+    def forget_groups(self) -> None:
+        """Count images, where some process could not read the groups; on every process."""
+        self.gap.forget_groups()
+
     def compute(self) -> dict[str, Tensor]:
         """All figures; :attr:`undefined` says why some are nan."""
         values: dict[str, Tensor] = self.gap.compute()
@@ -142,6 +152,9 @@ class Experiments:
         as_trained = mended[f"after/{TRAINING_IMAGES}"]
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
+        least_gap = values["gap_low"]
+        if "gap_low_of_images" in values and bool(least_gap.isnan()):  # of fewer groups than an interval needs
+            least_gap = values["gap_low_of_images"]
         for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
             # what is wrong with validation alone cannot bring more than training images have in the same mode
             of_mode = name in ("evaluation_mode", TRAINING_IMAGES)
@@ -149,7 +162,7 @@ class Experiments:
             gap = best - (values["validation_accuracy"] if name == TRAINING_IMAGES else mended[f"before/{name}"])
             share = mended[f"gain/{name}"] / gap
             # of few training images a gap may be chance, and then there is nothing to be shared
-            least = gap if of_mode else torch.minimum(gap, values["gap_low"])
+            least = gap if of_mode else torch.minimum(gap, least_gap)
             mended[f"share/{name}"] = torch.where(least > LEAST_GAP, share, torch.nan)
         mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
         mismatches = (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)

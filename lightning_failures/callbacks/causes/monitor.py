@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from lightning_failures.callbacks.causes.answers import of_answers
 from lightning_failures.callbacks.causes.experiments import LABELS, Experiments
 from lightning_failures.callbacks.causes.inputs_by_kind import InputsByKind, KindSums, largest_groups
 from lightning_failures.callbacks.causes.preparation import Preparation
@@ -87,7 +88,9 @@ class CauseMonitor(Monitor):
     Where images depend on each other, since the module is validated in training mode, none is made.
 
     *With groups*: the same of the images of each group, under ``group_channels/<group>`` and so on, of up to 12 groups
-    with most images among the kept ones. It tells the cause of a ``group_shift``.
+    with most images among the kept ones. It tells the cause of a ``group_shift``. The interval of the gap between
+    training and validation then counts groups, ``groups/all`` of them, and is nan below four; where groups go by row
+    of the evaluation's dataset, those of training images are not known, and each of these counts by itself.
 
     Args:
         factors: see :class:`.FactorErrorMonitor`; None: no images with a factor are compared with the others.
@@ -129,6 +132,7 @@ class CauseMonitor(Monitor):
         self.preparation: Preparation | None = None
         self.reader = None if factors is None else FactorReader(factors, ids=ids, where=where)
         self.group_reader = None if groups is None else GroupReader(groups, ids, where)
+        self._asked = factors is not None or groups is not None
         #: the images of each kind beside the others, by family; factors from the first batch on, groups once all
         #: processes know which of them have most images
         self.by_kind: dict[str, InputsByKind] = {}
@@ -172,7 +176,17 @@ class CauseMonitor(Monitor):
                 self.trained.begin(trainer.num_training_batches)
             seen = self.probe.read_batch(batch)
             if seen.inputs is not None and seen.targets is not None and not seen.empty:
-                self.trained.add(seen.inputs, None, seen.targets)
+                self.trained.add(seen.inputs, None, seen.targets, None, self._groups_of_training(seen))
+
+    def _groups_of_training(self, seen: Observation) -> Tensor | None:
+        """Which training images belong together; (n), int64; None where the batch does not tell."""
+        if self.group_reader is None or self.group_reader.by_row:
+            return None
+        try:
+            groups = self.group_reader.of_batch(seen.batch)
+        except FailuresError:
+            return None
+        return seen.of_batch(groups) if len(groups) == seen.batch_images else None
 
     # -- an evaluation
 
@@ -182,9 +196,11 @@ class CauseMonitor(Monitor):
             if self.trained.kept >= FEWEST or evaluation.epoch > 0:
                 self.trained.fix()
             images = self.trained.inputs
-            mine = None if images is None or self.failure else input_sums(images)
+            mine = None if images is None or self.failure else (input_sums(images), self.trained.groups is not None)
             parts = [part for part in gather(mine) if part is not None]
-            self._sums = merge_inputs(parts) if parts else None
+            self._sums = merge_inputs([sums for sums, _ in parts]) if parts else None
+            if not all(grouped for _, grouped in parts):
+                self.trained.groups = None
         self.examining.begin(evaluation, self.ranks.first)
         if self._compared is not self.examining.batch:  # images of a test are not those of validation
             self._compared, self.preparation = self.examining.batch, None
@@ -210,7 +226,7 @@ class CauseMonitor(Monitor):
         names = None if self.reader is None else self.reader.names
         self.build((rows.logits.shape[1], names))
         assert self.experiments is not None
-        self.experiments.pass_by(rows.logits, rows.targets)
+        self.experiments.pass_by(rows.logits, rows.targets, of_answers(groups, seen.images, len(rows.targets)))
         self.examining.keep(seen, logits, carried, groups)
 
     def _read_kinds(
@@ -220,7 +236,7 @@ class CauseMonitor(Monitor):
         batch = self.examining.batch
         found: dict[str, Tensor] = {}
         for family, reader in (("factor", self.reader), ("group", self.group_reader)):
-            if reader is None or batch is None or batch.complete:
+            if reader is None or (family == "factor" and (batch is None or batch.complete)):
                 continue
             try:
                 read = reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx)
@@ -283,7 +299,8 @@ class CauseMonitor(Monitor):
                 return
             with undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own"):
                 given, asked = images[rows].to(inputs.device), labels[rows].to(inputs.device)
-                self.experiments.train(model, given, asked, norms, self.preparation)
+                groups = None if self.trained.groups is None else self.trained.groups[rows]
+                self.experiments.train(model, given, asked, norms, self.preparation, groups)
 
     def _prepare(self, parts: "Sequence[_Kept | None]") -> None:
         """Compare the inputs, as the ranks hold them; once, since they stay.
@@ -358,12 +375,17 @@ class CauseMonitor(Monitor):
         }
         return _Kept(input_sums(batch.inputs), by_kind)
 
-    def _agree(self) -> None:
-        """Compare, as the ranks hold them, what is not compared yet; every rank takes part."""
+    def _agree_on_unread(self) -> None:
+        """Read no factors or groups that some rank could not read; every rank takes part."""
         for said in gather(self.unread):
             for family, why in said.items():
                 if family not in self.unread:
                     self._give_up(family, why)
+        if "group" in self.unread and self.experiments is not None:
+            self.experiments.forget_groups()
+
+    def _agree(self) -> None:
+        """Compare, as the ranks hold them, what is not compared yet; every rank takes part."""
         self._choose_groups(gather(self._kept_groups))
         self._prepare(gather(self._kept_sums))
 
@@ -387,6 +409,8 @@ class CauseMonitor(Monitor):
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """How far both are apart, and what each experiment gave."""
         assert self.experiments is not None
+        if self._asked:
+            self._agree_on_unread()
         values = self.experiments.compute()
         if self._unprepared:  # of one process too, where the model cannot be run again, such as on NaN
             self._agree()
@@ -399,9 +423,12 @@ class CauseMonitor(Monitor):
             room, above = 1 - values["chance"], values[f"after_low/{LABELS}"] - values["chance"]
             values["renamed_skill_low"] = torch.where(room > 0, above / room, torch.nan)
         values |= Preparation.unknown() if self.preparation is None else self.preparation.figures()
-        why = self.examining.refusal or self.examining.why_not
-        terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
-        self.undefined = {key: why or ("" if term is None else term.when_nan) for key, term in terms.items()}
+        self.undefined, why = {}, self.examining.refusal or self.examining.why_not
+        told = self.experiments.undefined
+        for key in (key for key, value in values.items() if bool(value.isnan())):
+            passed_by = told.get(key) if key.startswith("validation_") else None  # needs no examination
+            term = find_term(self.terms, key)
+            self.undefined[key] = passed_by or why or told.get(key) or ("" if term is None else term.when_nan)
         for each in self.by_kind.values():
             self.undefined |= each.undefined
         return values

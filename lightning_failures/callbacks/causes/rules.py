@@ -171,6 +171,7 @@ RULES = (
         kind=NO_LEARNING,
         when=[
             "failures/causes/validation_low <= failures/causes/chance",
+            "failures/causes/validation_accuracy <= failures/causes/chance + 0.2",
             "failures/causes/gap_low <= 0.15",
             "failures/causes/proven < 1",
         ],
@@ -191,7 +192,10 @@ RULES = (
         warmup=2,
         warmup_steps=STEPS_TO_LEARN,
         persistence=3,
-        source="Wilson's interval of the accuracy, three times in a row",
+        source=(
+            "the interval of the accuracy, three times in a row; and an accuracy less than 0.2 above chance, for the "
+            "interval of few groups is so wide that it tells little"
+        ),
     ),
     Rule(
         kind=DATA_FAULT,
