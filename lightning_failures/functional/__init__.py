@@ -19,6 +19,7 @@ from lightning_failures.functional.dormant_units import *
 from lightning_failures.functional.duplicate_units import *
 from lightning_failures.functional.empty_batches import *
 from lightning_failures.functional.factors import *
+from lightning_failures.functional.feature_reading import *
 from lightning_failures.functional.generalisation import *
 from lightning_failures.functional.grouped_dimension import *
 from lightning_failures.functional.image_hashes import *

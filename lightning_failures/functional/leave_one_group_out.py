@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_failures.functional.discriminant import linear_discriminant
 from lightning_failures.functional.moments import ClassMoments, class_moments
 
-__all__ = ["GroupReading", "leave_out", "read_groups", "without_part"]
+__all__ = ["GroupReading", "leave_out", "read_groups", "read_halves", "without_part"]
 
 
 def without_part(parts: Sequence[ClassMoments], place: int) -> ClassMoments:
@@ -68,6 +68,38 @@ class GroupReading(NamedTuple):
     within_chance: Tensor  # () float64, share of the largest group of each class, over the rows of ``among``
 
 
+def read_halves(rows: Tensor, labels: Tensor) -> Tensor:
+    """Whether a linear model of one half of the rows reads the label of a row of the other half.
+
+    The halves take two rows each in turn, those of :func:`read_groups`.
+
+    Args:
+        rows: in a random order; (m d), any float.
+        labels: what is read, from 0; (m), int64.
+
+    Convention:
+        False where the model is undefined, such as of fewer than two labels; see :func:`.linear_discriminant`.
+
+    Returns:
+        (m), bool.
+
+    Example:
+        >>> rows = torch.arange(80.0)[:, None] % 5
+        >>> float(read_halves(rows, (rows[:, 0] > 1).long()).double().mean())
+        1.0
+    """
+    half, right = _halves(len(rows)), torch.zeros(len(rows), dtype=torch.bool)
+    for place in (0, 1):
+        fit, asked = half != place, half == place
+        model = linear_discriminant(class_moments(rows[fit], labels[fit], int(labels.max()) + 1))
+        right[asked] = model.predict(rows[asked]) == labels[asked]
+    return right
+
+
+def _halves(rows: int) -> Tensor:
+    return torch.arange(rows) // 2 % 2
+
+
 def read_groups(rows: Tensor, target: Tensor, group: Tensor) -> GroupReading:
     """How well a linear model reads the group of a row, and how well among rows of one class.
 
@@ -75,7 +107,7 @@ def read_groups(rows: Tensor, target: Tensor, group: Tensor) -> GroupReading:
 
     Args:
         rows: in a random order; (m d), any float.
-        target: their classes; (m), int64.
+        target: their classes, -1 for rows that are not asked among those of their class; (m), int64.
         group: their groups, from 0; (m), int64.
 
     Convention:
@@ -89,13 +121,11 @@ def read_groups(rows: Tensor, target: Tensor, group: Tensor) -> GroupReading:
         (1.0, 0.6)
     """
     groups, classes = int(group.max()) + 1, int(target.max()) + 1
-    half = torch.arange(len(rows)) // 2 % 2
-    right, within = torch.zeros(2, len(rows), dtype=torch.bool)
+    half = _halves(len(rows))
+    right, within = read_halves(rows, group), torch.zeros(len(rows), dtype=torch.bool)
     among = torch.zeros(len(rows), dtype=torch.bool)
     for place in (0, 1):
         fit, asked = half != place, half == place
-        model = linear_discriminant(class_moments(rows[fit], group[fit], groups))
-        right[asked] = model.predict(rows[asked]) == group[asked]
         for label in range(classes):
             mine, theirs = fit & (target == label), asked & (target == label)
             if len(group[mine].unique()) < 2 or not bool(theirs.any()):

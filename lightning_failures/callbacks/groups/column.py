@@ -1,5 +1,7 @@
 """Errors by group as the report shows them."""
 
+import math
+
 from lightning_failures.callbacks.groups.rules import RULES
 from lightning_failures.callbacks.groups.terms import TERMS
 from lightning_failures.records.run_record import RunRecord
@@ -18,4 +20,15 @@ def _hardest(record: RunRecord) -> str:
     return f"{max(found)[0]:+.0%} ({max(found)[1]})" if found else ""
 
 
-GROUPS_COLUMN = Column("groups", TERMS, RULES, rows=(("Hardest group", _hardest),))
+def _read(record: RunRecord) -> str:
+    """How well the group, and beside it the class, is read from the features."""
+    of = record.statistics("groups")
+    read, chance, label = (of.get(key, math.nan) for key in ("group_read", "group_chance", "label_read"))
+    if math.isnan(read) or math.isnan(chance):
+        return ""
+    return f"{read:.0%}, by chance {chance:.0%}" + ("" if math.isnan(label) else f"; the class {label:.0%}")
+
+
+GROUPS_COLUMN = Column(
+    "groups", TERMS, RULES, rows=(("Hardest group", _hardest), ("Group read from the features", _read))
+)

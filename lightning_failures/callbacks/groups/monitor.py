@@ -7,16 +7,21 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.groups.feature_sample import MOST, FeatureSample, SampledFeatures
 from lightning_failures.callbacks.groups.rules import RULES
 from lightning_failures.callbacks.groups.terms import TERMS
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
+from lightning_failures.callbacks.sampled_rows import drawn_rows
 from lightning_failures.errors import FailuresError
+from lightning_failures.functional.feature_reading import feature_reading
 from lightning_failures.metrics.group_errors import NOT_IN_TRAINING, GroupErrors
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.group_reader import GroupReader, GroupSource
+from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.finding import Finding
+from lightning_failures.records.term import find_term
 
 __all__ = ["GroupErrorMonitor"]
 
@@ -34,6 +39,13 @@ class GroupErrorMonitor(Monitor):
     first evaluation are told of. Where the groups of training images can be read too, ``new_groups`` says after the
     first epoch how many are not in training; such a group is called ``NAME, not in training``, and all of them together
     are compared with the others. See :class:`.GroupErrors`.
+
+    *The features*: of a sample of 1,024 images, ``group_read`` is the share whose group a linear model in closed form
+    reads from the penultimate features, with ``group_chance``; ``group_read_within`` is the same among images of one
+    class; ``label_read`` says how well the class is read from the same features in the same way. ``robustness_index``
+    says whether the nearest neighbours of an image are of its class or of its group. See :func:`.feature_reading`.
+    They are evidence and raise no finding: a group that is read well need not be leant on. Nothing is fitted by steps,
+    and no image is run again.
 
     Args:
         groups: a path or callable into the batch, or one for each row of the validation dataset; see
@@ -64,6 +76,8 @@ class GroupErrorMonitor(Monitor):
         self._batches: list[Tensor] = []
         self._seen_groups: list[Tensor] = []  # of each batch of the last evaluation
         self._counted = False
+        self._sample = FeatureSample(0)
+        self._lacking: str | None = None  # why no features are read
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,7 +111,8 @@ class GroupErrorMonitor(Monitor):
         """Forget the images of the evaluation before, and learn which groups training has seen."""
         self.metric.to(evaluation.device).reset()
         self._batches, self._counted = [], False
-        self._seen_groups = []
+        self._seen_groups, self._lacking = [], None
+        self._sample = FeatureSample(evaluation.batches, evaluation.world_size, evaluation.trainer.global_rank)
         if evaluation.fitting:
             self._settle()
             parts = gather((self._of_training and self._whole, self.known))
@@ -118,6 +133,21 @@ class GroupErrorMonitor(Monitor):
         if self._told_of is None:
             self._batches.append(groups)
         self._counted = True
+        self._keep(evaluation, seen, targets, groups, batch_idx)
+
+    def _keep(
+        self, evaluation: EvaluationContext, seen: Observation, targets: Tensor, groups: Tensor, batch_idx: int
+    ) -> None:
+        """Keep the features of some images of a batch."""
+        features = seen.features.get(PENULTIMATE)
+        if features is None or features.ndim != 2 or targets.ndim != 1:
+            self._lacking = "the input of the classifier head, one row for each image, was not found"
+        elif len(features) != len(targets):
+            self._lacking = "a step calls the head on several views of an image"
+        else:
+            chosen = drawn_rows(evaluation.rows.size, MOST)
+            kept, places = self._sample.rows(len(targets), evaluation.places(seen, batch_idx), chosen)
+            self._sample.add(kept, places, features, targets, groups)
 
     def describe(self) -> Any:
         """That there was a batch."""
@@ -149,5 +179,24 @@ class GroupErrorMonitor(Monitor):
             for group, name in self._told_of.items()
         }
         found: dict[str, Tensor] = self.metric.compute()
-        self.undefined = self.metric.undefined
+        of_features, why = self._read_features()
+        found |= of_features
+        terms = {key: find_term(self.terms, key) for key, value in of_features.items() if bool(value.isnan())}
+        self.undefined = self.metric.undefined | {
+            key: why or ("" if term is None else term.when_nan) for key, term in terms.items()
+        }
         return found
+
+    def _read_features(self) -> tuple[dict[str, Tensor], str | None]:
+        """What is read of groups and classes in the sample of all ranks, the same on each; and why nothing is."""
+        said = gather((self._lacking, self._sample.on_cpu()))
+        self._sample = FeatureSample(0)  # which held the device's memory
+        why = next((lacking for lacking, _ in said if lacking is not None), None)
+        parts = [part for _, part in said if part is not None]
+        if why is not None or not parts:
+            nothing = torch.zeros(0, dtype=torch.int64)
+            sample = SampledFeatures(nothing, torch.zeros(0, 1), nothing, nothing)
+        else:
+            sample = SampledFeatures.joined(parts)
+        reading = feature_reading(sample.features, sample.target, sample.groups)
+        return reading._asdict() | {"sampled": torch.tensor(len(sample.target))}, why

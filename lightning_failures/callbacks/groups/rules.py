@@ -20,6 +20,10 @@ RULES = (
             "low": "failures/groups/difference_low/*",
             "high": "failures/groups/difference_high/*",
             "images": "failures/groups/images/*",
+            "group_read": "failures/groups/group_read",
+            "group_chance": "failures/groups/group_chance",
+            "label_read": "failures/groups/label_read",
+            "robustness_index": "failures/groups/robustness_index",
         },
         message=(
             "Wrong on {error:share} {images:.0f} images of {subject}, and on {error_without:share} the images of other "

@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
+from lightning_failures.callbacks.sampled_rows import drawn_rows
 from lightning_failures.callbacks.slices.figures import SheetImages, slice_sheet, slice_sheet_images
 from lightning_failures.callbacks.slices.rules import RULES
 from lightning_failures.callbacks.slices.sample import MOST, SampledImages, SliceSample
@@ -92,7 +93,6 @@ class SliceMonitor(Monitor):
         self.tested_on = torch.zeros(0, dtype=torch.bool)  #: which images of the sample they were tested on
         self._kept = SliceSample(0)
         self._names: tuple[str, ...] = ()  # of the user's factors
-        self._chosen: tuple[int, Tensor] | None = None  # size of a dataset, and which of its rows are in the sample
         self._pictures: dict[int, Tensor] = {}  # by row of the sample
         self._shown: dict[str, SheetImages] = {}
         self._told: dict[str, int] = {}  # slice -> evaluations since it was found
@@ -127,7 +127,7 @@ class SliceMonitor(Monitor):
             self._cannot = "a step calls the head on several views of an image"
             return
         places = evaluation.places(seen, batch_idx)
-        kept, places = self._kept.rows(len(targets), places, self._sampled(evaluation.rows.size))
+        kept, places = self._kept.rows(len(targets), places, drawn_rows(evaluation.rows.size, MOST))
         carried = groups = None
         if self.reader is not None:
             carried = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
@@ -135,13 +135,6 @@ class SliceMonitor(Monitor):
             groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         images = seen.inputs if seen.inputs is not None and seen.inputs.ndim == 4 else None
         self._kept.add(kept, places, images, features, logits, targets, carried, groups)
-
-    def _sampled(self, size: int) -> Tensor | None:
-        """Which rows of a dataset are in the sample; (N), bool; None where rows are not known."""
-        if size and (self._chosen is None or self._chosen[0] != size):
-            order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
-            self._chosen = size, order < MOST
-        return None if not size or self._chosen is None else self._chosen[1]
 
     def describe(self) -> Any:
         """Names of the factors, where images were kept."""

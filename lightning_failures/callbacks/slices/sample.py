@@ -1,12 +1,12 @@
 """A fixed sample of the images of an evaluation, with what slices are looked for in; of bounded size."""
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_failures.callbacks.sampled_rows import SampledRows
 from lightning_failures.functional.image_properties import image_properties
 from lightning_failures.functional.slices import narrow_features
 
@@ -45,11 +45,8 @@ def _plain(parts: list[SampledImages]) -> list[tuple[Tensor, ...]]:
     return [(part.features, part.preds, part.target, part.carried, part.groups) for part in parts]
 
 
-class SliceSample:
-    """Keeps the sample of one rank as its batches pass by, on their device.
-
-    Where the rows of the dataset are known, the sample is drawn among them by a fixed seed: the same images at each
-    evaluation, on any number of ranks and in batches of any size. Else images are taken evenly from the batches.
+class SliceSample(SampledRows):
+    """Keeps the sample of one rank as its batches pass by, on their device; see :class:`.SampledRows`.
 
     Args:
         batches: that are to come on this rank; infinitely many if unknown.
@@ -58,29 +55,9 @@ class SliceSample:
     """
 
     def __init__(self, batches: float, ranks: int = 1, rank: int = 0) -> None:
-        self._batches, self._ranks, self._rank = batches, ranks, rank
+        super().__init__(MOST, batches, ranks, rank)
         self._parts: list[SampledImages] = []
         self._pictures: list[Tensor] = []
-        self._seen = self.images = 0
-
-    def rows(self, images: int, places: Tensor | None, chosen: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Which images of a batch are kept, and their places; (k), int64, on the CPU.
-
-        Args:
-            images: of the batch.
-            places: rows of the dataset; (n), int64, on the CPU. None: not known.
-            chosen: of the dataset, which rows are in the sample; (N), bool. None: not known.
-        """
-        self._seen += 1
-        if places is not None and chosen is not None:
-            kept = chosen[places].nonzero()[:, 0]
-            return kept, places[kept]
-        most = -(-MOST // self._ranks)
-        known = math.isfinite(self._batches) and self._batches > 0
-        due = min(math.ceil(self._seen * most / self._batches), most) if known else most
-        count = max(0, min(due - self.images, images))
-        kept = torch.linspace(0, images - 1, count).round().long()
-        return kept, (self.images + torch.arange(count)) * self._ranks + self._rank
 
     def add(
         self,
