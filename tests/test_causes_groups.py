@@ -314,6 +314,7 @@ def patients(groups, number=10, epochs=2):
     return monitor, right
 
 
+MENDED_BY_GROUP = {f"{key}_{end}" for key in ("before", "after", "gain") for end in ("low", "high")}
 BY_GROUP = {f"{key}_{end}" for key in ("training", "validation", "gap") for end in ("low", "high")}
 
 
@@ -321,11 +322,12 @@ def test_the_interval_of_the_gap_counts_patients_and_all_else_is_what_it_was_wit
     monitor, right = patients("2")
     plain, _ = patients(None)
     found = {key: value for key, value in monitor.values.items() if not key.startswith("group_")}
-    assert found.keys() - plain.values.keys() == {"groups/all", "gap_low_of_images"}
+    more = found.keys() - plain.values.keys()
+    assert {key for key in more if not key.startswith("gain_low_of_images/")} == {"groups/all", "gap_low_of_images"}
     assert found["groups/all"] == 20
     for key, value in plain.values.items():
         of_a_gap_by_chance = key.startswith("share/") and bool(found[key].isnan())  # ten patients may differ so much
-        if key not in BY_GROUP and not of_a_gap_by_chance:
+        if key not in BY_GROUP and not of_a_gap_by_chance and key.split("/")[0] not in MENDED_BY_GROUP:
             torch.testing.assert_close(found[key], value, rtol=0, atol=0, equal_nan=True)
     patient = torch.arange(240) % 10
     rate = clustered_rate(patient.bincount(right), patient.bincount())
@@ -345,6 +347,32 @@ def test_of_three_patients_the_gap_has_no_interval_and_shares_of_it_are_told_all
             monitor.values[f"share/{name}"], plain.values[f"share/{name}"], rtol=0, atol=0, equal_nan=True
         )
     assert not bool(monitor.values["share/labels"].isnan())
+
+
+def scaled_patients(groups, number):
+    """All of validation is on another scale; so many patients."""
+    inputs, target = images(240, 1)
+    train = Patients(images(320, 0), [row % number for row in range(320)])
+    valid = Patients((absorbance(inputs), target), [100 + row % number for row in range(240)])
+    monitor = CauseMonitor(groups=groups, budget=5.0, on_error="raise")
+    diagnosis = FailureDiagnosis(announce="nothing")
+    torch.manual_seed(3)
+    data = (DataLoader(train, batch_size=16, shuffle=True), DataLoader(valid, batch_size=32))
+    fit([monitor, diagnosis], Net(), data=data, epochs=4)
+    return monitor, diagnosis.findings
+
+
+@pytest.mark.parametrize("number", [3, 8])
+def test_another_scale_is_proven_of_few_patients_by_images_and_of_more_by_patients(number):
+    monitor, findings = scaled_patients("2", number)
+    (found,) = (each for each in findings if each.rule == "proven_mismatch")
+    assert found.cause == "input_mismatch"
+    values = monitor.values
+    assert values["proven"] == 1
+    assert bool(values["gain_low/input_scale"].isnan()) == (number == 3)
+    assert ("95% interval" in found.why) == (number == 8)
+    assert values["gain_low_of_images/input_scale"] > 0.1
+    assert not [key for key in found.experiment if key.startswith("gain_low")]
 
 
 def test_of_groups_by_row_training_images_count_one_by_one():

@@ -59,6 +59,93 @@ def test_the_gain_is_after_minus_before_with_a_paired_interval() -> None:
     assert all(bool(column[1].isnan()) for column in found)
 
 
+def paired_by_group(seed: int, groups: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Answers before and after, right ones, and groups that differ in what undoing it gains."""
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.randint(groups, (25 * groups,), generator=generator)
+    rate = torch.rand(2, groups, generator=generator)
+    before, after = (torch.rand(len(group), generator=generator) > rate[k][group] * (1, 0.4)[k] for k in range(2))
+    return before.long(), after.long(), torch.ones_like(group), group
+
+
+def test_the_interval_of_the_gain_by_groups_is_that_of_the_cluster_covariance_of_statsmodels() -> None:
+    api = pytest.importorskip("statsmodels.api")
+    before, after, target, group = paired_by_group(0, 300)
+    metric = MendedAccuracy(["scale"])
+    metric.update("scale", before, after, target, group)
+    found = metric.compute()
+    gained = (after - before).double().numpy()
+    model = api.OLS(gained, torch.ones(len(gained), 1).double().numpy())
+    known = model.fit(cov_type="cluster", cov_kwds={"groups": group.numpy()}, use_t=True).conf_int()[0]
+    assert float(found["gain/scale"]) == pytest.approx(gained.mean())
+    ends = [float(found[f"gain_{end}/scale"]) for end in ("low", "high")]
+    assert ends == pytest.approx(list(known), abs=0.03 * (known[1] - known[0]))
+    assert found["groups/all"] == 300
+
+
+def test_the_interval_of_the_gain_by_groups_is_about_that_of_a_bootstrap_of_groups() -> None:
+    before, after, target, group = paired_by_group(1, 60)
+    metric = MendedAccuracy(["scale"])
+    metric.update("scale", before, after, target, group)
+    found = metric.compute()
+    sums, seen = group.bincount(after - before).double(), group.bincount().double()
+    drawn = torch.randint(60, (4000, 60), generator=torch.Generator().manual_seed(2))
+    gains = sums[drawn].sum(1) / seen[drawn].sum(1)
+    known = gains.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    width = float(known[1] - known[0])
+    assert float(found["gain_low/scale"]) == pytest.approx(float(known[0]), abs=0.12 * width)
+    assert float(found["gain_high/scale"]) == pytest.approx(float(known[1]), abs=0.12 * width)
+
+
+def test_without_groups_an_experiment_is_what_it_was_and_with_them_only_intervals_change() -> None:
+    before, after, target, group = paired_by_group(2, 12)
+    plain, grouped = MendedAccuracy(["scale", "order"]), MendedAccuracy(["scale", "order"])
+    plain.update("scale", before, after, target)
+    grouped.update("scale", before, after, target, group)
+    one, other = plain.compute(), grouped.compute()
+    assert other.keys() - one.keys() == {"gain_low_of_images/scale", "gain_low_of_images/order", "groups/all"}
+    assert list(one.values())[:1] == [(before == target).double().mean()]
+    for key in ("before", "after", "gain"):
+        assert one[f"{key}/scale"] == other[f"{key}/scale"]
+    assert other["gain_low_of_images/scale"] == one["gain_low/scale"] > other["gain_low/scale"]
+    assert one["before_low/scale"] == wilson((before == target).sum(), torch.tensor(len(target))).low
+    assert bool(other["gain_low/order"].isnan())
+
+
+def test_an_experiment_on_three_groups_has_no_interval_and_says_why() -> None:
+    metric = MendedAccuracy(["scale"])
+    before, after, target, group = paired_by_group(3, 3)
+    metric.update("scale", before, after, target, group)
+    values = metric.compute()
+    assert not bool(values["gain/scale"].isnan())
+    assert bool(values["gain_low/scale"].isnan())
+    assert metric.undefined["gain_low/scale"].endswith(
+        "fewer than 4 groups hold such images, or one of them holds most"
+    )
+    assert not bool(values["gain_low_of_images/scale"].isnan())
+
+
+def mended_of(rank: int, world: int, shards: list[list[slice]]) -> dict[str, float]:
+    before, after, target, group = paired_by_group(4, 9)
+    metric = MendedAccuracy(["scale", "order"])
+    for rows in shards[rank]:
+        metric.update("scale", before[rows], after[rows], target[rows], group[rows])
+        metric.update("order", after[rows], before[rows], target[rows], group[rows])
+    return {key: float(value) for key, value in metric.compute().items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shards",
+    [[[slice(0, 200)], [slice(200, 225)]], [[slice(0, 31), slice(31, 150)], [], [slice(150, 225)]]],
+    ids=["two", "three, one without images"],
+)
+def test_processes_give_the_experiments_by_groups_of_one(shards: list[list[slice]]) -> None:
+    whole = mended_of(0, 1, [[slice(0, 225)]])
+    for found in run_on_processes(len(shards), mended_of, shards):
+        assert found == whole
+
+
 def test_any_cut_of_the_images_gives_the_same_experiment() -> None:
     before, after, target = drawn(100, 4)
     whole, cut = MendedAccuracy(["scale", "order"]), MendedAccuracy(["scale", "order"])

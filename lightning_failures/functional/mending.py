@@ -1,7 +1,8 @@
 """What undoing a cause mends: accuracies on the same images before and after, and the difference of the two.
 
 One experiment changes one thing, such as the scale of the inputs, and asks the network again. Both answers are of the
-same images, so the gain has a paired interval, see :func:`.accuracy_difference`.
+same images, so the gain has a paired interval, see :func:`.accuracy_difference`; of images that come in groups one that
+counts groups.
 """
 
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.clusters import clustered_rate
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 from lightning_failures.functional.proportions import wilson
 
@@ -62,11 +64,17 @@ def count_mending(before: Tensor, after: Tensor, target: Tensor) -> MendingCount
     return MendingCounts(*count_pairs(after == target, before == target, target >= 0))
 
 
-def mending(counts: MendingCounts) -> Mending:
+def mending(counts: MendingCounts, by_group: MendingCounts | None = None) -> Mending:
     """Accuracy before and after with Wilson's 95% intervals, and the gain with Newcombe's paired one.
 
     Convention:
-        Accuracies in [0, 1], gains in [-1, 1]; above 0 undoing it helps. ``nan`` for an experiment without images.
+        Accuracies in [0, 1], gains in [-1, 1]; above 0 undoing it helps. ``nan`` for an experiment without images;
+        intervals also where its images are of fewer than :data:`.FEWEST_GROUPS` groups, or one of them holds most.
+
+    Args:
+        counts: of e experiments.
+        by_group: the same of each group of images that belong together, (g e), so that intervals count groups; None:
+            images are independent.
 
     Example:
         >>> found = mending(MendingCounts(*torch.tensor([[10], [80], [0], [10]])))
@@ -75,11 +83,10 @@ def mending(counts: MendingCounts) -> Mending:
     """
     both, after, before, neither = (count.double() for count in counts)
     seen = both + after + before + neither
-    gain = accuracy_difference(both, after, before, neither)
-    return Mending(
-        (both + before) / seen,
-        *wilson(both + before, seen),
-        (both + after) / seen,
-        *wilson(both + after, seen),
-        *gain,
-    )
+    gain = accuracy_difference(both, after, before, neither, by_group=by_group)
+    limits: tuple[tuple[Tensor, Tensor], ...] = wilson(both + before, seen), wilson(both + after, seen)
+    if by_group is not None:
+        of = torch.stack(list(by_group)).sum(0)
+        rates = (clustered_rate(by_group.both + right, of) for right in (by_group.before, by_group.after))
+        limits = tuple((rate.low, rate.high) for rate in rates)
+    return Mending((both + before) / seen, *limits[0], (both + after) / seen, *limits[1], *gain)

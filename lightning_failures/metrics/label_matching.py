@@ -27,7 +27,8 @@ class LabelMatching(SumMetric[ClassPairs]):
     and judged on the other. ``compute`` returns ``before``, ``after`` and ``gain``, each with its interval, as
     :class:`.MendedAccuracy` does of one experiment; :attr:`label` is the assignment, and :attr:`chance`
     the share of the most frequent label. Where no renaming can gain a tenth
-    of the images, all classes keep their names.
+    of the images, all classes keep their names. Intervals count images also where these come in groups: the sums hold
+    pairs of classes alone, and those of each group would be far more.
 
     Args:
         num_classes: number of classes c.

@@ -137,7 +137,8 @@ def experiment_on(case: Case, family: str, name: str) -> dict[str, Evidence]:
 def _of_one_evaluation(
     case: Case, family: str, name: str, needed: str, more: Sequence[str] = ()
 ) -> dict[str, Evidence]:
-    figures = ("before", "before_low", "before_high", "after", "after_low", "after_high", "gain_low", "share", *more)
+    ends = ("before_low", "before_high", "after_low", "after_high", "gain_low", "gain_low_of_images")
+    figures = ("before", "after", *ends, "share", *more)
     for evaluation in reversed(case.record.evaluations[-BACK:]):
         values = {key: evaluation.values.get(f"failures/causes/{family}{key}/{name}", math.nan) for key in figures}
         known = evaluation.values.get(f"failures/causes/{needed}", math.nan)
@@ -147,8 +148,8 @@ def _of_one_evaluation(
 
 
 def mends(experiment: Mapping[str, Evidence]) -> bool:
-    """Whether undoing the cause closes enough of the gap, beyond chance."""
-    gain, share = experiment.get("gain_low"), experiment.get("share")
+    """Whether undoing the cause closes enough of the gap, beyond chance; by images where groups are few."""
+    gain, share = experiment.get("gain_low", experiment.get("gain_low_of_images")), experiment.get("share")
     if gain is None or share is None:
         return False
     return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH

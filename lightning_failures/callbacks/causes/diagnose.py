@@ -74,5 +74,5 @@ def diagnose(finding: Finding, record: RunRecord, advice: str = "") -> Finding:
         return replace(finding, cause=None, why="", advice=advice, experiment={})
     name = max(holding, key=lambda each: holding[each].share if not math.isnan(holding[each].share) else -1.0)
     best = holding[name]
-    experiment = {key: value for key, value in best.experiment.items() if key != "gain_low"}
+    experiment = {key: value for key, value in best.experiment.items() if not key.startswith("gain_low")}
     return replace(finding, cause=name, why=best.why, advice=best.advice, experiment=experiment)

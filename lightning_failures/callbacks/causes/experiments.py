@@ -44,9 +44,9 @@ Model = Callable[[Tensor], Tensor]
 class Experiments:
     """Sums of what was tried, over all processes one answer each.
 
-    Where groups are given, the interval of the gap counts groups. What an experiment closes of the gap is asked of
-    these very images, so it is told where the gap is beyond chance by groups, or by images where there are too few
-    groups for that.
+    Where groups are given, intervals of the gap and of what an experiment mends count groups. An experiment is made on
+    these very images: where there are too few groups for an interval, what is beyond the chance of single images
+    decides whether it is proven. That of the labels counts images, see :class:`.LabelMatching`.
 
     Args:
         classes: number of classes.
@@ -94,13 +94,14 @@ class Experiments:
         """
         images, target = _even(images), _even(target)
         as_evaluated, labels = answers(model(images), target)
-        self.gap.update(as_evaluated, labels, training=True, groups=of_answers(groups, len(images), len(labels)))
+        of = of_answers(groups, len(images), len(labels))
+        self.gap.update(as_evaluated, labels, training=True, groups=of)
         with batch_statistics(norms):
             in_training = answers(model(images), target)[0] if norms else as_evaluated
-        self.on_training.update(TRAINING_IMAGES, as_evaluated, in_training, labels)
+        self.on_training.update(TRAINING_IMAGES, as_evaluated, in_training, labels, of)
         if preparation is not None and bool(preparation.is_constant.any()):
             spoilt = answers(model(preparation.with_constants(images)), target)[0]
-            self.on_training.update(CONSTANT_CHANNELS, spoilt, as_evaluated, labels)
+            self.on_training.update(CONSTANT_CHANNELS, spoilt, as_evaluated, labels, of)
 
     def validate(
         self,
@@ -109,6 +110,7 @@ class Experiments:
         target: Tensor,
         other_mode: AbstractContextManager[object] | None,
         preparation: Preparation | None,
+        groups: Tensor | None = None,
     ) -> Tensor:
         """Ask the network for validation images, as they are and with one thing undone at a time.
 
@@ -119,6 +121,7 @@ class Experiments:
             other_mode: makes the network work in training's way, or in evaluation's where the step did not; None: both
                 are one.
             preparation: how these inputs differ from those of training; None: not known.
+            groups: which of these images belong together; (n), int64; None: not known.
 
         Returns:
             Logits of the images as they are; of the first of them, where a last part of few was left out; (m c ...).
@@ -126,21 +129,23 @@ class Experiments:
         images, target = _even(images), _even(target)
         logits = model(images)
         before, labels = answers(logits, target)
+        of = of_answers(groups, len(images), len(labels))
         if other_mode is not None:
             with other_mode:
-                self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels)
+                self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels, of)
         undoings = (
             {}
             if preparation is None or not images.is_floating_point()
             else preparation.undoings() | preparation.trial()
         )
         for name, undo in undoings.items():
-            self.mended.update(name, before, answers(model(undo(images)), target)[0], labels)
+            self.mended.update(name, before, answers(model(undo(images)), target)[0], labels, of)
         return logits
 
     def forget_groups(self) -> None:
         """Count images, where some process could not read the groups; on every process."""
-        self.gap.forget_groups()
+        for metric in (self.gap, self.mended, self.on_training):
+            metric.forget_groups()
 
     def compute(self) -> dict[str, Tensor]:
         """All figures; :attr:`undefined` says why some are nan."""
@@ -149,6 +154,7 @@ class Experiments:
         mended: dict[str, Tensor] = self.mended.compute()
         mended |= {f"{key}/{LABELS}": value for key, value in labels.items()}
         mended |= self.on_training.compute()
+        mended.pop("groups/all", None)  # those of the gap are said
         as_trained = mended[f"after/{TRAINING_IMAGES}"]
         reached = as_trained if not bool(as_trained.isnan()) else values["training_accuracy"]
         values |= {"reached": reached, "chance": self.labels.chance}
@@ -167,9 +173,13 @@ class Experiments:
         mended[f"share/{CONSTANT_CHANNELS}"] = _reproduced(mended, values["validation_accuracy"])
         mismatches = (*EXPERIMENTS[1:], LABELS, CONSTANT_CHANNELS)
         most = [name for name in mismatches if PROVEN_SHARE < float(mended[f"share/{name}"]) < TOO_MUCH]
-        proven = any(bool(mended[f"gain_low/{name}"] > PROVEN_GAIN) for name in most)
+        lower = {name: mended[f"gain_low/{name}"] for name in most}
+        for name in most:  # of fewer groups than an interval needs
+            if bool(lower[name].isnan()):
+                lower[name] = mended.get(f"gain_low_of_images/{name}", lower[name])
+        proven = any(bool(low > PROVEN_GAIN) for low in lower.values())
         # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
-        undecided = not proven and any(bool(mended[f"gain_high/{name}"] > PROVEN_GAIN) for name in most)
+        undecided = not proven and any(not bool(mended[f"gain_high/{name}"] <= PROVEN_GAIN) for name in most)
         shift = self.labels.shift
         values["labels_renamed"] = torch.tensor(float(self.labels.renamed), dtype=torch.float64)
         values["label_shift"] = torch.tensor(torch.nan if shift is None else float(shift), dtype=torch.float64)

@@ -149,12 +149,15 @@ def _constant(
     where: str, into: str, channel: float, value: float, accuracy: float, made: Mapping[str, Evidence]
 ) -> Tested:
     """A channel that has one value in some images, put into others."""
-    spoilt, low, high, sound = (float(made.get(key) or 0) for key in ("before", "before_low", "before_high", "after"))
+    spoilt, low, high, sound = (
+        float(made.get(key, math.nan) or 0) for key in ("before", "before_low", "before_high", "after")
+    )
+    interval = "" if math.isnan(low) else f" (95% interval {low:.2f} to {high:.2f})"
     return Tested(
         True,
         f"Channel {channel:.0f} is {value + 0.0:.4g} everywhere in {where}, and varies in {into}. With the same put "
-        f"into {into}, the accuracy on them falls from {sound:.2f} to {spoilt:.2f} (95% interval {low:.2f} to "
-        f"{high:.2f}); on {where} it is {accuracy:.2f}.",
+        f"into {into}, the accuracy on them falls from {sound:.2f} to {spoilt:.2f}{interval}; on {where} it is "
+        f"{accuracy:.2f}.",
         f"Read channel {channel:.0f} of {where} as that of {into}: look for a file that lacks it, a mask that covers "
         "all of it, or a value that it was filled with.",
         made,

@@ -63,6 +63,9 @@ class KindSums(NamedTuple):
 class InputsByKind:
     """Compares, kind by kind, the inputs of its images with those of the others.
 
+    Intervals are of these very images and count images: those of one kind are few of the kept ones, and those of a
+    group are of one group.
+
     Args:
         names: of the factors, or of the groups.
         family: ``"factor"`` or ``"group"``, which the keys begin with.

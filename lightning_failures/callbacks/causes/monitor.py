@@ -88,9 +88,12 @@ class CauseMonitor(Monitor):
     Where images depend on each other, since the module is validated in training mode, none is made.
 
     *With groups*: the same of the images of each group, under ``group_channels/<group>`` and so on, of up to 12 groups
-    with most images among the kept ones. It tells the cause of a ``group_shift``. The interval of the gap between
-    training and validation then counts groups, ``groups/all`` of them, and is nan below four; where groups go by row
-    of the evaluation's dataset, those of training images are not known, and each of these counts by itself.
+    with most images among the kept ones. It tells the cause of a ``group_shift``. Intervals of the gap between training
+    and validation and of what an experiment mends then count groups, ``groups/all`` of them, and are nan below four;
+    ``gap_low_of_images`` and ``gain_low_of_images/<experiment>`` say what holds for the images themselves, which then
+    decides what is proven. Where groups go by row of the evaluation's dataset, those of training images are not known,
+    and each of these counts by itself. Images count, and not groups, where labels are renamed, and in the comparison of
+    the images of a factor or of a group with the others, which is of these very images.
 
     Args:
         factors: see :class:`.FactorErrorMonitor`; None: no images with a factor are compared with the others.
@@ -284,7 +287,8 @@ class CauseMonitor(Monitor):
         if self._in_training_mode:
             other = undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own")
         targets = targets.to(inputs.device)
-        logits = self.experiments.validate(model, inputs, targets, other, self.preparation)
+        groups = None if self.group_reader is None else self.examining.groups
+        logits = self.experiments.validate(model, inputs, targets, other, self.preparation, groups)
         n = len(logits)
         for family, each in self.by_kind.items():
             carried = self._carried(family)
