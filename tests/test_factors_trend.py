@@ -17,7 +17,10 @@ from lightning_failures.functional import (
     error_ratio,
     error_ratio_interval,
     holm,
+    trend_of_images,
+    trend_p_value,
 )
+from tests.processes import run_on_processes
 
 EDGES = torch.tensor([[0.2, 0.4, 0.6, 0.8], [0.5, torch.inf, torch.inf, torch.inf]], dtype=torch.float64)
 
@@ -155,3 +158,80 @@ def test_bad_edges_and_values_are_refused() -> None:
         "FactorTrend.update: the values do not match the factors; given values (2,) float32 for 2 images and "
         "1 factors. Pass values (n f): one row per image, one column per factor."
     )
+
+
+def in_groups(seed: int, groups: int = 200, each: int = 12, slope: float = 0.2) -> tuple[Tensor, Tensor, Tensor]:
+    """Errors that rise with the first value as given; a group shares its value and how hard it is."""
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.arange(groups * each) // each
+    own = torch.rand(groups, 2, generator=generator, dtype=torch.float64)
+    hard = 0.3 + slope * (own[:, 0] - 0.5) + 0.25 * (torch.rand(groups, generator=generator) - 0.5)
+    wrong = torch.rand(len(group), generator=generator) < hard[group]
+    return wrong, own[group], group
+
+
+def test_what_images_add_makes_the_counts() -> None:
+    wrong, values = images(3)
+    values[7, 1] = math.nan
+    for one, other in zip(trend_of_images(wrong, values, EDGES), count_trend(wrong, values, EDGES), strict=True):
+        assert torch.equal(one.sum(0), other)
+
+
+def test_the_trend_by_groups_is_that_of_the_cluster_covariance_of_statsmodels() -> None:
+    api = pytest.importorskip("statsmodels.api")
+    wrong, values, group = in_groups(0, slope=0.08)
+    metric = FactorTrend({"light": [0.2, 0.4, 0.6, 0.8]})
+    metric.update(wrong.long(), torch.zeros(len(wrong)).long(), values[:, :1], group)
+    found = metric.compute()
+    score = torch.searchsorted(EDGES[0], values[:, 0].contiguous(), right=True).double()
+    design = torch.stack([torch.ones_like(score), score], 1).numpy()
+    model = api.OLS(wrong.double().numpy(), design)
+    known = model.fit(cov_type="cluster", cov_kwds={"groups": group.numpy()}, use_t=True).tvalues[1]
+    by_images = float(cochran_armitage(count_trend(wrong, values, EDGES))[0])
+    assert float(found["trend/light"]) == pytest.approx(known, rel=0.05)  # a score test beside one of Wald
+    assert by_images > 1.1 * float(found["trend/light"])
+    assert found["groups/all"] == 200
+
+
+def test_a_trend_of_whole_groups_that_is_none_is_found_as_seldom_as_it_should_be() -> None:
+    found = []
+    for seed in range(200):
+        wrong, values, group = in_groups(seed, groups=30, slope=0.0)
+        counts = count_trend(wrong, values, EDGES)
+        order = torch.arange(len(group)) // 12
+        each = trend_of_images(wrong, values, EDGES)
+        by_group = TrendCounts(*(value.unflatten(0, (30, 12)).sum(1) for value in each))
+        assert torch.equal(order, group)
+        found.append((trend_p_value(counts, by_group)[0] < 0.05, trend_p_value(counts)[0] < 0.05))
+    by_group_share, by_image_share = (sum(map(bool, column)) / 200 for column in zip(*found, strict=True))
+    assert by_group_share < 0.09 < by_image_share
+
+
+def test_without_groups_a_trend_is_what_it_was_and_of_three_it_has_no_test() -> None:
+    wrong, values, group = in_groups(1, groups=3)
+    plain, grouped = FactorTrend({"light": [0.5]}), FactorTrend({"light": [0.5]})
+    none = torch.zeros(len(wrong)).long()
+    plain.update(wrong.long(), none, values[:, :1])
+    grouped.update(wrong.long(), none, values[:, :1], group)
+    one, other = plain.compute(), grouped.compute()
+    assert other.keys() - one.keys() == {"groups/all"}
+    assert one["p_value/light"] == torch.special.erfc(one["trend/light"].abs() / 2**0.5)
+    for key in ("error_ratio/light<0.5", "error_auc/light", "error/all"):
+        assert one[key] == other[key]
+    assert bool(other["p_value/light"].isnan())
+    assert "fewer than 4 groups" in grouped.undefined["p_value/light"]
+
+
+def trend_of(rank: int, world: int, shards: list[list[slice]]) -> dict[str, float]:
+    wrong, values, group = in_groups(2, groups=9)
+    metric = FactorTrend({"light": [0.2, 0.6], "size": [0.5]})
+    for rows in shards[rank]:
+        metric.update(wrong[rows].long(), torch.zeros_like(group[rows]), values[rows], group[rows])
+    return {key: float(value) for key, value in metric.compute().items()}
+
+
+@pytest.mark.slow
+def test_processes_with_an_empty_shard_give_the_trend_by_groups_of_one() -> None:
+    whole = trend_of(0, 1, [[slice(0, 108)]])
+    for found in run_on_processes(3, trend_of, [[slice(0, 31), slice(31, 80)], [], [slice(80, 108)]]):
+        assert repr(found) == repr(whole)

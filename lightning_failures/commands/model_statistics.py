@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import nan
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -267,11 +266,8 @@ def _trends(errors: ModelErrors, edges: Edges) -> dict[str, float]:
     if not edges:
         return {}
     trend = FactorTrend(edges)
-    trend.update(errors.wrong.long(), torch.zeros_like(errors.classes), errors.values)
-    values = _plain(trend.compute())
-    if errors.groups is not None:  # the test and the intervals count images
-        values.update({key: nan for key in values if key.split("/")[0] in ("trend", "p_value", "low", "high")})
-    return values
+    trend.update(errors.wrong.long(), torch.zeros_like(errors.classes), errors.values, errors.groups)
+    return _plain(trend.compute())
 
 
 def _plain(values: Mapping[str, Tensor]) -> dict[str, float]:

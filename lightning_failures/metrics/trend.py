@@ -11,8 +11,16 @@ from torch import Tensor
 from lightning_failures.errors import InputError
 from lightning_failures.functional.factors import error_ratio
 from lightning_failures.functional.intervals import error_ratio_interval, holm
-from lightning_failures.functional.trend import TrendCounts, bin_counts, cochran_armitage, count_trend, error_auc
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.functional.trend import (
+    TrendCounts,
+    bin_counts,
+    cochran_armitage,
+    count_trend,
+    error_auc,
+    trend_of_images,
+    trend_p_value,
+)
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.metrics.checks import (
     STRAY,
     check_confidence,
@@ -41,7 +49,7 @@ def bin_names(name: str, edges: Sequence[float]) -> list[str]:
     return [f"{name}<{edges[0]:g}", *between, f"{name}>={edges[-1]:g}"]
 
 
-class FactorTrend(SumMetric[TrendCounts]):
+class FactorTrend(GroupedMetric[TrendCounts]):
     """How errors change with continuous factors, such as brightness, contrast or size.
 
     ``compute()`` gives
@@ -51,6 +59,9 @@ class FactorTrend(SumMetric[TrendCounts]):
     - for each factor F ``trend/F``, the deviate of :func:`.cochran_armitage`, ``p_value/F``, its two-sided probability,
       Holm-adjusted for the number of factors, and ``error_auc/F``, :func:`.error_auc`;
     - ``error/all`` and ``images/all``. An image whose value is ``nan`` counts among all, but in no bin.
+
+    Where groups are given, intervals and the test count groups, see :func:`.trend_p_value`, and ``groups/all`` says how
+    many there are.
 
     Args:
         edges: for each factor the increasing values to cut it at, in the order of the columns.
@@ -69,6 +80,8 @@ class FactorTrend(SumMetric[TrendCounts]):
     """
 
     stray: Tensor
+
+    counts_groups = ("low", "high", "trend", "p_value")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -131,6 +144,7 @@ class FactorTrend(SumMetric[TrendCounts]):
             when_nan=NONE_SEEN,
         ),
         ALL_IMAGES,
+        ALL_GROUPS,
     )
 
     def __init__(self, edges: Mapping[str, Sequence[float]], *, confidence: float = 0.95, **kwargs: Any) -> None:
@@ -151,15 +165,17 @@ class FactorTrend(SumMetric[TrendCounts]):
         self.cuts: Tensor
         self.register_buffer("cuts", torch.tensor(padded, dtype=torch.float64), persistent=False)
 
-    def update(self, preds: Tensor, target: Tensor, values: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, values: Tensor, groups: Tensor | None = None) -> None:
         """Count a batch.
 
         Args:
             preds: predicted classes; (n), int, or scores; (n c), float.
             target: the true classes; (n), int.
             values: value of each factor; (n f), float.
+            groups: which images belong together; (n), int. None: images are independent. With every batch or with none.
         """
         where = f"{type(self).__name__}.update"
+        check_groups(where, groups, len(target))
         mistakes = find_mistakes(where, preds, target)
         if values.shape != (len(target), len(self.factors)) or values.is_complex():
             given = f"{describe(values=values)} for {len(target)} images and {len(self.factors)} factors"
@@ -168,13 +184,14 @@ class FactorTrend(SumMetric[TrendCounts]):
         values = values.to(target.device, torch.float64 if self.cuts.device == target.device else torch.float32)
         counts = count_trend(mistakes.wrong, values, self.cuts)
         self.add(counts, stray=mistakes.stray)
+        self.add_groups(groups, len(target), lambda: trend_of_images(mistakes.wrong, values, self.cuts))
 
     def compute(self) -> dict[str, Tensor]:
         """The statistics of all images so far, divided once, in float64 on the CPU."""
         check_stray(f"{type(self).__name__}.compute", self.stray)
-        counts = self.sums_on_cpu
+        counts, by_group = self.sums_on_cpu, self.by_group
         bins = bin_counts(counts)
-        low, high = error_ratio_interval(bins, self.confidence)
+        low, high = error_ratio_interval(bins, self.confidence, None if by_group is None else bin_counts(by_group))
         width = counts.seen.shape[1]
         named = [row * width + column for row, names in enumerate(self.bins) for column in range(len(names))]
         values = by_factor(
@@ -185,9 +202,11 @@ class FactorTrend(SumMetric[TrendCounts]):
             images=bins.seen[named],
             errors=bins.wrong[named],
         )
-        trend = cochran_armitage(counts)
-        p_value = holm(torch.special.erfc(trend.abs() / 2**0.5))
+        trend = cochran_armitage(counts, by_group)
+        p_value = holm(trend_p_value(counts, by_group))
         values |= by_factor(self.factors, trend=trend, p_value=p_value, error_auc=error_auc(counts))
         values["error/all"] = counts.all_wrong.double() / counts.all_seen.double()
         values["images/all"] = counts.all_seen
+        if by_group is not None:
+            values["groups/all"] = (by_group.all_seen > 0).sum()
         return values
