@@ -263,3 +263,46 @@ def test_an_accuracy_of_exactly_chance_leaves_nothing_to_retain() -> None:
     assert found.accuracy == found.chance == 0.5
     assert bool(found.retained.isnan().all())  # not infinite for images that became easy
     assert found.lost.tolist() == [-0.5, 0]
+
+
+def answers_in_groups(seed: int, groups: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Right and changed predictions of groups that lose more or less by two changes."""
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.randint(groups, (20 * groups,), generator=generator)
+    rate = torch.rand(2, groups, generator=generator)
+    target = torch.randint(3, (len(group),), generator=generator)
+    wrong = torch.rand(len(group), generator=generator) < 0.1
+    lost = torch.rand(2, len(group), generator=generator) < rate[:, group]
+    return (target + wrong.long()) % 3, (target + lost.long()).T % 3, target, group
+
+
+def test_the_interval_of_what_is_lost_by_groups_is_that_of_the_cluster_covariance_of_statsmodels() -> None:
+    api = pytest.importorskip("statsmodels.api")
+    preds, changed, target, group = answers_in_groups(0, 300)
+    metric = Retention(["one", "other"], num_classes=3)
+    metric.update(preds, changed, target, group)
+    found = metric.compute()
+    lost = ((preds == target).double() - (changed[:, 0] == target).double()).numpy()
+    model = api.OLS(lost, torch.ones(len(lost), 1).double().numpy())
+    known = model.fit(cov_type="cluster", cov_kwds={"groups": group.numpy()}, use_t=True).conf_int()[0]
+    ends = [float(found[f"lost_{end}/one"]) for end in ("low", "high")]
+    assert ends == pytest.approx(list(known), abs=0.03 * (known[1] - known[0]))
+    assert found["groups/all"] == 300
+
+
+def test_groups_change_the_interval_of_what_is_lost_and_nothing_else_and_pixels_count_with_their_image() -> None:
+    preds, changed, target, group = answers_in_groups(1, 10)
+    plain, grouped, pixels = (Retention(["one", "other"], num_classes=3) for _ in range(3))
+    plain.update(preds, changed, target)
+    grouped.update(preds, changed, target, group)
+    one, other = plain.compute(), grouped.compute()
+    assert other.keys() - one.keys() == {"groups/all"}
+    for key, value in one.items():
+        if not key.startswith(("lost_low", "lost_high")):
+            assert other[key] == value
+    assert other["lost_low/one"] < one["lost_low/one"]
+    shape = (20, 5, 2)
+    pixels.update(preds.reshape(shape), changed.reshape(*shape, 2), target.reshape(shape), torch.arange(20))
+    rows = Retention(["one", "other"], num_classes=3)
+    rows.update(preds, changed, target, torch.arange(20).repeat_interleave(10))
+    assert pixels.compute() == rows.compute()

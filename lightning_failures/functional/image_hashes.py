@@ -185,7 +185,8 @@ def copies_statistics(sets: ImageSets) -> dict[str, Tensor]:
 
     Convention:
         ``leakage``: held-out images that stand among the training images, with Wilson's interval, in which the
-        held-out images count as a sample; ``duplicates``: held-out images that are equal to an earlier held-out one;
+        held-out images count as a sample, each by itself: hashes tell no groups, and where whole patients or slides
+        were copied it is too narrow; ``duplicates``: held-out images that are equal to an earlier held-out one;
         ``contradicting_labels``: held-out images that stand elsewhere under another label; ``training_duplicates`` and
         ``training_contradicting_labels``: the same among all training images. In [0, 1], lower is better; ``nan``
         without an image of the sides that are compared, and for labels where no image of the side has one.

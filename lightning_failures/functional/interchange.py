@@ -117,7 +117,8 @@ def interchange_shares(counts: InterchangeCounts) -> Interchange:
     Convention:
         In [0, 1]; they add up to at most 1. ``own`` near 1: the decisions hang on these directions alone; near 0:
         on anything else. ``own_low`` and ``own_high`` are Wilson's 95% limits of ``own``, which take pairs as
-        independent. ``nan`` without pairs.
+        independent, those of one patient or slide too: a pair has two images, of as many groups, so that no one group
+        is its own. :class:`.TransplantShares` tells pairs within groups from those across. ``nan`` without pairs.
 
     Returns:
         One of each a rank; (r), float64.

@@ -54,7 +54,7 @@ def probe_statistics(counts: Mapping[str, UntappedCounts]) -> dict[str, Tensor]:
         where information is lost, with its paired 95% limits ``probe_change_low/<layer>`` and
         ``probe_change_high/<layer>``. ``nan`` without tested images, or with undefined probes. Where neighbouring
         images share their content, as overlapping patches and video frames do, accuracies read too high; their order
-        over the layers still stands.
+        over the layers still stands. The limits count images: where these come in groups they are too narrow.
 
     Args:
         counts: what :func:`count_probes` gave, summed over batches and ranks, in the order of the network.

@@ -113,7 +113,9 @@ def mislabelled_interval(found: Disagreement) -> Interval:
 
     Convention:
         In [0, 1]: Wilson's 95% interval of the disagreement, widened by what the method itself was off by in trials,
-        0.07 downwards and 0.16 upwards. ``nan`` without images.
+        0.07 downwards and 0.16 upwards. ``nan`` without images. Images count and not groups: who is among the
+        surest is decided image by image in training, where a wrong label is a fault of one image. Where all labels of a
+        patient or a slide are wrong together, the interval is too narrow.
 
     Args:
         found: among the surest images.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.functional.clusters import (
+    FEWEST_GROUPS,
     clustered_error,
     degrees_of_freedom,
     group_p_value,
@@ -221,7 +222,7 @@ def paired_interval(counts: PairedCounts, confidence: float = 0.95, by_group: Pa
     """Confidence interval of :func:`paired_ratio`, symmetric in the logarithm.
 
     Convention:
-        ``nan`` where the ratio is nan or 0.
+        ``nan`` where the ratio is nan or 0, and below :data:`.FEWEST_GROUPS` groups with the factor.
 
     Args:
         counts: the counts.
@@ -238,10 +239,13 @@ def paired_interval(counts: PairedCounts, confidence: float = 0.95, by_group: Pa
 
 
 def _reach(confidence: float, by_group: PairedCounts | None) -> Tensor:
-    """Standard errors to each side."""
+    """Standard errors to each side; nan below the fewest groups that an interval is given of."""
     if by_group is None:
         return normal_quantile(confidence)
-    return student_quantiles(confidence, degrees_of_freedom(by_group.seen))
+    held = (by_group.seen > 0).sum(0)
+    return torch.where(
+        held >= FEWEST_GROUPS, student_quantiles(confidence, degrees_of_freedom(by_group.seen)), torch.nan
+    )
 
 
 def paired_p_value(counts: PairedCounts, by_group: PairedCounts | None = None) -> Tensor:
@@ -330,7 +334,7 @@ def risk_ratio_interval(
     """Confidence interval of :func:`risk_ratio`, symmetric in the logarithm.
 
     Convention:
-        ``nan`` where the ratio is nan or 0.
+        ``nan`` where the ratio is nan or 0, and below :data:`.FEWEST_GROUPS` groups with the factor.
 
     Args:
         counts: the counts.

@@ -13,11 +13,13 @@ from lightning_failures.functional.paired_accuracy import accuracy_difference, c
 
 __all__ = [
     "Retained",
+    "RetainedPairs",
     "RetentionCounts",
     "count_retention",
     "keep_intensity",
     "keep_mean_spectrum",
     "retained",
+    "retention_of_images",
     "shuffle_pixels",
     "unit_total",
 ]
@@ -39,6 +41,15 @@ class RetentionCounts(NamedTuple):
         changes = torch.zeros(num_changes, dtype=torch.int64)
         classes, right = torch.zeros(num_classes, dtype=torch.int64), torch.zeros((), dtype=torch.int64)
         return cls(changes, changes, changes, changes, classes, right)
+
+
+class RetainedPairs(NamedTuple):
+    """The paired counts of :class:`RetentionCounts` alone, such as of one image or of one group."""
+
+    both: Tensor  # (... k) int64
+    before_only: Tensor  # (... k) int64
+    after_only: Tensor  # (... k) int64
+    neither: Tensor  # (... k) int64
 
 
 class Retained(NamedTuple):
@@ -113,14 +124,34 @@ def count_retention(preds: Tensor, changed_preds: Tensor, target: Tensor, num_cl
     )
 
 
-def retained(counts: RetentionCounts) -> Retained:
+def retention_of_images(preds: Tensor, changed_preds: Tensor, target: Tensor, num_classes: int) -> RetainedPairs:
+    """What each image adds to the paired counts of :func:`count_retention`; (n k) each.
+
+    Args:
+        preds: as there.
+        changed_preds: as there.
+        target: as there.
+        num_classes: as there.
+    """
+    preds, target = (rearrange(value, "n ... -> (...) n 1") for value in (preds, target))
+    changed = rearrange(changed_preds, "n ... k -> (...) n k")
+    kept = (target >= 0) & (target < num_classes) & (changed >= 0)
+    return RetainedPairs(*count_pairs(preds == target, changed == target, kept))
+
+
+def retained(counts: RetentionCounts, by_group: RetainedPairs | None = None) -> Retained:
     """Accuracy on changed images, and which share of the accuracy above chance they keep.
 
     Convention:
         ``retained`` is (changed - chance) / (accuracy - chance), on the images that have a changed version: 1 keeps
         everything, 0 leaves chance, below 0 misleads; ``nan`` where the accuracy is not above chance, the share of the
         largest class. ``lost`` is accuracy minus changed, in [-1, 1], with a 95% paired interval (Newcombe's method
-        10). ``nan`` without images.
+        10). ``nan`` without images; the interval also where they are of fewer than :data:`.FEWEST_GROUPS` groups.
+
+    Args:
+        counts: the counts.
+        by_group: the paired counts of each group of images that belong together, (g k), so that the interval counts
+            groups; None: images are independent.
 
     Returns:
         Accuracy and chance, and the rest by change.
@@ -136,5 +167,5 @@ def retained(counts: RetentionCounts) -> Retained:
     pairs = both + before_only + after_only + neither
     before, after = (both + before_only) / pairs, (both + after_only) / pairs
     share = torch.where(before > chance, (after - chance) / (before - chance), torch.nan)
-    lost = accuracy_difference(both, before_only, after_only, neither)
+    lost = accuracy_difference(both, before_only, after_only, neither, by_group=by_group)
     return Retained(counts.right / images, chance, after, share, *lost)

@@ -34,7 +34,8 @@ class WorstClasses(SumMetric[ClassCounts]):
     """Accuracy over the images of the ``k`` classes of lowest accuracy.
 
     ``compute()`` gives ``accuracy/worst_classes``, :func:`.worst_classes_accuracy`; ``accuracy/worst_class``, that of
-    the single worst; ``accuracy/all``; and ``images/all``. :attr:`worst` names the classes, :attr:`rows` their errors.
+    the single worst; ``accuracy/all``; and ``images/all``. :attr:`worst` names the classes, :attr:`rows` their errors,
+    with intervals that count images, those of one patient or slide too: sums of each class in each group are not kept.
 
     Args:
         num_classes: number of classes.

@@ -51,7 +51,8 @@ class LabelErrors(SumMetric[LabelCounts]):
     ``label_balanced_error/L``, :func:`.balanced_label_error`, which a rare label cannot hide from; ``label_missed/L``
     and ``label_false_alarm/L``, :func:`.missed_rate` and :func:`.false_alarm_rate`; and ``label_images/L``, how many
     images have it. Over all: ``label_error/all``, ``label_balanced_error/all`` and ``label_balanced_error/worst``, and
-    ``labels_never_given``. :attr:`rows` holds the worst labels.
+    ``labels_never_given``. :attr:`rows` holds the worst labels, with intervals that count images, those of one patient
+    or slide too: sums of each label in each group are not kept.
 
     Args:
         num_labels: number of labels l.

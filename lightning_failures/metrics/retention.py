@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.retention import RetentionCounts, count_retention, retained
-from lightning_failures.metrics.base import SumMetric
+from lightning_failures.functional.retention import (
+    RetainedPairs,
+    RetentionCounts,
+    count_retention,
+    retained,
+    retention_of_images,
+)
+from lightning_failures.metrics.base import ALL_GROUPS, GroupedMetric, check_groups
 from lightning_failures.records.term import Term
 
 __all__ = ["Retention"]
@@ -16,12 +23,12 @@ _NO_LABEL = "no image with a label"
 _NO_CHANGED = "no image with a label and a changed version"
 
 
-class Retention(SumMetric[RetentionCounts]):
+class Retention(GroupedMetric[RetentionCounts]):
     """How much accuracy a model keeps on images with something removed.
 
     ``compute`` returns ``accuracy`` and ``chance``, and for each change ``changed_accuracy/<name>``,
     ``retained/<name>``, ``lost/<name>``, ``lost_low/<name>`` and ``lost_high/<name>``; see
-    :func:`.retained`.
+    :func:`.retained`. Where groups are given, intervals count groups, and ``groups/all`` says how many there are.
 
     Args:
         changes: names of the changes, one a column of the changed predictions.
@@ -36,6 +43,8 @@ class Retention(SumMetric[RetentionCounts]):
         >>> metric.compute()["retained/shuffled_pixels"]
         tensor(0.5000, dtype=torch.float64)
     """
+
+    counts_groups = ("lost_low", "lost_high")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -95,18 +104,23 @@ class Retention(SumMetric[RetentionCounts]):
             "near 0: the network hardly uses what was removed",
             when_nan=_NO_CHANGED,
         ),
+        ALL_GROUPS,
     )
 
     def __init__(self, changes: Sequence[str], num_classes: int, **kwargs: Any) -> None:
         self.changes = tuple(changes)
-        super().__init__(RetentionCounts.zero(len(self.changes), num_classes), **kwargs)
+        none = torch.zeros(len(self.changes), dtype=torch.int64)
+        of_group = RetainedPairs(none, none, none, none)
+        super().__init__(RetentionCounts.zero(len(self.changes), num_classes), of_group=of_group, **kwargs)
         self.num_classes = num_classes
 
-    def update(self, preds: Tensor, changed_preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, changed_preds: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
         """Add labels predicted before and after; (n), (n k) and (n), or (n h w), (n h w k) and (n h w); int64.
 
-        A label of -1 leaves the image out; among the changed ones, for that change alone.
+        A label of -1 leaves the image out; among the changed ones, for that change alone. Groups say which images
+        belong together, (n), int; None: images are independent. With every batch or with none.
         """
+        check_groups("Retention.update", groups, len(target))
         if preds.shape != target.shape or changed_preds.shape != (*target.shape, len(self.changes)):
             raise InputError(
                 "Retention.update",
@@ -116,10 +130,15 @@ class Retention(SumMetric[RetentionCounts]):
                 "Pass one label per image, and one column a change: (n), (n k) and (n).",
             )
         self.add(count_retention(preds, changed_preds, target, self.num_classes))
+        self.add_groups(
+            groups, len(target), lambda: retention_of_images(preds, changed_preds, target, self.num_classes)
+        )
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name and change."""
-        result = retained(self.sums)
+        found = self.grouped()
+        by_group: RetainedPairs | None = None if found is None else found[1]
+        result = retained(self.sums if by_group is None else self.sums_on_cpu, by_group)
         by_change = {
             "changed_accuracy": result.changed,
             "retained": result.retained,
@@ -128,4 +147,6 @@ class Retention(SumMetric[RetentionCounts]):
             "lost_high": result.lost_high,
         }
         values = {f"{key}/{name}": value[k] for key, value in by_change.items() for k, name in enumerate(self.changes)}
+        if by_group is not None:
+            values["groups/all"] = (torch.stack(list(by_group)).sum((0, 2)) > 0).sum()
         return {"accuracy": result.accuracy, "chance": result.chance, **values}

@@ -14,6 +14,8 @@ from lightning_failures.functional.moments import finite_images
 from lightning_failures.interventions.changes import Change, Denormalize, raw_units
 from lightning_failures.interventions.perturbations import PERTURBATIONS, perturbations
 from lightning_failures.metrics.paired import PairedErrorRatio
+from lightning_failures.observe.batch_fields import Field
+from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.rerun import check_rerun, rerun
 
@@ -39,6 +41,9 @@ class PerturbationMonitor(Monitor):
         images: size of the reference batch that is changed; None: all images of the evaluation, which costs one more
             evaluation a name, whatever the budget.
         every_n_epochs: cadence.
+        groups: which images belong together, so that intervals and tests count groups, ``perturbed_groups`` of them;
+            see :class:`.GroupReader`. None: images are independent.
+        ids: path or callable into the batch that gives each image's id, where groups go by id.
         options: see :class:`.Monitor`.
     """
 
@@ -56,6 +61,8 @@ class PerturbationMonitor(Monitor):
         *,
         images: int | None = 256,
         every_n_epochs: int = 1,
+        groups: GroupSource | None = None,
+        ids: Field | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
@@ -66,6 +73,7 @@ class PerturbationMonitor(Monitor):
         perturbations(self.names, where=_WHERE)  # a wrong name is an error here, not at the first evaluation
         self.denormalize = denormalize
         self.whole = images is None
+        self.reader = None if groups is None else GroupReader(groups, ids, _WHERE)
         self.metric = PairedErrorRatio(list(self.names))
         self._changes: dict[str, Change] | None = None
         self._checked = False
@@ -83,8 +91,11 @@ class PerturbationMonitor(Monitor):
         """Keep images for the reference batch, or change the whole batch now."""
         targets = seen.require_targets(_WHERE)
         logits = self.probe.require_logits(seen, _WHERE)
+        groups = None
+        if self.reader is not None:
+            groups = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
         if not self.whole:
-            self.examining.keep(seen, logits)
+            self.examining.keep(seen, logits, None, groups)
         elif self.examining.refusal is None and self.examining.turned:
             inputs = seen.require_inputs(_WHERE)
             with self.probe.paused():
@@ -92,7 +103,7 @@ class PerturbationMonitor(Monitor):
                 if not self._checked:
                     check_rerun(model, inputs, logits, evaluation.module)
                     self._checked = True
-                self._compare(model, inputs, logits, targets)
+                self._compare(model, inputs, logits, targets, groups)
 
     def conclude(self, evaluation: EvaluationContext) -> None:
         """Change the images of the reference batch."""
@@ -108,9 +119,16 @@ class PerturbationMonitor(Monitor):
         """One forward pass of the clean images, and one per name."""
         targets = self.examining.targets
         if targets is not None and not self.whole:
-            self._compare(model, inputs, model(inputs), targets.to(inputs.device))
+            self._compare(model, inputs, model(inputs), targets.to(inputs.device), self.examining.groups)
 
-    def _compare(self, model: Callable[[Tensor], Tensor], inputs: Tensor, clean: Tensor, target: Tensor) -> None:
+    def _compare(
+        self,
+        model: Callable[[Tensor], Tensor],
+        inputs: Tensor,
+        clean: Tensor,
+        target: Tensor,
+        groups: Tensor | None,
+    ) -> None:
         if self._changes is None:
             self._changes = perturbations(self.names, raw_units(self.denormalize, inputs, _WHERE), _WHERE)
         for column, change in enumerate(self._changes.values()):
@@ -118,7 +136,7 @@ class PerturbationMonitor(Monitor):
             carried = torch.zeros(len(target), len(self.names), dtype=torch.bool, device=target.device)
             carried[:, column] = True
             known = (target >= 0) & finite_images(inputs)
-            self.metric.update(model(change(inputs)), clean, target, carried, known)
+            self.metric.update(model(change(inputs)), clean, target, carried, known, groups=groups)
 
     @property
     def refusal(self) -> str | None:
@@ -138,4 +156,5 @@ class PerturbationMonitor(Monitor):
         sources = {f"{ours}/{name}": f"{theirs}/{name}" for theirs, ours in STATISTICS.items() for name in self.names}
         reasons = self.examining.reasons(self.metric.undefined)
         self.undefined = {key: reasons[source] for key, source in sources.items() if source in reasons}
-        return {key: paired[source] for key, source in sources.items()}
+        values = {key: paired[source] for key, source in sources.items()}
+        return values | ({"perturbed_groups": paired["groups/all"]} if "groups/all" in paired else {})

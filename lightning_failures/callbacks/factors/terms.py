@@ -78,4 +78,12 @@ PERTURBED: tuple[Term, ...] = (
         "small: the change matters",
         when_nan="the images were not changed, such as for want of time",
     ),
+    Term(
+        "perturbed_groups",
+        "Groups of changed images",
+        "Groups of changed images that belong together, where groups were given: intervals and tests count groups.",
+        "0 upwards",
+        "describes",
+        "groups",
+    ),
 )
