@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint matrix test-third-party wheel clean
+.PHONY: demo test lint matrix test-third-party wheel site clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -65,6 +65,14 @@ wheel: .venv/release
 	cd build/quick-start && ../../$(WHEEL)/python existing_trainer.py
 	cd build/quick-start && ../../$(WHEEL)/lightning-failures --version && ../../$(WHEEL)/lightning-failures rules --json rules.json
 	@ls -l dist
+
+# The documentation as a site, in build/site. The hooks that make its pages import the package, so that it needs .venv/test.
+site: .venv/docs
+	$(BIN)/mkdocs build --strict
+
+.venv/docs: .venv/test
+	$(BIN)/pip install -q -e ".[docs]"
+	touch $@
 
 .venv/release:
 	$(PYTHON) -m venv $@
