@@ -12,7 +12,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that docs/ is importable, however mkdocs is called
 
-from docs.site_pages import DECLARED, as_said, declared, generated, link_to
+from docs.site_pages import DECLARED, as_said, filled, generated, link_to
 from lightning_failures.records.cause import CAUSES
 from lightning_failures.records.kind import KINDS
 
@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Fill in what is declared, and turn links to the repository into links to the site."""
     uri = page.file.src_uri
     if DECLARED in markdown:
-        markdown = markdown.replace(DECLARED, declared(uri))
+        markdown = filled(uri, markdown)
     if uri == "contributing.md":
         markdown = re.sub(r"\]\(docs/", "](", markdown)
     markdown = as_said(markdown)

@@ -24,6 +24,7 @@ __all__ = [
     "Said",
     "as_said",
     "declared",
+    "filled",
     "generated",
     "healthy",
     "link_to",
@@ -92,6 +93,23 @@ def healthy() -> tuple[int, list[tuple[str, str, int]]]:
         runs += int(row["runs"])
         alarms += _told(row.get("alarms that stand", row.get("alarms that stand (runs)", "")))
     return runs, alarms
+
+
+def filled(uri: str, by_hand: str) -> str:
+    """A page of a finding or of a cause: what was written by hand, and what is made here of the declarations.
+
+    Of a finding its picture and what to try stand before "When it is wrong", and all else at the end.
+
+    Args:
+        uri: of the page: ``"finding/NAME.md"`` or ``"cause/NAME.md"``.
+        by_hand: its text.
+    """
+    folder, name = uri.removesuffix(".md").split("/")
+    if folder == "finding":
+        opening, rest = by_hand.split("## When it is wrong")
+        parts = [opening.strip(), _pictures(name), _advice(name), f"## When it is wrong{rest}"]
+        by_hand = "\n\n".join(filter(None, parts))
+    return by_hand.replace(DECLARED, declared(uri))
 
 
 def declared(uri: str) -> str:
@@ -221,18 +239,45 @@ def _of_kind(kind: str) -> str:
     rules = [rule for rule in standard_rules() if rule.kind == kind]
     explaining = [each.name for each in CAUSE_TESTS if kind in each.explains]
     parts = [
-        "## From which figure on it is raised",
-        "\n\n".join(map(_rule, rules)) or "It has no standard rule: " + _WITHOUT_RULE[kind],
-        "## What to try",
-        "\n".join(dict.fromkeys(f"- {rule.advice}" for rule in rules if rule.advice)) if rules else "",
-        "## Which causes are tested",
-        _listed(explaining, "cause", _TITLES_OF_CAUSES) or "None: the finding says by itself what is wrong.",
         "## How often it is right",
         _measured_of(kind=kind),
+        "## Which causes are tested",
+        _listed(explaining, "cause", _TITLES_OF_CAUSES) or "None: the finding says by itself what is wrong.",
+        "## From which figure on it is raised",
+        "\n\n".join(map(_rule, rules)) or "It has no standard rule: " + _WITHOUT_RULE[kind],
         "## The figures",
         _figures(rules),
     ]
     return "\n\n".join(part for part in _without_empty_sections(parts)) + "\n"
+
+
+def _advice(kind: str) -> str:
+    """What its rules advise, each once."""
+    said = dict.fromkeys(rule.advice for rule in standard_rules() if rule.kind == kind and rule.advice)
+    return "\n\n".join(["## What to try", "\n".join(f"- {advice}" for advice in said)]) if said else ""
+
+
+#: Pictures of a sick and a healthy run that other pages show already: what stands above them, and the files.
+_SHOWN = {
+    "simple_cue_reliance": (
+        "Each digit beside one that gives its colour, and the digit in that colour, which is predicted as the other.",
+        ("transplants.png",),
+    ),
+}
+
+
+def _pictures(kind: str) -> str:
+    """A sick and a healthy run, where there are pictures of them."""
+    if (DOCS / "pictures" / f"{kind}.png").exists():
+        return (
+            f"![The figure that the rule reads, in a planted run and in its healthy twin](../pictures/{kind}.png)\n\n"
+            "Dashed: from where on it is raised. Dotted: when it was. Made by "
+            "`python benchmarks/course_pictures.py`, seed 1."
+        )
+    if kind not in _SHOWN:
+        return ""
+    said, files = _SHOWN[kind]
+    return "\n".join([said, "", *(f"![{said}](../{file})" for file in files)])
 
 
 def _of_cause(name: str) -> str:

@@ -34,9 +34,7 @@ class Classifier(lightning.LightningModule):
 
 lightning.seed_everything(0)
 labels = torch.arange(1600) % 4
-images = torch.randn(1600, 40, 8, 8) + 0.3 * torch.randn(
-    1600, 1, 1, 1
-)  # each pixel its noise, each image its brightness
+images = torch.randn(1600, 40, 8, 8) + 0.3 * torch.randn(1600, 1, 1, 1)  # noise, and each image's own brightness
 images[:, 19] += labels[:, None, None] - 1.5  # the channel at 1,423 nm tells the class
 train, held = TensorDataset(images[:1200], labels[:1200]), TensorDataset(images[1200:], labels[1200:])
 

@@ -10,7 +10,7 @@ from sys import executable
 import pytest
 
 from docs import site_pages
-from docs.site_pages import DECLARED, declared, generated, healthy, link_to, planted, rows_of
+from docs.site_pages import DECLARED, declared, filled, generated, healthy, link_to, planted, rows_of
 from lightning_failures.callbacks.causes.diagnose import CAUSE_TESTS
 from lightning_failures.callbacks.columns import standard_rules
 from lightning_failures.records import CAUSES
@@ -47,7 +47,8 @@ def test_every_finding_and_every_cause_has_its_page_and_no_page_is_of_nothing(fo
 
 @pytest.mark.parametrize("rule", standard_rules(), ids=lambda rule: rule.name)
 def test_each_rule_stands_on_the_page_of_its_kind_with_every_threshold_and_its_source(rule):
-    page = declared(f"finding/{rule.kind}.md")
+    page = filled(f"finding/{rule.kind}.md", (DOCS / "finding" / f"{rule.kind}.md").read_text(encoding="utf-8"))
+    assert page.index(rule.advice) < page.index("## When it is wrong") < page.index("## How often it is right")
     for text in (f"### `{rule.name}`", rule.source, rule.advice, *rule.when, *rule.clear, *rule.plain_when):
         assert text in page
     for conditions in rule.severe_when.values():
@@ -56,12 +57,16 @@ def test_each_rule_stands_on_the_page_of_its_kind_with_every_threshold_and_its_s
 
 @pytest.mark.parametrize("test", CAUSE_TESTS, ids=lambda test: test.name)
 def test_a_cause_and_the_findings_that_it_can_explain_name_each_other(test):
-    page = declared(f"cause/{test.name}.md")
+    explains = section(declared(f"cause/{test.name}.md"), "Which findings it can explain")
     for kind in KINDS:
-        assert (f"../finding/{kind}.md)" in page.split("## How often")[0]) == (kind in test.explains)
-        assert (f"../cause/{test.name}.md)" in declared(f"finding/{kind}.md").split("## How often")[0]) == (
-            kind in test.explains
-        )
+        causes = section(declared(f"finding/{kind}.md"), "Which causes are tested")
+        assert (f"../finding/{kind}.md)" in explains) == (kind in test.explains)
+        assert (f"../cause/{test.name}.md)" in causes) == (kind in test.explains)
+
+
+def section(page, title):
+    """What stands on a page under a title."""
+    return page.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize(("page", "total"), [("causes.md", "all"), ("fault-injection.md", "faults detected")])
