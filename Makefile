@@ -69,13 +69,9 @@ release-check: .venv/release
 	cd build/quick-start && ../../$(WHEEL)/lightning-failures rules --json rules.json
 	@ls -l dist
 
-# The documentation as a site, in build/site. The hooks that make its pages import the package, so that it needs .venv/test.
-site: .venv/docs
+# The documentation as a site, in build/site. A test builds it too.
+site: .venv/test
 	$(BIN)/mkdocs build --strict
-
-.venv/docs: .venv/test
-	$(BIN)/pip install -q -e ".[docs]"
-	touch $@
 
 .venv/release:
 	$(PYTHON) -m venv $@
@@ -89,7 +85,7 @@ site: .venv/docs
 	touch $@
 
 .venv/test: .venv/bin/python pyproject.toml
-	$(BIN)/pip install -q -e ".[all,dev]"
+	$(BIN)/pip install -q -e ".[all,dev,docs]"
 	touch $@
 
 clean:

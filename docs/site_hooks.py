@@ -12,7 +12,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that docs/ is importable, however mkdocs is called
 
-from docs.site_pages import DECLARED, as_said, filled, generated, link_to
+from docs.site_pages import DECLARED, as_said, filled, generated, link_to, spelt_out
 from lightning_failures.records.cause import CAUSES
 from lightning_failures.records.kind import KINDS
 
@@ -23,13 +23,13 @@ _written: dict[str, str] = {}  # the Markdown of each page, for llms.txt
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages that are generated into the navigation."""
     made = list(generated())
-    filled = {
+    places = {
         "FINDINGS": ["finding/index.md", *({each.title: f"finding/{name}.md"} for name, each in KINDS.items())],
         "CAUSES": ["cause/index.md", *({each.title: f"cause/{name}.md"} for name, each in CAUSES.items())],
         "PUBLIC": [uri for uri in made if uri.startswith("public/")],
         "MATHEMATICS": [uri for uri in made if uri.startswith("mathematics/")],
     }
-    config.nav = _fill(config.nav, filled)
+    config.nav = _placed(config.nav, places)
     return config
 
 
@@ -70,7 +70,7 @@ def on_post_build(config: MkDocsConfig) -> None:
         listed.setdefault(section, []).append(f"- [{title}]({page.file.src_uri})")
         target = site / page.file.src_uri
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_written[page.file.src_uri], encoding="utf-8")
+        target.write_text(spelt_out(_written[page.file.src_uri]), encoding="utf-8")
     for section, links in listed.items():
         lines += ["", f"## {section}", "", *links]
     (site / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -79,12 +79,12 @@ def on_post_build(config: MkDocsConfig) -> None:
 _order: list[tuple[str, Page]] = []
 
 
-def _fill(nav: Any, filled: dict[str, list[Any]]) -> Any:
+def _placed(nav: Any, places: dict[str, list[Any]]) -> Any:
     if isinstance(nav, list):
-        return [_fill(each, filled) for each in nav]
+        return [_placed(each, places) for each in nav]
     if isinstance(nav, dict):
-        return {title: _fill(each, filled) for title, each in nav.items()}
-    return filled.get(nav, nav)
+        return {title: _placed(each, places) for title, each in nav.items()}
+    return places.get(nav, nav)
 
 
 def _section(page: Page) -> str:

@@ -1,10 +1,13 @@
 """Pages of the site that are made of what the package declares: findings, causes, examples, mathematics, names."""
 
 import ast
+import inspect
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
 
@@ -31,6 +34,7 @@ __all__ = [
     "plain_roles",
     "planted",
     "rows_of",
+    "spelt_out",
 ]
 
 DOCS = Path(__file__).parent
@@ -181,6 +185,31 @@ def plain_roles(text: str) -> str:
     return _ROLE.sub(r"`\1`", text)
 
 
+def spelt_out(markdown: str) -> str:
+    r"""A page for those who read Markdown: with the docstrings themselves in place of what asks for them.
+
+    Example:
+        >>> page = spelt_out("# wilson\n\n::: lightning_failures.functional.proportions.wilson\n    options: {}\n")
+        >>> "Wilson" in page, ":::" in page
+        (True, False)
+    """
+    return re.sub(r"^::: ([\w.]+)\n(?: +.*\n)*", lambda found: _in_words(found[1]), markdown, flags=re.MULTILINE)
+
+
+def _in_words(name: str) -> str:
+    """The docstring of an object, or those of all that a module lists, each below its signature."""
+    thing: Any = pkgutil.resolve_name(name)
+    if isinstance(thing, ModuleType):
+        inside = "\n".join(_in_words(f"{name}.{each}") for each in thing.__all__)
+        return f"{plain_roles(inspect.getdoc(thing) or '')}\n\n{inside}"
+    try:
+        signature = f"{name.rsplit('.', 1)[1]}{inspect.signature(thing)}"
+    except (TypeError, ValueError):  # a constant has none
+        signature = name.rsplit(".", 1)[1]
+    said = plain_roles(inspect.getdoc(thing) or "") if callable(thing) else repr(thing)
+    return f"## {name.rsplit('.', 1)[1]}\n\n```python\n{signature}\n```\n\n{said}\n"
+
+
 def link_to(target: str, page: str) -> str:
     """Where a link out of ``docs/`` leads on the site, seen from a page; a README is the front page.
 
@@ -257,10 +286,14 @@ def _advice(kind: str) -> str:
     return "\n\n".join(["## What to try", "\n".join(f"- {advice}" for advice in said)]) if said else ""
 
 
-#: Pictures of a sick and a healthy run that other pages show already: what stands above them, and the files.
+#: Pictures that other pages show already: what stands above them, and the files.
 _SHOWN = {
+    "untapped_information": (
+        "The demo on raw radiance, and with each band standardised:",
+        ("demo-raw.png", "demo-standardised.png"),
+    ),
     "simple_cue_reliance": (
-        "Each digit beside one that gives its colour, and the digit in that colour, which is predicted as the other.",
+        "Each digit beside one that gives its colour, and the digit in that colour, which is predicted as the other:",
         ("transplants.png",),
     ),
 }
@@ -277,7 +310,8 @@ def _pictures(kind: str) -> str:
     if kind not in _SHOWN:
         return ""
     said, files = _SHOWN[kind]
-    return "\n".join([said, "", *(f"![{said}](../{file})" for file in files)])
+    shown = " ".join(f"![{said.rstrip(':')}](../{file})" for file in files)
+    return "\n\n".join([said, f'<div class="pictures" markdown>\n\n{shown}\n\n</div>'])
 
 
 def _of_cause(name: str) -> str:
@@ -355,6 +389,8 @@ def _measured_of(kind: str = "", cause: str = "") -> str:
         for each in said:
             other = _name_of_cause(each.cause) if kind else f"[`{each.kind}`](../finding/{each.kind}.md)"
             lines.append(f"| [{each.case}](../{each.page}) | {each.network} | {other} | {each.told} of {each.runs} |")
+        if any(each.network == "as given" for each in said):
+            lines += ["", '"As given": in the small network that the case comes with.']
     missed = _missed(kind, cause)
     if missed:
         lines += ["", "Runs in which it was planted, and nothing was said:", ""]
@@ -498,25 +534,29 @@ def _mathematics() -> dict[str, str]:
         "formula comes from, and has an example that tests run."
     )
     pages = {
-        f"mathematics/{name}.md": _reference(name.replace("_", " ").capitalize(), f"functional.{name}")
+        f"mathematics/{name}.md": (
+            f"# {name.replace('_', ' ').capitalize()}\n\n::: lightning_failures.functional.{name}\n"
+            "    options: {show_root_heading: false, show_root_toc_entry: false}\n"
+        )
         for name in modules
     }
     listed = "\n".join(f"- [{name.replace('_', ' ')}]({name}.md): {said}" for name, said in modules.items())
     return {"mathematics/index.md": f"# Mathematics\n\n{opening}\n\n{listed}\n", **pages}
 
 
-def _reference(title: str, name: str) -> str:
-    """A page on what the docstrings of a name in the package say."""
-    options = "options: {show_root_heading: false, show_root_toc_entry: false}"
-    return f"# {title}\n\n::: lightning_failures.{name}\n    {options}\n"
-
-
 def _public() -> dict[str, str]:
     """One page per public name, and their list by where they live."""
     homes: dict[str, str] = lightning_failures._HOME
-    pages = {f"public/{name}.md": _reference(name, f"{homes[name]}.{name}") for name in lightning_failures.__all__}
+    every = lightning_failures.__all__
+    pages = {
+        f"public/{name}.md": (
+            f"---\ntitle: {name}\n---\n\n::: lightning_failures.{homes[name]}.{name}\n"
+            "    options: {heading_level: 1}\n"
+        )
+        for name in every
+    }
     floors: dict[str, list[str]] = {}
-    for name in lightning_failures.__all__:
+    for name in every:
         floors.setdefault(homes[name].split(".")[0], []).append(name)
     parts = ["# Public names", "`import lightning_failures as lf`, then `lf.NAME`."]
     for floor, names in floors.items():
