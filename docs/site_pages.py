@@ -304,7 +304,7 @@ def _pictures(kind: str) -> str:
     if (DOCS / "pictures" / f"{kind}.png").exists():
         return (
             f"![The figure that the rule reads, in a planted run and in its healthy twin](../pictures/{kind}.png)\n\n"
-            "Dashed: from where on it is raised. Dotted: when it was. Made by "
+            "Dashed: from where on it is raised. Dotted: when it was. No point: the figure was not defined. Made by "
             "`python benchmarks/course_pictures.py`, seed 1."
         )
     if kind not in _SHOWN:
