@@ -196,6 +196,8 @@ def test_the_site_is_built_strictly_and_fetches_nothing_from_elsewhere(tmp_path)
     linked = re.findall(r"\]\(([^)]+)\)", index)
     assert len(linked) > 100
     assert [link for link in linked if not (tmp_path / "site" / link).exists()] == []
+    assert [link for link in linked if ":::" in (tmp_path / "site" / link).read_text(encoding="utf-8")] == []
+    assert "Args:" in (tmp_path / "site" / "public" / "transplant.md").read_text(encoding="utf-8")
     finding = (tmp_path / "site" / "finding" / "class_collapse" / "index.html").read_text(encoding="utf-8")
     assert DECLARED not in finding
     assert "failures/collapse/class_share &lt; 0.2" in finding
