@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint matrix test-third-party wheel clean
+.PHONY: demo test lint matrix test-third-party release-check site clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -49,22 +49,29 @@ test-third-party: .venv/third-party/installed
 	$(@D)/bin/python -m pip install -q -r tests/third_party/requirements.txt
 	touch $@
 
-# What a release is: wheel and sdist, checked, and the wheel installed into an environment that holds nothing else. There a
-# user's script is type-checked against it and run, and so is the example of the quick start, outside of this folder.
+# What a release is: wheel and sdist, checked, and the wheel installed into an environment that holds nothing else. There the
+# example of the quick start runs without any extra; then, with the extra for reports, a user's script is type-checked against
+# the wheel and run, and so are the commands, outside of this folder. Another Python: make release-check PYTHON=python3.13
 WHEEL := .venv/from-wheel/bin
 
-wheel: .venv/release
-	rm -rf build dist .venv/from-wheel
+release-check: .venv/release
+	rm -rf build/lib build/bdist* build/quick-start dist .venv/from-wheel
 	.venv/release/bin/python -m build --outdir dist .
 	.venv/release/bin/python -m twine check --strict dist/*
+	.venv/release/bin/python tests/release_files.py dist
 	$(PYTHON) -m venv .venv/from-wheel
-	$(WHEEL)/pip install -q "$$(ls dist/*.whl)[report]" mypy
+	$(WHEEL)/pip install -q dist/*.whl
 	mkdir -p build/quick-start && cp tests/quick_start.py examples/existing_trainer.py build/quick-start
+	cd build/quick-start && ../../$(WHEEL)/python existing_trainer.py && ../../$(WHEEL)/lightning-failures --version
+	$(WHEEL)/pip install -q "$$(ls dist/*.whl)[report]" mypy
 	cd build/quick-start && ../../$(WHEEL)/mypy --strict quick_start.py
 	cd build/quick-start && ../../$(WHEEL)/python -W error::DeprecationWarning:lightning_failures quick_start.py
-	cd build/quick-start && ../../$(WHEEL)/python existing_trainer.py
-	cd build/quick-start && ../../$(WHEEL)/lightning-failures --version && ../../$(WHEEL)/lightning-failures rules --json rules.json
+	cd build/quick-start && ../../$(WHEEL)/lightning-failures rules --json rules.json
 	@ls -l dist
+
+# The documentation as a site, in build/site. A test builds it too.
+site: .venv/test
+	$(BIN)/mkdocs build --strict
 
 .venv/release:
 	$(PYTHON) -m venv $@
@@ -78,7 +85,7 @@ wheel: .venv/release
 	touch $@
 
 .venv/test: .venv/bin/python pyproject.toml
-	$(BIN)/pip install -q -e ".[all,dev]"
+	$(BIN)/pip install -q -e ".[all,dev,docs]"
 	touch $@
 
 clean:

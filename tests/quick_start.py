@@ -1,4 +1,4 @@
-"""A user's script, which ``make wheel`` type-checks with ``mypy --strict`` against the installed wheel, and runs."""
+"""A user's script; ``make release-check`` type-checks it against the installed wheel, strictly, and runs it."""
 
 import lightning
 import torch

@@ -68,3 +68,54 @@ def test_a_loop_of_ones_own_is_watched_in_under_forty_lines(name: str, tmp_path:
     assert values["failures/collapse/accuracy"] > 0.9
     passed = {"plain_loop": "best.pt", "fabric_loop": "best.ckpt"}.get(name)
     assert "The model passes." in said if passed is None else (tmp_path / "watched" / passed).exists()
+
+
+#: Of each example that fails on purpose: what its verdict says, and the packages that it needs besides our own.
+SAID = {
+    "hyperspectral_scene": ("Reliance on a single band: 1369-1423 nm", ()),
+    "image_folder": ("Failure on one kind of image: pattern", ("timm", "imagenet_x", "torchvision", "PIL")),
+    "infrared_groups": ("What is large in images of D is small in the others", ()),
+    "multilabel": ("as many labels are wrong as on all images", ()),
+    "segmentation": ("as many pixels are wrong as on all images", ()),
+    "self_supervised": ("Representation collapse: backbone", ()),
+    "validation_classes": ("Validation labels stand for other classes than those of training", ()),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_says_what_is_wrong_in_it(name: str, tmp_path: Path) -> None:
+    sentence, packages = SAID[name]
+    for package in packages:
+        pytest.importorskip(package)
+    said = run((EXAMPLES / f"{name}.py").read_text(), tmp_path / "watched")
+    assert sentence in " ".join(said.split())
+    assert "stepped aside" not in said
+    worse = [float(times) for times in re.findall(r"(\S+) times as many \w+ are wrong", said)]
+    assert not worse or max(worse) > 2
+
+
+@pytest.mark.slow
+def test_the_gate_of_the_example_turns_some_epochs_away_and_keeps_one(tmp_path: Path) -> None:
+    said = run((EXAMPLES / "gate.py").read_text(), tmp_path / "watched")
+    assert re.search(r"rejected Checkpoint of step \d+: failures/factors/difference_high/dark = \S+ violates", said)
+    (kept,) = re.findall(r"^kept: (.*)$", said, flags=re.MULTILINE)
+    assert Path(kept).is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_would_and_say_it_once(tmp_path: Path) -> None:
+    said = run((EXAMPLES / "two_processes.py").read_text(), tmp_path / "watched")
+    assert said.count("Verdict") == 1
+    (record,) = json.loads((tmp_path / "watched" / "failures" / "records.json").read_text())
+    assert record["evaluations"][-1]["values"]["failures/collapse/accuracy"] > 0.9
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    elsewhere = {"existing_trainer", "command_line", "gate", "two_processes"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*LOOPS, *SAID, *elsewhere}
+
+
+def test_an_example_is_short() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= (75 if path.stem == "command_line" else 60), path.name
