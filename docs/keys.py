@@ -17,9 +17,10 @@ one name: a factor, a layer, a band, a cue. A monitor with a name of its own (`n
 
 The logger gets the headlines alone, `failure_monitors(detail="full")` gives it every key. A headline with a short name
 is logged under that: `failures/kept`; where its key has a star, it is the worst of all names. A headline without one is
-logged under its own key, unless it has more than 16 names. `failures/findings` counts the findings that stand. Gates,
-rules, `records.json` and the report reach every key, and the short names too. What was nan at every evaluation so far
-is no curve.
+logged under its own key, unless it has more than 16 names. `failures/findings` counts the findings that stand, and the
+table `failures/findings/table` has a row for each that was raised, became more severe, was explained or was cleared.
+Gates, rules, `records.json` and the report reach every key, and the short names too. What was nan at every evaluation
+so far is no curve.
 
 A run that validates nothing is watched on the last batches of each training epoch, as the verdict and the record say.
 What needs images that the model was not trained on is not told there: all of `failures/factors/`; accuracies of the
@@ -32,10 +33,17 @@ def page(columns: Sequence[Column]) -> str:
     """The page in Markdown: one table per noun, in the order of the columns."""
     parts = [OPENING]
     for column in columns:
-        rows = [HEADS, ("---",) * len(HEADS), *(_cells(column.noun, term) for term in column.terms)]
-        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        parts.append(f"## failures/{column.noun}/\n\n{table}\n")
+        parts.append(f"## failures/{column.noun}/\n")
+        if column.terms:
+            parts.append(_table(HEADS, [_cells(column.noun, term) for term in column.terms]))
+        if column.media:
+            rows = [(f"`failures/{column.noun}/{each.key}`", each.kind, each.title) for each in column.media]
+            parts.append(_table(("key", "picture or table", "what it shows"), rows))
     return "\n".join(parts)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (heads, ("---",) * len(heads), *rows))
 
 
 def _cells(noun: str, term: Term) -> tuple[str, ...]:

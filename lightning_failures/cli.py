@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "audit": "say, before any training, what images invite a network to do wrong",
     "compare": "say whether a change helped, from runs before and after it",
+    "dashboard": "lay out what the monitors log as a dashboard on W&B",
     "demo": "train a network on real data that make it fail, and see it found out",
     "environment": "print versions and devices, for a bug report",
     "factors": "tell which kinds of image a model fails on, from files of its predictions",

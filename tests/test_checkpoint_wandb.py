@@ -30,7 +30,8 @@ logger._log_model = {"all": "all", "end": True}[uploads]  # Lightning refuses it
 run, logged = logger.experiment, []
 log_artifact = run.log_artifact
 def keep(artifact, *args, **options):
-    logged.append(artifact.metadata)
+    if artifact.type == "model":  # the table of findings is an artifact too
+        logged.append(artifact.metadata)
     return log_artifact(artifact, *args, **options)
 run.log_artifact = keep
 words = {"message": "Too high.", "advice": "Rest."}

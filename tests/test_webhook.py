@@ -67,7 +67,7 @@ def test_new_worse_and_cleared_are_told_once_each(monkeypatch: pytest.MonkeyPatc
 
     class Nowhere:
         loggers: tuple[()] = ()
-        current_epoch = 3
+        current_epoch, global_step = 3, 30
 
     announcer = Announcer("nothing", Webhook(heard.append))
     monkeypatch.setattr(announcer.pictures, "draw", lambda *_: None)

@@ -6,6 +6,7 @@ from lightning_failures.callbacks.collapse.column import COLLAPSE
 from lightning_failures.callbacks.data.column import DATA
 from lightning_failures.callbacks.factors.column import FACTORS
 from lightning_failures.callbacks.groups.column import GROUPS_COLUMN
+from lightning_failures.callbacks.images.column import IMAGES_COLUMN
 from lightning_failures.callbacks.properties.column import PROPERTIES_COLUMN
 from lightning_failures.callbacks.simplicity.column import SIMPLICITY
 from lightning_failures.callbacks.slices.column import SLICES
@@ -25,6 +26,7 @@ COLUMNS = (
     TRAINING,
     CAUSES_COLUMN,
     DATA,
+    IMAGES_COLUMN,
 )
 
 

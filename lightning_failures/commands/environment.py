@@ -14,7 +14,8 @@ WHERE = "environment"
 #: Packages whose version may matter: those that are needed, then those that are optional.
 PACKAGES = (
     *("torch", "lightning", "pytorch-lightning", "torchmetrics", "einops", "kornia", "scipy", "numpy", "rich"),
-    *("wandb", "tensorboard", "matplotlib", "pandas", "jinja2", "timm", "jsonargparse", "transformers"),
+    *("wandb", "wandb-workspaces", "tensorboard", "matplotlib", "pandas", "jinja2", "timm"),
+    *("jsonargparse", "transformers"),
 )
 
 

@@ -1,9 +1,13 @@
 """What one logged figure means: its name in words, unit, range, direction, and when it is nan."""
 
+import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 __all__ = ["Term", "find_term"]
+
+#: Words of a range that are figures alone; "0 to 1 over a share" and "1 to 8; 0 for none" are not.
+_BOUNDS = re.compile(r"(?P<low>-?[\d.]+) (?:upwards|(?:to|or) (?P<high>-?[\d.]+)|to the number of [^;]+)")
 
 
 class Term(NamedTuple):
@@ -54,6 +58,20 @@ class Term(NamedTuple):
             [1, -1, 0]
         """
         return self.direction.startswith("higher is better") - self.direction.startswith("lower is better")
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The ends of the range where its words are figures alone, for the axis of a picture; None: an open end.
+
+        Example:
+            >>> ranges = "0 to 1", "-1 to 1", "0 or 1", "1 upwards", "0 to the number of classes", "about 0 to 1"
+            >>> [Term("a", "A", "", range, "").bounds for range in ranges]
+            [(0.0, 1.0), (-1.0, 1.0), (0.0, 1.0), (1.0, None), (0.0, None), (None, None)]
+        """
+        found = _BOUNDS.fullmatch(self.range)
+        if found is None:
+            return None, None
+        return float(found["low"]), None if found["high"] is None else float(found["high"])
 
     def of(self, form: str, name: str = "{}") -> "Term":
         """The same figure under another key, such as one per layer.

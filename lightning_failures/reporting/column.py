@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import RunRecord
@@ -12,7 +12,19 @@ from lightning_failures.records.term import Term
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Chart", "Column", "ProgressNote", "Reference", "Row", "Section", "Table", "Tile", "last_figure", "views"]
+__all__ = [
+    "Chart",
+    "Column",
+    "Medium",
+    "ProgressNote",
+    "Reference",
+    "Row",
+    "Section",
+    "Table",
+    "Tile",
+    "last_figure",
+    "views",
+]
 
 
 class Tile(NamedTuple):
@@ -91,6 +103,20 @@ class Section(NamedTuple):
     together: int = 2
 
 
+class Medium(NamedTuple):
+    """A picture or a table that the logger gets beside the figures.
+
+    Args:
+        key: what stands behind ``failures/<noun>/`` in its logged key.
+        kind: a table of the run, or a picture.
+        title: in plain words.
+    """
+
+    key: str
+    kind: Literal["picture", "table"]
+    title: str
+
+
 class Reference(NamedTuple):
     """An accuracy that the model's own is compared with, on the same images."""
 
@@ -123,6 +149,7 @@ class Column(NamedTuple):
         reference: what the accuracy of a run is compared with.
         progress: what a progress bar says after an evaluation, from its values behind ``failures/<name>/``; None
             where there is nothing to be said.
+        media: the pictures and tables that the logger gets.
     """
 
     noun: str
@@ -134,6 +161,7 @@ class Column(NamedTuple):
     sections: tuple[Section, ...] = ()
     reference: Reference | None = None
     progress: Callable[[Mapping[str, float]], ProgressNote | None] = lambda values: None
+    media: tuple[Medium, ...] = ()
 
 
 def last_figure(key: str, form: str) -> Callable[[RunRecord], str]:

@@ -5,7 +5,7 @@ from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
 from lightning_failures.records.keys import unescape
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Chart, Column
+from lightning_failures.reporting.column import Chart, Column, Medium
 
 __all__ = ["CHANNELS"]
 
@@ -29,4 +29,15 @@ BARS = Chart(
     draw=record_bars,
 )
 
-CHANNELS = Column("channels", TERMS, RULES, charts=(BARS,))
+CHANNELS = Column(
+    "channels",
+    TERMS,
+    RULES,
+    charts=(BARS,),
+    media=(
+        Medium("profile", "picture", "What the model loses without each band"),
+        Medium("course", "picture", "What it loses without each band, over the evaluations"),
+        Medium("shapley", "picture", "Share of each band, by Shapley values"),
+        Medium("table", "table", "What the model loses without each band, one row for each"),
+    ),
+)

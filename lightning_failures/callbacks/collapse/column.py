@@ -6,7 +6,7 @@ from lightning_failures.callbacks.collapse.rules import RULES
 from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column, Tile, last_figure
+from lightning_failures.reporting.column import Column, Medium, Tile, last_figure
 
 __all__ = ["COLLAPSE"]
 
@@ -48,5 +48,9 @@ COLLAPSE = Column(
         ("Effective predicted classes", last_figure(f"{KEY}effective_classes", ".1f")),
         ("Effective rank of the logits", last_figure(f"{KEY}logit_effective_rank", ".1f")),
         ("Worst balanced error of a label", _told_of_labels),
+    ),
+    media=(
+        Medium("layers", "picture", "Layers over the evaluations"),
+        Medium("labels", "table", "The worst labels, where an image has several"),
     ),
 )

@@ -10,7 +10,7 @@ from lightning_failures.callbacks.factors.terms import PERTURBED, TERMS
 from lightning_failures.records.keys import escape
 from lightning_failures.records.numbers import number, p_value
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column, ProgressNote, Row, Section, Table, Tile
+from lightning_failures.reporting.column import Column, Medium, ProgressNote, Row, Section, Table, Tile
 
 __all__ = ["FACTORS"]
 
@@ -89,4 +89,9 @@ FACTORS = Column(
         ),
     ),
     progress=_progress,
+    media=(
+        Medium("error_ratios", "picture", "Error ratio of each factor, with its interval"),
+        Medium("table", "table", "Errors by factor, one row for each"),
+        Medium("classes", "table", "The worst classes, one row for each"),
+    ),
 )

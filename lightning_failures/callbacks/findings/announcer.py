@@ -8,6 +8,8 @@ from lightning.pytorch import Trainer
 
 from lightning_failures.callbacks.budget import Budget
 from lightning_failures.callbacks.columns import COLUMNS
+from lightning_failures.callbacks.findings.logged import COUNT, HEAD, TABLE, table_row
+from lightning_failures.callbacks.findings.logged import Event as Became
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.webhook import Event, Webhook
 from lightning_failures.callbacks.picture import Pictures
@@ -16,7 +18,7 @@ from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import views
 from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
 from lightning_failures.reporting.explanation import why
-from lightning_failures.reporting.loggers import log_alert
+from lightning_failures.reporting.loggers import log_alert, log_table
 from lightning_failures.reporting.sentences import alert, title
 
 if TYPE_CHECKING:
@@ -53,19 +55,24 @@ class Announcer:
     def tell(self, trainer: Trainer, record: RunRecord) -> None:
         """Tell of what was raised, explained, became more severe or was cleared since the last call; draw if any."""
         known = [*self._said, *[None] * (len(record.findings) - len(self._said))]
-        changed = False
+        became: list[tuple[Finding, Became]] = []
         for finding, said in zip(record.findings, known, strict=True):
             if said is None or finding.standing is not said.standing:
-                changed = True
+                became.append((finding, "raised" if finding.standing else "cleared"))
                 self._tell_of(trainer, finding)
                 self._notify("new" if finding.standing else "cleared", finding, record)
             elif finding.standing and SEVERITIES.index(finding.severity) > SEVERITIES.index(said.severity):
-                changed = True
+                became.append((finding, "worse"))
                 self._tell_severity(trainer, finding, said.severity)
                 self._notify("worse", finding, record)
             elif finding.standing and finding.cause not in (None, said.cause):
+                became.append((finding, "explained"))
                 self._tell_cause(trainer, finding)
-        if changed:
+        if became:
+            epoch, step = trainer.current_epoch, trainer.global_step
+            rows = [table_row(finding, event, epoch, step) for finding, event in became]
+            log_table(trainer.loggers, f"{COUNT.key}/{TABLE.key}", HEAD, rows, step)
+        if any(event != "explained" for _, event in became):
             self.pictures.draw(trainer, _pictures(record))
         self.resume(record)
 

@@ -18,6 +18,7 @@ from lightning_failures.callbacks.columns import COLUMNS, standard_rules
 from lightning_failures.callbacks.error_guard import ErrorGuard
 from lightning_failures.callbacks.findings.announcer import Announced, Announcer
 from lightning_failures.callbacks.findings.evidence_pictures import draw_evidence
+from lightning_failures.callbacks.findings.logged import COUNT, SUMMARY
 from lightning_failures.callbacks.findings.named_rules import rules_under_name
 from lightning_failures.callbacks.findings.rule_streaks import RuleStreaks
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
@@ -40,9 +41,6 @@ from lightning_failures.version import __version__
 __all__ = ["FailureDiagnosis"]
 
 WHERE = "FailureDiagnosis"
-
-#: Logged: how many findings stand, things worth watching left out.
-COUNT = "failures/findings"
 
 
 class FailureDiagnosis(Callback, TheirCallback):
@@ -241,7 +239,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         values = self._freshness.fresh_values(trainer)
         for key in {key for monitor in monitors_of(trainer) for key in monitor.old}:
             values.pop(key, None)
-        values.pop(COUNT, None)  # of the evaluation before, which was counted after it was looked at
+        values.pop(COUNT.key, None)  # of the evaluation before, which was counted after it was looked at
         self.record.columns |= {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
         raised = self.evaluate(Evaluation(trainer.current_epoch, trainer.global_step, values))
         if values and trainer.is_global_zero:
@@ -260,10 +258,10 @@ class FailureDiagnosis(Callback, TheirCallback):
             count = float(sum(finding.severity != "watch" for finding in self.record.standing))
             collects = getattr(trainer, "log", None)  # a loop of one's own sends an evaluation's figures in one piece
             if collects is not None:
-                collects({COUNT: torch.tensor(count)})
+                collects({COUNT.key: torch.tensor(count)})
                 return
-            trainer.callback_metrics[COUNT] = torch.tensor(count)
-            log_scalars(trainer.loggers, {COUNT: count}, trainer.global_step)
+            trainer.callback_metrics[COUNT.key] = torch.tensor(count)
+            log_scalars(trainer.loggers, {COUNT.key: count}, trainer.global_step)
 
     def _watch_on(self, trainer: Trainer) -> None:
         """Clear what has ended by the last evaluation; say what holds at it, but not at as many as a finding takes."""
@@ -386,7 +384,7 @@ class FailureDiagnosis(Callback, TheirCallback):
             return
         said = f"{headline(self.record, COLUMNS)} {tally(self.record)}"
         found = [title(finding) for finding in self.record.standing]
-        log_summary(trainer.loggers, {"failures/verdict": said, "failures/found": "; ".join(found)})
+        log_summary(trainer.loggers, dict(zip(SUMMARY, (said, "; ".join(found)), strict=True)))
         self.announcer.draw_last(trainer, self.record)
         self._keep_cost(trainer, self.record)
         report = None if self.report_dir is None else self._write(trainer, self.record, self.report_dir)

@@ -8,7 +8,7 @@ from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.functional.transplants import CARRIES
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Chart, Column, Reference, Tile, last_figure
+from lightning_failures.reporting.column import Chart, Column, Medium, Reference, Tile, last_figure
 from lightning_failures.reporting.sentences import accuracy_key, headline, on_which
 
 __all__ = ["SIMPLICITY"]
@@ -92,4 +92,13 @@ SIMPLICITY = Column(
         ("The rest decides", last_figure("failures/simplicity/donor/1", ".3f")),
     ),
     reference=Reference(_REFERENCE, "linear model"),
+    media=(
+        Medium("accuracy", "picture", "Accuracy of the network and of the linear model, with findings marked"),
+        Medium("transplants", "picture", "Images whose prediction moves with one content"),
+        Medium("regions", "picture", "Which regions of the image the predictions follow"),
+        Medium("ladder", "picture", "How far simple models explain the predictions"),
+        Medium("decision_dimension_figure", "picture", "How many directions decide"),
+        Medium("worst_cue", "picture", "Predictions over the cue that explains most of them"),
+        Medium("table", "table", "Simple models: how far they reach, and what they explain"),
+    ),
 )
