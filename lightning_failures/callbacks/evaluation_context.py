@@ -12,6 +12,7 @@ import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.observation import Observation
 
@@ -69,6 +70,11 @@ class EvaluationContext:
         """
         epoch, step, loader = trainer.current_epoch, trainer.global_step, trainer.train_dataloader
         return cls(trainer, module, epoch, step, True, loader, batches, training=True)
+
+    @property
+    def logged_step(self) -> int:
+        """The step under which loggers keep its figures, see :func:`.logged_step`."""
+        return logged_step(self.trainer)
 
     @property
     def device(self) -> torch.device:

@@ -32,7 +32,7 @@ from lightning_failures.records.headlines import curves, worst_of
 from lightning_failures.records.keys import escape, match_key
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.term import Term, find_term
-from lightning_failures.reporting.loggers import define_curves, log_scalars
+from lightning_failures.reporting.loggers import define_curves, flush, log_scalars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -511,6 +511,7 @@ class Monitor(Callback, TheirCallback):
             return
         self._stop_listening()
         self._warn(trainer)
+        flush(trainer.loggers)
         if trainer.state.fn == "fit" and self.training.listens and not self.ranks.retired:
             silent = self.ranks.first(self.training.silent)
             if not self.ranks.retired and self.training.hear(silent):
@@ -529,6 +530,7 @@ class Monitor(Callback, TheirCallback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Say what made monitors step aside at the end, and leave figures that pass to another process in one piece."""
         self._warn(trainer)
+        flush(trainer.loggers, last=True)
         _share_storage(trainer, f"failures/{self.name}/")
 
     def _warn(self, trainer: Trainer) -> None:
@@ -733,7 +735,7 @@ class Monitor(Callback, TheirCallback):
         define_curves(trainer.loggers, sorted(new), axis)
         curve = {key for key in known if key in self._defined}
         if now:
-            log_scalars(evaluation.trainer.loggers, {key: known[key] for key in curve}, evaluation.step)
+            log_scalars(evaluation.trainer.loggers, {key: known[key] for key in curve}, evaluation.logged_step)
             evaluation.trainer.callback_metrics.update(logged)
             return
         details = {key: value for key, value in logged.items() if key not in curve}

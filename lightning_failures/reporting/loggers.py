@@ -1,5 +1,6 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "annotate_models",
     "define_curves",
+    "flush",
     "log_alert",
     "log_config",
     "log_figure",
@@ -48,7 +50,8 @@ def log_scalars(loggers: Sequence[Logger], values: Mapping[str, float], step: in
         values: by logged key.
         step: the global step.
     """
-    _give(loggers, lambda logger: logger.log_metrics(dict(values), step=step))
+    if values:
+        _give(loggers, lambda logger: logger.log_metrics(dict(values), step=step))
 
 
 @rank_zero_only
@@ -142,14 +145,30 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
 
 @rank_zero_only
 def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
-    """Write values that describe the whole run where the logger keeps such: the summary of a W&B run."""
-    _give(_of_wandb(loggers), lambda logger: wandb.log_summary(cast("WandbLogger", logger), values))
+    """Write values that describe the whole run, such as the verdict on it; on the first rank only.
+
+    They stand in the summary of a W&B run, among the tags of an MLflow run and the others of a Comet experiment, in a
+    text of TensorBoard, and in ``failures/summary.json`` in the folder of any other logger.
+
+    Args:
+        loggers: those of the trainer.
+        values: by key, such as ``failures/verdict``.
+    """
+    _give(loggers, lambda logger: _sink(logger).summary({key: strict(value) for key, value in values.items()}))
 
 
 @rank_zero_only
 def log_config(loggers: Sequence[Logger], values: Mapping[str, Any]) -> None:
-    """Write how a run was watched beside its own options, where the logger keeps such: the config of a W&B run."""
-    _give(_of_wandb(loggers), lambda logger: wandb.log_config(cast("WandbLogger", logger), values))
+    """Write how a run was watched beside its own options; on the first rank only.
+
+    It stands in the config of a W&B run, among the parameters of a Comet experiment, in an artifact of MLflow, in a
+    text of TensorBoard, and in ``failures/config.json`` in the folder of any other logger.
+
+    Args:
+        loggers: those of the trainer.
+        values: plain containers.
+    """
+    _give(loggers, lambda logger: _sink(logger).config(values))
 
 
 @rank_zero_only
@@ -177,6 +196,17 @@ def annotate_models(loggers: Sequence[Logger], key: str, values: Mapping[str, Ma
         values: by name of the file; read when an artifact is logged, so it may grow.
     """
     _give(_of_wandb(loggers), lambda logger: wandb.annotate_models(cast("WandbLogger", logger), key, values))
+
+
+@rank_zero_only
+def flush(loggers: Sequence[Logger], last: bool = False) -> None:
+    """End the row of pictures and tables that no figures followed, where the logger keeps rows: a W&B run.
+
+    Args:
+        loggers: those of the trainer.
+        last: at the end of a run, when nothing follows.
+    """
+    _give(_of_wandb(loggers), lambda logger: wandb.flush(cast("WandbLogger", logger), last))
 
 
 #: Those that refused something, of which was warned.
@@ -213,6 +243,10 @@ class _Sink(Protocol):
 
     def alert(self, title: str, text: str, level: str) -> None: ...
 
+    def summary(self, values: Mapping[str, Evidence]) -> None: ...
+
+    def config(self, values: Mapping[str, Any]) -> None: ...
+
 
 class _Wandb:
     def __init__(self, logger: "WandbLogger") -> None:
@@ -226,6 +260,12 @@ class _Wandb:
 
     def alert(self, title: str, text: str, level: str) -> None:
         wandb.log_alert(self.logger, title, text, level)
+
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        wandb.log_summary(self.logger, values)
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        wandb.log_config(self.logger, values)
 
 
 class _TensorBoard:
@@ -244,6 +284,13 @@ class _TensorBoard:
     def alert(self, title: str, text: str, level: str) -> None:
         self.writer.add_text(f"failures/alerts/{level}", f"**{title}**: {text}")
 
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        for key, value in values.items():
+            self.writer.add_text(key, _cell(value))
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        self.writer.add_text("failures/config", f"```json\n{to_text(dict(values), indent=2)}```")
+
 
 class _MLFlow:
     def __init__(self, logger: "MLFlowLogger") -> None:
@@ -252,13 +299,13 @@ class _MLFlow:
 
     def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
         named = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
-        bar = (
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"  # it reads the table back, and would draw a bar into the user's own
-        )
+        bar = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"  # it reads the table back, and would draw into the user's own
         before = os.environ.get(bar)
         os.environ[bar] = "false"
         try:
-            self.client.log_table(self.run, {"step": [step] * len(rows), **named}, f"{key}.json")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what MLflow's own use of pandas is warned of
+                self.client.log_table(self.run, {"step": [step] * len(rows), **named}, f"{key}.json")
         finally:
             os.environ.pop(bar)
             os.environ |= {} if before is None else {bar: before}
@@ -268,6 +315,13 @@ class _MLFlow:
 
     def alert(self, title: str, text: str, level: str) -> None:
         self.client.set_tag(self.run, f"failures.{level}.{title}"[:250], text[:5000])
+
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        for key, value in values.items():
+            self.client.set_tag(self.run, key.replace("/", ".")[:250], str(value)[:5000])
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        self.client.log_text(self.run, to_text(dict(values), indent=2), "failures/config.json")
 
 
 class _Comet:
@@ -282,6 +336,12 @@ class _Comet:
 
     def alert(self, title: str, text: str, level: str) -> None:
         self.experiment.log_text(f"{title}: {text}", metadata={"level": level})
+
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        self.experiment.log_others(dict(values))
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        self.experiment.log_parameters(dict(values))
 
 
 class _Folder:
@@ -300,6 +360,19 @@ class _Folder:
 
     def alert(self, title: str, text: str, level: str) -> None:
         self._append("alerts.jsonl", [{"level": level, "title": title, "text": text}])
+
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        self._update("summary.json", values)
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        self._update("config.json", values)
+
+    def _update(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write values into a file beside those that it holds."""
+        path = self._path(name)
+        if path is not None:
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            path.write_text(to_text({**before, **values}, indent=2), encoding="utf-8")
 
     def _append(self, name: str, lines: Sequence[dict[str, Evidence]]) -> None:
         path = self._path(name)

@@ -1,6 +1,7 @@
 """All that knows W&B: tables that grow, images, alerts and the summary of a run, offline runs included."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,10 +11,12 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning_failures.errors import MissingPackageError
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.strict_json import strict
+from lightning_failures.reporting.thinning import Thinning
 
 __all__ = [
     "annotate_models",
     "define_curves",
+    "flush",
     "log_alert",
     "log_config",
     "log_image",
@@ -25,8 +28,29 @@ __all__ = [
 
 LEVELS = {"info": "INFO", "watch": "INFO", "warning": "WARN", "failure": "ERROR"}
 
+#: Increments of a table that are made at once; W&B shows the latest 100.
+DENSE = 50
+
+
+@dataclass
+class _Growing:
+    """A table that grows, and what of it was not sent so far."""
+
+    table: Any
+    thinning: Thinning = field(default_factory=lambda: Thinning(DENSE))
+    turn: int = 0
+    step: int = 0
+    waits: bool = False
+
+    def log(self, logger: WandbLogger, key: str) -> None:
+        self.waits = not self.thinning.logged(self.turn)
+        _log(logger, key, self.table, self.step)
+
+
 # An incremental table must be the same object at each evaluation; it lives as long as its logger.
-_tables: "WeakKeyDictionary[WandbLogger, dict[tuple[str, str], Any]]" = WeakKeyDictionary()
+_tables: "WeakKeyDictionary[WandbLogger, dict[tuple[str, str], _Growing]]" = WeakKeyDictionary()
+# Rows of the history that are not ended so far: the number that W&B will give them, and the global step.
+_open_rows: "WeakKeyDictionary[WandbLogger, tuple[int, int]]" = WeakKeyDictionary()
 
 
 def log_table(
@@ -34,19 +58,22 @@ def log_table(
 ) -> None:
     """Add rows to the run's one table of this key, which grows over the run and can be filtered by its columns.
 
-    Each call stores the new rows only, so that the cost (about 20 ms) does not grow with the run; W&B shows the
-    latest 100 increments.
+    Each increment holds the new rows only, so that the cost (about 20 ms) does not grow with the run. W&B shows the
+    latest 100 increments: after the first 50 they are made further and further apart, and :func:`flush` makes the last.
     """
     import wandb
 
     tables = _tables.setdefault(logger, {})
     name = (str(logger.experiment.id), key)
-    if name not in tables or list(tables[name].columns) != list(columns):
-        tables[name] = wandb.Table(columns=list(columns), log_mode="INCREMENTAL")
+    if name not in tables or list(tables[name].table.columns) != list(columns):
+        tables[name] = _Growing(wandb.Table(columns=list(columns), log_mode="INCREMENTAL"))
+    growing = tables[name]
     for row in rows:
-        tables[name].add_data(*(strict(value) for value in row))
+        growing.table.add_data(*(strict(value) for value in row))
     if rows:
-        logger.log_metrics({key: tables[name]}, step)
+        growing.turn, growing.step, growing.waits = growing.turn + 1, step, True
+        if growing.thinning.due(growing.turn):
+            growing.log(logger, key)
 
 
 def log_image_table(
@@ -63,12 +90,47 @@ def log_image_table(
     table: Any = wandb.Table(columns=["image", *columns])
     for row, image in zip(rows, images, strict=True):
         table.add_data(wandb.Image(image), *row)
-    logger.log_metrics({key: table}, step)
+    _log(logger, key, table, step)
 
 
 def log_image(logger: WandbLogger, key: str, image: Any, step: int) -> None:
     """Log a PIL image beside ``trainer/global_step``, as the logger does with everything."""
-    logger.log_image(key, [image], step)
+    import wandb
+
+    _log(logger, key, [wandb.Image(image)], step)
+
+
+def flush(logger: WandbLogger, last: bool = False) -> None:
+    """Write the row of pictures and tables that no figures followed.
+
+    Args:
+        logger: of the run.
+        last: also what waits of tables, as at the end of a run.
+    """
+    if last:
+        run = str(logger.experiment.id) if _tables.get(logger) else ""
+        for (of, key), growing in _tables.get(logger, {}).items():
+            if of == run and growing.waits:
+                growing.log(logger, key)
+    _end_row(logger)
+
+
+def _end_row(logger: WandbLogger) -> None:
+    """End the row that is open, unless figures have ended it."""
+    if logger in _open_rows and _open_rows.pop(logger)[0] == logger.experiment.step:
+        logger.experiment.log({}, commit=True)
+
+
+def _log(logger: WandbLogger, key: str, value: Any, step: int) -> None:
+    """Log into the row that the figures of the same evaluation will end, so that an evaluation makes one row."""
+    prefix = f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}" if logger._prefix else ""
+    if logger._wandb_init.get("sync_tensorboard"):  # whose rows are those of TensorBoard
+        logger.experiment.log({f"{prefix}{key}": value})
+        return
+    if logger in _open_rows and _open_rows[logger][1] != step:
+        _end_row(logger)
+    logger.experiment.log({f"{prefix}{key}": value, "trainer/global_step": step}, commit=False)
+    _open_rows[logger] = (logger.experiment.step, step)
 
 
 def log_alert(logger: WandbLogger, title: str, text: str, level: str) -> None:

@@ -303,7 +303,7 @@ class ChannelAttributionMonitor(Monitor):
         """Log a table, one row per band."""
         assert self._shown is not None
         key = f"failures/{self.name}/table"
-        log_table(evaluation.trainer.loggers, key, TABLE_COLUMNS, self._shown.table(), evaluation.step)
+        log_table(evaluation.trainer.loggers, key, TABLE_COLUMNS, self._shown.table(), evaluation.logged_step)
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]

@@ -325,7 +325,7 @@ class CollapseMonitor(Monitor):
             return
         rows: list[list[Any]] = [[evaluation.epoch, *row] for row in self.parts.labels.rows]
         head = ["epoch", *LabelRow._fields]
-        log_table(evaluation.trainer.loggers, f"failures/{self.name}/labels", head, rows, evaluation.step)
+        log_table(evaluation.trainer.loggers, f"failures/{self.name}/labels", head, rows, evaluation.logged_step)
 
     # -- resume
 

@@ -13,6 +13,7 @@ from lightning_failures.callbacks.data.label_record import CHANGED, LabelRecord,
 from lightning_failures.callbacks.data.rules import LABEL_RULES
 from lightning_failures.callbacks.data.terms import LABEL_TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
+from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.callbacks.monitor import NOT_REPLAYED, Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.errors import InputError
@@ -222,7 +223,7 @@ class LabelNoiseMonitor(Monitor):
         if self.ranked:
             rows = [[trainer.current_epoch, *row] for row in self.ranked]
             head = ["epoch", *LabelRow._fields]
-            log_table(trainer.loggers, f"failures/{self.name}/label_noise", head, rows, trainer.global_step)
+            log_table(trainer.loggers, f"failures/{self.name}/label_noise", head, rows, logged_step(trainer))
 
     def rows_in(self, loader: Iterable[Any]) -> list[tuple[int, LabelRow]]:
         """The ranked images as rows of a loader that goes through the training dataset in order.

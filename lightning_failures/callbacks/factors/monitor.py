@@ -241,7 +241,11 @@ class FactorErrorMonitor(Monitor):
         ):
             cells: list[list[Any]] = [[evaluation.epoch, *row] for row in rows]
             log_table(
-                evaluation.trainer.loggers, f"failures/{self.name}/{key}", ["epoch", *head], cells, evaluation.step
+                evaluation.trainer.loggers,
+                f"failures/{self.name}/{key}",
+                ["epoch", *head],
+                cells,
+                evaluation.logged_step,
             )
 
     def draw(

@@ -12,6 +12,7 @@ from lightning_failures.callbacks.findings.logged import COUNT, HEAD, TABLE, tab
 from lightning_failures.callbacks.findings.logged import Event as Became
 from lightning_failures.callbacks.findings.progress import ProgressNotes
 from lightning_failures.callbacks.findings.webhook import Event, Webhook
+from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.run_record import RunRecord
@@ -69,9 +70,8 @@ class Announcer:
                 became.append((finding, "explained"))
                 self._tell_cause(trainer, finding)
         if became:
-            epoch, step = trainer.current_epoch, trainer.global_step
-            rows = [table_row(finding, event, epoch, step) for finding, event in became]
-            log_table(trainer.loggers, f"{COUNT.key}/{TABLE.key}", HEAD, rows, step)
+            rows = [table_row(finding, event, trainer.current_epoch) for finding, event in became]
+            log_table(trainer.loggers, f"{COUNT.key}/{TABLE.key}", HEAD, rows, logged_step(trainer))
         if any(event != "explained" for _, event in became):
             self.pictures.draw(trainer, _pictures(record))
         self.resume(record)

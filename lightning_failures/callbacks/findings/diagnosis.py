@@ -25,6 +25,7 @@ from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rule
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
 from lightning_failures.callbacks.findings.webhook import Notify, Webhook
 from lightning_failures.callbacks.freshness import Freshness
+from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.state_key import state_key
@@ -33,7 +34,7 @@ from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.run_record import Evaluation, RunRecord
-from lightning_failures.reporting.loggers import log_config, log_scalars, log_summary
+from lightning_failures.reporting.loggers import flush, log_config, log_scalars, log_summary
 from lightning_failures.reporting.report import write_report
 from lightning_failures.reporting.sentences import headline, tally, title
 from lightning_failures.version import __version__
@@ -261,7 +262,7 @@ class FailureDiagnosis(Callback, TheirCallback):
                 collects({COUNT.key: torch.tensor(count)})
                 return
             trainer.callback_metrics[COUNT.key] = torch.tensor(count)
-            log_scalars(trainer.loggers, {COUNT.key: count}, trainer.global_step)
+            log_scalars(trainer.loggers, {COUNT.key: count}, logged_step(trainer))
 
     def _watch_on(self, trainer: Trainer) -> None:
         """Clear what has ended by the last evaluation; say what holds at it, but not at as many as a finding takes."""
@@ -386,6 +387,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         found = [title(finding) for finding in self.record.standing]
         log_summary(trainer.loggers, dict(zip(SUMMARY, (said, "; ".join(found)), strict=True)))
         self.announcer.draw_last(trainer, self.record)
+        flush(trainer.loggers, last=True)
         self._keep_cost(trainer, self.record)
         report = None if self.report_dir is None else self._write(trainer, self.record, self.report_dir)
         self.announcer.tell_verdict(self.record, report)

@@ -25,19 +25,18 @@ COUNT = Term(
 )
 #: The table: one row whenever a finding is raised, becomes more severe, is explained, or is cleared.
 TABLE = Medium("table", "table", "What was found, and when")
-HEAD = ("epoch", "step", "event", "severity", "finding", "message", "cause", "advice")
+HEAD = ("epoch", "event", "severity", "finding", "message", "cause", "advice")
 #: What the summary of a run says, by key.
 SUMMARY = {"failures/verdict": "Verdict on the run", "failures/found": "Findings that stand at the end"}
 
 
-def table_row(finding: Finding, event: Event, epoch: int, step: int) -> list[Evidence]:
+def table_row(finding: Finding, event: Event, epoch: int) -> list[Evidence]:
     """One row of the table.
 
     Args:
         finding: as it is now.
         event: what became of it.
         epoch: Lightning's epoch at which it did.
-        step: the global step.
     """
     said = (event, finding.severity, title(finding), message(finding), finding.cause or "", finding.advice)
-    return [epoch, step, *said]
+    return [epoch, *said]

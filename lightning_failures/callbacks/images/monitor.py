@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.images.confusion import confusion_figure
+from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.data.class_names import class_names_of
@@ -302,4 +303,4 @@ class FailingImagesMonitor(Monitor):
             for place, row in zip(places, rows, strict=True)
         ]
         columns = ["row", "file", "given", "predicted", "probability", "loss"]
-        log_image_table(trainer.loggers, f"failures/{self.name}/table", columns, said, images, trainer.global_step)
+        log_image_table(trainer.loggers, f"failures/{self.name}/table", columns, said, images, logged_step(trainer))

@@ -411,7 +411,7 @@ class SimplicityBiasMonitor(Monitor):
             for name in self.models.names
         ]
         loggers = evaluation.trainer.loggers
-        log_table(loggers, f"failures/{self.name}/table", ["epoch", "rung", *columns], rows, evaluation.step)
+        log_table(loggers, f"failures/{self.name}/table", ["epoch", "rung", *columns], rows, evaluation.logged_step)
 
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]

@@ -209,7 +209,11 @@ class SliceMonitor(Monitor):
         ]  # fmt: skip
         if rows:
             log_table(
-                evaluation.trainer.loggers, f"failures/{self.name}/table", ["epoch", *_HEAD], rows, evaluation.step
+                evaluation.trainer.loggers,
+                f"failures/{self.name}/table",
+                ["epoch", *_HEAD],
+                rows,
+                evaluation.logged_step,
             )
 
     def draw(

@@ -1,0 +1,139 @@
+"""One run with every kind of logger that is installed: each has the same figures, pictures, tables and verdict.
+
+Lightning's CSV log is the oracle.
+"""
+
+import csv
+import json
+import os
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
+
+from lightning_failures import failure_monitors
+from tests.runs import fit, table
+
+pytest.importorskip("matplotlib")
+
+ALWAYS = {"name": "always", "kind": "own_rule", "when": "val_loss > 0", "message": "It is above 0.", "persistence": 1}
+TABLES = ("factors/table", "factors/classes", "simplicity/table", "findings/table")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logger]:
+    folder = tmp_path_factory.mktemp("sinks")
+    loggers: dict[str, Logger] = {"csv": CSVLogger(folder, name="", version="")}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the loggers' own
+        patch.chdir(folder)
+        with suppress(ModuleNotFoundError):
+            loggers["tensorboard"] = TensorBoardLogger(folder / "tensorboard", name="", version="")
+        with suppress(ModuleNotFoundError):
+            store = f"sqlite:///{folder / 'runs.db'}"
+            loggers["mlflow"] = MLFlowLogger(tracking_uri=store, artifact_location=str(folder / "artifacts"))
+        monitors = failure_monitors(factors=table(), rules=["standard", ALWAYS | {"warmup": 0}], budget=None)
+        monitors[-1].announce = "nothing"  # type: ignore[attr-defined]
+        fit(monitors, epochs=2, logger=list(loggers.values()), log_every_n_steps=1)  # type: ignore[no-untyped-call]
+        warned = [each for each in monitors if getattr(each, "failure", None)]
+    assert not warned
+    return loggers
+
+
+def needs(run: dict[str, Logger], kind: str) -> Any:
+    if kind not in run:
+        pytest.skip(f"{kind} is not installed")
+    return run[kind]
+
+
+def folder_of(run: dict[str, Logger]) -> Path:
+    return Path(str(run["csv"].save_dir))
+
+
+def curves(run: dict[str, Logger]) -> dict[str, dict[int, float]]:
+    """Key -> step -> value, from the CSV log; each once."""
+    found: dict[str, dict[int, float]] = {}
+    with (folder_of(run) / "metrics.csv").open() as file:
+        for line in csv.DictReader(file):
+            for key, cell in line.items():
+                if cell and key.startswith("failures/"):
+                    steps = found.setdefault(key, {})
+                    assert int(line["step"]) not in steps, key
+                    steps[int(line["step"])] = float(cell)
+    return found
+
+
+def pictures(run: dict[str, Logger]) -> set[tuple[str, int]]:
+    """Key and step of each picture in the folder."""
+    folder = folder_of(run) / "failures"
+    names = [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.png")]
+    return {(f"failures/{name[:-9]}", int(name[-8:])) for name in names}
+
+
+def rows(run: dict[str, Logger], name: str) -> list[dict[str, Any]]:
+    text = (folder_of(run) / "failures" / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def summary(run: dict[str, Logger]) -> dict[str, str]:
+    text = (folder_of(run) / "failures" / "summary.json").read_text(encoding="utf-8")
+    said: dict[str, str] = json.loads(text)
+    return said
+
+
+def test_the_folder_has_figures_pictures_tables_the_verdict_and_how_it_was_watched(run: dict[str, Logger]) -> None:
+    logged = curves(run)
+    assert {"failures/accuracy", "failures/kept", "failures/findings", "failures/worst_factor"} <= set(logged)
+    assert set(logged["failures/findings"]) == set(logged["failures/accuracy"]) == {5, 11}
+    assert {step for _, step in pictures(run)} <= {5, 11, 12}  # 12: the end of the run
+    for name in TABLES:
+        assert {row["step"] for row in rows(run, name)} <= {5, 11, 12}
+    assert "always" in summary(run)["failures/found"]
+    config = json.loads((folder_of(run) / "failures" / "config.json").read_text(encoding="utf-8"))
+    assert "CollapseMonitor" in config["lightning_failures"]["monitors"]
+
+
+def test_tensorboard_has_the_same(run: dict[str, Logger]) -> None:
+    logger = needs(run, "tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger.experiment.flush()
+    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0, "tensors": 0, "scalars": 0})
+    events.Reload()
+    tags = events.Tags()
+    logged = curves(run)
+    assert {tag for tag in tags["scalars"] if tag.startswith("failures/")} == set(logged)
+    for key, steps in logged.items():
+        assert {event.step: pytest.approx(event.value, nan_ok=True) for event in events.Scalars(key)} == steps
+        assert len(events.Scalars(key)) == len(steps)
+    assert {(tag, event.step) for tag in tags["images"] for event in events.Images(tag)} == pictures(run)
+    for name in TABLES:
+        tables = events.Tensors(f"failures/{name}/text_summary")
+        assert sum(each.tensor_proto.string_val[0].count(b"\n") - 1 for each in tables) == len(rows(run, name))
+    (verdict,) = events.Tensors("failures/verdict/text_summary")
+    assert verdict.tensor_proto.string_val[0].decode() == summary(run)["failures/verdict"]
+    (config,) = events.Tensors("failures/config/text_summary")
+    assert b"CollapseMonitor" in config.tensor_proto.string_val[0]
+
+
+def test_mlflow_has_the_same(run: dict[str, Logger]) -> None:
+    logger = needs(run, "mlflow")
+    client, name = logger.experiment, str(logger.run_id)
+    data = client.get_run(name).data
+    logged = curves(run)
+    assert {key for key in data.metrics if key.startswith("failures/")} == set(logged)
+    for key, steps in logged.items():
+        history = client.get_metric_history(name, key)
+        assert {each.step: pytest.approx(each.value, nan_ok=True) for each in history} == steps
+        assert len(history) == len(steps)
+    folder = folder_of(run) / "artifacts" / name / "artifacts" / "failures"
+    files = [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.png")]
+    assert {(f"failures/{file[:-9]}", int(file[-8:])) for file in files} == pictures(run)
+    for each in TABLES:
+        assert len(json.loads((folder / f"{each}.json").read_text())["data"]) == len(rows(run, each))
+    assert data.tags["failures.verdict"] == summary(run)["failures/verdict"]
+    assert "CollapseMonitor" in (folder / "config.json").read_text()
+    assert "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR" not in os.environ
