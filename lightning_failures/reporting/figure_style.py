@@ -104,12 +104,21 @@ def to_svg(figure: "Figure", name: str, label: str) -> str:
     for colour, value in COLOURS.items():
         text = re.sub(value, f"var(--{colour})", text, flags=re.IGNORECASE)
     text = re.sub(r'((?<= id=")|(?<=href="#)|(?<=url\(#))', f"{name}-", text)
-    text = text.replace("xlink:href", "href")
+    text = _smaller(text.replace("xlink:href", "href"))
     opening = text[: text.index(">") + 1]
     box = re.search(r'viewBox="[^"]*"', opening)
     width = figure.get_size_inches()[0]
     size = f'{box[0] if box else ""} style="max-width: {width * 1.35:.2f}in"'
     return f'<svg {size} role="img" aria-label="{escape(label)}">' + text[len(opening) :].strip()
+
+
+def _smaller(svg: str) -> str:
+    """The same picture without what no browser needs: white space, names that nothing refers to, digits below 0.01."""
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', svg))
+    wanted = {name for pair in used for name in pair if name}
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in wanted else "", svg)
+    svg = re.sub(r"\b([1-9]\d*\.\d\d)\d+", r"\1", svg)
+    return re.sub(r">\s+<", "><", re.sub(r"\s+", " ", svg))
 
 
 def close(figure: "Figure") -> None:

@@ -5,7 +5,8 @@ from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
 from lightning_failures.records.keys import unescape
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Chart, Column
+from lightning_failures.reporting.column import Chart, Column, Proof
+from lightning_failures.reporting.proof import from_chart
 
 __all__ = ["CHANNELS"]
 
@@ -29,4 +30,11 @@ BARS = Chart(
     draw=record_bars,
 )
 
-CHANNELS = Column("channels", TERMS, RULES, charts=(BARS,))
+CHANNELS = Column(
+    "channels",
+    TERMS,
+    RULES,
+    title="Channels",
+    proofs=(Proof(("single_band_reliance",), from_chart(BARS)),),
+    charts=(BARS,),
+)
