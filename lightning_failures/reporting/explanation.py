@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lightning_failures.records.cause import CAUSES
+from lightning_failures.records.cause import CAUSES, Cause
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.kind import OWN_RULE
 
@@ -120,13 +120,11 @@ def experiment(finding: Finding) -> Experiment:
         ('Accuracy, with 95% intervals. Undoing the cause closes 90% of the gap.', [('as it is', 0.2), ('undone', 0.9)])
     """
     made = {name: float(value) for name, value in finding.experiment.items() if isinstance(value, int | float)}
+    before, after = CAUSES[finding.cause].compared if finding.cause else Cause("", "", "").compared
+    named = ((before, "before", "with"), (after, "after", "without"), ("others", "others", ""))
     bars = [
         Bar(said, made[key], made.get(f"{key}_low", math.nan), made.get(f"{key}_high", math.nan), tone)
-        for said, key, tone in (
-            ("as it is", "before", "with"),
-            ("undone", "after", "without"),
-            ("others", "others", ""),
-        )
+        for said, key, tone in named
         if "before" in made and math.isfinite(made.get(key, math.nan))
     ]
     shown = {f"{key}{end}" for key in ("before", "after", "others") for end in ("", "_low", "_high")} | {"share"}

@@ -16,7 +16,7 @@ from lightning_failures.records.strict_json import write_json
 from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting import explanation, sentences
 from lightning_failures.reporting.column import Column, Section, views
-from lightning_failures.reporting.figure_style import close, to_svg
+from lightning_failures.reporting.figure_style import close, share_glyphs, to_svg
 from lightning_failures.reporting.glossary import glossary
 from lightning_failures.reporting.page import page_template
 from lightning_failures.reporting.proof import Shown, column_of, picture_of, proof_of
@@ -73,7 +73,7 @@ def write_report(
         evidence=_evidence(records, columns),
         glossary=glossary((key for record in records for key in record.last_values()), columns, records),
     )
-    return write_file(where, Path(folder) / "report.html", page)
+    return write_file(where, Path(folder) / "report.html", share_glyphs(page))
 
 
 def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str = "write_report") -> Path:
