@@ -60,6 +60,10 @@ class Browser:
             given = {"text": text} if text and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **given)
 
+    def close(self) -> None:
+        """End the whole browser, with all that it started."""
+        self._send("Browser.close", {})
+
     def _send(self, method: str, parameters: dict[str, Any], session: str | None = None) -> dict[str, Any]:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
@@ -105,7 +109,10 @@ def browser(profile: Path) -> Iterator[Browser]:
     os.close(its_input)
     os.close(its_output)
     try:
-        yield Browser(from_it, to_it)
+        found = Browser(from_it, to_it)
+        yield found
+        found.close()
+        process.wait(PATIENCE)
     finally:
         process.kill()
         process.wait()
