@@ -117,6 +117,14 @@ def test_trained_weights_are_bitwise_the_same_with_layers_training_features_and_
     assert list((tmp_path / "failures" / "collapse").glob("layers-*.png"))
 
 
+@pytest.mark.parametrize(("layers", "pictures"), [(["penultimate"], False), (["net.*", "penultimate"], True)])
+def test_one_layer_alone_is_no_picture(tmp_path, layers, pictures):
+    pytest.importorskip("matplotlib")
+    monitor = CollapseMonitor(layers, budget=None, on_error="raise")
+    fit([monitor], logger=CSVLogger(tmp_path, name="", version=""))
+    assert bool(list(tmp_path.rglob("layers-*.png"))) is pictures
+
+
 def test_training_features_are_logged_at_their_cadence_and_marked_so(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
     monitor = CollapseMonitor(every_n_steps=4, detail="full", on_error="raise")

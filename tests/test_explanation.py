@@ -183,10 +183,12 @@ def test_the_page_and_the_json_say_why(tmp_path: Path) -> None:
     record = RunRecord("run", [Evaluation(0, 1, {})], [EXPLAINED, UNEXPLAINED])
     page = write_report(tmp_path, [record], COLUMNS).read_text(encoding="utf-8")
     text = page.replace("&#39;", "'")
-    assert f"<span><em>Why:</em> {WHY}</span>" in text
-    assert f'<span class="soft"><em>Tested and excluded:</em> {EXCLUDED}</span>' in text
-    assert '<li><span class="tag failure">failure</span> <strong>Class collapse</strong>, since epoch 3' in text
-    assert "<dt>after low</dt><dd>0.94</dd>" in text
+    assert f"<p><em>Why:</em> {WHY}</p>" in text
+    assert f'<p class="soft"><em>Tested and excluded:</em> {EXCLUDED}</p>' in text
+    assert '<h3>Class collapse</h3>\n<p><span class="tag failure">failure</span>, since epoch 3' in text
+    assert '<th scope="row">undone</th>' in text
+    assert '<td>0.97 <span class="soft">0.94 to 0.98</span></td>' in text
+    assert "Undoing the cause closes 99% of the gap." in text
     findings = json.loads((tmp_path / "findings.json").read_text())["findings"]
     assert [each["why"] for each in findings] == [EXPLAINED.why, ""]
     assert [each["excluded"] for each in findings] == [["not_finite", "label_mismatch"]] * 2

@@ -107,7 +107,7 @@ def test_the_first_picture_of_a_process_is_expected_to_import_what_draws_it(cloc
 
 
 def test_every_picture_of_the_last_evaluation_is_there_at_the_end_without_a_limit(tmp_path):
-    layers = CollapseMonitor(budget=None, on_error="raise")
+    layers = CollapseMonitor(["net.*"], budget=None, on_error="raise")
     simple = SimplicityBiasMonitor(budget=None, on_error="raise")
     run, _ = fit([layers, simple], epochs=3, logger=CSVLogger(tmp_path, name="", version=""))
     names = drawn(tmp_path)

@@ -58,7 +58,7 @@ def test_the_scatter_is_of_the_cue_on_which_predictions_rest_most():
     assert found.worst_cue == "total_absorbance"
     figure = cue_figure(found)
     assert figure.axes[0].get_xlabel() == "total absorbance"
-    assert "rests on it 0.90, eta2 0.94, within labels 0.80" in texts(figure)
+    assert "94% of the logits' variance goes with it, 80% within a class" in texts(figure)
     assert sorted(figure.axes[0].lines[0].get_ydata()) == [-0.5, 0.5, 0.75]
 
 

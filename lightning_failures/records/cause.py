@@ -14,12 +14,14 @@ class Cause(NamedTuple):
         excluded: what is said where it was tested and does not hold; in a list of such.
         of_images: the title where it was found by holding the images of the finding's subject against the others;
             empty: as the title.
+        compared: what the accuracies ``before`` and ``after`` of its experiment are of, in short.
     """
 
     name: str
     title: str
     excluded: str
     of_images: str = ""
+    compared: tuple[str, str] = ("as it is", "undone")
 
 
 #: All causes by name. The order matters: an earlier cause explains what a later one would be blamed for.
@@ -76,11 +78,13 @@ CAUSES = {
             "no_signal",
             "Nothing in the images was found that tells their labels",
             "labels without a signal",
+            compared=("the network", "a simple model"),
         ),
         Cause(
             "unfinished_training",
             "The training ended while the network was still getting better",
             "too short a training",
+            compared=("earlier", "at the end"),
         ),
         Cause(
             "label_noise",
@@ -96,6 +100,7 @@ CAUSES = {
             "overfitting",
             "The training images were learnt by heart",
             "overfitting",
+            compared=("validation images", "training images"),
         ),
     )
 }

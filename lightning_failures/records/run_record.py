@@ -58,6 +58,13 @@ class RunRecord:
         evaluated: ``"test"`` or ``"validation"``: on which images a model was evaluated without being trained, as by
             ``trainer.test()``; empty for a training.
         pictures: of images, drawn at the end of the run beside the findings that they show.
+        started: when the run began, in the time of its place, as ISO 8601 has it: ``"2026-11-27T09:41:07+01:00"``.
+        seed: of the run, where ``seed_everything`` set one.
+        commit: of the repository that the user's code lies in, ``"-dirty"`` behind it where files had been changed;
+            empty outside of one.
+        versions: of the packages that matter, by name.
+
+    An earlier version wrote none of the last four.
 
     Example:
         >>> run = RunRecord("raw", [Evaluation(0, 10, {"val_acc": 0.3}), Evaluation(1, 20, {"val_acc": 0.5})])
@@ -80,6 +87,10 @@ class RunRecord:
     pictures: list[Picture] = field(default_factory=list)
     seconds_by_monitor: dict[str, float] = field(default_factory=dict)
     budget: float | None = None
+    started: str = ""
+    seed: int | None = None
+    commit: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -203,6 +214,10 @@ class RunRecord:
             [Picture.from_dict(picture) for picture in data.get("pictures", [])],
             dict(data.get("seconds_by_monitor", {})),
             data.get("budget"),
+            data.get("started", ""),
+            data.get("seed"),
+            data.get("commit", ""),
+            dict(data.get("versions", {})),
         )
 
 

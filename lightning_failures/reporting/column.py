@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lightning_failures.records.finding import Finding
 from lightning_failures.records.rule import Rule
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.term import Term
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Chart",
     "Column",
+    "Drawing",
     "Medium",
     "ProgressNote",
+    "Proof",
     "Reference",
     "Row",
     "Section",
@@ -63,6 +66,37 @@ class Chart(NamedTuple):
     def caption_of(self, record: RunRecord) -> str:
         """What is seen in the picture of a run."""
         return self.caption if isinstance(self.caption, str) else self.caption(record)
+
+
+class Drawing(NamedTuple):
+    """One picture, yet to be drawn.
+
+    Args:
+        caption: what is seen, in plain sentences.
+        label: what a screen reader says of it: what it shows, with its figures.
+        draw: draws it.
+    """
+
+    caption: str
+    label: str
+    draw: "Callable[[], Figure]"
+
+
+class Proof(NamedTuple):
+    """The one picture that proves what findings of some rules say.
+
+    A rule that no proof of its column names is proven by the course of its first indicator against its threshold.
+
+    Args:
+        rules: by their names.
+        of: from a run and a finding of it to the picture; None where the run logged nothing to be drawn. None in place
+            of a function: a picture would show no more than the sentence says.
+        images: whether images that were drawn in the run for the finding stand in its place where there are any.
+    """
+
+    rules: tuple[str, ...]
+    of: Callable[[RunRecord, Finding], Drawing | None] | None
+    images: bool = False
 
 
 class Row(NamedTuple):
@@ -142,6 +176,8 @@ class Column(NamedTuple):
         noun: second part of its logged keys.
         terms: what its figures mean; their keys are those behind ``failures/<noun>/``.
         rules: what counts as a failure.
+        title: what it looks at, in words, as the heading of its evidence; empty: the noun.
+        proofs: the picture that proves each finding, for those rules that have one of their own.
         charts: pictures of a run.
         tiles: figures that describe a run at a glance, those that it logged.
         rows: of a table that compares runs, one column for each run: label -> what is told of a run, or nothing.
@@ -155,6 +191,8 @@ class Column(NamedTuple):
     noun: str
     terms: tuple[Term, ...]
     rules: tuple[Rule, ...] = ()
+    title: str = ""
+    proofs: tuple[Proof, ...] = ()
     charts: tuple[Chart, ...] = ()
     tiles: Callable[[RunRecord], list[Tile]] = lambda record: []
     rows: tuple[tuple[str, Callable[[RunRecord], str]], ...] = ()

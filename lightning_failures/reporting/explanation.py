@@ -1,13 +1,15 @@
 """A finding in plain words: what held then and now, its cause with what undoing it gave, and what was excluded."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lightning_failures.records.cause import CAUSES
-from lightning_failures.records.finding import Finding
+from lightning_failures.records.cause import CAUSES, Cause
+from lightning_failures.records.finding import Evidence, Finding
+from lightning_failures.records.kind import OWN_RULE
 
-__all__ = ["Passage", "because", "message", "passages", "why"]
+__all__ = ["Bar", "Experiment", "Passage", "because", "experiment", "in_short", "message", "passages", "why"]
 
 #: By how much a figure moves until what was said of it when it was raised is worth repeating: as a share, and at least.
 NOTABLE, LEAST = 0.25, 0.01
@@ -74,6 +76,86 @@ def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
 def message(finding: Finding) -> str:
     """What happens, with the figures of the last evaluation at which the finding stood."""
     return finding.latest or finding.message
+
+
+class Bar(NamedTuple):
+    """One accuracy of an experiment; ``interval`` says whether its 95% interval is known."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    tone: str
+
+    @property
+    def interval(self) -> bool:
+        """Whether it has one."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+class Experiment(NamedTuple):
+    """What undoing a cause gave: accuracies to be drawn beneath each other, and other figures."""
+
+    caption: str
+    bars: list[Bar]
+    figures: list[tuple[str, Evidence]]
+
+
+def experiment(finding: Finding) -> Experiment:
+    """The experiment on a finding's cause; without bars where no accuracy before and after is known.
+
+    Example:
+        >>> finding = Finding(
+        ...     kind="class_collapse",
+        ...     subject="",
+        ...     epoch=2,
+        ...     step=90,
+        ...     evidence={"accuracy": 0.17},
+        ...     message="Predictions fall on 1.2 effective classes.",
+        ...     cause="input_mismatch",
+        ...     experiment={"before": 0.2, "after": 0.9, "after_low": 0.8, "after_high": 0.95, "share": 0.9},
+        ... )
+        >>> made = experiment(finding)
+        >>> made.caption, [(bar.name, bar.value) for bar in made.bars]
+        ('Accuracy, with 95% intervals. Undoing the cause closes 90% of the gap.', [('as it is', 0.2), ('undone', 0.9)])
+    """
+    made = {name: float(value) for name, value in finding.experiment.items() if isinstance(value, int | float)}
+    before, after = CAUSES[finding.cause].compared if finding.cause else Cause("", "", "").compared
+    named = ((before, "before", "with"), (after, "after", "without"), ("others", "others", ""))
+    bars = [
+        Bar(said, made[key], made.get(f"{key}_low", math.nan), made.get(f"{key}_high", math.nan), tone)
+        for said, key, tone in named
+        if "before" in made and math.isfinite(made.get(key, math.nan))
+    ]
+    shown = {f"{key}{end}" for key in ("before", "after", "others") for end in ("", "_low", "_high")} | {"share"}
+    figures = [(name, value) for name, value in finding.experiment.items() if not bars or name not in shown]
+    caption = "Accuracy, with 95% intervals." if any(bar.interval for bar in bars) else "Accuracy."
+    if math.isfinite(share := made.get("share", math.nan)):
+        caption += f" Undoing the cause closes {'all' if share >= 0.995 else f'{share:.0%}'} of the gap."
+    return Experiment(caption, bars, figures)
+
+
+def in_short(finding: Finding) -> str:
+    """What happens and why, in one sentence without the figures behind a colon.
+
+    Example:
+        >>> finding = Finding(
+        ...     kind="untapped_information",
+        ...     subject="",
+        ...     epoch=2,
+        ...     step=90,
+        ...     evidence={"accuracy": 0.41},
+        ...     message="The network does worse than a linear model: its accuracy is 0.412. The linear model has 0.84.",
+        ...     cause="learning_rate_low",
+        ... )
+        >>> in_short(finding)
+        'The network does worse than a linear model, because the learning rate is too small.'
+    """
+    said, subject = " ".join(message(finding).split()), finding.subject
+    whole = said.replace(subject, "\0") if subject else said  # a name may hold a colon or a full stop
+    ends = r"\.(?= [A-Z\0])" if finding.kind == OWN_RULE else r"[.](?= [A-Z\0])|:(?= )| \(95% interval"
+    first = re.split(ends, whole, maxsplit=1)[0].rstrip(".")
+    return f"{first}{because(finding)}.".replace("\0", subject)
 
 
 def because(finding: Finding) -> str:

@@ -14,7 +14,7 @@ from lightning_failures.errors import MissingPackageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "canvas", "close", "short", "to_png", "to_small_png", "to_svg"]
+__all__ = ["COLOURS", "canvas", "close", "share_glyphs", "short", "to_png", "to_small_png", "to_svg"]
 
 #: Okabe and Ito's colours, which stay apart for colour-blind readers; each has its own shade on a dark page.
 COLOURS = {
@@ -104,12 +104,43 @@ def to_svg(figure: "Figure", name: str, label: str) -> str:
     for colour, value in COLOURS.items():
         text = re.sub(value, f"var(--{colour})", text, flags=re.IGNORECASE)
     text = re.sub(r'((?<= id=")|(?<=href="#)|(?<=url\(#))', f"{name}-", text)
-    text = text.replace("xlink:href", "href")
+    text = _smaller(text.replace("xlink:href", "href"))
     opening = text[: text.index(">") + 1]
     box = re.search(r'viewBox="[^"]*"', opening)
     width = figure.get_size_inches()[0]
     size = f'{box[0] if box else ""} style="max-width: {width * 1.35:.2f}in"'
     return f'<svg {size} role="img" aria-label="{escape(label)}">' + text[len(opening) :].strip()
+
+
+_GLYPH = re.compile(r'<path id="(?:[^"]*-)?(DejaVu[^"]*)" d="[^"]*"[^>]*/>')
+_GLYPHS = "<!-- glyphs -->"
+
+
+def share_glyphs(page: str) -> str:
+    """A page on which each letter of its figures is drawn once, where ``<!-- glyphs -->`` stands, for all of them.
+
+    Args:
+        page: with figures of :func:`to_svg`.
+    """
+    shapes: dict[str, str] = {}
+
+    def once(found: re.Match[str]) -> str:
+        shapes.setdefault(found[1], re.sub(r'id="[^"]*"', f'id="{found[1]}"', found[0], count=1))
+        return ""
+
+    page = _GLYPH.sub(once, page).replace("<defs></defs>", "")
+    page = re.sub(r'href="#[^"]*-(DejaVu[^"]*)"', r'href="#\1"', page)
+    hidden = '<svg width="0" height="0" style="position: absolute" aria-hidden="true"><defs>'
+    return page.replace(_GLYPHS, f"{hidden}{''.join(shapes.values())}</defs></svg>" if shapes else "", 1)
+
+
+def _smaller(svg: str) -> str:
+    """The same picture without what no browser needs: white space, names that nothing refers to, digits below 0.01."""
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', svg))
+    wanted = {name for pair in used for name in pair if name}
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in wanted else "", svg)
+    svg = re.sub(r"\b([1-9]\d*\.\d\d)\d+", r"\1", svg)
+    return re.sub(r">\s+<", "><", re.sub(r"\s+", " ", svg))
 
 
 def close(figure: "Figure") -> None:

@@ -1,21 +1,26 @@
 """The report of one or more runs: two JSON files for machines and ``report.html``, one file, for people."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.picture import pictures_of
+from lightning_failures.records.finding import Finding
+from lightning_failures.records.kind import MONITOR_ERROR
+from lightning_failures.records.picture import Picture, pictures_of
 from lightning_failures.records.run_record import RunRecord, write_records
 from lightning_failures.records.strict_json import write_json
 from lightning_failures.records.written_file import write_file
 from lightning_failures.reporting import explanation, sentences
 from lightning_failures.reporting.column import Column, Section, views
-from lightning_failures.reporting.figure_style import close, to_svg
+from lightning_failures.reporting.figure_style import close, share_glyphs, to_svg
 from lightning_failures.reporting.glossary import glossary
 from lightning_failures.reporting.page import page_template
-from lightning_failures.reporting.summary import comparison, sparkline, tiles
+from lightning_failures.reporting.proof import Shown, column_of, picture_of, proof_of
+from lightning_failures.reporting.summary import comparison, provenance, sparkline, tiles
 from lightning_failures.version import __version__
 
 if TYPE_CHECKING:
@@ -35,8 +40,10 @@ def write_report(
 ) -> Path:
     """Write ``findings.json``, ``records.json`` and ``report.html`` into a folder, which is made if need be.
 
-    The page needs nothing but itself: no script, no font, no picture from elsewhere. It follows the reader's light or
-    dark theme and prints on paper.
+    The page begins with the verdict on each run in one sentence and the picture that proves it; then come the cause
+    with its experiment, and what was excluded. Evidence, figures and terms are folded up below. It needs nothing but
+    itself: no script, no font, no picture from elsewhere. It follows the reader's light or dark theme and prints on
+    paper.
 
     Args:
         folder: where they go; ``records.json`` holds all that was logged, so that the page can be written again.
@@ -54,19 +61,19 @@ def write_report(
     """
     write_findings(folder, records, where)
     write_records(Path(folder) / "records.json", records, where)
-    template = page_template(where, "lightning_failures.reporting", "report.html", sparkline=sparkline)
+    template = page_template(where, "lightning_failures.reporting", "report.html", place=_place, code=_code)
+    runs = [_run(record, columns, place) for place, record in enumerate(records)]
     page = template.render(
         title=title,
         words=sentences,
-        explanation=explanation,
-        pictures_of=pictures_of,
         sparkline=sparkline,
-        runs=_runs(records, columns),
+        runs=runs,
         comparison=comparison(records, columns) if len(records) > 1 else [],
-        sections=_sections(records, columns),
+        glance=any(run["tiles"] for run in runs),
+        evidence=_evidence(records, columns),
         glossary=glossary((key for record in records for key in record.last_values()), columns, records),
     )
-    return write_file(where, Path(folder) / "report.html", page)
+    return write_file(where, Path(folder) / "report.html", share_glyphs(page))
 
 
 def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str = "write_report") -> Path:
@@ -106,43 +113,113 @@ def findings_data(records: Sequence[RunRecord], where: str = "write_report") -> 
     }
 
 
-def _runs(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """What the page shows of each run."""
-    figures: list[list[tuple[Any, str]]] = [[] for _ in records]
-    for column in columns:
-        for name, seen in views(column, records):
-            for chart in column.charts:
-                for place, (record, make) in enumerate(zip(seen, chart.of(seen), strict=True)):
-                    watched = not name or name in records[place].columns
-                    if watched and make is not None:
-                        svg = _draw(make, _identifier(chart.name, name, place), chart.label(record) or "")
-                        caption = chart.caption_of(record)
-                        figures[place].append((svg, f"{name}: {caption}" if name else caption))
-    return [_run(record, columns) | {"figures": figures[place]} for place, record in enumerate(records)]
-
-
-def _run(record: RunRecord, columns: Sequence[Column]) -> dict[str, Any]:
-    """What the page says of one run."""
+def _run(record: RunRecord, columns: Sequence[Column], place: int) -> dict[str, Any]:
+    """What the page says of one run: the verdict with its proof, then what else was found."""
+    standing = [each for each in record.standing if each.kind != MONITOR_ERROR]
+    told = [_told(each, record.standing[: record.standing.index(each)]) for each in record.standing]
+    first = next((each for each in told if standing and each["finding"] is standing[0]), None)
     undefined = {key: why for key, why in record.undefined.items() if math.isnan(record.last(key))}
     reasons: dict[str, list[str]] = {}
     for key, why in undefined.items():
         reasons.setdefault(why, []).append(key)
+    for number, each in enumerate(told):
+        each["proof"] = _proof(proof_of(each["finding"], record, columns), f"proof{place}-{number}")
     return {
         "record": record,
+        "says": sentences.verdict(record),
         "headline": sentences.headline(record, columns),
-        "findings": [*record.standing, *(finding for finding in record.findings if not finding.standing)],
+        "first": first,
+        "proof": _proof(picture_of(record, columns), f"proof{place}") if first is None else first["proof"],
+        "others": [each for each in told if each is not first],
+        "origin": provenance(record),
         "tiles": tiles(record, columns),
         "undefined": reasons,
         "values": sorted(record.last_values().items()),
     }
 
 
-def _sections(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """The parts in which runs stand beside each other, one for each monitor that logged something for it."""
+def _told(finding: Finding, before: Sequence[Finding] = ()) -> dict[str, Any]:
+    """What the page says of one finding; the experiment of a cause that was told before is not shown again."""
+    parts = explanation.passages(finding, before)
+    passages = [part for part in parts if part.label != "When raised"]
+    again = any(part.label == "Why" and part.text.startswith("As above") for part in passages)
+    return {
+        "finding": finding,
+        "message": explanation.message(finding),
+        "passages": passages,
+        "raised": "".join(part.text for part in parts if part not in passages),
+        "experiment": explanation.experiment(replace(finding, experiment={}) if again else finding),
+    }
+
+
+def _proof(shown: Shown | None, name: str) -> dict[str, Any]:
+    """What proves a finding, as the page shows it; empty where nothing does."""
+    if isinstance(shown, Picture):
+        return {"svg": "", "png": shown.png, "caption": shown.caption}
+    return {} if shown is None else {"svg": _draw(shown.draw, name, shown.label), "png": "", "caption": shown.caption}
+
+
+def _evidence(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """What each column saw, those that saw something; then the findings of no column."""
     found = []
     for column in columns:
-        for name, seen in views(column, records):
-            found += [_section(section, seen, name) for section in column.sections]
+        own = [_findings(record, column, columns) for record in records]
+        figures = _figures(records, column)
+        sections = _sections(records, column)
+        found.append(_part(column.title or column.noun, records, figures, own, sections))
+    others = [_findings(record, None, columns) for record in records]
+    found.append(_part("Other findings", records, [[] for _ in records], others, []))
+    return [part for part in found if part["runs"] or part["sections"]]
+
+
+def _part(
+    title: str,
+    records: Sequence[RunRecord],
+    figures: Sequence[Sequence[tuple[Any, str]]],
+    findings: Sequence[Sequence[dict[str, Any]]],
+    sections: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """One column's part of the evidence."""
+    runs = [
+        {"record": record, "figures": drawn, "findings": own, "level": 5 if len(records) > 1 else 4}
+        for record, drawn, own in zip(records, figures, findings, strict=True)
+        if drawn or own
+    ]
+    number = sum(map(len, findings))
+    note = f"{number} finding{'s' * (number != 1)}" if number else ""
+    return {"title": title, "note": note, "runs": runs, "sections": sections}
+
+
+def _findings(record: RunRecord, column: Column | None, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The findings of a column, or of none, with the images that do not prove them at the top already."""
+    of_run = [*record.standing, *(finding for finding in record.findings if not finding.standing)]
+    found = []
+    for finding in of_run:
+        owner = column_of(finding, columns)
+        if (None if owner is None else owner[0]) is column:
+            proof = proof_of(finding, record, columns)
+            images = [each for each in pictures_of(finding, record.pictures) if each is not proof]
+            found.append(_told(finding) | {"images": images})
+    return found
+
+
+def _figures(records: Sequence[RunRecord], column: Column) -> list[list[tuple[Any, str]]]:
+    """The charts of a column, of each run."""
+    figures: list[list[tuple[Any, str]]] = [[] for _ in records]
+    for name, seen in views(column, records):
+        for chart in column.charts:
+            for place, (record, make) in enumerate(zip(seen, chart.of(seen), strict=True)):
+                watched = not name or name in records[place].columns
+                if watched and make is not None:
+                    svg = _draw(make, _identifier(chart.name, name, place), chart.label(record) or "")
+                    caption = chart.caption_of(record)
+                    figures[place].append((svg, f"{name}: {caption}" if name else caption))
+    return figures
+
+
+def _sections(records: Sequence[RunRecord], column: Column) -> list[dict[str, Any]]:
+    """The parts in which runs stand beside each other, one for each monitor that logged something for it."""
+    found = [_section(section, seen, name) for name, seen in views(column, records) for section in column.sections]
     return [section for section in found if section["tables"]]
 
 
@@ -155,6 +232,18 @@ def _section(section: Section, records: Sequence[RunRecord], monitor: str) -> di
         figures.append(_draw(lambda shown=shown: section.draw(shown), identifier, section.label(shown)))  # type: ignore[misc]
     title = f"{section.title}, {monitor}" if monitor else section.title
     return {"title": title, "caption": section.caption, "note": section.note, "figures": figures, "tables": tables}
+
+
+def _place(value: float) -> str:
+    """Where a share stands on a bar of 100."""
+    return f"{100 * min(max(value, 0.0), 1.0):.1f}"
+
+
+def _code(text: str) -> Any:
+    """A text in which what stands between grave accents is code; all else comes out as it is."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _identifier(name: str, monitor: str, place: int) -> str:

@@ -10,7 +10,7 @@ from lightning_failures.records.kind import KINDS, MONITOR_ERROR, OWN_RULE
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.validation_keys import measured_accuracy, users_accuracy
 from lightning_failures.reporting.column import Column, views
-from lightning_failures.reporting.explanation import passages
+from lightning_failures.reporting.explanation import in_short, passages
 from lightning_failures.reporting.shortfall import shortfall
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "status",
     "tally",
     "title",
+    "verdict",
     "when",
 ]
 
@@ -100,6 +101,14 @@ def accuracy_key(record: RunRecord) -> str | None:
     return next(
         (key for each in (known, logged) for key in (measured_accuracy(each), users_accuracy(each)) if key), None
     )
+
+
+def verdict(record: RunRecord) -> str:
+    """What is to be said first: the worst finding and its cause in one sentence; that nothing was found."""
+    found = [finding for finding in record.standing if finding.kind != MONITOR_ERROR]
+    if found:
+        return in_short(found[0])
+    return f"{_silence(record)}." if record.evaluations else "Nothing was evaluated."
 
 
 def headline(record: RunRecord, columns: Sequence[Column]) -> str:

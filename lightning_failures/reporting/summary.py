@@ -2,12 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.column import Column, Tile, views
 from lightning_failures.reporting.sentences import accuracy_key, reference
 
-__all__ = ["comparison", "sparkline", "tiles"]
+__all__ = ["comparison", "provenance", "sparkline", "tiles"]
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def tiles(record: RunRecord, columns: Sequence[Column]) -> list[Tile]:
@@ -58,6 +64,32 @@ def comparison(records: Sequence[RunRecord], columns: Sequence[Column]) -> list[
 
 def _titled(title: str, name: str) -> str:
     return f"{title}, {name}" if name else title
+
+
+def provenance(record: RunRecord) -> str:
+    """Where a run comes from, in one line: when it began, its seed, commit, versions and time; those that are known.
+
+    Example:
+        >>> run = RunRecord("run", started="2026-11-27T09:41:07+01:00", seed=3, commit="1a2b3c4d5e6f-dirty", seconds=74)
+        >>> provenance(run)
+        '27 November 2026, 09:41 (+01:00). Seed 3. Commit 1a2b3c4d5e6f, with changes. 74 s.'
+    """
+    said = []
+    if record.started:
+        began = datetime.fromisoformat(record.started)
+        zone = f" ({began.isoformat()[19:]})" if began.tzinfo else ""
+        said.append(f"{began.day} {_MONTHS[began.month - 1]} {began.year}, {began:%H:%M}{zone}")
+    if record.seed is not None:
+        said.append(f"Seed {record.seed}")
+    if record.commit:
+        clean = record.commit.removesuffix("-dirty")
+        said.append(f"Commit {clean}" + ", with changes" * (clean != record.commit))
+    if record.versions:
+        said.append(", ".join(f"{name} {version}" for name, version in record.versions.items()))
+    if record.seconds is not None:
+        share = "" if record.monitor_share is None else f", {record.monitor_share:.1%} of it for monitoring"
+        said.append(f"{record.seconds:,.0f} s{share}")
+    return " ".join(f"{each}." for each in said)
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -174,7 +174,7 @@ def _of_kind(family: str, of_it: str, of_one: str) -> tuple[Term, ...]:
 
 _TERMS: tuple[Term, ...] = (
     *GeneralisationGap.terms,
-    *MendedAccuracy.terms,
+    *(term for term in MendedAccuracy.terms if term.key != "groups/all"),  # those of the gap are said
     Term(
         "share/*",
         "Share of the gap that is closed",

@@ -5,7 +5,8 @@ from lightning_failures.callbacks.channels.rules import RULES
 from lightning_failures.callbacks.channels.terms import TERMS
 from lightning_failures.records.keys import unescape
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Chart, Column, Medium
+from lightning_failures.reporting.column import Chart, Column, Medium, Proof
+from lightning_failures.reporting.proof import from_chart
 
 __all__ = ["CHANNELS"]
 
@@ -33,6 +34,8 @@ CHANNELS = Column(
     "channels",
     TERMS,
     RULES,
+    title="Channels",
+    proofs=(Proof(("single_band_reliance",), from_chart(BARS)),),
     charts=(BARS,),
     media=(
         Medium("profile", "picture", "What the model loses without each band"),

@@ -6,7 +6,8 @@ from lightning_failures.callbacks.collapse.rules import RULES
 from lightning_failures.callbacks.collapse.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column, Medium, Tile, last_figure
+from lightning_failures.reporting.column import Column, Medium, Proof, Tile, last_figure
+from lightning_failures.reporting.proof import Trace, traces
 
 __all__ = ["COLLAPSE"]
 
@@ -39,10 +40,19 @@ def _told_of_labels(record: RunRecord) -> str:
     return f"{error:.2f} (label {label})" if label else ""
 
 
+_CLASSES = traces(
+    "effective classes",
+    "As how many equally frequent classes the predictions are varied, and the labels of the same images.",
+    Trace("predictions", f"{KEY}effective_classes"),
+    Trace("labels", f"{KEY}label_classes"),
+)
+
 COLLAPSE = Column(
     "collapse",
     TERMS,
     RULES,
+    title="Classes and features",
+    proofs=(Proof(("class_collapse",), _CLASSES),),
     tiles=_tiles,
     rows=(
         ("Effective predicted classes", last_figure(f"{KEY}effective_classes", ".1f")),

@@ -313,11 +313,11 @@ class CollapseMonitor(Monitor):
     def draw(
         self, evaluation: EvaluationContext, values: Mapping[str, float]
     ) -> "Mapping[str, Callable[[], Figure | None]]":
-        """The layers over the evaluations."""
+        """The layers over the evaluations, where there are several to be compared."""
         if not evaluation.fitting:
             return {}
         self.course.add(evaluation.epoch, values, self.parts.layers.eigenvalues, self.information_lost)
-        return {"layers": lambda: layer_figure(self.course)}
+        return {"layers": lambda: layer_figure(self.course)} if len(self.course.layers) > 1 else {}
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
         """Log the table of the worst labels, where an image has several."""

@@ -10,7 +10,8 @@ from lightning_failures.callbacks.factors.terms import PERTURBED, TERMS
 from lightning_failures.records.keys import escape
 from lightning_failures.records.numbers import number, p_value
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column, Medium, ProgressNote, Row, Section, Table, Tile
+from lightning_failures.reporting.column import Column, Medium, ProgressNote, Proof, Row, Section, Table, Tile
+from lightning_failures.reporting.proof import Trace, traces
 
 __all__ = ["FACTORS"]
 
@@ -68,10 +69,19 @@ def _cells(row: FactorRow) -> tuple[str, ...]:
     )
 
 
+_ERRORS = traces(
+    "error rate",
+    "Share of the images marked {subject} on which the network is wrong, and of all others.",
+    Trace("{subject}", "failures/factors/error/*"),
+    Trace("others", "failures/factors/error_without/*"),
+)
+
 FACTORS = Column(
     _NOUN,
     (*TERMS, *PERTURBED),
     RULES,
+    title="Kinds of image",
+    proofs=(Proof(("factor_failure", "factor_spillover"), _ERRORS),),
     tiles=_tiles,
     rows=(("Worst error ratio", _compared),),
     sections=(

@@ -20,6 +20,7 @@ from lightning_failures.callbacks.findings.announcer import Announced, Announcer
 from lightning_failures.callbacks.findings.evidence_pictures import draw_evidence
 from lightning_failures.callbacks.findings.logged import COUNT, SUMMARY
 from lightning_failures.callbacks.findings.named_rules import rules_under_name
+from lightning_failures.callbacks.findings.provenance import note_provenance
 from lightning_failures.callbacks.findings.rule_streaks import RuleStreaks
 from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rules
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
@@ -156,8 +157,11 @@ class FailureDiagnosis(Callback, TheirCallback):
         self.announcer.pictures.restart()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is found in the progress bar too."""
+        """Say what is found in the progress bar too, and note where the run comes from."""
         self.announcer.notes.attach(trainer)
+        if trainer.is_global_zero:
+            with self.guard():
+                note_provenance(self.record)
         log_config(trainer.loggers, {"lightning_failures": _set_up(trainer)})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -201,6 +205,7 @@ class FailureDiagnosis(Callback, TheirCallback):
             values = self._alone.new_values(trainer)
             now = Evaluation(trainer.current_epoch, trainer.global_step, values)
             self.alone = alone = RunRecord(self.record.name, [now], evaluated=images)
+            note_provenance(alone)
             alone.columns = {monitor.name: monitor.noun for monitor in monitors_of(trainer)}
             found = RuleStreaks().judge(self.rules, now)
             alone.findings = [diagnose(finding, alone) for finding in found]

@@ -1,7 +1,7 @@
 """Pictures of images for the report, drawn at the end of a run beside the findings that they show."""
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -39,25 +39,25 @@ def draw_evidence(findings: Sequence[Finding], monitors: Sequence[Monitor]) -> l
     for finding in findings:
         for monitor in _finders(finding, [each for each in monitors if not each.idle]):
             with monitor.guard():
-                for caption, make in monitor.evidence(finding).items():
-                    figure = make() if len(found) < MOST else None
-                    if figure is None:
-                        continue
-                    png = to_small_png(figure)
-                    close(figure)
-                    if len(png) <= LARGEST:
-                        found.append(Picture(finding.rule, finding.subject, caption, b64encode(png).decode()))
+                _add(found, finding, monitor.evidence(finding))
             for shown in shows:
                 with shown.guard():
-                    sheet = _sheet(finding, monitor, shown) if len(found) < MOST else None
-                    figure = None if sheet is None else sheet[1]()
-                    if sheet is None or figure is None:
-                        continue
-                    png = to_small_png(figure)
-                    close(figure)
-                    if len(png) <= LARGEST:
-                        found.append(Picture(finding.rule, finding.subject, sheet[0], b64encode(png).decode()))
+                    sheet = _sheet(finding, monitor, shown)
+                    _add(found, finding, {} if sheet is None else dict([sheet]))
     return found
+
+
+def _add(found: list[Picture], finding: Finding, pictures: "Mapping[str, Callable[[], Figure | None]]") -> None:
+    """Draw what is not among those of the finding by now, as every monitor of a run may be asked for one sheet."""
+    for caption, make in pictures.items():
+        known = (finding.rule, finding.subject, caption) in {(p.rule, p.subject, p.caption) for p in found}
+        figure = make() if len(found) < MOST and not known else None
+        if figure is None:
+            continue
+        png = to_small_png(figure)
+        close(figure)
+        if len(png) <= LARGEST:
+            found.append(Picture(finding.rule, finding.subject, caption, b64encode(png).decode()))
 
 
 def _sheet(

@@ -5,7 +5,8 @@ import math
 from lightning_failures.callbacks.groups.rules import RULES
 from lightning_failures.callbacks.groups.terms import TERMS
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column
+from lightning_failures.reporting.column import Column, Proof
+from lightning_failures.reporting.proof import Trace, traces
 
 __all__ = ["GROUPS_COLUMN"]
 
@@ -29,6 +30,18 @@ def _read(record: RunRecord) -> str:
     return f"{read:.0%}, by chance {chance:.0%}" + ("" if math.isnan(label) else f"; the class {label:.0%}")
 
 
+_ERRORS = traces(
+    "error rate",
+    "Share of the images of the group {subject} on which the network is wrong, and of all others.",
+    Trace("{subject}", "failures/groups/error/*"),
+    Trace("others", "failures/groups/error_without/*"),
+)
+
 GROUPS_COLUMN = Column(
-    "groups", TERMS, RULES, rows=(("Hardest group", _hardest), ("Group read from the features", _read))
+    "groups",
+    TERMS,
+    RULES,
+    title="Groups of images",
+    proofs=(Proof(("group_shift",), _ERRORS),),
+    rows=(("Hardest group", _hardest), ("Group read from the features", _read)),
 )

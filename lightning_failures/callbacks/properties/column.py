@@ -8,7 +8,8 @@ from lightning_failures.callbacks.properties.rules import RULES
 from lightning_failures.callbacks.properties.terms import TERMS
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Column, Row, Section, Table
+from lightning_failures.reporting.column import Column, Proof, Row, Section, Table
+from lightning_failures.reporting.proof import from_section
 
 __all__ = ["PROPERTIES_COLUMN"]
 
@@ -39,23 +40,25 @@ def _cells(row: Mapping[str, float]) -> tuple[str, ...]:
     )
 
 
+_ERRORS = Section(
+    name=_NOUN,
+    title="Errors by property of the image",
+    caption=(
+        "Error rate of images that count as dark, say, as a tenth of the training images do, above that of "
+        "others of the same classes."
+    ),
+    label=said,
+    draw=lambda records: property_figure(*records),
+    note="bold: the interval lies above 0",
+    table=_table,
+)
+
 PROPERTIES_COLUMN = Column(
     _NOUN,
     TERMS,
     RULES,
+    title="Properties of the image",
+    proofs=(Proof(("property_failure",), from_section(_ERRORS)),),
     rows=(("Hardest property", _told),),
-    sections=(
-        Section(
-            name=_NOUN,
-            title="Errors by property of the image",
-            caption=(
-                "Error rate of images that count as dark, say, as a tenth of the training images do, above that of "
-                "others of the same classes."
-            ),
-            label=said,
-            draw=lambda records: property_figure(*records),
-            note="bold: the interval lies above 0",
-            table=_table,
-        ),
-    ),
+    sections=(_ERRORS,),
 )

@@ -8,7 +8,8 @@ from lightning_failures.callbacks.simplicity.terms import TERMS
 from lightning_failures.functional.transplants import CARRIES
 from lightning_failures.records.numbers import number
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.reporting.column import Chart, Column, Medium, Reference, Tile, last_figure
+from lightning_failures.reporting.column import Chart, Column, Medium, Proof, Reference, Tile, last_figure
+from lightning_failures.reporting.proof import Trace, from_chart, traces
 from lightning_failures.reporting.sentences import accuracy_key, headline, on_which
 
 __all__ = ["SIMPLICITY"]
@@ -64,27 +65,61 @@ def _all_that_was_found(record: RunRecord) -> list[Tile]:
     return tiles
 
 
+_ACCURACY = Chart(
+    "accuracy",
+    _accuracy_caption,
+    _accuracy_label,
+    accuracy_figure,
+    scale=accuracy_limits,
+    marks_findings=True,
+)
+
+_INTERCHANGE = Chart(
+    "interchange",
+    "Whose prediction comes out when a donor image takes over the receiver's place on the one main direction "
+    "of the data. Near 1 for \u201cone direction decides\u201d, the decisions hang on one number per image.",
+    _interchange_label,
+    interchange_figure,
+)
+
+_BELOW_SIMPLE = traces(
+    "accuracy",
+    "Accuracy of the network, and of the best of the simple models that were fitted on the same training images, on "
+    "the same images.",
+    Trace("network", "failures/simplicity/model_accuracy"),
+    Trace("simple model", "failures/simplicity/best_reach"),
+)
+_CUE = traces(
+    "share of the images",
+    "Images that are given the {subject} of another one and nothing else: how many are predicted as that other one, "
+    "and how many as before.",
+    Trace("as the other", "failures/simplicity/transplant/*"),
+    Trace("as before", "failures/simplicity/transplant_own/*"),
+    whole=True,
+)
+_CUE_OF_CLASS = traces(
+    "share of the images",
+    "Images that are given the {subject} of an image of one class: how many are put into that class; and how many "
+    "follow it over all classes.",
+    Trace("of one class", "failures/simplicity/class_reliance/*"),
+    Trace("of all classes", "failures/simplicity/transplant/*"),
+    whole=True,
+)
+_PROOFS = (
+    Proof(("untapped_information",), from_chart(_ACCURACY)),
+    Proof(("below_simple_model",), _BELOW_SIMPLE),
+    Proof(("one_dimensional_predictions",), from_chart(_INTERCHANGE)),
+    Proof(("simple_cue_reliance", "simple_cue_reliance_at_chance"), _CUE, images=True),
+    Proof(("simple_cue_reliance_of_a_class",), _CUE_OF_CLASS, images=True),
+)
+
 SIMPLICITY = Column(
     "simplicity",
     TERMS,
     RULES,
-    charts=(
-        Chart(
-            "accuracy",
-            _accuracy_caption,
-            _accuracy_label,
-            accuracy_figure,
-            scale=accuracy_limits,
-            marks_findings=True,
-        ),
-        Chart(
-            "interchange",
-            "Whose prediction comes out when a donor image takes over the receiver's place on the one main direction "
-            "of the data. Near 1 for \u201cone direction decides\u201d, the decisions hang on one number per image.",
-            _interchange_label,
-            interchange_figure,
-        ),
-    ),
+    title="Simple cues and simple models",
+    proofs=_PROOFS,
+    charts=(_ACCURACY, _INTERCHANGE),
     tiles=_tiles,
     rows=(
         ("Linear reference", last_figure(f"failures/simplicity/{_REFERENCE}", ".3f")),

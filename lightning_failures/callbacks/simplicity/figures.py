@@ -129,13 +129,20 @@ def cue_figure(course: SimplicityCourse) -> "Figure | None":
                 values, columns[c], "o", color=COLOURS[SHADES[place]], markersize=2.4, alpha=0.55, markeredgewidth=0,
                 label=f"class {c}",
             )  # fmt: skip
-        figures = [("rests on it", f"reliance/{cue}"), ("eta2", f"eta2/{cue}"), ("within labels", f"eta2_within/{cue}")]
-        said = [f"{name} {course.get(key):.2f}" for name, key in figures if not math.isnan(course.get(key))]
-        axes.set_title(", ".join(said), fontsize=8, loc="left")
+        axes.set_title(_of_cue(course, cue), fontsize=8, loc="left")
         axes.set(xlabel=WORDS.get(cue, cue), ylabel="logit, centred")
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
         axes.grid()
     return figure
+
+
+def _of_cue(course: SimplicityCourse, cue: str) -> str:
+    """What is known of a cue, in words: whose prediction follows it, or what of the logits goes with it."""
+    follows, goes, within = (course.get(f"{key}/{cue}") for key in ("transplant", "eta2", "eta2_within"))
+    if not math.isnan(follows):
+        return f"Given this of another image, {follows:.0%} are predicted as that one"
+    said = "" if math.isnan(goes) else f"{goes:.0%} of the logits' variance goes with it"
+    return said if math.isnan(within) else f"{said}, {within:.0%} within a class".removeprefix(", ")
 
 
 #: By the last part of their logged key.
