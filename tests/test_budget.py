@@ -99,6 +99,17 @@ def test_evaluations_that_come_too_often_are_not_all_watched_but_the_last_one_is
     assert max(later - sooner for sooner, later in pairwise(seen)) <= 20
 
 
+def test_sums_that_take_long_are_not_made_at_all_evaluations_of_a_short_run_either(clock):
+    budget, seen = Budget(0.03, clock=clock), []
+    for step in range(20):
+        clock.now += 0.5
+        budget.foresee((step + 1) / 20)
+        if budget.watches(step, last=step == 19):
+            spend(budget, clock, 4.0, purpose="sums")
+            seen.append(step)
+    assert seen == [0, 1, 2, 19]
+
+
 def test_one_answer_is_given_to_all_monitors_of_an_evaluation(clock):
     budget = Budget(0.03, clock=clock)
     assert budget.watches(10)

@@ -47,8 +47,8 @@ class Budget:
     on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
     in any run longer than a minute, from its first examination on.
 
-    A run that is expected to end within half a minute has all its evaluations watched, and ten seconds for
-    examinations beside.
+    A run that is expected to end within half a minute has ten seconds for examinations, and as many for the sums of its
+    evaluations beside.
 
     Each examiner has its part of what the sums leave. At the end of a run, each also has its part of what others did
     not use.
@@ -230,7 +230,8 @@ class Budget:
                 self._evaluation = sums - self._before
             if self._watched is None:
                 self._once = sums
-            free = self.short or last or not self.share or self._watched is None
+            short = self.short and sums <= OF_SHORT * self._slower
+            free = short or last or not self.share or self._watched is None
             # what is done once, before the first evaluation, must not keep others from being watched for long
             paced = sums - self._once + self._evaluation <= OF_SUMS * self.share * (self.own + FIRST / 2)
             yes = free or (paced and self.seconds() + self._evaluation <= OF_EXAMINATIONS * self.limit)

@@ -42,6 +42,7 @@ from lightning_failures.functional.moments import *
 from lightning_failures.functional.near_copies import *
 from lightning_failures.functional.neural_collapse import *
 from lightning_failures.functional.odds import *
+from lightning_failures.functional.one_thread import *
 from lightning_failures.functional.paired import *
 from lightning_failures.functional.paired_accuracy import *
 from lightning_failures.functional.prediction_collapse import *

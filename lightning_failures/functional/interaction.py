@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.one_thread import one_thread
+
 __all__ = ["InteractionCounts", "count_interactions", "pair_error_ratio", "phi", "risk_difference"]
 
 
@@ -92,7 +94,8 @@ def risk_difference(counts: InteractionCounts) -> Tensor:
     normal = torch.cat([torch.cat([counts.all_seen.double().reshape(1), n])[:, None], normal], 1)
     scale = normal.diagonal().clamp(min=1).rsqrt()  # a rare factor is not taken for an absent one
     scaled = scale[:, None] * normal * scale
-    inverse = torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True)
+    with one_thread():
+        inverse = torch.linalg.pinv(scaled, rtol=1e-10, hermitian=True)
     estimable = ((inverse @ scaled).diagonal() - 1).abs() < 1e-6
     coefficients = scale * (inverse @ (scale * wrong))
     return torch.where(estimable, coefficients, torch.nan)[1:]

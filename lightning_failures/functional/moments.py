@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.one_thread import one_thread
+
 __all__ = [
     "ClassMoments",
     "Moments",
@@ -281,10 +283,14 @@ def _rows(features: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _on_cpu_if_it_fails(decompose: Callable[[Tensor], tuple[Tensor, ...]], matrix: Tensor) -> tuple[Tensor, ...]:
+    if matrix.device.type == "cpu":
+        with one_thread():
+            return tuple(decompose(matrix.double()))
     try:
         return tuple(decompose(matrix.double()))
     except RuntimeError:  # cuSOLVER gives up near rank 1, or finds no memory
-        return tuple(part.to(matrix.device) for part in decompose(matrix.cpu().double()))
+        with one_thread():
+            return tuple(part.to(matrix.device) for part in decompose(matrix.cpu().double()))
 
 
 @contextmanager

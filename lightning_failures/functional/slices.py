@@ -26,6 +26,7 @@ from lightning_failures.functional.adjustment import (
 )
 from lightning_failures.functional.factors import factor_errors_of_images
 from lightning_failures.functional.intervals import holm
+from lightning_failures.functional.one_thread import one_thread
 from lightning_failures.functional.projection import gaussian_projection
 
 __all__ = ["SharedFactor", "Slice", "Slices", "find_slices", "narrow_features", "searched_half"]
@@ -271,7 +272,8 @@ def _components(features: Tensor, first: Tensor) -> Tensor:
     mean = features[first].mean(0)
     centred = torch.where(features.isfinite(), features - mean, 0.0)
     inside = centred[first]
-    variance, axes = torch.linalg.eigh(inside.T @ inside / len(inside))
+    with one_thread():
+        variance, axes = torch.linalg.eigh(inside.T @ inside / len(inside))
     variance, axes = variance[-COMPONENTS:], axes[:, -COMPONENTS:]
     kept = variance > 1e-9 * variance[-1].clamp(min=torch.finfo(torch.float64).tiny)
     components: Tensor = centred @ axes[:, kept] / variance[kept].sqrt()
