@@ -47,7 +47,7 @@ def test_each_picture_and_table_of_a_run_is_declared_by_its_column(tmp_path):
     found.pop(("failures/alerts", "table"), None)  # those are said, and no panel shows them
     assert set(found) <= DECLARED
     nouns = {key.split("/")[1] for key, kind in found if kind == "picture"}
-    assert {"simplicity", "collapse", "channels", "factors", "images"} <= nouns
+    assert {"simplicity", "channels", "factors", "images"} <= nouns
     assert {("failures/factors/table", "table"), ("failures/findings/table", "table")} <= set(found)
     rows = [json.loads(line) for line in (tmp_path / "failures" / "findings" / "table.jsonl").read_text().splitlines()]
     assert all(set(row) == {*HEAD, "step"} for row in rows)

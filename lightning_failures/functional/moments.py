@@ -283,13 +283,10 @@ def _rows(features: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _on_cpu_if_it_fails(decompose: Callable[[Tensor], tuple[Tensor, ...]], matrix: Tensor) -> tuple[Tensor, ...]:
-    if matrix.device.type == "cpu":
-        with one_thread():
+    with one_thread():
+        try:
             return tuple(decompose(matrix.double()))
-    try:
-        return tuple(decompose(matrix.double()))
-    except RuntimeError:  # cuSOLVER gives up near rank 1, or finds no memory
-        with one_thread():
+        except RuntimeError:  # cuSOLVER gives up near rank 1, or finds no memory
             return tuple(part.to(matrix.device) for part in decompose(matrix.cpu().double()))
 
 
