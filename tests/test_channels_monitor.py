@@ -222,7 +222,7 @@ def test_epochs_and_steps_set_the_cadence(tmp_path):
     ]
     with (tmp_path / "metrics.csv").open() as file:
         steps = [int(row["step"]) for row in csv.DictReader(file) if row[KEY + "floor"]]
-    assert {8, 16, 24} <= set(steps)
+    assert {7, 15, 23} <= set(steps)  # as Lightning counts what is logged of the steps before them
 
 
 def test_a_long_cadence_examines_once_and_at_the_end():
