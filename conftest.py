@@ -22,7 +22,7 @@ def _forget_what_was_compiled() -> Iterator[None]:
 
 
 #: Tests of what the clock decides; in all others, what is found does not depend on how busy the machine is.
-ABOUT_TIME = {"test_budget", "test_pictures", "test_short_runs"}
+ABOUT_TIME = {"budget", "test_budget", "test_pictures", "test_short_runs"}
 
 
 @pytest.fixture(autouse=True)
