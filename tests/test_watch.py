@@ -461,11 +461,12 @@ def asked_of(name):
     """Attributes that the package's callbacks read of whatever is called so, by file."""
     found = set()
     for file in Path(inspect.getfile(Watch)).parents[1].rglob("*.py"):
+        if file.parent.name == "replay":  # a fit of Lightning's own Trainer
+            continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] == name:
                 found.add((file.name, node.attr))
-    # a callback that a watch refuses; another package's Trainer; a replay, which is a fit of Lightning's own Trainer
-    others = ("checkpoint.py", "hugging_face.py", "player.py")
+    others = ("checkpoint.py", "hugging_face.py")  # a callback that a watch refuses; another package's Trainer
     return {(file, attribute) for file, attribute in found if file not in others}
 
 
