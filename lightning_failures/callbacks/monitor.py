@@ -591,7 +591,8 @@ class Monitor(Callback, TheirCallback):
         done = progress(evaluation.trainer)
         self.budget.foresee(done)
         watched = bool(self.ranks.first(self.budget.watches(evaluation.step, last=done >= 1.0)))
-        return watched or self.always or any(map(self._is_mine, asked_keys(evaluation.trainer)))
+        own_loop = not hasattr(evaluation.trainer, "fit_loop")  # which may decide by whatever it reads
+        return watched or self.always or own_loop or any(map(self._is_mine, asked_keys(evaluation.trainer)))
 
     def _is_mine(self, asked: str) -> bool:
         """Whether a key, with or without stars, is one of this monitor's."""
