@@ -48,6 +48,8 @@ def _is_held(kind):
 
 def test_two_hundred_evaluations_hold_on_to_nothing_but_their_figures(tmp_path, monkeypatch):
     monkeypatch.setattr("lightning_failures.callbacks.picture.find_spec", lambda name: None)
+    # of an evaluation that is left out one nan stands for all figures, which are as many tensors at the next one
+    monkeypatch.setattr("lightning_failures.callbacks.budget.Budget.watches", lambda self, step, last=False: True)
     census = Census()
     monitors = failure_monitors(factors=table(), report_dir=tmp_path / "report", on_error="raise")
     monitors[-1].announce = "nothing"
