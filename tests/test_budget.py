@@ -262,6 +262,18 @@ def test_pictures_wait_for_their_share_of_the_runs_time_and_at_the_end_have_what
     assert not budget.allows_picture(0.3, last=True)
 
 
+def test_a_short_run_draws_at_its_end_whatever_its_examinations_took(clock):
+    budget = Budget(0.03, clock=clock)
+    clock.now += 4.0
+    budget.foresee(1.0)
+    spend(budget, clock, 10.0)
+    spend(budget, clock, 2.0, purpose="sums")
+    assert not budget.allows_picture(0.3)
+    assert budget.allows_picture(0.3, last=True)
+    spend(budget, clock, 1.7, purpose="picture")
+    assert not budget.allows_picture(0.3, last=True)
+
+
 def test_without_a_limit_all_is_allowed_and_with_a_share_of_nothing_nothing_but_sums(clock):
     free, nothing = Budget(None, clock=clock), Budget(0.0, clock=clock)
     spend(free, clock, 1e6)

@@ -47,8 +47,8 @@ class Budget:
     on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
     in any run longer than a minute, from its first examination on.
 
-    A run that is expected to end within half a minute has ten seconds for examinations, and as many for the sums of its
-    evaluations beside.
+    A run that is expected to end within half a minute has ten seconds for examinations, as many for the sums of its
+    evaluations, and for pictures at its end what a minute allows.
 
     Each examiner has its part of what the sums leave. At the end of a run, each also has its part of what others did
     not use.
@@ -286,9 +286,10 @@ class Budget:
             last: at the end of a run, which may use what is left.
         """
         drawn = self.seconds(purpose="picture") + seconds
-        if seconds > self.left or (self.short and drawn > self.share * FIRST):
-            return False
-        return last or math.isinf(self.share) or drawn <= OF_PICTURES * self.share * self.own
+        if self.short:  # beside the sums and the examinations, as these are beside each other
+            return (last or math.isinf(self.share)) and drawn <= self.share * FIRST
+        within = last or math.isinf(self.share) or drawn <= OF_PICTURES * self.share * self.own
+        return within and seconds <= self.left
 
     @property
     def why(self) -> str:
