@@ -164,7 +164,7 @@ def test_without_the_package_the_error_says_how_to_get_it(
     assert main(["dashboard", "team/project"]) == 2
     assert capsys.readouterr().err == (
         "lightning-failures: error: dashboard: a dashboard on W&B; given no wandb-workspaces. "
-        "Run pip install 'lightning-failures[dashboard]'; --dry-run works without.\n"
+        "Run pip install wandb-workspaces; --dry-run works without.\n"
     )
 
 

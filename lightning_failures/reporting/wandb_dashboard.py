@@ -132,7 +132,7 @@ def _workspaces() -> Any:
             warnings.simplefilter("ignore", DeprecationWarning)  # of what the package itself imports
             import wandb_workspaces.workspaces as ws
     except ImportError as error:
-        fix = "Run pip install 'lightning-failures[dashboard]'; --dry-run works without."
+        fix = "Run pip install wandb-workspaces; --dry-run works without."
         raise MissingPackageError("dashboard", "a dashboard on W&B", "no wandb-workspaces", fix) from error
     return ws
 
