@@ -9,6 +9,11 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by spawned processes
 
 import torch
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)  # new examples each time: pytest --hypothesis-profile=random
+settings.load_profile("same")  # a commit that passed once passes again
 
 torch.set_num_threads(1)
 

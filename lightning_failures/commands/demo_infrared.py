@@ -30,7 +30,7 @@ UPSIDE_DOWN = "kedzierski_2019"
 #: Share of a study's spectra that is trained on, where it is one of training.
 SHARE = 2 / 3
 
-#: Extra forward passes, for the network is so small that they cost next to nothing.
+#: Share of the run's time that the monitors may take: the network is so small that a run takes seconds.
 BUDGET = 1.5
 
 

@@ -28,6 +28,9 @@ from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["Arm", "SceneClassifier", "train_arm", "watch_arm"]
 
+#: Share of the run's time that the monitors may take: a demo is there to show what they find, and takes two minutes.
+BUDGET = 0.25
+
 
 class SceneClassifier(LightningModule):
     """A module that knows nothing of monitors."""
@@ -95,6 +98,7 @@ def train_arm(
                 wavelengths=scene.wavelengths,
                 unit="nm",
                 class_names=scene.class_names,
+                budget=BUDGET,
                 report_dir=out / name,
             ),
         )
