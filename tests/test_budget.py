@@ -139,7 +139,7 @@ def test_what_takes_longer_than_expected_is_saved_on_later_examinations(clock):
     assert budget.turn("causes") == pytest.approx(0.8 * 0.03 * 400 - 9.0)
 
 
-def test_a_run_of_half_a_minute_has_ten_seconds_of_examinations_beside_its_sums(clock):
+def test_a_run_of_less_than_a_minute_has_ten_seconds_of_examinations_beside_its_sums(clock):
     budget = Budget(0.03, clock=clock)
     clock.now += 2.0
     budget.foresee(0.5)
@@ -152,6 +152,14 @@ def test_a_run_of_half_a_minute_has_ten_seconds_of_examinations_beside_its_sums(
     assert budget.turn("causes") < 0
     budget.foresee(math.nan)
     assert not budget.short
+
+
+@pytest.mark.parametrize(("seconds", "short"), [(59.0, True), (61.0, False)])
+def test_a_run_is_short_below_the_minute_from_which_the_share_is_promised(clock, seconds, short):
+    budget = Budget(0.03, clock=clock)
+    clock.now += seconds / 4
+    budget.foresee(0.25)
+    assert budget.short is short
 
 
 def test_what_a_short_run_finds_does_not_depend_on_how_busy_the_machine_is(clock):

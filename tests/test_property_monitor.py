@@ -155,10 +155,23 @@ def test_without_training_images_it_says_what_is_missing():
     trainer([monitor]).validate(Fixed(nothing), loader, verbose=False)
     assert monitor.not_watched == {
         "errors by brightness, sharpness and other properties of the image": (
-            "no training image was seen whose properties say what is dark, blurred, ..."
+            "no training image was seen, which would say what counts as dark or as blurred"
         )
     }
     assert monitor.values == {}
+
+
+def test_of_spectra_it_says_that_they_are_no_images():
+    def spectra(seed):
+        images, labels = scenes(seed=seed)
+        return images.flatten(2), labels  # (n 1 81)
+
+    class OfSpectra(Fixed):
+        def logits(self, images):
+            return super().logits(images.unflatten(2, (9, 9)))
+
+    _, monitor, _ = run(OfSpectra(nothing), spectra(0), spectra(1), epochs=1)
+    assert list(monitor.not_watched.values()) == ["the inputs are no images with rows and columns"]
 
 
 def test_of_images_in_many_channels_an_unusual_spectrum_is_found():

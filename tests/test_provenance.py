@@ -110,4 +110,4 @@ def test_a_record_of_an_earlier_version_is_read(tmp_path):
     (record,) = read_records(tmp_path / "records.json")
     assert record.to_dict() == failing().to_dict()
     assert (record.started, record.seed, record.commit, record.versions) == ("", None, "", {})
-    assert in_one_line(record) == "74 s, 4.2% of it for monitoring."
+    assert in_one_line(record) == "74 s, 3.1 s of it for monitoring."

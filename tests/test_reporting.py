@@ -78,7 +78,7 @@ def test_epochs_are_counted_up_to_the_last_evaluation() -> None:
 def test_the_monitors_share_of_the_time_is_none_while_unknown() -> None:
     assert RunRecord("raw").monitor_share is None
     assert RunRecord("raw", seconds=0.0, monitor_seconds=0.0).monitor_share is None
-    assert RunRecord("raw", seconds=80.0, monitor_seconds=2.0).monitor_share == 0.025
+    assert RunRecord("raw", seconds=80.0, monitor_seconds=2.0).monitor_share == 2.0 / 78.0
 
 
 def test_failures_stand_before_warnings_and_cleared_findings_do_not_stand() -> None:
@@ -222,7 +222,7 @@ def test_tiles_show_the_main_figures_that_were_logged() -> None:
     shown = {tile.name: (tile.value, tile.note) for tile in tiles(failing(), COLUMNS)}
     assert shown["Accuracy"] == ("0.52", "linear model 0.80")
     assert shown["Worst error ratio"] == ("1.94", "rare class")
-    assert shown["Time for monitoring"] == ("4.2%", "of the training")
+    assert shown["Time for monitoring"] == ("4.4%", "of the training's own time")
     assert tiles(RunRecord("raw"), COLUMNS) == []
 
 

@@ -182,7 +182,7 @@ def test_findings_json_holds_findings_and_last_values_as_strict_json(tmp_path: P
     assert untapped["evidence"]["reference_accuracy"] == 0.8
     raw = data["runs"]["raw"]
     assert raw["epochs"] == 6
-    assert raw["monitor_share"] == pytest.approx(3.1 / 74.2)
+    assert raw["monitor_share"] == pytest.approx(3.1 / (74.2 - 3.1))
     assert raw["last"]["failures/simplicity/model_accuracy"] == 0.52
     assert raw["last"]["failures/factors/error_ratio/cloud"] is None
     assert raw["undefined"] == {"failures/factors/error_ratio/cloud": "no image carried the factor"}

@@ -21,7 +21,7 @@ FIRST = 60.0
 #: examinations together are allowed so many seconds of it, however short it is. Of either the processor's seconds count
 #: where they are fewer, so that what such a run finds does not depend on how busy the machine is; but no fewer than an
 #: eighth of the clock's.
-SHORT, OF_SHORT, BUSIEST = 30.0, 10.0, 8.0
+SHORT, OF_SHORT, BUSIEST = 60.0, 10.0, 8.0
 
 #: Shares of these seconds that may be taken at the beginning of such a run and before its end, so that late evaluations
 #: and the last one are examined too.
@@ -47,7 +47,7 @@ class Budget:
     on later ones. So all monitors together take no more than ``share`` of the run's own time, which is all but theirs,
     in any run longer than a minute, from its first examination on.
 
-    A run that is expected to end within half a minute has ten seconds for examinations, as many for the sums of its
+    A run that is expected to end within a minute has ten seconds for examinations, as many for the sums of its
     evaluations, and for pictures at its end what a minute allows.
 
     Each examiner has its part of what the sums leave. At the end of a run, each also has its part of what others did
@@ -214,7 +214,7 @@ class Budget:
 
     @property
     def short(self) -> bool:
-        """Whether the run is expected to end within half a minute."""
+        """Whether the run is expected to end within a minute."""
         return self._expected < SHORT
 
     def watches(self, step: int, *, last: bool = False) -> bool:

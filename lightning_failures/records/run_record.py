@@ -104,15 +104,21 @@ class RunRecord:
 
     @property
     def monitor_share(self) -> float | None:
-        """Share of the training's time that the monitors took; None if either is not known."""
-        if not self.seconds or self.monitor_seconds is None:
+        """What the monitors took over the training's own time, which is all but theirs; None if that is not known."""
+        return None if self.own_seconds is None else (self.monitor_seconds or 0.0) / self.own_seconds
+
+    @property
+    def own_seconds(self) -> float | None:
+        """The training's own time, without that of the monitors, in seconds; None if that is not known."""
+        if self.seconds is None or self.monitor_seconds is None or self.seconds <= self.monitor_seconds:
             return None
-        return self.monitor_seconds / self.seconds
+        return self.seconds - self.monitor_seconds
 
     @property
     def shares_by_monitor(self) -> dict[str, float]:
-        """Share of the training's time of each monitor, the most first; empty where they are not known."""
-        return {name: each / self.seconds for name, each in self.seconds_by_monitor.items()} if self.seconds else {}
+        """What each monitor took over the training's own time, the most first; empty where they are not known."""
+        own = self.own_seconds
+        return {} if own is None else {name: each / own for name, each in self.seconds_by_monitor.items()}
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """Epochs and values of a key, at those evaluations that logged it."""

@@ -145,23 +145,24 @@ def cost(record: RunRecord) -> str:
     """What the monitors took of the run, in all and by monitor, in one sentence; empty where that is not known.
 
     Example:
-        >>> print(cost(RunRecord("raw", seconds=100.0, monitor_seconds=2.5, seconds_by_monitor={"CauseMonitor": 2.5})))
-        Monitoring took 2.5 s, 2.5% of the run: CauseMonitor 2.5%.
-        >>> print(cost(RunRecord("raw", seconds=100.0, monitor_seconds=2.5, budget=0.03)))
-        Monitoring took 2.5 s, 2.5% of the run, of which the budget allows 3%.
+        >>> print(cost(RunRecord("raw", seconds=102.5, monitor_seconds=2.5, seconds_by_monitor={"CauseMonitor": 2.5})))
+        Monitoring took 2.5 s, 2.5% of the run's own 100 s: CauseMonitor 2.5%.
+        >>> print(cost(RunRecord("raw", seconds=102.5, monitor_seconds=2.5, budget=0.03)))
+        Monitoring took 2.5 s, 2.5% of the run's own 100 s, of which the budget allows 3%.
         >>> not_watched = {"why it fails": "not yet examined: the budget of 3% of 100 s was spent"}
-        >>> print(cost(RunRecord("raw", seconds=100.0, monitor_seconds=3.0, budget=0.03, not_watched=not_watched)))
-        Monitoring took 3.0 s, 3.0% of the run, of which the budget allows 3%. With budget=0.1 more is examined.
+        >>> print(cost(RunRecord("raw", seconds=103.0, monitor_seconds=3.0, budget=0.03, not_watched=not_watched))[61:])
+        the budget allows 3%. With budget=0.1 more is examined.
         >>> print(cost(RunRecord("raw", seconds=4.0, monitor_seconds=2.0, budget=0.03)))
-        Monitoring took 2.0 s, 50.0% of the run, which is too short for its budget of 3%.
+        Monitoring took 2.0 s, 100.0% of the run's own 2 s, which is too short for its budget of 3%.
     """
     if record.monitor_share is None or record.monitor_seconds is None:
         return ""
     each = ", ".join(f"{name} {share:.1%}" for name, share in record.shares_by_monitor.items() if share >= LEAST_SHARE)
-    long = record.seconds is not None and record.seconds >= A_MINUTE
+    long = record.own_seconds is not None and record.own_seconds >= A_MINUTE
     held = "of which the budget allows" if long else "which is too short for its budget of"
     allowed = "" if record.budget is None else f", {held} {100 * record.budget:.3g}%"
-    text = f"Monitoring took {record.monitor_seconds:.1f} s, {record.monitor_share:.1%} of the run{allowed}"
+    own = f"{record.monitor_share:.1%} of the run's own {record.own_seconds:,.0f} s"
+    text = f"Monitoring took {record.monitor_seconds:.1f} s, {own}{allowed}"
     spent = record.budget is not None and any("was spent" in why for why in record.not_watched.values())
     more = f" With budget={max(0.1, 2 * (record.budget or 0)):.2g} more is examined."
     return (f"{text}: {each}." if each else f"{text}.") + (more if spent else "")

@@ -28,7 +28,7 @@ def tiles(record: RunRecord, columns: Sequence[Column]) -> list[Tile]:
         for name, (view,) in views(column, [record]):
             found += [tile._replace(name=_titled(tile.name, name)) for tile in column.tiles(view)]
     if record.monitor_share is not None:
-        found.append(Tile("Time for monitoring", f"{record.monitor_share:.1%}", "of the training"))
+        found.append(Tile("Time for monitoring", f"{record.monitor_share:.1%}", "of the training's own time"))
     return found
 
 
@@ -87,7 +87,7 @@ def provenance(record: RunRecord) -> str:
     if record.versions:
         said.append(", ".join(f"{name} {version}" for name, version in record.versions.items()))
     if record.seconds is not None:
-        share = "" if record.monitor_share is None else f", {record.monitor_share:.1%} of it for monitoring"
+        share = "" if record.monitor_seconds is None else f", {record.monitor_seconds:.1f} s of it for monitoring"
         said.append(f"{record.seconds:,.0f} s{share}")
     return " ".join(f"{each}." for each in said)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.properties.rules import RULES
-from lightning_failures.callbacks.properties.terms import LOGGED, NO_EDGES, TERMS
+from lightning_failures.callbacks.properties.terms import LOGGED, NO_EDGES, NO_IMAGES, TERMS
 from lightning_failures.callbacks.ranks import gather
 from lightning_failures.functional.image_properties import (
     SPECTRUM,
@@ -77,7 +77,7 @@ class PropertyErrorMonitor(Monitor):
         self._spectra: list[Tensor] = []
         self._carried: list[Tensor] = []  # of each batch of the last evaluation; (n f), bool
         self._seen = self._images = 0
-        self._counted = False
+        self._counted = self._none_are_images = False
         self._cannot: str | None = None
 
     @property
@@ -95,6 +95,7 @@ class PropertyErrorMonitor(Monitor):
             self.edges, self.metric, self._cannot = None, None, None
             self._kept, self._spectra = [], []
             self._seen = self._images = 0
+            self._none_are_images = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -106,7 +107,10 @@ class PropertyErrorMonitor(Monitor):
             return
         with self.guard():
             seen = self.probe.read_batch(batch)
-            if seen.inputs is None or seen.empty or seen.inputs.ndim != 4:
+            if seen.inputs is None or seen.empty:
+                return
+            if seen.inputs.ndim != 4:
+                self._none_are_images = True
                 return
             self._seen += 1
             batches = float(trainer.num_training_batches)  # infinite where it is not known
@@ -128,7 +132,7 @@ class PropertyErrorMonitor(Monitor):
             self.metric.to(evaluation.device).reset()
         self._counted, self._carried = False, []
         if self.edges is None:
-            self._cannot = NO_EDGES
+            self._cannot = NO_IMAGES if self._none_are_images else NO_EDGES
 
     def _fix(self) -> None:
         """Find the edges from the training images of all ranks; every rank takes part."""
