@@ -9,6 +9,7 @@ from lightning_failures.functional.clusters import (
     FEWEST_GROUPS,
     clustered_error,
     degrees_of_freedom,
+    student_p_value,
     student_quantiles,
 )
 from lightning_failures.functional.proportions import normal_quantile
@@ -16,6 +17,7 @@ from lightning_failures.functional.proportions import normal_quantile
 __all__ = [
     "MeanErrorSums",
     "mean_error_interval",
+    "mean_error_p_value",
     "mean_error_ratio",
     "mean_error_sums",
     "mean_errors_of_images",
@@ -127,3 +129,47 @@ def mean_error_interval(
         width = (reach * clustered_error(inside - outside[:, None])).exp()
         width = torch.where((by_group.seen > 0).sum(0) >= FEWEST_GROUPS, width, torch.nan)
     return ratio / width, ratio * width
+
+
+def mean_error_p_value(sums: MeanErrorSums, by_group: MeanErrorSums | None = None) -> Tensor:
+    """Probability of mean errors so far apart, with and without each factor, if they were equal; (f), float64.
+
+    Welch's t-test (1947), two-sided, which lets the two spreads differ; its degrees of freedom are rounded down. With
+    groups, Student's test of what each group adds to the difference, see :mod:`.clusters`.
+
+    Convention:
+        From 0 to 1; not adjusted for the number of factors. 1 where the means are equal. ``nan`` where fewer than two
+        images, or groups below :data:`.FEWEST_GROUPS`, are with or without the factor.
+
+    Args:
+        sums: of the images.
+        by_group: the same sums of each group of images that belong together; (g f) and (g). None: images are
+            independent.
+
+    Example:
+        >>> errors, factors = torch.tensor([1.0, 2.0, 3.0, 7.0, 8.0]), torch.tensor([[0], [0], [0], [1], [1]])
+        >>> mean_error_p_value(mean_error_sums(errors, factors))
+        tensor([0.0150], dtype=torch.float64)
+    """
+    n, n_f = sums.all_seen.double(), sums.seen.double()
+    rest = n - n_f
+    m, m_rest = sums.error / n_f, (sums.all_error - sums.error) / rest
+    difference = m - m_rest
+    if by_group is None:
+        within = (sums.squares - n_f * m.square()).clamp(min=0) / (n_f * (n_f - 1))
+        without = (sums.all_squares - sums.squares - rest * m_rest.square()).clamp(min=0) / (rest * (rest - 1))
+        error = (within + without).sqrt()
+        freedom = (within + without).square() / (within.square() / (n_f - 1) + without.square() / (rest - 1))
+        freedom = torch.where(error > 0, freedom, n - 2)  # no spread on either side
+        told = (n_f > 1) & (rest > 1)
+    else:
+        inside = (by_group.error - m * by_group.seen) / n_f
+        others = by_group.all_seen[:, None] - by_group.seen
+        outside = (by_group.all_error[:, None] - by_group.error - m_rest * others) / rest
+        error = clustered_error(inside - outside)
+        with_it, without_it = (by_group.seen > 0).sum(0), (others > 0).sum(0)
+        freedom = torch.minimum(degrees_of_freedom(by_group.seen), degrees_of_freedom(others)).double()
+        told = (with_it >= FEWEST_GROUPS) & (without_it >= FEWEST_GROUPS)
+    deviate = torch.where(difference == 0, 0.0, difference / error)
+    found = student_p_value(deviate, freedom.nan_to_num().floor().long())
+    return torch.where(told, found, torch.nan)

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
+from lightning_failures.functional.intervals import holm
 from lightning_failures.functional.mean_errors import (
     MeanErrorSums,
     mean_error_interval,
+    mean_error_p_value,
     mean_error_ratio,
     mean_error_sums,
     mean_errors_of_images,
@@ -35,7 +37,8 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
 
     An image's error is any number of at least 0: a regression's loss, the share of its pixels or of its labels that are
     wrong. ``compute()`` gives for each factor F ``mean_error_ratio/F``, see :func:`.mean_error_ratio`, its interval
-    ``mean_error_low/F`` and ``mean_error_high/F``, see :func:`.mean_error_interval`, and ``images/F``; over all
+    ``mean_error_low/F`` and ``mean_error_high/F``, see :func:`.mean_error_interval`, ``mean_error_p_value/F``, Welch's
+    test against all other images with Holm's adjustment, see :func:`.mean_error_p_value`, and ``images/F``; over all
     ``mean_error_ratio/worst``, ``mean_error/all`` and ``images/all``. Images whose error is not finite are left out.
     Where groups are given, intervals count groups, and ``groups/F`` and ``groups/all`` say how many there are.
 
@@ -54,7 +57,7 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
         tensor(1.5000, dtype=torch.float64)
     """
 
-    counts_groups = ("mean_error_low", "mean_error_high")
+    counts_groups = ("mean_error_low", "mean_error_high", "mean_error_p_value")
 
     terms: ClassVar[tuple[Term, ...]] = (
         Term(
@@ -89,6 +92,15 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
             "0 upwards",
             "below 1: the factor is easier beyond chance",
             when_nan=f"{_NO_ERROR}, or a single image carries the factor",
+        ),
+        Term(
+            "mean_error_p_value/*",
+            "p-value of the mean error of a factor",
+            "How often mean errors this far apart, of the factor's images and of all others, would arise by chance: "
+            "Welch's t-test, adjusted for the number of factors.",
+            "0 to 1",
+            "small: the factor matters",
+            when_nan=f"{_NO_ERROR}, or fewer than two images are with or without the factor",
         ),
         FACTOR_IMAGES,
         FACTOR_GROUPS,
@@ -135,7 +147,12 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
         ratio = mean_error_ratio(sums)
         low, high = mean_error_interval(sums, self.confidence, by_group)
         values = by_factor(
-            self.factors, mean_error_ratio=ratio, mean_error_low=low, mean_error_high=high, images=sums.seen
+            self.factors,
+            mean_error_ratio=ratio,
+            mean_error_low=low,
+            mean_error_high=high,
+            mean_error_p_value=holm(mean_error_p_value(sums, by_group)),
+            images=sums.seen,
         )
         worst = int(ratio.nan_to_num(nan=-torch.inf).argmax())
         values["mean_error_ratio/worst"] = ratio[worst]
