@@ -63,6 +63,34 @@ def test_the_schema_names_every_field_of_a_finding_with_its_meaning() -> None:
     assert all(each["description"] for each in fields.values())
 
 
+def test_the_schema_names_every_field_of_a_run_with_its_meaning() -> None:
+    fields = finding_schema()["$defs"]["run"]["properties"]
+    (written,) = findings_data([healthy()])["runs"].values()
+    assert list(fields) == list(written)
+    assert all(each["description"] for each in fields.values())
+
+
+def test_a_script_reads_where_a_run_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    origin = {
+        "started": "2026-11-27T09:41:07+01:00",
+        "seed": 3,
+        "commit": "1a2b3c4d5e6f-dirty",
+        "versions": {"lightning-failures": "0.2.0", "torch": "2.9.1"},
+    }
+    write_records(tmp_path / "records.json", [dataclasses.replace(failing(), **origin), healthy()])
+    assert main(["findings", str(tmp_path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    validator = jsonschema.Draft202012Validator(finding_schema())
+    assert list(validator.iter_errors(printed)) == []
+    known, unknown = printed["runs"].values()
+    assert {name: known[name] for name in origin} == origin
+    assert {name: unknown[name] for name in origin} == {"started": "", "seed": None, "commit": "", "versions": {}}
+    for name, wrong in (("started", None), ("seed", "3"), ("commit", 1), ("versions", {"torch": 2})):
+        broken = printed | {"runs": {"run": known | {name: wrong}}}
+        assert [list(error.absolute_path)[:3] for error in validator.iter_errors(broken)] == [["runs", "run", name]]
+
+
 def test_findings_satisfy_the_schema_and_what_is_none_does_not() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     validator = jsonschema.Draft202012Validator(finding_schema())

@@ -1,4 +1,4 @@
-"""The JSON schema of ``findings.json``, made from the finding's own fields and docstring."""
+"""The JSON schema of ``findings.json``, made from the docstrings of a finding and of a run's record."""
 
 import dataclasses
 import inspect
@@ -10,6 +10,7 @@ from lightning_failures.commands.options import read_docstring
 from lightning_failures.records.cause import CAUSES
 from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import FINDING_KINDS
+from lightning_failures.records.run_record import RunRecord
 
 __all__ = ["finding_schema"]
 
@@ -36,17 +37,30 @@ def finding_schema() -> dict[str, Any]:
         fields[name]["minimum"] = 0
     fields["evidence"]["minProperties"] = 1
     fields["run"] = {"type": "string", "description": "Name of the run."}
-    run = {
-        "epochs": {"type": "integer", "minimum": 0},
-        "evaluations": {"type": "integer", "minimum": 0},
+    _, said = read_docstring(inspect.getdoc(RunRecord) or "")
+    run: dict[str, Any] = {
+        "epochs": {"type": "integer", "minimum": 0, "description": "Epochs up to the last evaluation."},
+        "evaluations": {"type": "integer", "minimum": 0, "description": "How many there were."},
         "seconds": {"type": ["number", "null"]},
-        "monitor_share": {"type": ["number", "null"]},
+        "monitor_share": {
+            "type": ["number", "null"],
+            "description": "Share of the training's time that the monitors took.",
+        },
+        "shares_by_monitor": _OBJECT
+        | {"additionalProperties": {"type": "number"}, "description": "The same by the name of each, the most first."},
+        "budget": {"type": ["number", "null"]},
         "last": _OBJECT | {"additionalProperties": _PLAIN, "description": "The last value of every logged key."},
         "undefined": _OBJECT | {"additionalProperties": {"type": "string"}, "description": "Why a value is null."},
         "not_watched": _OBJECT | {"additionalProperties": {"type": "string"}},
         "no_validation": {"type": "string"},
         "evaluated": {"enum": ["", "test", "validation"]},
+        "started": {"type": "string"},
+        "seed": {"type": ["integer", "null"]},
+        "commit": {"type": "string"},
+        "versions": _OBJECT | {"additionalProperties": {"type": "string"}},
     }
+    for name, each in run.items():
+        each.setdefault("description", said.get(name))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "findings.json of lightning-failures",

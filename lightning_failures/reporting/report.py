@@ -77,7 +77,7 @@ def write_report(
 
 
 def write_findings(folder: str | Path, records: Sequence[RunRecord], where: str = "write_report") -> Path:
-    """Write ``findings.json``: all findings, and of each run its epochs, time and last values; strict JSON."""
+    """Write ``findings.json``: all findings, and of each run its origin, epochs, time and last values; strict JSON."""
     return write_json(where, Path(folder) / "findings.json", findings_data(records, where))
 
 
@@ -106,6 +106,10 @@ def findings_data(records: Sequence[RunRecord], where: str = "write_report") -> 
                 "not_watched": record.not_watched,
                 "no_validation": record.no_validation,
                 "evaluated": record.evaluated,
+                "started": record.started,
+                "seed": record.seed,
+                "commit": record.commit,
+                "versions": record.versions,
             }
             for record in records
         },
