@@ -1,17 +1,17 @@
 """Small LightningModules of the kinds that people train, each with what is true of it by a direct computation."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, default_collate
 
 from lightning_failures import FactorErrorMonitor, failure_monitors
-from lightning_failures.callbacks.monitor import Monitor
 from lightning_failures.functional import feature_statistics, feature_sums
 
 CLASSES, SIDE, TRAIN, HELD, BATCH = 4, 8, 48, 32, 16
@@ -78,10 +78,10 @@ class Module(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.05)
 
 
-def network(outputs: int = CLASSES, hidden: int = 0) -> nn.Sequential:
+def network(outputs: int = CLASSES, hidden: int = 0, channels: int = 3) -> nn.Sequential:
     """Layers before the head, and the head, as the last of them."""
     middle = [nn.Linear(24, hidden), nn.ReLU()] if hidden else []
-    return nn.Sequential(*body(), *middle, nn.Linear(hidden or 24, outputs))
+    return nn.Sequential(*body(channels), *middle, nn.Linear(hidden or 24, outputs))
 
 
 def of_last(module: L.LightningModule, batch: Any) -> Tensor:
@@ -744,7 +744,7 @@ class Row(NamedTuple):
     hooks: int
 
 
-def run(kind: Kind, monitors: list[Monitor]) -> tuple[L.Trainer, L.LightningModule]:
+def run(kind: Kind, monitors: Iterable[Callback], logger: Any = False) -> tuple[L.Trainer, L.LightningModule]:
     """Two epochs from the same seed."""
     L.seed_everything(3, verbose=False)
     train, held = (
@@ -754,7 +754,8 @@ def run(kind: Kind, monitors: list[Monitor]) -> tuple[L.Trainer, L.LightningModu
     trainer = L.Trainer(
         max_epochs=2,
         accelerator="cpu",
-        logger=False,
+        logger=logger,
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
