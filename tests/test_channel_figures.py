@@ -81,11 +81,11 @@ def test_the_profile_is_filled_above_the_floor_and_says_where_none_passes():
     figure = profile_figure(shown)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["Phosphate", "Amide III"]
-    assert figure.axes[0].get_title(loc="left") == "without each band, epoch 2"
+    assert figure.axes[0].get_title(loc="left") == "What the model loses without each band, epoch 2"
     close(figure)
     shown.profiles[-1].share = [math.nan, math.nan]
     figure = profile_figure(shown)
-    assert "none passes the null floor" in figure.axes[0].get_title(loc="left")
+    assert "None passes the null floor" in figure.axes[0].get_title(loc="left")
     close(figure)
 
 

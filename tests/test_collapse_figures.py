@@ -34,7 +34,7 @@ def test_ranks_are_shares_of_the_features_or_of_the_images_where_these_are_fewer
 
 def test_every_layer_has_its_row_and_its_spectrum_and_the_one_that_loses_information_is_named():
     said = texts(layer_figure(course(accuracy=0.5)))
-    assert {"stem", "body", "penultimate", "rank share", "probe accuracy, lost at body"} <= said
+    assert {"stem", "body", "penultimate", "effective rank (share)", "probe accuracy, lost at body"} <= said
     assert "probe accuracy, lost at body" not in texts(layer_figure(course()))
 
 

@@ -193,17 +193,9 @@ def failure_monitors(
         DataMonitor(**options),
         PropertyErrorMonitor(groups=groups, ids=ids, **options),
         *([SliceMonitor(factors, groups=groups, ids=ids, class_names=class_names, **options)] if slices else []),
-        FailingImagesMonitor(
-            class_names, channel_names=_channel_names(wavelengths, unit), denormalize=denormalize, **options
-        ),
+        FailingImagesMonitor(class_names, wavelengths=wavelengths, unit=unit, denormalize=denormalize, **options),
     ]
     return [
         *(each for each in monitors if each.noun not in left_out),
         FailureDiagnosis(rules, report_dir, notify=notify, budget=shared),
     ]
-
-
-def _channel_names(wavelengths: Any, unit: str | None) -> list[str] | None:
-    """What channels are called in pictures."""
-    words = {None: "", "um": " µm", "cm-1": " cm⁻¹"}.get(unit, f" {unit}")
-    return None if wavelengths is None else [f"{float(place):,.4g}{words}" for place in wavelengths]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Tile", "draw_picture", "sheet_of", "shown_channels", "to_pictures"]
+__all__ = ["Places", "Tile", "draw_picture", "sheet_of", "shown_channels", "to_pictures"]
 
 FINEST = 160  # pixels a side that a small picture can show
 EDGE = 0.005  # share of an image's values at either end that may lie beyond the scale
@@ -34,6 +34,20 @@ class Tile(NamedTuple):
     image: Tensor
     lines: tuple[str, ...]
     right: bool = False
+
+
+class Places(NamedTuple):
+    """Where the channels lie, for the axis of their spectra.
+
+    Args:
+        values: strictly monotone; (b).
+        label: of the axis, with its unit, such as ``"wavelength (nm)"``.
+        descending: whether the axis runs from right to left, as is the custom for wavenumbers.
+    """
+
+    values: Sequence[float]
+    label: str
+    descending: bool = False
 
 
 def shown_channels(channels: int, changed: Tensor | None = None) -> list[int]:
@@ -89,7 +103,11 @@ def draw_picture(axes: "Axes", picture: Tensor, label: str, colour: str) -> None
 
 
 def sheet_of(
-    tiles: Sequence[Tile], title: str, notes: str = "", channel_names: Sequence[str] | None = None
+    tiles: Sequence[Tile],
+    title: str,
+    notes: str = "",
+    channel_names: Sequence[str] | None = None,
+    places: Places | None = None,
 ) -> "Figure | None":
     """Images on one sheet, four side by side, with labels beneath; of more than three channels their spectra too.
 
@@ -101,7 +119,8 @@ def sheet_of(
         tiles: the images, of one shape; first those that are wrong, then those that are right.
         title: what is seen.
         notes: what else is to be known; stands beneath.
-        channel_names: such as ``"1,200 nm"``, one a channel; None: channels by number.
+        channel_names: such as ``"1,200 nm"``, one a channel; None, or another number of them: channels by number.
+        places: of the channels, for the axis of the spectra; None, or of another number of channels: by number.
 
     Returns:
         None without an image of one pixel or more.
@@ -114,7 +133,8 @@ def sheet_of(
     false_colour = channels not in (1, 3)
     pictures = to_pictures([image[shown] for image in images], together=not false_colour)
     if false_colour:
-        named = [f"channel {place}" if channel_names is None else channel_names[place] for place in shown]
+        known = channel_names is not None and len(channel_names) == channels
+        named = [channel_names[place] if known and channel_names else f"channel {place}" for place in shown]
         notes = f"{notes} False colour: red, green and blue are {named[0]}, {named[1]} and {named[2]}.".strip()
     ratio = min(max(height / width, 0.25), 4.0)
     high, wide = (1.0, 1.0 / ratio) if ratio > 1 else (ratio, 1.0)
@@ -142,7 +162,7 @@ def sheet_of(
                 number += 1
         if spectra:
             box = (0.55 / figure_width, (below + 0.42) / total, 1 - 0.75 / figure_width, (spectra - 0.62) / total)
-            _draw_spectra(figure.add_axes(box), tiles, images, shown)
+            _draw_spectra(figure.add_axes(box), tiles, images, shown, places)
         if foot:
             figure.text(edge, 0.06 / total, "\n".join(foot), fontsize=7, va="bottom", color=COLOURS["soft"])
     return figure
@@ -153,18 +173,25 @@ def _parts(tiles: Sequence[Tile]) -> list[list[Tile]]:
     return [part for right in (False, True) if (part := [tile for tile in tiles if tile.right is right])]
 
 
-def _draw_spectra(axes: "Axes", tiles: Sequence[Tile], images: Sequence[Tensor], shown: Sequence[int]) -> None:
+def _draw_spectra(
+    axes: "Axes", tiles: Sequence[Tile], images: Sequence[Tensor], shown: Sequence[int], places: Places | None
+) -> None:
     """The mean over pixels of each channel: each image thin, the mean of wrong and of right ones thick."""
     means = torch.stack([image.mean((1, 2)) for image in images])
+    if places is None or len(places.values) != means.shape[1]:
+        places = Places(range(means.shape[1]), "channel")
+    x = places.values
     for right, colour, name in ((False, "second", "wrong"), (True, "third", "right")):
         mine = means[[tile.right is right for tile in tiles]]
         for spectrum in mine:
-            axes.plot(spectrum.numpy(), color=COLOURS[colour], linewidth=0.5, alpha=0.45)
+            axes.plot(x, spectrum.numpy(), color=COLOURS[colour], linewidth=0.5, alpha=0.45)
         if len(mine):
-            axes.plot(mine.mean(0).numpy(), color=COLOURS[colour], linewidth=1.8, label=name)
+            axes.plot(x, mine.mean(0).numpy(), color=COLOURS[colour], linewidth=1.8, label=name)
     for channel in shown:
-        axes.axvline(channel, color=COLOURS["line"], linewidth=0.8, linestyle=":", zorder=0)
-    axes.set_xlabel("channel (dotted: those shown as red, green and blue)", fontsize=7)
+        axes.axvline(x[channel], color=COLOURS["soft"], linewidth=0.8, linestyle=":", zorder=0)
+    if places.descending:
+        axes.invert_xaxis()
+    axes.set_xlabel(f"{places.label} (dotted: shown as red, green and blue)", fontsize=7)
     axes.set_ylabel("mean of the image", fontsize=7)
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=7, frameon=False, loc="best")

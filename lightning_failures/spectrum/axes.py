@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
 
-__all__ = ["Axis", "channel_names", "convert", "spectral_axis", "unit_of"]
+__all__ = ["Axis", "axis_label", "channel_names", "convert", "name_of_place", "spectral_axis", "unit_of"]
 
 UNITS = {
     "nm": "nm",
@@ -20,6 +20,9 @@ UNITS = {
     "cm⁻¹": "cm-1",
     "1/cm": "cm-1",
 }
+
+
+_WRITTEN: dict[str | None, str] = {"um": "µm", "cm-1": "cm⁻¹"}  # in pictures
 
 
 class Axis(NamedTuple):
@@ -101,6 +104,28 @@ def channel_names(num_channels: int, axis: Axis | None = None) -> tuple[str, ...
         if len(set(names)) == num_channels:
             break
     return tuple(f"{name} {axis.unit}" if axis.unit else name for name in names)
+
+
+def axis_label(unit: str | None) -> str:
+    """What stands beneath an axis of wavelengths or wavenumbers.
+
+    Example:
+        >>> axis_label("cm-1"), axis_label(None)
+        ('wavenumber (cm⁻¹)', 'wavelength or wavenumber')
+    """
+    if unit is None:
+        return "wavelength or wavenumber"
+    return f"{'wavenumber' if unit == 'cm-1' else 'wavelength'} ({_WRITTEN.get(unit, unit)})"
+
+
+def name_of_place(place: float, unit: str | None) -> str:
+    """What a channel is called in a picture, to four digits.
+
+    Example:
+        >>> name_of_place(2171.6, "nm"), name_of_place(0.4, "um")
+        ('2,172 nm', '0.4 µm')
+    """
+    return f"{place:,.4g} {_WRITTEN.get(unit, unit) or ''}".strip()
 
 
 def unit_of(unit: str, where: str = "unit_of") -> str:

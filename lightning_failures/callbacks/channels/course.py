@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lightning_failures.records.finding import Evidence
+from lightning_failures.spectrum.axes import axis_label
 from lightning_failures.spectrum.layout import Layout
 
 __all__ = ["TABLE_COLUMNS", "BandProfile", "ChannelCourse"]
@@ -105,9 +106,7 @@ class ChannelCourse:
     @property
     def label(self) -> str:
         """What the axis is."""
-        if not self.axis:
-            return "channel"
-        return {"cm-1": "wavenumber (cm-1)", None: "axis"}.get(self.unit, f"wavelength ({self.unit})")
+        return axis_label(self.unit) if self.axis else "channel"
 
     @property
     def owners(self) -> list[int | None]:

@@ -22,46 +22,47 @@ _MOST_NAMES = 12  # in a picture
 
 
 def profile_figure(course: ChannelCourse) -> "Figure":
-    """The last profile over the mean spectrum, with the pattern of what carries the signal below.
+    """The last profile over the axis, with the pattern of what carries the signal and the mean spectrum below.
 
     *Above*: the change without each band over its part of the axis, with its standard error, from 0, filled where it
-    passes its null floor (dashed); thin, that of the first evaluation; grey, the mean spectrum of the reference images.
-    *Below*: the largest size of the correlation of each channel with a logit.
+    passes its null floor (dashed); thin, that of the first evaluation. *Below*: the largest size of the correlation of
+    each channel with a logit; grey, the mean spectrum of the reference images, on a scale of its own.
 
     Raises:
         InputError: there was no evaluation yet.
     """
     last = _last(course, "profile_figure")
-    with canvas(6.2, 3.7) as figure:
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        _spectrum(above, course)
+    with canvas(4.8, 3.9) as figure:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
+        _spectrum(below, course)
         _shade(above, course)
         _profile(above, course, last)
         if len(course.profiles) > 1:
             _outline(above, course, course.profiles[0].change, COLOURS["second"], "first evaluation", 0.9)
         _outline(above, course, last.floors, COLOURS["ink"], "null floor of each band", 0.8, style="--")
+        pattern = "correlation of channel and logit"
+        _outline(below, course, course.pattern, COLOURS["third"], pattern, 1.4, by_channel=True)
         above.axhline(0, color=COLOURS["soft"], linewidth=0.8)
         _limits(above, course, last)
         above.set_ylabel(_LABEL, fontsize=7.5)
-        title = f"without each band, epoch {last.epoch}"
+        title = f"What the model loses without each band, epoch {last.epoch}"
         if last.blank:
-            title += ": none passes the null floor, so the shape means nothing"
+            title += "\nNone passes the null floor, so the shape means nothing"
         above.set_title(title, loc="left", fontsize=8.5)
-        figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=7)
-        _outline(below, course, course.pattern, COLOURS["third"], None, 1.4, by_channel=True)
+        figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=7)
         below.set(ylim=(0, 1), xlabel=course.label)
-        below.set_ylabel("pattern |r|", fontsize=7.5)
+        below.set_ylabel("|r|", fontsize=7.5)
         below.grid(axis="y")
         _axis(below, course)
     return figure
 
 
 def course_figure(course: ChannelCourse) -> "Figure":
-    """Heat maps of all evaluations over the axis: the change without each band, and beside it its share.
+    """Heat maps of all evaluations over the axis: the change without each band, and below it its share.
 
-    *Left*, absolute: nats on one scale for all evaluations. *Right*, normalised: each evaluation sums to 1; grey where
-    the profile is blank, or where no band lies. Bands are told apart by their edges and named where somebody named
-    them; each channel shows the band whose middle is nearest.
+    *Above*: nats on one scale for all evaluations, white at 0. *Below*, normalised: each evaluation sums to 1; grey
+    where the profile is blank, or where no band lies. Bands are told apart by their edges, and named where somebody
+    named them; each channel shows the band whose middle is nearest.
 
     Raises:
         InputError: there was no evaluation yet.
@@ -70,23 +71,26 @@ def course_figure(course: ChannelCourse) -> "Figure":
     rows = course.profiles
     changes = [profile.change for profile in rows]
     shares = [profile.share for profile in rows]
-    with canvas(7.2, min(4.5, 1.9 + 0.12 * len(rows)) + 0.5 * course.named) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, kind in ((left, "absolute"), (right, "normalised")):
-            axes.set_title(kind, loc="left", fontsize=8.5, pad=52 if course.named else 6)
-        finite = [value for row in changes for value in row if math.isfinite(value)] or [0.0]
-        _map(left, course, changes, (min(0.0, *finite), max(1e-9, *finite)), _LABEL)
+    with canvas(4.8, min(6.0, 2.9 + 0.16 * len(rows)) + 0.7 * course.named) as figure:
+        above, below = figure.subplots(2, 1, sharex=True)
+        above.set_title(
+            "What the model loses without each band", loc="left", fontsize=8.5, pad=52 if course.named else 6
+        )
+        below.set_title("The same, as a share of all bands", loc="left", fontsize=8.5)
+        finite = [abs(value) for row in changes for value in row if math.isfinite(value)] or [0.0]
+        most, signed = max(1e-9, *finite), (COLOURS["first"], "#ffffff", COLOURS["second"])
+        _map(above, course, changes, (-most, most), signed, "cross-entropy (nats)", named=course.named)
         finite = [value for row in shares for value in row if math.isfinite(value)] or [1.0]
-        _map(right, course, shares, (0.0, max(finite)), "share of all bands")
+        _map(below, course, shares, (0.0, max(finite)), ("#ffffff", COLOURS["first"]), "share")
         epochs = [profile.epoch for profile in rows]
         by_epoch = len(set(epochs)) == len(epochs)
         names = epochs if by_epoch else [profile.step for profile in rows]
         places = sorted({round(i * (len(rows) - 1) / 7) for i in range(8)})
-        left.set_yticks(places, [str(names[place]) for place in places], fontsize=7)
-        left.set_ylabel("epoch" if by_epoch else "step")
-        for axes in (left, right):
-            axes.set_xlabel(course.label)
+        for axes in (above, below):
+            axes.set_yticks(places, [str(names[place]) for place in places], fontsize=7)
+            axes.set_ylabel("epoch" if by_epoch else "step")
             _axis(axes, course)
+        below.set_xlabel(course.label)
     return figure
 
 
@@ -218,7 +222,9 @@ def _spectrum(axes: "Axes", course: ChannelCourse) -> None:
     behind.set_zorder(-1)
     behind.set_yticks([])
     behind.spines[:].set_visible(False)
-    behind.plot(course.positions, course.mean, color=COLOURS["soft"], linewidth=1.0, alpha=0.7, label="mean spectrum")
+    behind.plot(
+        course.positions, course.mean, color=COLOURS["soft"], linewidth=1.0, alpha=0.7, label="mean spectrum, own scale"
+    )
     low, high, spread = min(course.mean), max(course.mean), sum(course.deviation) / len(course.deviation)
     rest = max(0.1 * (high - low), spread - (high - low) / 2, 1e-9)  # standardised channels are a flat line
     behind.set_ylim(low - rest, high + rest)
@@ -252,8 +258,17 @@ def _limits(axes: "Axes", course: ChannelCourse, last: BandProfile) -> None:
 
 
 def _map(
-    axes: "Axes", course: ChannelCourse, rows: Sequence[Sequence[float]], limits: tuple[float, float], label: str
+    axes: "Axes",
+    course: ChannelCourse,
+    rows: Sequence[Sequence[float]],
+    limits: tuple[float, float],
+    shades: Sequence[str],
+    label: str,
+    named: bool = False,
 ) -> None:
+    """A row per evaluation, a column per channel; the names of bands above where they are asked for."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     edges: list[float] = []
     columns: list[int | None] = []
     owners = course.owners
@@ -264,18 +279,19 @@ def _map(
     filled = [[math.nan if column is None else row[column] for column in columns] for row in rows]
     axes.set_facecolor(COLOURS["line"])
     image: Any = axes.pcolormesh(
-        edges, [i - 0.5 for i in range(len(rows) + 1)], filled, cmap="cividis", vmin=limits[0], vmax=limits[1]
-    )
+        edges, [i - 0.5 for i in range(len(rows) + 1)], filled, vmin=limits[0], vmax=limits[1],
+        cmap=LinearSegmentedColormap.from_list("shades", shades),
+    )  # fmt: skip
     if len(course.names) <= 2 * _MOST_NAMES:
         for edge in sorted({end for extent in course.extents for end in extent}):
-            axes.axvline(edge, color=COLOURS["paper"], linewidth=0.4, alpha=0.7)
-    if course.named and len(course.names) <= _MOST_NAMES:
+            axes.axvline(edge, color=COLOURS["soft"], linewidth=0.3, alpha=0.5)
+    if named and len(course.names) <= _MOST_NAMES:
         for name, (low, high) in zip(course.names, course.extents, strict=True):
             axes.annotate(
                 short(name, 24), ((low + high) / 2, 1.02), xycoords=("data", "axes fraction"), rotation=45,
-                va="bottom", ha="left", fontsize=6, annotation_clip=False,
+                va="bottom", ha="left", fontsize=6.5, annotation_clip=False,
             )  # fmt: skip
-    bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=30)
+    bar = axes.figure.colorbar(image, ax=axes, location="right", shrink=0.95, aspect=18)
     bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=6.5)
 

@@ -77,9 +77,9 @@ class LayerCourse:
 def layer_figure(course: LayerCourse) -> "Figure":
     """Heat maps: rank share of each layer by evaluation, its probe's accuracy where there is one, and log spectra.
 
-    *Rank share*: effective rank over the number of features, or of images where these are fewer. *Spectra*: the
-    eigenvalues over the largest, by their place from the largest on a logarithmic axis, for the last 6 layers. Layers
-    stand in the order of the network, its input at the bottom.
+    *Rank share*: effective rank over the number of features, or of images where these are fewer, on a scale up to the
+    largest. *Spectra*: the eigenvalues over the largest, by their place from the largest on a logarithmic axis, for the
+    last 6 layers. Layers stand in the order of the network, its input at the bottom.
 
     Raises:
         InputError: there was no evaluation yet.
@@ -89,19 +89,21 @@ def layer_figure(course: LayerCourse) -> "Figure":
     names = list(course.layers)
     probed = any(not math.isnan(value) for name in names for value in course.layers[name]["accuracy"])
     spectra = names[-MOST_SPECTRA:]
-    columns = max(1 + probed, min(3, len(spectra)))
+    columns = min(2, len(spectra))
     rows = -(-len(spectra) // columns)
     height = max(1.3, 0.5 + 0.18 * len(names))
-    with canvas(2.3 * columns, height + 1.6 * rows) as figure:
-        top, bottom = figure.subfigures(2, 1, height_ratios=[height, 1.6 * rows], squeeze=False)[:, 0]
+    with canvas(4.8, height + 0.2 + 1.4 * rows) as figure:
+        top, bottom = figure.subfigures(2, 1, height_ratios=[height, 0.2 + 1.4 * rows], squeeze=False)[:, 0]
         for part in (top, bottom):
             part.set_facecolor("none")
         tables = top.subplots(1, 1 + probed, squeeze=False)[0]
-        _table(tables[0], course, "share", "rank share", names)
+        shares = [value for name in names for value in course.layers[name]["share"] if math.isfinite(value)]
+        _table(tables[0], course, "share", "effective rank (share)", names, max([0.01, *shares]))
         if probed:
-            title = "probe accuracy" + (f", lost at {short(course.lost, 18)}" if course.lost else "")
+            title = "probe accuracy" + (f", lost at {short(course.lost, 12)}" if course.lost else "")
             _table(tables[1], course, "accuracy", title, names)
             tables[1].set_yticks([])
+        bottom.suptitle("Eigenvalues of the features, the largest below", x=0.01, ha="left", fontsize=8)
         grid = bottom.subplots(rows, columns, squeeze=False).flatten()
         for axes, name in zip(grid, spectra, strict=False):
             image = _image(axes, list(zip(*course.layers[name]["spectrum"], strict=True)), (-DECADES, 0.0))
@@ -110,18 +112,17 @@ def layer_figure(course: LayerCourse) -> "Figure":
             _epochs(axes, course)
         for axes in grid[len(spectra) :]:
             axes.set_axis_off()
-        grid[0].set_ylabel("eigenvalue, largest below", fontsize=7)
         bar = bottom.colorbar(image, ax=list(grid), shrink=0.8, pad=0.02)
-        bar.set_label("log10 of the share of the largest", fontsize=7)
+        bar.set_label("log10 of value / largest", fontsize=7)
         bar.ax.tick_params(labelsize=6.5)
     return figure
 
 
-def _table(axes: "Axes", course: LayerCourse, key: str, title: str, names: Sequence[str]) -> None:
+def _table(axes: "Axes", course: LayerCourse, key: str, title: str, names: Sequence[str], most: float = 1.0) -> None:
     rows = [course.layers[name][key] for name in names]
-    image = _image(axes, rows, (0.0, 1.0))
-    axes.set_yticks(range(len(names)), [short(name, 22) for name in names], fontsize=7)
-    axes.set_title(title, fontsize=8)
+    image = _image(axes, rows, (0.0, most))
+    axes.set_yticks(range(len(names)), [short(name, 18) for name in names], fontsize=7)
+    axes.set_title(title, fontsize=7.5, loc="left")
     _epochs(axes, course)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
     bar.ax.tick_params(labelsize=6.5)

@@ -1,5 +1,6 @@
 """Which classes a model takes for which others, as a picture."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["confusion_figure"]
 
 WHOLE = 12  # classes up to which the whole matrix is drawn; of more, those with most errors
+CELL = 0.25  # inches
 
 
 def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
@@ -43,8 +45,10 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
     title = f"{wrong:.0%} of {int(total.sum()):,} images are predicted as another class" + (
         f"; of {len(names)} classes the {len(order)} with most errors" if some else ""
     )
-    size = 0.42 * len(order) + 0.42 * some
-    with canvas(max(4.2, size + 1.9), size + 1.7) as figure:
+    size = CELL * (len(order) + some)
+    width = max(3.4, size + 1.6)
+    said = [line for part in (title, "Per cent of each row") for line in textwrap.wrap(part, int(width / 0.072))]
+    with canvas(width, max(size, 1.0) + 1.15 + 0.14 * len(said)) as figure:
         from matplotlib.colors import LinearSegmentedColormap
 
         axes = figure.add_subplot()
@@ -56,13 +60,13 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
                     colour = COLOURS["paper"] if value > 0.6 else COLOURS["ink"]
                     weight = "bold" if row != column and value >= 0.1 else "normal"
                     axes.text(
-                        column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=colour,
+                        column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=6.5, color=colour,
                         fontweight=weight,
                     )  # fmt: skip
         ends = [f"{name} ({int(total[place]):,})" for name, place in zip(heads, order, strict=True)]
         axes.set_xticks(range(len(heads) + some), [*heads, *(["others"] if some else [])], rotation=45, ha="right")
         axes.set_yticks(range(len(heads)), ends)
-        axes.tick_params(length=0, labelsize=7.5)
+        axes.tick_params(length=0, labelsize=7)
         axes.set(xlabel="predicted class", ylabel="given class (images)")
-        figure.suptitle(title + "\nPer cent of each row", x=0.02, ha="left", fontsize=9)
+        figure.suptitle("\n".join(said), x=0.02, ha="left", fontsize=8.5)
     return figure

@@ -20,8 +20,9 @@ from lightning_failures.errors import InputError
 from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.module_state import random_state_kept
 from lightning_failures.observe.observation import Observation
-from lightning_failures.reporting.contact_sheet import Tile, sheet_of
+from lightning_failures.reporting.contact_sheet import Places, Tile, sheet_of
 from lightning_failures.reporting.loggers import log_image_table
+from lightning_failures.spectrum.axes import axis_label, name_of_place, spectral_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,12 +63,15 @@ class FailingImagesMonitor(Monitor):
     Args:
         class_names: of all classes, in their order; None: found in the dataset, as ``classes``, ``class_to_idx``,
             ``categories`` or ``features["label"].names``; without names there are numbers.
-        channel_names: such as ``"1,200 nm"``, one a channel; None: channels by number.
+        channel_names: such as ``"1,200 nm"``, one a channel; None: their wavelengths, or else numbers.
+        wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
+        unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
         denormalize: from inputs to raw units, which are shown; see :func:`.raw_images`. None: the inputs are raw.
         options: see :class:`.Monitor`.
 
     Raises:
-        InputError: the class names are no names.
+        InputError: the class names are no names, or the wavelengths are no axis.
+        UnknownNameError: no such unit.
     """
 
     noun = "images"
@@ -80,6 +84,8 @@ class FailingImagesMonitor(Monitor):
         class_names: Sequence[str] | None = None,
         *,
         channel_names: Sequence[str] | None = None,
+        wavelengths: Any = None,
+        unit: str | None = None,
         denormalize: Denormalize | None = None,
         **options: Unpack[MonitorOptions],
     ) -> None:
@@ -90,7 +96,11 @@ class FailingImagesMonitor(Monitor):
             fix = 'Pass one name for each class, in their order: class_names=["cat", "dog"].'
             raise InputError("FailingImagesMonitor(class_names=...)", "no names", repr(class_names), fix)
         self.class_names = None if class_names is None else tuple(class_names)
-        self.channel_names = None if channel_names is None else tuple(channel_names)
+        where = "FailingImagesMonitor"
+        axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=where)
+        self.places = None if axis is None else Places(axis.values.tolist(), axis_label(axis.unit), axis.descending)
+        names = None if axis is None else [name_of_place(place, axis.unit) for place in axis.values.tolist()]
+        self.channel_names = names if channel_names is None else list(channel_names)
         self.denormalize = denormalize
         self.seen: Seen | None = None  #: of the last evaluation, once it has ended
         self.confusion: Tensor | None = None  #: images by given and predicted class, of all ranks; (c c), int64
@@ -234,7 +244,7 @@ class FailingImagesMonitor(Monitor):
         title = f"Images{among} that the model gets wrong" + " (orange), and some that it gets right (green)" * bool(
             right
         )
-        return sheet_of(tiles, title, channel_names=self.channel_names)
+        return sheet_of(tiles, title, channel_names=self.channel_names, places=self.places)
 
     def _lines(self, place: int, row: int, names: Sequence[str]) -> list[str]:
         assert self.seen is not None

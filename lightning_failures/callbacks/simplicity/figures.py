@@ -1,11 +1,13 @@
 """Pictures of what a model leans on: the ladder, the decision dimension, and its worst cue."""
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lightning_failures.callbacks.simplicity.course import SimplicityCourse
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
+from lightning_failures.spectrum.axes import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +30,8 @@ WORDS = {
     "grey_level": "grey level",
     "low_frequencies": "low spatial frequencies",
 }
-AXES = {
-    "nm": "wavelength (nm)",
-    "um": "wavelength (µm)",
-    "cm-1": "wavenumber (cm⁻¹)",
-    None: "wavelength or wavenumber",
-}
 SHADES = ("first", "second", "third")
+NEAR = 0.5  # levels of the ladder nearer than this would have their names printed over each other
 
 
 def ladder_figure(course: SimplicityCourse) -> "Figure | None":
@@ -45,22 +42,27 @@ def ladder_figure(course: SimplicityCourse) -> "Figure | None":
     if not course.names:
         return None
     names, places = course.names, range(len(course.names))
-    with canvas(6.4, 1.1 + 0.27 * len(names)) as figure:
+    with canvas(4.8, 1.3 + 0.25 * len(names)) as figure:
+        figure.suptitle(
+            "What simple models reach, and how much of the network each explains", x=0.01, ha="left", fontsize=8.5
+        )
         left, right = figure.subplots(1, 2, sharey=True)
         reached = [course.get(f"reach/{name}") for name in names]
         left.barh(places, reached, height=0.62, color=COLOURS["second"], alpha=0.85)
-        _level(left, course.get("model_accuracy"), "network", "-")
-        _level(left, course.get("chance"), "chance", ":")
+        network, chance = course.get("model_accuracy"), course.get("chance")
+        _level(left, network, "network", "-")
+        _level(left, chance, "chance", ":", line=abs(network - chance) < NEAR)
         explained = [max(course.get(f"explained_adjusted/{name}"), 0.0) for name in names]
         right.barh(places, explained, height=0.62, color=COLOURS["first"], alpha=0.85)
         _level(right, 0.9, "explains it", "--")
-        left.set_yticks(places, [short(WORDS.get(name, name), 28) for name in names])
+        left.set_yticks(places, [short(WORDS.get(name, name), 28) for name in names], fontsize=7.5)
         right.tick_params(axis="y", length=0)
         for axes, values, label in (
             (left, reached, "accuracy on the labels"),
             (right, explained, "share of the network explained"),
         ):
-            axes.set(xlim=(0, 1), xlabel=label)
+            axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+            axes.set_xlabel(label, fontsize=7.5)
             axes.grid(axis="x")
             for place, value in zip(places, values, strict=True):
                 _figure(axes, place, value, "undefined" if math.isnan(value) else f"{value:.2f}", 0.16)
@@ -75,8 +77,8 @@ def dimension_figure(course: SimplicityCourse) -> "Figure | None":
     ranks, own = course.by_rank("own")
     if not ranks:
         return None
-    with canvas(6.8, 2.7) as figure:
-        left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
+    with canvas(4.8, 5.0) as figure:
+        left, right = figure.subplots(2, 1)
         for key, label, colour, marker in (
             ("own", "one spectrum per image", "second", "o"),
             ("pixel_own", "every pixel's spectrum", "first", "D"),
@@ -90,9 +92,10 @@ def dimension_figure(course: SimplicityCourse) -> "Figure | None":
                 left.vlines(range(len(ranks)), low, high, color=COLOURS[colour], linewidth=1.1)
             left.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
         left.axhline(0.9, linestyle=":", color=COLOURS["soft"], linewidth=1)
-        left.set(ylim=(0, 1), xlabel="directions exchanged", ylabel="pairs that follow them")
+        left.set(ylim=(0, 1), xlabel="directions exchanged", ylabel="share of pairs")
         left.margins(x=0.08)
-        left.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
+        left.set_title("Pairs predicted as the image that gave its main directions", loc="left", fontsize=8.5, pad=20)
+        left.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0.1)
         left.grid(axis="y")
         _directions(right, course)
     return figure
@@ -106,11 +109,12 @@ def _directions(axes: "Axes", course: SimplicityCourse) -> None:
     rows = zip(course.directions, styles, strict=False)
     axes.axhline(0, color=COLOURS["line"], linewidth=0.8)
     for number, (row, (colour, style, width)) in enumerate(rows, start=1):
-        axes.plot(x, row, style, color=COLOURS[colour], linewidth=width, label=str(number), zorder=5 - number)
-    axes.set(xlabel=AXES[course.unit] if known else "channel", ylabel="direction")
+        axes.plot(x, row, style, color=COLOURS[colour], linewidth=width, label=f"{number}.", zorder=5 - number)
+    axes.set(xlabel=axis_label(course.unit) if known else "channel", ylabel="weight")
+    axes.set_title("The main directions of the decision", loc="left", fontsize=8.5, pad=20)
     if known and course.unit == "cm-1":  # as is the custom for wavenumbers
         axes.invert_xaxis()
-    axes.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handlelength=1.6)
+    axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 0.99), ncols=4, borderaxespad=0.1)
 
 
 def cue_figure(course: SimplicityCourse) -> "Figure | None":
@@ -129,8 +133,8 @@ def cue_figure(course: SimplicityCourse) -> "Figure | None":
                 values, columns[c], "o", color=COLOURS[SHADES[place]], markersize=2.4, alpha=0.55, markeredgewidth=0,
                 label=f"class {c}",
             )  # fmt: skip
-        axes.set_title(_of_cue(course, cue), fontsize=8, loc="left")
-        axes.set(xlabel=WORDS.get(cue, cue), ylabel="logit, centred")
+        axes.set_title("\n".join(textwrap.wrap(_of_cue(course, cue), 64)), fontsize=8, loc="left")
+        axes.set(xlabel=WORDS.get(cue, cue), ylabel="logit, less the mean of all classes")
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
         axes.grid()
     return figure
@@ -140,7 +144,7 @@ def _of_cue(course: SimplicityCourse, cue: str) -> str:
     """What is known of a cue, in words: whose prediction follows it, or what of the logits goes with it."""
     follows, goes, within = (course.get(f"{key}/{cue}") for key in ("transplant", "eta2", "eta2_within"))
     if not math.isnan(follows):
-        return f"Given this of another image, {follows:.0%} are predicted as that one"
+        return f"Given the {WORDS.get(cue, cue)} of another image, {follows:.0%} are predicted as that one"
     said = "" if math.isnan(goes) else f"{goes:.0%} of the logits' variance goes with it"
     return said if math.isnan(within) else f"{said}, {within:.0%} within a class".removeprefix(", ")
 
@@ -153,12 +157,12 @@ FIGURES: dict[str, Callable[[SimplicityCourse], "Figure | None"]] = {
 }
 
 
-def _level(axes: "Axes", value: float, name: str, style: str) -> None:
-    """A line across with its name above."""
+def _level(axes: "Axes", value: float, name: str, style: str, line: int = 0) -> None:
+    """A line across with its name above, so many lines higher."""
     if not math.isnan(value):
         axes.axvline(value, linestyle=style, color=COLOURS["ink"], linewidth=1)
         axes.annotate(
-            name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3), textcoords="offset points",
+            name, (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 8 * line), textcoords="offset points",
             ha="center", fontsize=7, color=COLOURS["soft"],
         )  # fmt: skip
 
@@ -168,7 +172,8 @@ def _figure(axes: "Axes", place: int, value: float, text: str, room: float) -> N
     inside = value > room
     beside = 0.0 if math.isnan(value) or inside else max(value, 0.0)
     colour = COLOURS["paper" if inside else "ink"]
-    axes.text(beside + 0.015, place, text, va="center", fontsize=7, color=colour, zorder=4)
+    back = None if inside else {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 0.8}  # over a level's line
+    axes.text(beside + 0.015, place, text, va="center", fontsize=7, color=colour, zorder=4, bbox=back)
 
 
 def _spread(values: Sequence[float]) -> float:
