@@ -5,6 +5,8 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_failures import CollapseMonitor, FactorErrorMonitor, GatedCheckpoint, failure_monitors
+from lightning_failures.callbacks import monitor
+from lightning_failures.callbacks.findings import diagnosis
 from lightning_failures.records.headlines import curves, told_by, worst_of
 from lightning_failures.records.term import Term
 from tests.runs import fit, noted, table
@@ -66,6 +68,19 @@ def test_a_run_logs_few_curves_by_default_and_gates_and_rules_reach_every_figure
     assert float(run.callback_metrics["failures/accuracy"]) == float(run.callback_metrics["failures/collapse/accuracy"])
 
 
+@pytest.mark.parametrize(("evaluations", "axis"), [(1.0, "epoch"), (0.5, "trainer/global_step")])
+def test_the_count_of_findings_is_drawn_over_the_axis_of_the_other_headlines(monkeypatch, evaluations, axis):
+    told = []
+    for module in (diagnosis, monitor):
+        monkeypatch.setattr(module, "define_curves", lambda _, keys, over: told.extend((key, over) for key in keys))
+    callbacks = failure_monitors(on_error="raise")
+    callbacks[-1].announce = "nothing"
+    fit(callbacks, epochs=2, val_check_interval=evaluations)
+    assert {over for _, over in told} == {axis}
+    keys = [key for key, _ in told]
+    assert keys.count("failures/findings") == keys.count("failures/accuracy") == 1
+
+
 def test_every_figure_is_a_curve_where_that_is_asked_for(tmp_path):
     run, logged = watched(tmp_path, detail="full")
     defined = {key for key, value in run.callback_metrics.items() if key.startswith("failures/") and value == value}
@@ -74,13 +89,13 @@ def test_every_figure_is_a_curve_where_that_is_asked_for(tmp_path):
 
 
 def test_what_is_nan_at_every_evaluation_is_no_curve_and_its_reason_stands_in_the_record(tmp_path):
-    monitor = CollapseMonitor(detail="full", on_error="raise")
-    figures = noted(monitor)
-    fit([monitor], epochs=2, logger=CSVLogger(tmp_path, name="", version=""), log_every_n_steps=50)
+    collapse = CollapseMonitor(detail="full", on_error="raise")
+    figures = noted(collapse)
+    fit([collapse], epochs=2, logger=CSVLogger(tmp_path, name="", version=""), log_every_n_steps=50)
     never = {key for key, value in figures.items() if math.isnan(value)}
     assert never
-    assert {monitor.key(key) for key in never} & set(columns_of(tmp_path)) == set()
-    assert all(monitor.undefined[key] for key in never)
+    assert {collapse.key(key) for key in never} & set(columns_of(tmp_path)) == set()
+    assert all(collapse.undefined[key] for key in never)
 
 
 def test_a_monitor_with_a_name_of_its_own_has_short_names_under_that(tmp_path):

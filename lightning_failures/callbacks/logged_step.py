@@ -1,8 +1,20 @@
-"""The step under which loggers keep what belongs to an evaluation."""
+"""The step under which loggers keep what belongs to an evaluation, and the axis over which its curves are drawn."""
+
+from typing import Literal
 
 from lightning.pytorch import Trainer
 
-__all__ = ["logged_step"]
+__all__ = ["curve_axis", "logged_step"]
+
+
+def curve_axis(trainer: Trainer) -> Literal["epoch", "trainer/global_step"]:
+    """Over what curves are drawn: epochs, or steps where an epoch has several evaluations or nobody knows.
+
+    Args:
+        trainer: of Lightning, or what stands for one: a loop of one's own may evaluate whenever it likes.
+    """
+    once = getattr(trainer, "val_check_batch", None) == getattr(trainer, "num_training_batches", 0)
+    return "epoch" if once else "trainer/global_step"
 
 
 def logged_step(trainer: Trainer) -> int:

@@ -18,6 +18,7 @@ from lightning_failures.callbacks.budget import SHARE, Budget
 from lightning_failures.callbacks.error_guard import ErrorGuard, warn_of
 from lightning_failures.callbacks.evaluated_weights import evaluated_weights, final_weights
 from lightning_failures.callbacks.evaluation_context import EvaluationContext, progress
+from lightning_failures.callbacks.logged_step import curve_axis
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.ranks import Agreement
 from lightning_failures.callbacks.reference_examination import ReferenceExamination
@@ -730,10 +731,7 @@ class Monitor(Callback, TheirCallback):
         new = {key for key, value in known.items() if not math.isnan(value)} - self._defined
         self._defined |= new
         trainer = evaluation.trainer
-        # of a Trainer alone: a loop of one's own may evaluate whenever it likes
-        once = getattr(trainer, "val_check_batch", None) == getattr(trainer, "num_training_batches", 0)
-        axis: Literal["epoch", "trainer/global_step"] = "epoch" if once else "trainer/global_step"
-        define_curves(trainer.loggers, sorted(new), axis)
+        define_curves(trainer.loggers, sorted(new), curve_axis(trainer))
         curve = {key for key in known if key in self._defined}
         if now:
             log_scalars(evaluation.trainer.loggers, {key: known[key] for key in curve}, evaluation.logged_step)

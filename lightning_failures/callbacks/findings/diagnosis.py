@@ -26,7 +26,7 @@ from lightning_failures.callbacks.findings.rulebook import RuleSource, read_rule
 from lightning_failures.callbacks.findings.validation_metric import ValidationMetric, find_metric, with_lead
 from lightning_failures.callbacks.findings.webhook import Notify, Webhook
 from lightning_failures.callbacks.freshness import Freshness
-from lightning_failures.callbacks.logged_step import logged_step
+from lightning_failures.callbacks.logged_step import curve_axis, logged_step
 from lightning_failures.callbacks.monitor import Monitor, monitors_of
 from lightning_failures.callbacks.picture import Pictures
 from lightning_failures.callbacks.state_key import state_key
@@ -35,7 +35,7 @@ from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import MONITOR_ERROR
 from lightning_failures.records.order import Order
 from lightning_failures.records.run_record import Evaluation, RunRecord
-from lightning_failures.reporting.loggers import flush, log_config, log_scalars, log_summary
+from lightning_failures.reporting.loggers import define_curves, flush, log_config, log_scalars, log_summary
 from lightning_failures.reporting.report import write_report
 from lightning_failures.reporting.sentences import headline, tally, title
 from lightning_failures.version import __version__
@@ -110,6 +110,7 @@ class FailureDiagnosis(Callback, TheirCallback):
         self._freshness = Freshness()
         self._began = time.perf_counter()
         self._resumed = False
+        self._counted = False  # whether the loggers know of the curve
         self.alone: RunRecord | None = None  #: of the last evaluation by ``trainer.test()`` or ``trainer.validate()``
         self._alone = Freshness()
         self._alone_began = self._began
@@ -261,6 +262,9 @@ class FailureDiagnosis(Callback, TheirCallback):
     def _log_count(self, trainer: Trainer, values: Mapping[str, float]) -> None:
         """Log how many findings stand, where something was evaluated."""
         if values:
+            if not self._counted:
+                define_curves(trainer.loggers, [COUNT.key], curve_axis(trainer))
+                self._counted = True
             count = float(sum(finding.severity != "watch" for finding in self.record.standing))
             collects = getattr(trainer, "log", None)  # a loop of one's own sends an evaluation's figures in one piece
             if collects is not None:
