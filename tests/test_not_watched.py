@@ -91,9 +91,19 @@ def test_a_record_keeps_it_and_an_old_one_has_none():
     assert RunRecord.from_dict(plain).not_watched == {}
 
 
+def test_a_reason_is_said_to_the_end_of_its_sentence():
+    sentence = (
+        "the loader shuffles, so no image is the same as at the evaluation before, and what is compared image by image "
+        "cannot be told"
+    )
+    why = f"FactorErrorMonitor: {sentence}. Pass shuffle=False; given DataLoader"
+    record = RunRecord("raw", [Evaluation(0, 1, {"val_loss": 1.0})], not_watched={"spill-over": why})
+    assert tally(record).endswith(f"spill-over ({sentence}).")
+
+
 def test_a_long_reason_is_cut_in_the_verdict_and_whole_in_the_report(tmp_path):
     why = "TypeError: " + "cannot unpack " * 40
     record = RunRecord("raw", [Evaluation(0, 1, {"val_loss": 1.0})], not_watched={"errors by factor": why.strip()})
-    assert len(tally(record)) < 200
+    assert len(tally(record)) < 400
     assert tally(record).endswith("cannot unpack …).")
     assert why.strip() in write_report(tmp_path, [record], COLUMNS).read_text()

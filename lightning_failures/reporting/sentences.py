@@ -29,6 +29,9 @@ __all__ = [
     "when",
 ]
 
+#: Characters of a reason for which something was not examined that are said; its first sentence has hardly more.
+MOST_OF_A_REASON = 300
+
 #: Share of a run below which a monitor is not named among those that took time.
 LEAST_SHARE = 0.0005
 
@@ -198,11 +201,12 @@ def _silence(record: RunRecord) -> str:
 
 
 def _not_examined(not_watched: Mapping[str, str]) -> str:
-    """What was not examined, with the clause of each reason that says what is wrong."""
+    """What was not examined, with the whole sentence of each reason that says what is wrong."""
     reasons: dict[str, list[str]] = {}
     for what, why in not_watched.items():
-        clause = why.partition("; given ")[0]
-        short = shorten((clause.partition(": ")[2] or clause).rstrip("."), 100, placeholder=" …")
+        clause = " ".join(why.partition("; given ")[0].split())
+        sentence = (clause.partition(": ")[2] or clause).partition(". ")[0].rstrip(".")
+        short = shorten(sentence, MOST_OF_A_REASON, placeholder=" …")
         reasons.setdefault(short, []).append(what)
     return "; ".join(f"{', '.join(named)} ({why})" for why, named in reasons.items())
 
