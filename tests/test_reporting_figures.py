@@ -12,6 +12,7 @@ from lightning_failures.callbacks.simplicity import accuracy_figure, accuracy_li
 from lightning_failures.errors import InputError
 from lightning_failures.records import Evaluation, RunRecord
 from lightning_failures.reporting.figure_style import COLOURS, close, short, to_png, to_svg
+from lightning_failures.reporting.shortfall import shortfall
 from tests.records import FACTORS, UNTAPPED, failing, healthy, values
 
 mpl = pytest.importorskip("matplotlib")
@@ -137,6 +138,20 @@ def test_accuracy_axes_of_two_arms_can_be_compared() -> None:
     limits = accuracy_limits([failing(), healthy()])
     assert limits == (0.15, 0.9)
     assert accuracy_figure(failing(), limits).axes[0].get_ylim() == limits
+
+
+def test_words_and_chart_have_one_chance_that_of_the_images_that_the_accuracy_is_of() -> None:
+    logged = {
+        **{f"failures/collapse/{name}": value for name, value in (("accuracy", 0.21), ("chance", 0.22))},
+        **{f"failures/simplicity/{name}": value for name, value in (("model_accuracy", 0.21), ("chance", 0.25))},
+    }
+    record = RunRecord("run", [Evaluation(epoch, epoch, logged) for epoch in range(3)])
+    short = shortfall(record)
+    assert short is not None
+    assert short.figures == "no better than chance, 0.22"
+    drawn = [text.get_text() for text in accuracy_figure(record).axes[0].texts]
+    assert "chance 0.22" in drawn
+    assert accuracy_limits([record]) == pytest.approx((0.15, 0.25), abs=0.05)
 
 
 def test_notes_number_the_findings_in_the_order_of_time() -> None:

@@ -9,7 +9,7 @@ from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.validation_keys import MEASURED
 from lightning_failures.reporting.intervals import wilson
 
-__all__ = ["Shortfall", "shortfall"]
+__all__ = ["Shortfall", "chance_key", "shortfall"]
 
 
 class Shortfall(NamedTuple):
@@ -22,6 +22,25 @@ class Shortfall(NamedTuple):
 
     than: str
     figures: str
+
+
+def chance_key(record: RunRecord) -> str | None:
+    """The logged key of the chance that words and pictures set beside the accuracy; None without one.
+
+    It is the share of the most frequent class of the images that the accuracy is of; where that was not logged, of the
+    images of training.
+
+    Example:
+        >>> from lightning_failures.records.run_record import Evaluation
+        >>> of_training = {"failures/simplicity/model_accuracy": 0.4, "failures/simplicity/chance": 0.25}
+        >>> chance_key(RunRecord("run", [Evaluation(0, 10, of_training)]))
+        'failures/simplicity/chance'
+        >>> of_validation = {"failures/collapse/accuracy": 0.4, "failures/collapse/chance": 0.22}
+        >>> chance_key(RunRecord("run", [Evaluation(0, 10, of_training | of_validation)]))
+        'failures/collapse/chance'
+    """
+    found = (f"{folder}chance" for folder, _, logged in _measured(record.last_values()) if _has_chance(logged))
+    return next(found, None)
 
 
 def shortfall(record: RunRecord) -> Shortfall | None:
@@ -39,14 +58,18 @@ def shortfall(record: RunRecord) -> Shortfall | None:
         >>> shortfall(RunRecord("run", [Evaluation(0, 10, logged)])).figures
         'not told from chance, 0.10, on 500 images (95% interval 0.08 to 0.13)'
     """
-    measured = list(_measured(record.last_values()))
-    of_chance = [each for each in measured if math.isfinite(each[1].get("chance", math.nan))][:1]
+    measured = [(accuracy, logged) for _, accuracy, logged in _measured(record.last_values())]
+    of_chance = [each for each in measured if _has_chance(each[1])][:1]
     tests = [(_of_chance, of_chance), (_of_reference, measured), (_of_rungs, measured)]
     return next((short for test, among in tests for each in among if (short := test(*each)) is not None), None)
 
 
-def _measured(values: dict[str, float]) -> Iterator[tuple[float, dict[str, float]]]:
-    """Each accuracy that a monitor measured, with all that the same monitor logged.
+def _has_chance(logged: dict[str, float]) -> bool:
+    return math.isfinite(logged.get("chance", math.nan))
+
+
+def _measured(values: dict[str, float]) -> Iterator[tuple[str, float, dict[str, float]]]:
+    """The folder of each monitor that measured an accuracy, that accuracy, and all that the same monitor logged.
 
     Those that stand beside the chance of the same images come first; ``model_accuracy`` stands beside that of training.
     """
@@ -55,7 +78,8 @@ def _measured(values: dict[str, float]) -> Iterator[tuple[float, dict[str, float
             match = re.fullmatch(rf"(failures/[^/]+/){name}", key)
             if match and not math.isnan(accuracy):
                 start = match[1]
-                yield accuracy, {each.removeprefix(start): x for each, x in values.items() if each.startswith(start)}
+                logged = {each.removeprefix(start): x for each, x in values.items() if each.startswith(start)}
+                yield start, accuracy, logged
 
 
 def _of_chance(accuracy: float, logged: dict[str, float]) -> Shortfall | None:

@@ -51,7 +51,7 @@ def ladder_figure(course: SimplicityCourse) -> "Figure | None":
         left.barh(places, reached, height=0.62, color=COLOURS["second"], alpha=0.85)
         network, chance = course.get("model_accuracy"), course.get("chance")
         _level(left, network, "network", "-")
-        _level(left, chance, "chance", ":", line=abs(network - chance) < NEAR)
+        _level(left, chance, "chance in training", ":", line=abs(network - chance) < NEAR)
         explained = [max(course.get(f"explained_adjusted/{name}"), 0.0) for name in names]
         right.barh(places, explained, height=0.62, color=COLOURS["first"], alpha=0.85)
         _level(right, 0.9, "explains it", "--")

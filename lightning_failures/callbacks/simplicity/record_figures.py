@@ -8,6 +8,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.reporting.figures import Line, by_epoch, points, position
 from lightning_failures.reporting.sentences import accuracy_key
+from lightning_failures.reporting.shortfall import chance_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,8 @@ def accuracy_limits(records: Sequence[RunRecord]) -> tuple[float, float]:
     values = [value for record in records for key in keys if key for value in record.series(key)[1]]
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
-    chance = min((value for record in records for value in record.series(f"{_HERE}chance")[1]), default=math.nan)
+    of_chance = [(record, key) for record in records if (key := chance_key(record)) is not None]
+    chance = min((value for record, key in of_chance for value in record.series(key)[1]), default=math.nan)
     if low - chance < high - low:  # near enough to be shown without pressing the rest together
         low = min(low, chance)
     margin = max(0.02, 0.1 * (high - low))
@@ -51,7 +53,7 @@ def accuracy_figure(record: RunRecord, limits: tuple[float, float] | None = None
     lines = [
         Line("network", key, "first", "o", "-", low, high),
         Line("linear reference", f"{_HERE}reference_accuracy", "second", "D", "--"),
-        Line("chance", f"{_HERE}chance", "soft", "", ":"),
+        Line("chance", chance_key(record) or "", "soft", "", ":"),
     ]
     return by_epoch(record, _logged(record, lines), limits or accuracy_limits([record]), "accuracy")
 

@@ -68,6 +68,7 @@ _CHANCE = _declared(
     LinearReference.terms,
     {
         "chance": {
+            "name": "Chance in training",
             "meaning": "Share of the most frequent class of the training images: the accuracy of naming it always.",
             "direction": "an accuracy near it means that nothing was learned yet",
             "when_nan": "no training batch was seen before the evaluation",
