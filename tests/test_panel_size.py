@@ -11,6 +11,7 @@ from lightning_failures.callbacks.factors import factor_figure
 from lightning_failures.callbacks.images.confusion import confusion_figure
 from lightning_failures.callbacks.simplicity import (
     accuracy_figure,
+    contact_sheet,
     cue_figure,
     dimension_figure,
     ladder_figure,
@@ -41,6 +42,12 @@ def sheet(places=None, names=None):
     return sheet_of(tiles, title, channel_names=names, places=places)
 
 
+def transplants():
+    images, own = torch.rand(40, 3, 9, 7), torch.arange(40) % 4
+    names = [f"{LONG} {number}" for number in range(4)]
+    return contact_sheet(images, images.roll(1, 0), images, own, (own - 1) % 4, (own - 1) % 4, "level", names)
+
+
 def bands():
     return Places([400.0 + 10 * band for band in range(12)], "wavelength (nm)")
 
@@ -63,6 +70,7 @@ FIGURES = {
         torch.ones(16, 16).long() + 99 * torch.eye(16).long(), [f"{LONG} {number}" for number in range(16)]
     ),
     "sheet": sheet,
+    "transplants": transplants,
 }
 
 

@@ -99,7 +99,7 @@ def draw_picture(axes: "Axes", picture: Tensor, label: str, colour: str) -> None
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set(visible=True, color=colour, linewidth=1.2)
-    axes.set_xlabel(label, fontsize=7, color=colour, labelpad=2)
+    axes.set_xlabel(label, fontsize=7.2, color=colour, labelpad=2)
 
 
 def sheet_of(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "contact_sheet", "region_map"]
 
-MOST, ACROSS = 12, 3  # triples on a sheet, and triples side by side
+MOST, ACROSS = 12, 2  # triples on a sheet, and triples side by side
 NEARLY = 0.9  # of the largest share, that the region in the title has at least
 
 #: Content -> its words in the title, and in the heads of the columns: "gives its ...", "with ...".
@@ -184,15 +184,15 @@ class _Layout(NamedTuple):
     def of(cls, cases: int, ratio: float, title: str, heads: Sequence[str], notes: str) -> "_Layout":
         """Of so many triples of pictures that are ``ratio`` times as high as wide."""
         ratio = min(max(ratio, 0.25), 4.0)
-        high, wide = (0.84, 0.84 / ratio) if ratio > 1 else (0.84 * ratio, 0.84)
-        pitch = max(wide, 0.84) + 0.07
+        high, wide = (_SIDE, _SIDE / ratio) if ratio > 1 else (_SIDE * ratio, _SIDE)
+        pitch = max(wide, _SIDE) + 0.07
         across = min(ACROSS, cases)
         width = max(0.3 + across * (3 * pitch + _GAP) - _GAP, 4.0)
         letters = int(pitch / 0.06)
         head = max(len(_wrapped(text, letters)) for text in heads)
         top = 0.14 + 0.19 * len(_wrapped(title, _letters(width, 0.074))) + 0.15 * head + 0.06
         down = high + 0.27
-        below = 0.06 + 0.14 * len(_wrapped(notes, _letters(width, 0.052)))
+        below = 0.06 + 0.14 * len(_wrapped(notes, _letters(width, 0.0535)))
         return cls(width, top + down * -(-cases // across) + below, (wide, high), pitch, across, top, down, letters)
 
     def left(self, column: int, place: int) -> float:
@@ -215,15 +215,16 @@ class _Layout(NamedTuple):
             for place, text in enumerate(heads):
                 figure.text(
                     (self.left(column, place) + self.pitch / 2) / self.width, 1 - (self.top - 0.05) / self.height,
-                    "\n".join(_wrapped(text, self.letters)), fontsize=7, ha="center", va="bottom",
+                    "\n".join(_wrapped(text, self.letters)), fontsize=7.2, ha="center", va="bottom",
                     color=COLOURS["soft"],
                 )  # fmt: skip
-        said = "\n".join(_wrapped(notes, _letters(self.width, 0.052)))
-        figure.text(edge, 0.07 / self.height, said, fontsize=7, va="bottom", color=COLOURS["soft"])
+        said = "\n".join(_wrapped(notes, _letters(self.width, 0.0535)))
+        figure.text(edge, 0.07 / self.height, said, fontsize=7.2, va="bottom", color=COLOURS["soft"])
 
 
 _SHADES = (COLOURS["paper"], COLOURS["second"])  # of a share of 0 and of 1
 _PALEST = 0.45  # grey of the darkest pixel of the mean image, on which figures can be read
+_SIDE = 0.78  # inches, the longer side of a picture
 _GAP = 0.24  # inches between triples side by side
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SheetImages", "slice_sheet", "slice_sheet_images"]
 
-ACROSS, WRONG, OTHERS = 6, 12, 6  # pictures side by side; of the slice, and of others beside it
+ACROSS, WRONG, OTHERS = 4, 12, 4  # pictures side by side; of the slice, and of others beside it
 _EDGE = 0.005  # share of the values at either end that may lie beyond the scale
 _PITCH, _HIGH, _SIDE = 0.95, 1.24, 0.86  # inches: across, down, and of a picture
 
@@ -81,7 +81,7 @@ def slice_sheet(
     )
     heads = ["Wrong, in the slice:", "Right, of the same classes, not in the slice:"]
     blocks = [(head, block) for head, block in zip(heads, rows, strict=True) if block]
-    lines = textwrap.wrap(title, 72)
+    lines = textwrap.wrap(title, 52)
     head, down = 0.16 + 0.17 * len(lines), sum(0.26 + _HIGH * math.ceil(len(block) / ACROSS) for _, block in blocks)
     width, height = 0.2 + _PITCH * ACROSS, head + down
     with canvas(width, height) as figure:
