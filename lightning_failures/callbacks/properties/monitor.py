@@ -103,7 +103,8 @@ class PropertyErrorMonitor(Monitor):
         """Keep the properties of some training images."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         most = -(-MOST // trainer.world_size)
-        if self.idle or self.edges is not None or self._images >= most or self.unserved or not self.probe.settled:
+        enough = self.edges is not None or self._images >= most or self._none_are_images
+        if self.idle or enough or self.unserved or not self.probe.settled:
             return
         with self.guard():
             seen = self.probe.read_batch(batch)
