@@ -45,7 +45,7 @@ def test_what_grows_faster_than_linear_is_named_where_it_is_no_trifle(at_scale):
 
 def test_the_page_lists_each_row_and_the_reasons(at_scale):
     page = at_scale.page([row(at_scale, [(0.1 * 4**k, 10.0) for k in range(4)])])
-    assert "| Pairs | 1 to 8 classes | 100 / 400 / 1.6e+03 / 6.4e+03 | 2.0 | 10 | 0.0 |" in page
+    assert "| Pairs | 1 to 8 classes | 100 / 400 / 1,600 / 6,400 | 2.0 | 10 | 0.0 |" in page
     assert "| Pairs | classes | time | all pairs |" in page
     assert "Nothing does." in at_scale.page([row(at_scale, [(0.1, 10.0)] * 4)])
 
