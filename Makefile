@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint matrix test-third-party release-check site clean
+.PHONY: demo test lint matrix test-third-party release-check site bench bench-small clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -72,6 +72,14 @@ release-check: .venv/release
 # The documentation as a site, in build/site. A test builds it too.
 site: .venv/test
 	$(BIN)/mkdocs build --strict
+
+# How often each planted failure is found and named rightly, into docs/bench.md: hours, taken up again where it stood.
+bench: .venv/test
+	$(BIN)/python benchmarks/bench.py --out build/bench --processes 2
+
+# A dozen planted and healthy runs afresh, in two minutes of one core; fails where a detection is lost.
+bench-small: .venv/test
+	$(BIN)/python benchmarks/bench.py --small
 
 .venv/release:
 	$(PYTHON) -m venv $@

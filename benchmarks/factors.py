@@ -9,8 +9,8 @@ predictions to ratios is timed by itself as well. The files are those of `../sha
 them uncompressed).
 
 The metric: 50,000 images with one of 16 factors each, error rates with intervals, once by fairlearn's MetricFrame with
-its bootstrap and once by FactorErrorRatio, fed 256 images at a time. All is on one thread; the least of some repeats
-counts. Needs imagenet-x, pandas and fairlearn; what is not installed is left out, and said so.
+its bootstrap and once by FactorErrorRatio, fed 256 images at a time. All is on one thread, in seconds of the processor;
+the least of some repeats counts. Needs imagenet-x, pandas and fairlearn; what is not installed is left out.
 """
 
 import argparse
@@ -35,12 +35,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenetx" /
 
 
 def least(repeats: int, work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of the fastest of some repeats, and what the last one gave."""
+    """Seconds of the processor of the fastest of some repeats, and what the last one gave."""
     times, result = [], None
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         result = work()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times), result
 
 

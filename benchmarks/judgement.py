@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lightning_failures import Finding
 from lightning_failures.records import MONITOR_ERROR, SEVERITIES
 
-__all__ = ["HEALTHY", "Judgement", "Truth", "findings_of", "judge", "said"]
+__all__ = ["HEALTHY", "Judgement", "Truth", "findings_of", "judge", "said", "told"]
 
 
 class Truth(NamedTuple):
@@ -22,6 +22,11 @@ class Truth(NamedTuple):
     def failing(self) -> bool:
         """Whether the run holds a planted failure."""
         return bool(self.causes or self.kinds)
+
+    @property
+    def name(self) -> str:
+        """The one name of what is planted; empty where nothing is."""
+        return next(iter((*self.causes, *self.kinds)), "")
 
 
 HEALTHY = Truth()
@@ -56,6 +61,29 @@ def findings_of(record: Mapping[str, Any]) -> list[Finding]:
 def said(finding: Finding) -> str:
     """Kind, subject and cause in a few words."""
     return f"{finding.kind} {finding.subject}".strip() + (f" because of {finding.cause}" if finding.cause else "")
+
+
+def told(truth: Truth, finding: Finding) -> str:
+    """The one name that a finding gives to what is wrong; empty where it is a symptom that names nothing.
+
+    What is true has one name, its first cause, or its first kind where there is none, whichever way it is named.
+
+    Example:
+        >>> scaled = Truth(causes=("input_mismatch",))
+        >>> fields = {"subject": "", "epoch": 1, "step": 42, "evidence": {"gap": 0.5}, "message": "It fails."}
+        >>> told(scaled, Finding(kind="generalisation_gap", cause="overfitting", **fields))
+        'overfitting'
+        >>> told(Truth((), ("training_fault",)), Finding(kind="training_fault", **fields))
+        'training_fault'
+        >>> told(scaled, Finding(kind="class_collapse", **fields))
+        ''
+    """
+    if _right(truth, finding):
+        return truth.name
+    named = finding.cause or CLAIMS.get(finding.kind)
+    if named is None and finding.kind in truth.kinds:
+        return f"{finding.kind} of something else"
+    return named or ""
 
 
 def judge(truth: Truth, findings: Sequence[Finding]) -> Judgement:

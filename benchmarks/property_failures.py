@@ -30,6 +30,7 @@ from digit_runs import (
 )
 from digit_runs import Classifier as Network
 from digit_runs import train as train_setup
+from judgement import HEALTHY, Truth
 from run_folder import Planned, RunFolder
 from shares import share, table
 from torch import Tensor
@@ -65,6 +66,19 @@ PLANTS: Mapping[str, tuple[Callable[[Tensor], Tensor], tuple[str, ...]]] = {
     "dark": (darkened, ("dark", "low contrast")),
     "blurred": (blurred, ("blurred", "low contrast")),
 }
+
+
+def plan(seeds: Sequence[int]) -> list[Planned]:
+    """All runs, seed by seed."""
+    cases = [f"{plant} {source}" for plant in PLANTS for source in ("digits", "shapes")]
+    cases += [f"healthy {source}" for source in SOURCES]
+    return [Planned(case, network, seed) for seed in seeds for case in cases for network in NETWORKS]
+
+
+def truth_of(case: str) -> Truth:
+    """What is true of a case."""
+    plant = case.split()[0]
+    return HEALTHY if plant == "healthy" else Truth((), ("factor_failure",), PLANTS[plant][1])
 
 
 def work(planned: Planned) -> dict[str, Any]:
@@ -144,13 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args(arguments)
-    cases = [f"{plant} {source}" for plant in PLANTS for source in ("digits", "shapes")]
-    cases += [f"healthy {source}" for source in SOURCES]
-    plan = [Planned(case, network, seed) for seed in options.seeds for case in cases for network in NETWORKS]
-    folder = RunFolder(options.out)
-    for record in folder.fill(plan, work, options.processes):
+    folder, runs = RunFolder(options.out), plan(options.seeds)
+    for record in folder.fill(runs, work, options.processes):
         print(record["case"], record["network"], record["seed"], on_properties(record), flush=True)
-    options.page.write_text(page(folder.records(plan), options.seeds) + "\n")
+    options.page.write_text(page(folder.records(runs), options.seeds) + "\n")
 
 
 if __name__ == "__main__":

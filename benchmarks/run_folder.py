@@ -1,7 +1,9 @@
 """A folder of runs, one JSON file each, filled by several processes and taken up again where it stood."""
 
+import functools
 import json
 import multiprocessing
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +31,25 @@ class Planned(NamedTuple):
         return f"{self.case}-{self.network}-{self.seed}.json"
 
 
+PACKAGE = Path(__file__).resolve().parents[1] / "lightning_failures"
+
+
+@functools.cache
+def package_commit() -> str:
+    """The last commit that changed the package, and whether some of it was changed since; empty where git is silent."""
+
+    def asked(*words: str) -> str:
+        command = ["git", *words, "--", PACKAGE.name]
+        told = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=20, check=True)
+        return told.stdout.strip()
+
+    try:
+        dirty = "-dirty" if asked("status", "--porcelain") else ""
+        return asked("log", "-1", "--format=%h") + dirty
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
 def one_run(planned: Planned, work: Callable[[Planned], Record]) -> Record:
     """Do one run; one that breaks off leaves what it broke off with."""
     began = time.process_time()
@@ -36,7 +57,8 @@ def one_run(planned: Planned, work: Callable[[Planned], Record]) -> Record:
         record = work(planned)
     except Exception as error:
         record = {"findings": [], "crash": "".join(traceback.format_exception(error))}
-    return {**planned._asdict(), **record, "cpu_seconds": round(time.process_time() - began, 2)}
+    spent = round(time.process_time() - began, 2)
+    return {**planned._asdict(), **record, "cpu_seconds": spent, "commit": package_commit()}
 
 
 class RunFolder:
@@ -55,6 +77,11 @@ class RunFolder:
     def records(self, plan: Sequence[Planned]) -> list[Record]:
         """What is known of the runs of a plan, in its order."""
         return [json.loads(self._at(each).read_text()) for each in plan if self._at(each).exists()]
+
+    def everything(self) -> list[Record]:
+        """What is known of all runs of the folder, in the order of their cases, networks and seeds."""
+        found = [json.loads(path.read_text()) for path in self.path.glob("*.json")]
+        return sorted(found, key=lambda one: (one["case"], one["network"], one["seed"]))
 
     def missing(self, plan: Sequence[Planned]) -> list[Planned]:
         """The runs of a plan that are still to be done."""

@@ -205,6 +205,11 @@ def shuffled(monitor: SliceMonitor, seed: int) -> int:
     return len(find_slices(sample.features, preds, sample.target).slices)
 
 
+def largest(one: Mapping[str, Any]) -> float:
+    """Excess of the hardest slice of one sample that was named; 0: none."""
+    return max((low for _, low in one["slices"]), default=0.0)
+
+
 def page(records: Sequence[Mapping[str, Any]], seeds: Sequence[int], data: str) -> str:
     """The tables in markdown."""
     each = [one | {"seed": record["seed"]} for record in records for one in record.get("evaluations", [])]
@@ -216,16 +221,16 @@ def page(records: Sequence[Mapping[str, Any]], seeds: Sequence[int], data: str) 
                 [
                     f"{plant}, {where}",
                     middle([round(one["error_planted"] - one["error_rest"], 2) for one in some]),
-                    share(_largest(one) > WATCH for one in some),
-                    share(_largest(one) > WARNING for one in some),
+                    share(largest(one) > WATCH for one in some),
+                    share(largest(one) > WARNING for one in some),
                     middle([round(one["precision"], 2) for one in some]),
                     middle([round(one["recall"], 2) for one in some]),
                 ]
             )
     clean = [one for one in each if one["plant"] == "clean"]
     levels = [
-        ["clean: named", share(_largest(one) > WATCH for one in clean)],
-        ["clean: warned of", share(_largest(one) > WARNING for one in clean)],
+        ["clean: named", share(largest(one) > WATCH for one in clean)],
+        ["clean: warned of", share(largest(one) > WARNING for one in clean)],
         ["shuffled errors: anything found", share(count > 0 for one in clean for count in one["shuffled"])],
     ]
     listed = [
@@ -269,10 +274,6 @@ def page(records: Sequence[Mapping[str, Any]], seeds: Sequence[int], data: str) 
             ),
         ]
     )
-
-
-def _largest(one: Mapping[str, Any]) -> float:
-    return max((low for _, low in one["slices"]), default=0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

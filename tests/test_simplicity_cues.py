@@ -330,3 +330,44 @@ def test_a_batch_of_a_cue_sends_nothing_to_the_device():
         sums = cue_sums(logits, cue, edges, target)
         assert grey_level(torch.empty(8, 3, 4, 4, device="meta")).shape == (8,)
     assert {part.device.type for part in sums} == {"meta"}
+
+
+class Largest(TorchDispatchMode):
+    """Bytes of the largest storage that is made inside and is none of some that exist."""
+
+    def __init__(self, there):
+        super().__init__()
+        self.there, self.most = {part.untyped_storage().data_ptr() for part in there}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for one in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(one, Tensor) and one.untyped_storage().data_ptr() not in self.there:
+                self.most = max(self.most, one.untyped_storage().nbytes())
+        return out
+
+
+def test_a_batch_of_a_cue_makes_nothing_as_large_as_the_sums_of_many_classes():
+    metric = CueExplainedVariance(torch.linspace(0.1, 0.9, 9), 200)
+    logits, cue, target = torch.randn(16, 200), torch.rand(16), torch.randint(200, (16,))
+    with Largest(metric.sums) as largest:
+        metric.update(logits, cue, target)
+    assert 0 < largest.most < metric.sums.totals.nbytes / 50
+    expected = cue_sums(logits, cue, metric.edges, target)
+    for ours, theirs in zip(metric.sums, expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_sums_of_a_cue_that_began_in_inference_mode_go_on_outside_of_it():
+    metric = CueExplainedVariance(torch.tensor([0.5]), 3)
+    logits, cue, target = torch.randn(8, 3), torch.rand(8), torch.randint(3, (8,))
+    with torch.inference_mode():
+        metric.reset()
+        metric.update(logits, cue, target)
+    assert metric.sums.totals.is_inference()
+    metric.update(logits, cue, target)
+    twice = cue_sums(
+        torch.cat([logits, logits]), torch.cat([cue, cue]), torch.tensor([0.5]), torch.cat([target, target])
+    )
+    for ours, theirs in zip(metric.sums, twice, strict=True):
+        assert torch.allclose(ours, theirs)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.cues import CueSums, cue_explained_variance, cue_sums
+from lightning_failures.functional.cues import CueSums, add_cue_rows, cue_explained_variance, cue_rows
 from lightning_failures.functional.interchange import (
     ClassInterchangeCounts,
     InterchangeCounts,
@@ -136,7 +137,11 @@ class CueExplainedVariance(SumMetric[CueSums]):
             )
         here = self.where
         labels = None if target is None else target.to(here)
-        self.add(cue_sums(logits.to(here), cue.to(here), self.edges.to(here), labels))
+        batch = cue_rows(logits.to(here), cue.to(here), self.edges.to(here), labels)
+        if self.sums.totals.is_inference() and not torch.is_inference_mode_enabled():
+            for name, value in self.sums._asdict().items():
+                setattr(self, name, value.clone())  # an inference tensor refuses an update in place
+        add_cue_rows(self.sums, batch)
 
     def compute(self) -> dict[str, Tensor]:
         """Every statistic by name."""
