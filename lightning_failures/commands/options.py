@@ -16,7 +16,7 @@ _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 
 
 def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
-    """Give a parser one argument a parameter, and the function's own words as help.
+    """Give a parser one argument per parameter, and the function's own words as help.
 
     A parameter without a default is positional; so is one before a ``/``, which may be left out where it has a default.
     A sequence takes one value or more, a ``Literal`` one of its values; a bool is a switch. ``None`` as a default means
