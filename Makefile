@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint matrix test-third-party release-check site bench bench-small clean
+.PHONY: demo test lint matrix lowest test-third-party release-check site bench bench-small clean
 
 demo: .venv/demo
 	$(BIN)/lightning-failures demo --out demo
@@ -36,6 +36,24 @@ matrix-%: .venv/lightning-%/installed
 	touch $@
 
 .PRECIOUS: .venv/lightning-%/installed
+
+# The oldest packages that the bounds of pyproject.toml allow, in an environment of their own; some 6 GB, mostly of torch for GPUs.
+# Without the extra dashboard, which needs a newer W&B than the extra wandb does.
+LOWEST_EXTRAS := report,wandb,timm,imagenet-x,scenes,tensorboard,cli
+LOWEST_TESTS ?= tests/test_monitor.py tests/test_factors.py tests/test_collapse.py tests/test_channels.py tests/test_simplicity.py tests/test_package.py \
+	tests/test_interchange.py tests/test_reporting_report.py tests/test_metric_plot.py tests/test_watch.py tests/test_command_line_config.py
+
+lowest: .venv/lowest/installed
+	.venv/lowest/bin/python tests/lowest.py --installed $(LOWEST_EXTRAS)
+	mkdir -p build/lowest && cd build/lowest && ../../.venv/lowest/bin/python ../../tests/quick_start.py
+	.venv/lowest/bin/python -m pytest -q -p no:cacheprovider -o filterwarnings=default $(LOWEST_TESTS)
+	.venv/lowest/bin/python -m pytest -q -p no:cacheprovider -o filterwarnings=default tests/test_examples.py
+
+.venv/lowest/installed: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv $(@D)
+	$(PYTHON) tests/lowest.py $(LOWEST_EXTRAS) > $(@D)/constraints.txt
+	$(@D)/bin/pip install -q -c $(@D)/constraints.txt -e ".[$(LOWEST_EXTRAS)]" "pytest>=8" "hypothesis>=6.100" "scikit-learn>=1.5"
+	touch $@
 
 # LightningModules of published packages, watched as they are, in an environment of its own above the packages of .venv.
 # Outside CI: the packages are many, and none of them is needed here.

@@ -299,8 +299,22 @@ _SHOWN = {
 }
 
 
+#: What the pictures that show images show; the others are of the figure that a rule reads.
+_IMAGES = {
+    "data_fault": "Validation images, and below each the nearest training image; orange: the same byte for byte.",
+    "slice_failure": "Sevens of validation: left, inverted; right, as they were. Orange: predicted as another digit.",
+}
+
+
 def _pictures(kind: str) -> str:
-    """A sick and a healthy run, where there are pictures of them."""
+    """A sick and a healthy run, where there are pictures of them.
+
+    ``monitor_error`` has none, since it is about no model; nor has ``own_rule``, which is about what its author wrote.
+    """
+    if kind in _IMAGES:
+        said = _IMAGES[kind]
+        made = f"Made by `python benchmarks/course_pictures.py --only {kind}`, seed 1."
+        return f"![{said}](../pictures/{kind}.png)\n\n{said} {made}"
     if (DOCS / "pictures" / f"{kind}.png").exists():
         return (
             f"![The figure that the rule reads, in a planted run and in its healthy twin](../pictures/{kind}.png)\n\n"

@@ -68,6 +68,19 @@ def test_the_json_of_a_command_goes_to_standard_output_alone(capsys: pytest.Capt
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_writes_json_to_a_file_and_where_none_is_named_to_standard_output(command: str) -> None:
+    function = getattr(import_module(f"lightning_failures.commands.{command}"), command)
+    parser = ArgumentParser()
+    add_options(parser, function)
+    needed = [f"x{place}" for place, action in enumerate(parser._actions) if not action.option_strings]
+    given = parser.parse_args(["scene"] if command == "demo" else needed)
+    assert given.json is None
+    for words, path in (["--json"], "-"), (["--json", "-"], "-"), (["--json", "a/b.json"], "a/b.json"):
+        said = parser.parse_args([*(["scene"] if command == "demo" else needed), *words])
+        assert said.json == Path(path)
+
+
 def test_the_environment_names_versions_and_devices_and_nothing_private(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["environment", "--json", "-"]) == 0
     out, err = capsys.readouterr()

@@ -21,7 +21,7 @@ def pictures(monkeypatch):
 
 
 def test_each_picture_is_one_that_the_script_draws_and_stands_on_the_page_of_its_finding(pictures):
-    assert {path.stem for path in PICTURES} == set(pictures.PLANTED)
+    assert {path.stem for path in PICTURES} == set(pictures.KINDS)
     for path in PICTURES:
         by_hand = (ROOT / "docs" / "finding" / f"{path.stem}.md").read_text(encoding="utf-8")
         page = filled(f"finding/{path.stem}.md", by_hand)
@@ -57,3 +57,41 @@ def test_where_one_channel_tells_the_class_the_others_are_those_of_another_image
     same = (planted.train.images == setup.train.images).flatten(2).all(2).all(0)
     assert same.nonzero().flatten().tolist() == [5]
     assert (planted.train.labels == setup.train.labels).all()
+
+
+@pytest.fixture
+def of_images(monkeypatch):
+    """The script that draws images."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("image_pictures")
+
+
+def test_the_nearest_image_is_the_copy_where_there_is_one(of_images):
+    some = torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert of_images.nearest(some[[4, 1]], some).tolist() == [4, 1]
+    assert of_images.nearest(some[:1] + 0.01, some).tolist() == [0]
+
+
+def test_all_images_of_a_picture_of_images_are_on_one_scale(of_images):
+    image = pytest.importorskip("PIL.Image")
+    dark, bright = (of_images.Panel("half", [[of_images.Shown(torch.full((8, 8), v), "", False)]]) for v in (0.0, 1.0))
+    drawn = image.open(io.BytesIO(of_images.drawn((dark, bright)))).convert("L")
+    left, right = (drawn.getpixel((round(place * drawn.width), round(0.6 * drawn.height))) for place in (0.25, 0.75))
+    assert left < 20
+    assert right > 235
+
+
+def test_a_scene_whose_thickness_tells_the_class_too_has_the_labels_of_none_other(pictures):
+    both, without = (pictures.scene(case)(torch.Generator().manual_seed(1)) for case in ("both", "complex"))
+    assert both.images.shape == without.images.shape == (1797, 16, 12, 12)
+    assert both.images.dtype == torch.float32
+    assert both.labels.equal(without.labels)
+    assert not both.images.equal(without.images)
+
+
+def test_scanner_b_is_known_by_its_dark_detector(pictures):
+    digit_runs = importlib.import_module("digit_runs")
+    setup = pictures.healthy_setup("cnn", 1, pictures.two_scanners)
+    images = digit_runs.prepared(setup.train.images, setup.train_by)
+    assert pictures.of_scanner_b((images, setup.train.labels)).nonzero().flatten().tolist() == list(range(0, 1280, 4))

@@ -29,6 +29,11 @@ def test_json_is_that_of_findings_json(run: str, tmp_path: Path, capsys: pytest.
     written = json.loads(write_findings(tmp_path, [failing(), healthy()]).read_text())
     assert [each | {"run": ""} for each in printed["findings"]] == [each | {"run": ""} for each in written["findings"]]
     assert len(printed["findings"]) > 1
+    assert main(["findings", run, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == printed
+    assert main(["findings", run, "--json", str(tmp_path / "own.json")]) == 0
+    assert json.loads((tmp_path / "own.json").read_text()) == printed
+    assert len(capsys.readouterr().out.splitlines()) == len(printed["findings"])  # and the list as ever
 
 
 def test_one_line_for_each_finding_of_a_severity(run: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +47,8 @@ def test_one_line_for_each_finding_of_a_severity(run: str, capsys: pytest.Captur
 def test_without_a_run_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["findings"]) == 2
     assert (
-        "no run was named; given nothing. Name a folder with records.json, or pass --schema." in capsys.readouterr().err
+        "no run was named; given nothing. Name a folder with records.json, before any --json; or pass --schema."
+        in capsys.readouterr().err
     )
 
 

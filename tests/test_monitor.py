@@ -198,7 +198,10 @@ def test_a_compiled_network_is_watched_without_running_into_the_recompile_limit(
             super().__init__()
             self.net = torch.compile(self.net, backend="eager")
 
-    with torch._dynamo.config.patch(error_on_recompile=False, fail_on_recompile_limit_hit=True):
+    fails = ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit")  # its name, and that of torch 2.6
+    settings = {name: True for name in fails if hasattr(torch._dynamo.config, name)}
+    assert settings
+    with torch._dynamo.config.patch(error_on_recompile=False, **settings):
         monitors = failure_monitors(factors=table(), budget=1e9, on_error="raise")
         _, module = fit(monitors, Compiled(), epochs=3)
     assert monitors[2].examining.reasons({"own/1": ""}) == {"own/1": ""}

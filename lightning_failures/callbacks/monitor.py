@@ -169,7 +169,7 @@ class Monitor(Callback, TheirCallback):
         self.replayed = False  #: whether the run is a replay of checkpoints, without a training step
         self.completed: dict[str, float] = {}  #: logged key -> value, that the last examination of a run brought
         self._last: tuple[int, bool] | None = None  # epoch of the last evaluation, and whether on training batches
-        self._pace: float | None = None  # seconds an image of the quickest step that was watched
+        self._pace: float | None = None  # seconds per image of the quickest step that was watched
         self._evaluation: EvaluationContext | None = None
         self._left_out = False  # whether the budget has the present evaluation left out
         self.old: frozenset[str] = frozenset()  #: keys that are nan because it has, and hold nothing of this evaluation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning_failures.commands.out_folder import make_out_folder
 from lightning_failures.errors import InputError
-from lightning_failures.records.strict_json import to_text, write_json
+from lightning_failures.records.strict_json import write_json
 
 if TYPE_CHECKING:
     from lightning_failures.reporting.logged_runs import LoggedRun
@@ -38,7 +38,7 @@ def compare(
         paired: the n-th run of each side have the same seed, and are compared with each other.
         top: rows of the table on the console at most.
         out: folder for comparison.html.
-        json: file for the same that programs can read; - is standard output, and nothing else is printed then.
+        json: file for the same that programs can read.
 
     Returns:
         The exit code, 0.
@@ -61,16 +61,11 @@ def compare(
     if out is not None:
         make_out_folder(WHERE, out)
     found = comparison.compare(before, after, COLUMNS, paired)
-    if str(json) == "-":
-        sys.stdout.write(to_text(as_data(found), indent=2))
-    else:
-        print_comparison(found, top)
-        if json is not None:
-            write_json(WHERE, json, as_data(found))
+    print_comparison(found, top)
+    if json is not None:
+        write_json(WHERE, json, as_data(found))
     if out is not None:
-        page = write_comparison(out, found, WHERE)
-        if str(json) != "-":
-            sys.stdout.write(f"Page: {page}\n")
+        sys.stdout.write(f"Page: {write_comparison(out, found, WHERE)}\n")
     return 0
 
 

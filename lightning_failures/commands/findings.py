@@ -1,10 +1,11 @@
 """The findings of a run, for scripts and agents."""
 
 import sys
+from pathlib import Path
 from typing import Literal
 
 from lightning_failures.errors import InputError
-from lightning_failures.records.strict_json import to_text
+from lightning_failures.records.strict_json import to_text, write_json
 
 __all__ = ["findings"]
 
@@ -16,10 +17,10 @@ def findings(
     /,
     severity: Literal["watch", "warning", "failure"] = "watch",
     standing: bool = False,
-    json: bool = False,
+    json: Path | None = None,
     schema: bool = False,
 ) -> int:
-    """List what was found in a run, one line for each finding; or print it as JSON.
+    """List what was found in a run, one line for each finding, or as JSON.
 
     The JSON is that of findings.json, and satisfies the schema that --schema prints.
 
@@ -28,19 +29,19 @@ def findings(
             of several.
         severity: the mildest that is listed.
         standing: leave out what was cleared.
-        json: print JSON to standard output, and nothing else.
+        json: file for the same that programs can read.
         schema: print the JSON schema of findings.json, and nothing else; needs no run.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        InputError: the folder holds no records of a run, or a log that tells no findings.
+        InputError: no records of a run, a log that tells no findings, or a file that cannot be written.
         UnknownNameError: no run has that name.
 
     Example:
         lightning-failures findings failures --severity warning --standing
-        lightning-failures findings failures --json
+        lightning-failures findings failures --json -
     """
     if schema:
         from lightning_failures.commands.finding_schema import finding_schema
@@ -53,7 +54,8 @@ def findings(
     from lightning_failures.reporting.sentences import title, when
 
     if run is None:
-        raise InputError(WHERE, "no run was named", "nothing", "Name a folder with records.json, or pass --schema.")
+        fix = "Name a folder with records.json, before any --json; or pass --schema."
+        raise InputError(WHERE, "no run was named", "nothing", fix)
     runs = read_runs(WHERE, run)
     silent = [each.record.name for each in runs if not each.tells_findings]
     if silent:
@@ -66,9 +68,8 @@ def findings(
             for each in record.findings
             if SEVERITIES.index(each.severity) >= SEVERITIES.index(severity) and (each.standing or not standing)
         ]
-    if json:
-        sys.stdout.write(to_text(findings_data(records, WHERE), indent=2))
-        return 0
+    if json is not None:
+        write_json(WHERE, json, findings_data(records, WHERE))
     for record in records:
         for each in record.findings:
             word = each.severity if each.standing else "cleared"

@@ -16,11 +16,12 @@ _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 
 
 def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
-    """Give a parser one argument a parameter, and the function's own words as help.
+    """Give a parser one argument per parameter, and the function's own words as help.
 
     A parameter without a default is positional; so is one before a ``/``, which may be left out where it has a default.
     A sequence takes one value or more, a ``Literal`` one of its values; a bool is a switch. ``None`` as a default means
-    that the option may be left out. The lines under ``Example:`` stand below the help as they are.
+    that the option may be left out. ``--json`` without its file is ``--json -``. The lines under ``Example:`` stand
+    below the help as they are.
 
     Args:
         parser: the parser of the command.
@@ -57,8 +58,9 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
             parser.add_argument(name, nargs="?", default=parameter.default, help=text, **settings)
             continue
-        if name == "json" and hints[name] is not bool:
-            text += "; - is standard output"
+        if name == "json":  # without a file too: what a script wants is mostly the output
+            text += "; - or none: standard output, and nothing else there"
+            settings |= {"nargs": "?", "const": Path("-")}
         if parameter.default is None and settings.get("nargs") == "+":
             settings["action"] = "extend"  # an option that is given twice must not lose its first values
         flag = "--" + name.replace("_", "-")

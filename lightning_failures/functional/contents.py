@@ -128,7 +128,7 @@ def transplant_low_frequencies(receivers: Tensor, donors: Tensor, radius: float 
     Args:
         receivers: (n b h w), any number.
         donors: one per receiver; (n b h w).
-        radius: largest that is exchanged, in cycles a pixel; 0: the means alone.
+        radius: largest that is exchanged, in cycles per pixel; 0: the means alone.
 
     Returns:
         Float32 where the receivers are integers; (n b h w).
@@ -304,7 +304,7 @@ def content_size(receivers: Tensor, donors: Tensor, transplanted: Tensor) -> Ten
 
 
 def frequency_radius(images: Tensor) -> Tensor:
-    """Radius of each Fourier coefficient of images of this size, in cycles a pixel; (h w), float64."""
+    """Radius of each Fourier coefficient of images of this size, in cycles per pixel; (h w), float64."""
     h, w = images.shape[-2:]
     vertical = torch.fft.fftfreq(h, dtype=torch.float64, device=images.device)
     horizontal = torch.fft.fftfreq(w, dtype=torch.float64, device=images.device)

@@ -39,7 +39,7 @@ class NearCopies(NamedTuple):
 
 @never_empty
 def image_sketches(images: Tensor) -> Tensor:
-    """A few numbers an image that stay nearly the same under other brightness, contrast, resolution and some noise.
+    """A few numbers per image that stay nearly the same under other brightness, contrast, resolution and some noise.
 
     Images of 8 x 8 pixels and three channels, averages of neighbouring ones; spectra of 192. Each less its mean, and of
     length one; 0 throughout for a blank image.

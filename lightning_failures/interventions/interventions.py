@@ -104,7 +104,7 @@ def interchange(
         directions: orthonormal directions of the channels as columns, such as the principal ones of the image-mean
             spectra (image level) or of the pixels' spectra (pixel level); (b r).
         level: "image" or "pixel"; see :func:`.interchange_inputs`.
-        ranks: how many of the directions to interchange, one a column of the result; None: 1 to r.
+        ranks: how many of the directions to interchange, one per column of the result; None: 1 to r.
         batch_size: images per forward pass.
 
     Returns:

@@ -157,7 +157,7 @@ class CueSwap(SumMetric[InterchangeCounts]):
     for the interchange, only pairs whose own predictions differ count.
 
     Args:
-        cues: names, one a column of the swapped predictions.
+        cues: names, one per column of the swapped predictions.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
     Example:
@@ -244,7 +244,7 @@ class CueSwapByClass(SumMetric[ClassInterchangeCounts]):
     and ``reliant_class/<cue>``, that class. See :func:`.worst_class_of_interchange`.
 
     Args:
-        cues: names, one a column of the swapped predictions.
+        cues: names, one per column of the swapped predictions.
         num_classes: number of classes c.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 

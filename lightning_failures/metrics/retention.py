@@ -31,7 +31,7 @@ class Retention(GroupedMetric[RetentionCounts]):
     :func:`.retained`. Where groups are given, intervals count groups, and ``groups/all`` says how many there are.
 
     Args:
-        changes: names of the changes, one a column of the changed predictions.
+        changes: names of the changes, one per column of the changed predictions.
         num_classes: number of classes c.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 

@@ -30,7 +30,7 @@ class TransplantShares(GroupedMetric[TransplantCounts]):
     ``controlled/<content>``, and ``pairs``.
 
     Args:
-        contents: names, one a column of the predictions for transplants.
+        contents: names, one per column of the predictions for transplants.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
     Raises:

@@ -53,7 +53,7 @@ def rows_of(seen: Observation, seed: int = 0, pixels: int = 16) -> Observation:
     Args:
         seen: what one batch showed.
         seed: of the places; the batch's index, so that batches differ and evaluations do not.
-        pixels: places an image.
+        pixels: places per image.
     """
     labels, logits = seen.targets, seen.logits
     maps = logits is not None and logits.ndim == 4 and labels is not None and labels.ndim == 3

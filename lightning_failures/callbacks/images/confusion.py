@@ -52,7 +52,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
         from matplotlib.colors import LinearSegmentedColormap
 
         axes = figure.add_subplot()
-        shades = LinearSegmentedColormap.from_list("share", (COLOURS["paper"], COLOURS["first"]))
+        shades = LinearSegmentedColormap.from_list("share", [COLOURS["paper"], COLOURS["first"]])
         axes.imshow(share.numpy(), cmap=shades, vmin=0, vmax=1, aspect="equal")
         for row, values in enumerate(share.tolist()):
             for column, value in enumerate(values):

@@ -55,15 +55,15 @@ class FailingImagesMonitor(Monitor):
     the given and of the predicted class. At the end of a fit, or of an evaluation alone, the sheet of the worst images
     of all and their table are logged; the confusion matrix is logged as time allows, see :class:`.Pictures`.
 
-    During an evaluation four numbers an image are kept where they are, so that the device is not waited for. Pixels are
-    read from the dataset when a sheet is drawn, once, with its transforms, and without touching any random state. Of
-    several processes the first one shows images of its own share; the confusion matrix is of all. Where the loader has
-    an order of its own, no image can be found again, and the verdict says so.
+    During an evaluation four numbers per image are kept where they are, so that the device is not waited for. Pixels
+    are read from the dataset when a sheet is drawn, once, with its transforms, and without touching any random state.
+    Of several processes the first one shows images of its own share; the confusion matrix is of all. Where the loader
+    has an order of its own, no image can be found again, and the verdict says so.
 
     Args:
         class_names: of all classes, in their order; None: found in the dataset, as ``classes``, ``class_to_idx``,
             ``categories`` or ``features["label"].names``; without names there are numbers.
-        channel_names: such as ``"1,200 nm"``, one a channel; None: their wavelengths, or else numbers.
+        channel_names: such as ``"1,200 nm"``, one per channel; None: their wavelengths, or else numbers.
         wavelengths: place of each channel on the axis, strictly monotone; (C). None: channels by number.
         unit: of the wavelengths: ``"nm"``, ``"um"`` or ``"cm-1"``; None: not said.
         denormalize: from inputs to raw units, which are shown; see :func:`.raw_images`. None: the inputs are raw.

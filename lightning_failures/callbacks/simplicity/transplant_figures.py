@@ -222,7 +222,7 @@ class _Layout(NamedTuple):
         figure.text(edge, 0.07 / self.height, said, fontsize=7.2, va="bottom", color=COLOURS["soft"])
 
 
-_SHADES = (COLOURS["paper"], COLOURS["second"])  # of a share of 0 and of 1
+_SHADES = [COLOURS["paper"], COLOURS["second"]]  # of a share of 0 and of 1
 _PALEST = 0.45  # grey of the darkest pixel of the mean image, on which figures can be read
 _SIDE = 0.78  # inches, the longer side of a picture
 _GAP = 0.24  # inches between triples side by side
