@@ -376,6 +376,27 @@ def test_an_optimizer_over_other_parameters_comes_before_units_that_are_dead() -
 SMOOTH = {"training/loss_slope_high": -0.01, "training/loss_straightness": 1.8, "training/update_ratio/median": 6e-4}
 
 
+@pytest.mark.parametrize(("after_low", "cause"), [(0.92, "label_mismatch"), (0.18, None)])
+def test_one_class_renamed_to_the_most_frequent_one_is_no_mismatch_of_labels(
+    after_low: float, cause: str | None
+) -> None:
+    figures = SOUND | experiment("labels", before=0.02, after_low=after_low)  # where chance is 0.11
+    assert diagnose(found("no_learning"), record(figures)).cause == cause
+
+
+def test_steps_of_the_usual_size_are_not_too_small_however_evenly_the_loss_falls() -> None:
+    usual = SOUND | SMOOTH | {"training/loss_noise": 0.004, "training/update_ratio/median": 2e-3}
+    assert "learning_rate_low" in diagnose(found("untapped_information"), record(usual, SOUND)).excluded
+
+
+def test_what_training_images_gain_by_the_batchs_statistics_is_no_cause_where_validation_images_gain_nothing() -> None:
+    nothing = experiment("evaluation_mode", gain_low=-0.01, share=0.0, after=0.21)
+    by_heart = SOUND | nothing | experiment("training_images")
+    lags = SOUND | experiment("evaluation_mode") | experiment("training_images")
+    assert diagnose(found("no_learning"), record(lags)).cause == "evaluation_mode"
+    assert "evaluation_mode" in diagnose(found("no_learning"), record(by_heart)).excluded
+
+
 @pytest.mark.parametrize(("noise", "cause"), [(0.004, "learning_rate_low"), (0.2, None)])
 def test_a_loss_that_falls_without_any_spread_is_that_of_steps_too_small(noise: float, cause: str | None) -> None:
     told = diagnose(found("untapped_information"), record(SOUND | SMOOTH | {"training/loss_noise": noise}, SOUND))

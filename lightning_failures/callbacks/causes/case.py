@@ -12,12 +12,14 @@ __all__ = [
     "ENOUGH",
     "EXCLUDED",
     "INAPPLICABLE",
+    "LEAST_GAIN",
     "TOO_MUCH",
     "Case",
     "CauseTest",
     "Tested",
     "experiment_of",
     "experiment_on",
+    "figure",
     "gained",
     "mends",
 ]
@@ -153,6 +155,12 @@ def mends(experiment: Mapping[str, Evidence]) -> bool:
     if gain is None or share is None:
         return False
     return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH
+
+
+def figure(experiment: Mapping[str, Evidence], name: str) -> float:
+    """One figure of an experiment; nan where it has none."""
+    value = experiment.get(name)
+    return float(value) if isinstance(value, float | int) else math.nan
 
 
 def gained(experiment: Mapping[str, Evidence], gap: str = "the gap to training images") -> str:

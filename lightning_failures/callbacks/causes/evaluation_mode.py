@@ -5,10 +5,12 @@ import math
 from lightning_failures.callbacks.causes.case import (
     EXCLUDED,
     INAPPLICABLE,
+    LEAST_GAIN,
     Case,
     CauseTest,
     Tested,
     experiment_of,
+    figure,
     gained,
     mends,
 )
@@ -32,6 +34,10 @@ def _test(case: Case) -> Tested | None:
     in_training_mode = case.value("causes/in_training_mode") >= 1
     # the statistics of a validation batch also undo another scale of its inputs: training images tell them apart
     if not mends(made if in_training_mode else of_training):
+        return EXCLUDED
+    # where nothing foretells the labels, training images that were learnt by heart gain by it, and validation images
+    # nothing: then it is not why these fail
+    if made and not figure(made, "after") - figure(made, "before") >= LEAST_GAIN:
         return EXCLUDED
     images = "validation" if mends(made) else "training"
     made = made if mends(made) else of_training

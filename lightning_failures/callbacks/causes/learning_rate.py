@@ -11,7 +11,7 @@ __all__ = ["LEARNING_RATE_HIGH", "LEARNING_RATE_LOW"]
 
 #: Size of an update over that of the weight; about 0.001 is usual (Karpathy, "A recipe for training neural networks").
 #: In the first epoch healthy runs come to 0.05, and later to 0.03.
-HIGH, LOW = 0.05, 1e-4
+HIGH, USUAL, LOW = 0.05, 1e-3, 1e-4
 
 #: Training loss over that of the first steps above which nothing was learnt, and the share of dead units of a layer at
 #: the first evaluation, below which they died later.
@@ -20,8 +20,9 @@ NEVER_FELL, ALIVE = 0.9, 0.5
 #: Accuracy on training images, judged as in training, from which steps were not too large to learn.
 LEARNT = 0.8
 
-#: Spread of the losses from step to step, below which a loss that falls in a straight line is that of steps too small:
-#: a tenth of the right rate gave 0.002 to 0.005 on digits, the right one 0.1 to 0.5.
+#: Spread of the losses from step to step, below which a loss that falls in a straight line is that of steps too small,
+#: where they are below the usual size: a tenth of the right rate gave 0.002 to 0.005 on digits, the right one 0.1 to
+#: 0.5. With labels that nothing foretells, 0.005 too, in steps of twice the usual size.
 SMOOTH = 0.01
 
 #: Distance from the start over the weights' own size, below which next to nothing was learnt.
@@ -80,7 +81,7 @@ def _low(case: Case) -> Tested | None:
         also = ", and the training loss still falls in a straight line" if falls else ""
         why = f"A step moves the weights by {median:.1g} of their size, where about 0.001 is usual; {went}{also}."
         return Tested(True, why, advice, experiment)
-    if falls and noise < SMOOTH:
+    if falls and noise < SMOOTH and median < USUAL:
         why = (
             f"The training loss still falls in a straight line, and it spreads by no more than {noise:.1%} from step "
             f"to step: steps are so small that each changes next to nothing. A step moves the weights by {median:.1g} "
