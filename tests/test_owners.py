@@ -190,10 +190,14 @@ def test_the_rules_of_a_noun_reach_a_named_monitor_once_and_those_of_others_do_n
     diagnosis = diagnosed(None, FactorErrorMonitor(table()), FactorErrorMonitor(scanners(), name="scanner"))
     copies = diagnosis.rules[len(plain) :]
     assert diagnosis.rules[: len(plain)] == plain
-    assert [rule.name for rule in copies] == ["factor_failure (scanner)", "factor_spillover (scanner)"]
-    assert [rule.kind for rule in copies] == ["factor_failure", "factor_spillover"]
+    assert [rule.name for rule in copies] == [
+        "factor_failure (scanner)",
+        "mean_error_failure (scanner)",
+        "factor_spillover (scanner)",
+    ]
+    assert [rule.kind for rule in copies] == ["factor_failure", "factor_failure", "factor_spillover"]
     for rule in copies:
-        (source,) = (each for each in plain if each.kind == rule.kind and any(FACTORS in text for text in each.when))
+        (source,) = (each for each in plain if each.name == rule.name.removesuffix(" (scanner)"))
         assert {text.replace(SCANNER, FACTORS) for text in (*rule.when, *rule.clear)} == {*source.when, *source.clear}
         assert {text.replace(SCANNER, FACTORS) for text in rule.plain_when} == {*source.plain_when}
         assert not any(FACTORS in text for text in (*rule.when, *rule.clear, *rule.plain_when, *rule.evidence.values()))
@@ -210,6 +214,7 @@ def test_changed_rules_are_copied_as_changed_silenced_ones_not_at_all_and_a_copy
         [
             "standard",
             {"name": "factor_failure", "persistence": 7, "when": ["failures/factors/odds_low/* > 3.1415926535"]},
+            {"name": "mean_error_failure", "silence": True},
             {"name": "factor_spillover", "silence": True},
         ],
         scanner,
