@@ -149,7 +149,7 @@ def mean_error_p_value(sums: MeanErrorSums, by_group: MeanErrorSums | None = Non
     Example:
         >>> errors, factors = torch.tensor([1.0, 2.0, 3.0, 7.0, 8.0]), torch.tensor([[0], [0], [0], [1], [1]])
         >>> mean_error_p_value(mean_error_sums(errors, factors))
-        tensor([0.0150], dtype=torch.float64)
+        tensor([0.0187], dtype=torch.float64)
     """
     n, n_f = sums.all_seen.double(), sums.seen.double()
     rest = n - n_f
