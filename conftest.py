@@ -1,8 +1,11 @@
 """Test set-up: one thread a worker, so that the suite on two cores does not fight with itself."""
 
+import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,3 +39,10 @@ def _time_enough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     budget = sys.modules.get("lightning_failures.callbacks.budget")
     if budget is not None and request.path.stem not in ABOUT_TIME:
         monkeypatch.setattr(budget, "FIRST", 3600.0)
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """A module of the benchmarks by name, as a script of that folder imports it."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    return importlib.import_module

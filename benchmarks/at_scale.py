@@ -405,7 +405,7 @@ def near_copies(images: int) -> Work:
     return lambda: find_near_copies(held, of_held, train, of_train) and None
 
 
-CACHES = "each number is read once, and no pairs are formed: larger batches no longer fit the caches of the processor"
+CACHES = "each number is read once, and no pairs are formed: larger batches probably no longer fit the caches"
 PRODUCTS = (
     "products of all pairs of features are summed (d x d), and eigenvalues taken at the end: d squared by image, "
     "d cubed at the end. That is what covers any cut of the data; `projection` keeps d small"

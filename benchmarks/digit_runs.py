@@ -257,6 +257,20 @@ def new_network(name: str, train: Labelled) -> nn.Module:
     return network
 
 
+def quiet_trainer(epochs: int, callbacks: list[L.Callback]) -> L.Trainer:
+    """One that trains on the processor, writes nothing and prints nothing."""
+    return L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+    )
+
+
 def train(setup: Setup, budget: float | None = None) -> dict[str, Any]:
     """Train it under all monitors, as a user has them; the findings beside what is true by behaviour."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -266,16 +280,7 @@ def train(setup: Setup, budget: float | None = None) -> dict[str, Any]:
     monitors = lf.failure_monitors() if budget is None else lf.failure_monitors(budget=budget)
     (diagnosis,) = (each for each in monitors if isinstance(each, lf.FailureDiagnosis))
     diagnosis.announce = "nothing"
-    trainer = L.Trainer(
-        max_epochs=setup.epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[*setup.callbacks, *monitors],
-    )
+    trainer = quiet_trainer(setup.epochs, [*setup.callbacks, *monitors])
     module = (setup.module or Classifier)(setup)
     train_set = TensorDataset(prepared(setup.train.images, setup.train_by), setup.train.labels)
     valid_set = TensorDataset(prepared(setup.valid.images, setup.valid_by), setup.valid.labels)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import lightning as L
 import torch
-from digit_runs import Classifier, Labelled, Setup, Statistics, healthy_setup, prepared
+from digit_runs import Classifier, Labelled, Setup, Statistics, healthy_setup, prepared, quiet_trainer
 from planted_contents import in_colour
 from real_images import digits
 from torch.utils.data import DataLoader, TensorDataset
@@ -40,16 +40,7 @@ def watched(setup: Setup, folder: Path) -> list[lf.Finding]:
     by: Statistics = setup.train_by
     raw = tuple(each[:, None, None] for each in by)
     monitors = lf.failure_monitors(report_dir=folder, class_names=list("0123456789"), denormalize=raw, budget=0.25)
-    trainer = L.Trainer(
-        max_epochs=setup.epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=monitors,
-    )
+    trainer = quiet_trainer(setup.epochs, monitors)
     train, valid = (TensorDataset(prepared(part.images, by), part.labels) for part in (setup.train, setup.valid))
     trainer.fit(Classifier(setup), DataLoader(train, setup.batch, shuffle=True), DataLoader(valid, 128))
     (diagnosis,) = (each for each in monitors if isinstance(each, lf.FailureDiagnosis))

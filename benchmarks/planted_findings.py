@@ -32,6 +32,7 @@ from typing import Any, get_args
 
 import lightning as L
 import torch
+from digit_runs import quiet_trainer
 from judgement import HEALTHY, Truth
 from planted import Standardise, make
 from torch import nn
@@ -88,16 +89,7 @@ def run(case: PlantedCase, architecture: str, seed: int, epochs: int, budget: fl
     began = time.perf_counter()
     monitor = SimplicityBiasMonitor({"thickness": "2"}, budget=budget, on_error="raise")
     diagnosis = FailureDiagnosis(announce="nothing")
-    trainer = L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[monitor, diagnosis],
-    )
+    trainer = quiet_trainer(epochs, [monitor, diagnosis])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")

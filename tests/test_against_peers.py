@@ -3,11 +3,8 @@
 import doctest
 import importlib
 import json
-from pathlib import Path
 
 import pytest
-
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 FACTORS = {
     "table": {
@@ -33,9 +30,8 @@ COLLAPSE = {
 
 
 @pytest.fixture
-def peers(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("against_peers")
+def peers(benchmark):
+    return benchmark("against_peers")
 
 
 def test_each_row_has_the_median_and_the_spread_of_the_rounds(peers):

@@ -1,22 +1,17 @@
 """Costs are measured size by size, and what grows faster than linear is named with its reason."""
 
 import doctest
-import importlib
 import json
 import math
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-
 
 @pytest.fixture
-def at_scale(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module("at_scale")
+def at_scale(benchmark):
+    return benchmark("at_scale")
 
 
 @pytest.mark.parametrize("power", [0.5, 1, 2, 3])

@@ -1,32 +1,15 @@
 """The failure bench counts the runs of all benchmarks by what was planted, and fails where a detection is lost."""
 
 import doctest
-import importlib
 import json
-from pathlib import Path
 
 import pytest
 
-from lightning_failures import Finding
-
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+from tests.benchmark_records import finding, record_of
 
 
-@pytest.fixture
-def benchmark(monkeypatch):
-    """A module of the benchmarks by name, as a script of that folder imports it."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
-
-
-def finding(kind="class_collapse", severity="failure", **fields):
-    fields = {"subject": "", "epoch": 3, "step": 60, "evidence": {"accuracy": 0.1}, "message": "It fails."} | fields
-    return Finding(kind=kind, severity=severity, **fields)
-
-
-def record(case, *findings, network="cnn", seed=4, **fields):
-    told = [each.to_dict() for each in findings]
-    return {"case": case, "network": network, "seed": seed, "findings": told, "cpu_seconds": 1.0, **fields}
+def record(case, *findings, **fields):
+    return record_of(case, *findings, **{"seed": 4, "cpu_seconds": 1.0} | fields)
 
 
 def write(folder, *records):

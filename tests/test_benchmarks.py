@@ -2,33 +2,17 @@ import doctest
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from statsmodels.stats.proportion import proportion_confint
 
-from lightning_failures import Finding
 from lightning_failures.records import CAUSES, FINDING_KINDS, SEVERITIES
-
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    """A module of the benchmarks by name, as a script of that folder imports it."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
+from tests.benchmark_records import finding, record_of
 
 
-def finding(kind="class_collapse", severity="failure", **fields):
-    fields = {"subject": "", "epoch": 3, "step": 60, "evidence": {"accuracy": 0.1}, "message": "It fails."} | fields
-    return Finding(kind=kind, severity=severity, **fields)
-
-
-def record(case, *findings, network="cnn", seed=1, **fields):
-    told = [each.to_dict() for each in findings]
-    return {"case": case, "network": network, "seed": seed, "findings": told, "accuracy": 0.5, **fields}
+def record(case, *findings, **fields):
+    return record_of(case, *findings, **{"seed": 1, "accuracy": 0.5} | fields)
 
 
 def row_of(page, *begins):

@@ -13,11 +13,10 @@ PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.png"))
 
 
 @pytest.fixture
-def pictures(monkeypatch):
+def pictures(benchmark):
     """The script that draws them, as one of its folder."""
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("course_pictures")
+    return benchmark("course_pictures")
 
 
 def test_each_picture_is_one_that_the_script_draws_and_stands_on_the_page_of_its_finding(pictures):
@@ -60,11 +59,10 @@ def test_where_one_channel_tells_the_class_the_others_are_those_of_another_image
 
 
 @pytest.fixture
-def of_images(monkeypatch):
+def of_images(benchmark):
     """The script that draws images."""
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("image_pictures")
+    return benchmark("image_pictures")
 
 
 def test_the_nearest_image_is_the_copy_where_there_is_one(of_images):

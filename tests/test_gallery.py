@@ -11,10 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def gallery(monkeypatch):
+def gallery(benchmark):
     """The script that makes the reports, as one of its folder."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("gallery")
+    return benchmark("gallery")
 
 
 def test_the_colour_goes_with_the_digit_in_the_shortcut_alone_and_the_ink_is_the_same(gallery):

@@ -1,23 +1,12 @@
 import doctest
 import gzip
-import importlib
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from lightning_failures.functional import border_mask
-
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    """A module of the benchmarks by name, as a script of that folder imports it."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
 
 
 class OfPixels(nn.Module):

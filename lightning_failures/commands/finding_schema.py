@@ -44,7 +44,7 @@ def finding_schema() -> dict[str, Any]:
         "seconds": {"type": ["number", "null"]},
         "monitor_share": {
             "type": ["number", "null"],
-            "description": "Share of the training's time that the monitors took.",
+            "description": "What the monitors took over the training's own time, which is all but theirs.",
         },
         "shares_by_monitor": _OBJECT
         | {"additionalProperties": {"type": "number"}, "description": "The same by the name of each, the most first."},
