@@ -8,9 +8,12 @@ or by all images of a third of the groups ("whole groups"). The error rate is 0.
 difference of the two error rates, in `groups` by intervals that count groups and in `images` by those that take images
 as independent; beside it the ratio and the odds ratio, the share of p-values below 0.05, and the width.
 
-A second table does the same for two more figures of such groups: mean confidence minus accuracy, of a network that is
-surer where it is right and in groups in which it is often right; and accuracy on training images minus accuracy on
-validation images, where each group is in one of the two ("apart") or in both.
+A second table does the same for more figures of such groups: mean confidence minus accuracy, of a network that is
+surer where it is right and in groups in which it is often right; accuracy on training images minus accuracy on
+validation images, where each group is in one of the two ("apart") or in both; the accuracy that an experiment mends,
+where groups differ in how many of their images are wrong and in how many of these become right; the ratio of mean
+errors, where an image has a number for an error and groups have means of their own; and how often no trend of the
+errors is found along a value that has none.
 """
 
 import argparse
@@ -28,12 +31,18 @@ from lightning_failures.functional import (
     FactorCounts,
     GapCounts,
     Interval,
+    MeanErrorSums,
+    MendingCounts,
+    TrendCounts,
     error_difference_interval,
     error_ratio_interval,
     factor_p_value,
     generalisation_gap,
+    mean_error_interval,
+    mending,
     odds_ratio_interval,
     overconfidence_interval,
+    trend_p_value,
 )
 from lightning_failures.functional.calibration import UNIT
 
@@ -41,6 +50,8 @@ ERROR, SHARE = 0.3, 1 / 3
 HEAD = ("groups", "alike", "factor", "difference", "ratio", "odds", "p < 0.05", "by images", "width", "undefined")
 #: How far confidence rises with a group's rate and with an image that is right, in the second table.
 OF_GROUP, OF_IMAGE = 0.2, 0.1
+SPOILT = 0.05  # of the images that are right before an experiment are wrong after it
+BINS = 4  # of a value along which errors might rise
 #: What is printed, in the order of HEAD.
 Row = tuple[int, float, str, float, float, float, float, float, float, float]
 #: The second table, and what is printed in it.
@@ -125,15 +136,69 @@ def calibrated(rate: Tensor, generator: torch.Generator) -> tuple[CalibrationCou
     return CalibrationCounts(*(value.sum(0)[:, None] for value in by_group)), CalibrationOfGroups(*by_group[:3])
 
 
+def mended(rate: Tensor, healing: Tensor, generator: torch.Generator) -> tuple[Interval, Interval]:
+    """Intervals of the accuracy that an experiment mends, by groups and by images, from rates of groups; (r) each."""
+    seen = torch.randint(5, 36, rate.shape, generator=generator).double()
+    before = torch.binomial(seen, rate, generator=generator)
+    healed = torch.binomial(seen - before, healing, generator=generator)
+    spoilt = torch.binomial(before, torch.full_like(before, SPOILT), generator=generator)
+    parts = MendingCounts(before - spoilt, healed, spoilt, seen - before - healed)
+    by_group = MendingCounts(*(part.long() for part in parts))
+    total = MendingCounts(*(part.sum(0) for part in by_group))
+    found = [mending(total, each) for each in (by_group, None)]
+    by_groups, by_images = (Interval(each.gain_low, each.gain_high) for each in found)
+    return by_groups, by_images
+
+
+def of_mean_errors(rate: Tensor, generator: torch.Generator) -> tuple[Interval, Interval]:
+    """Intervals of the ratio of mean errors, by groups and by images, each repeat in the place of a factor; (r) each.
+
+    Errors are uniform from 0 to twice the rate of their group; a third of the images carries the factor.
+    """
+    groups, repeats = rate.shape
+    there = torch.arange(35)[:, None] < torch.randint(5, 36, (groups, 1, repeats), generator=generator)
+    shape = (groups, 35, repeats)
+    error = 2 * rate[:, None] * torch.rand(shape, generator=generator, dtype=torch.float64) * there
+    carried = (torch.rand(shape, generator=generator) < SHARE) & there
+    values = (error * carried, error.square() * carried, carried.long(), error, error.square(), there.long())
+    by_group = MeanErrorSums(*(value.sum(1) for value in values))
+    ends: list[Interval] = []
+    for parts in (by_group, None):
+        each = [_of_one(by_group, column, parts is not None) for column in range(repeats)]
+        ends.append(Interval(*(torch.stack(side) for side in zip(*each, strict=True))))
+    return ends[0], ends[1]
+
+
+def _of_one(by_group: MeanErrorSums, column: int, counts_groups: bool) -> tuple[Tensor, Tensor]:
+    one = MeanErrorSums(
+        *(value[:, column, None] for value in by_group[:3]), *(value[:, column] for value in by_group[3:])
+    )
+    total = MeanErrorSums(*(value.sum(0) for value in one))
+    low, high = mean_error_interval(total, by_group=one if counts_groups else None)
+    return low[0], high[0]
+
+
+def no_trend(rate: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Whether no trend is told at 5%, by groups and by images, of errors that do not go with the value; (r) each."""
+    bins = torch.arange(len(rate))[:, None, None] % BINS == torch.arange(BINS)  # all images of a group are in one
+    seen = torch.randint(5, 36, (*rate.shape, 1), generator=generator) * bins
+    wrong = torch.binomial(seen.double(), (1 - rate)[..., None].expand(seen.shape).contiguous(), generator=generator)
+    by_group = TrendCounts(wrong.long(), seen, wrong.long().sum(2), seen.sum(2))
+    total = TrendCounts(*(value.sum(0) for value in by_group))
+    values = [trend_p_value(total, each) for each in (by_group, None)]
+    held_back = [torch.where(value.isnan(), torch.nan, (value >= 0.05).double()) for value in values]
+    return held_back[0], held_back[1]
+
+
 def more(groups: int, alike: float, repeats: int, generator: torch.Generator) -> list[OtherRow]:
     """Rows of the second table."""
-    found: dict[str, list[Tensor]] = {"mean confidence minus accuracy": [], "gap, apart": [], "gap, both": []}
+    found: dict[str, list[Tensor]] = {}
     for some in torch.arange(repeats).split(200):
         rate = rates(groups, alike, len(some), generator)
         counts, by_group = calibrated(rate, generator)
         truth = 0.3 + 0.4 / 2 + (OF_GROUP + OF_IMAGE - 1) * (1 - ERROR)
         ends = overconfidence_interval(counts, 0.95, by_group), overconfidence_interval(counts)
-        found["mean confidence minus accuracy"].append(held(truth, *ends))
+        found.setdefault("mean confidence minus accuracy", []).append(held(truth, *ends))
         seen = torch.randint(5, 36, (2, *rate.shape), generator=generator).double()
         good = torch.binomial(seen, rate.expand(2, -1, -1).contiguous(), generator=generator)
         here = (torch.arange(groups) % 2 == 0)[:, None]
@@ -141,7 +206,13 @@ def more(groups: int, alike: float, repeats: int, generator: torch.Generator) ->
             parts = GapCounts(*(value * kept[part] for part in (0, 1) for value in (good[part], seen[part])))
             total = GapCounts(*(value.sum(0) for value in parts))
             limits = (Interval(*generalisation_gap(total, each)[1:]) for each in (parts, None))
-            found[name].append(held(0.0, *limits))
+            found.setdefault(name, []).append(held(0.0, *limits))
+        ends = mended(rate, rates(groups, alike, len(some), generator), generator)
+        truth = ERROR * (1 - ERROR) - SPOILT * (1 - ERROR)
+        found.setdefault("accuracy that is mended", []).append(held(truth, *ends))
+        found.setdefault("ratio of mean errors", []).append(held(1.0, *of_mean_errors(rate, generator)))
+        untold = no_trend(rate, generator)
+        found.setdefault("no trend", []).append(torch.stack([*untold, torch.full_like(untold[0], torch.nan)]))
     rows: list[OtherRow] = []
     for name, values in found.items():
         all_of = torch.cat(values, 1)
@@ -180,7 +251,7 @@ def main() -> None:
     for groups in (8, 12, 50, 200):
         for alike in (0.0, 0.2, 0.5):
             others += more(groups, alike, options.repeats, generator)
-            print(*others[-3:], sep="\n", flush=True)
+            print(*others[-6:], sep="\n", flush=True)
     text, other_text = table(rows), table(others, OTHER_HEAD)
     print(text, other_text, sep="\n\n")
     if options.page is not None:
@@ -189,9 +260,14 @@ without a factor. `alike` is the intra-class correlation: 0 where images of a gr
 `by images` is the interval of the difference that takes images as independent. Below four groups with or without the
 factor there is no interval (`undefined`)."""
         command = f"python benchmarks/group_coverage.py --repeats {options.repeats} --page {options.page.as_posix()}"
-        more_said = """Two more figures of such groups. Mean confidence minus accuracy is that of a network that is
+        more_said = """More figures of such groups. Mean confidence minus accuracy is that of a network that is
 surer where it is right and in groups in which it is often right. The gap is accuracy on training images minus
-accuracy on validation images, in truth 0, where each group is in one of the two (`apart`) or in both."""
+accuracy on validation images, in truth 0, where each group is in one of the two (`apart`) or in both. The accuracy
+that is mended is that of an experiment after which most wrong images are right, in some groups more than in others,
+and one right image in twenty is wrong; the same interval is that of what is lost on changed images. The ratio of mean
+errors is in truth 1, with errors that are numbers around the mean of their group. *No trend*: how often none of the
+errors along a value that groups have is told at 5%, where there is none. The interval of a donor share is that of a
+single proportion."""
         page = ("# Intervals that count groups", f"`{command}`", said, text, more_said, other_text)
         options.page.write_text("\n\n".join(page) + "\n")
     if options.json is not None:

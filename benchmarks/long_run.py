@@ -1,4 +1,4 @@
-"""Whether an evaluation takes longer the longer a run is: the last fifty of 200 evaluations over the first fifty.
+"""Whether an evaluation takes longer, or memory grows, the longer a run is: the last of 200 evaluations by the first.
 
     python benchmarks/long_run.py [--evaluations 200] [--part 50] [--images 64] [--logger none] [--json FILE]
 
@@ -6,11 +6,12 @@ A small network is trained on random images with all monitors, at their usual ti
 evaluation is timed from its start to the last callback's end, so that the record, the rules and what is logged are in
 it. What examinations are due differs from one evaluation to the next; so the median of each part counts, of the
 processor's time, to which other work on the machine adds least. A ratio of 1 means that the length of the run costs
-nothing.
+nothing. Beside it stands by how much the process has grown since then: the record of a run holds every evaluation.
 """
 
 import argparse
 import json
+import resource
 import statistics
 import tempfile
 import time
@@ -58,15 +59,16 @@ class First(L.Callback):
 
 
 class Last(L.Callback):
-    """Stands behind the monitors, and notes how long an evaluation took."""
+    """Stands behind the monitors, and notes how long an evaluation took and how large the process was at most."""
 
     def __init__(self, first: First) -> None:
-        self.first, self.seconds = first, list[float]()
+        self.first, self.seconds, self.megabytes = first, list[float](), list[float]()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the time since the beginning."""
         if not trainer.sanity_checking:
             self.seconds.append(time.process_time() - self.first.began)
+            self.megabytes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def data(images: int, seed: int) -> TensorDataset:
@@ -77,8 +79,8 @@ def data(images: int, seed: int) -> TensorDataset:
     return TensorDataset(inputs, labels)
 
 
-def seconds_of_evaluations(watched: bool, options: argparse.Namespace) -> list[float]:
-    """Seconds that each evaluation of one run takes."""
+def evaluations(watched: bool, options: argparse.Namespace) -> Last:
+    """Seconds that each evaluation of one run takes, and the process' largest size by then, in MiB."""
     L.seed_everything(0, verbose=False)
     monitors = failure_monitors() if watched else []
     for monitor in monitors[-1:]:
@@ -97,7 +99,7 @@ def seconds_of_evaluations(watched: bool, options: argparse.Namespace) -> list[f
             limit_train_batches=2,
         )
         run.fit(Classifier(), DataLoader(data(options.images, 0), 16), DataLoader(data(options.images, 1), 32))
-    return last.seconds
+    return last
 
 
 def main() -> None:
@@ -112,10 +114,12 @@ def main() -> None:
     torch.set_num_threads(1)
     found = {}
     for name, watched in (("without monitors", False), ("with monitors", True)):
-        seconds = seconds_of_evaluations(watched, options)
-        early, late = statistics.median(seconds[: options.part]), statistics.median(seconds[-options.part :])
-        found[name] = {"first": early, "last": late, "ratio": late / early}
-        print(f"{name}: {1000 * early:.1f} ms an evaluation first, {1000 * late:.1f} ms last: ratio {late / early:.2f}")
+        run = evaluations(watched, options)
+        early, late = (statistics.median(part) for part in (run.seconds[: options.part], run.seconds[-options.part :]))
+        grown = run.megabytes[-1] - run.megabytes[options.part - 1]
+        found[name] = {"first": early, "last": late, "ratio": late / early, "grown_mib": grown}
+        times = f"{1000 * early:.1f} ms an evaluation first, {1000 * late:.1f} ms last: ratio {late / early:.2f}"
+        print(f"{name}: {times}; {grown:.0f} MiB larger", flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -15,7 +15,7 @@ RULES = (
             "failures/properties/images/* >= 10",
         ],
         clear=["failures/properties/difference_low/* <= 0"],
-        plain_when=["failures/properties/difference_low/* > 0.2", "failures/properties/cmh_p_value/* < 0.0001"],
+        plain_when=["failures/properties/difference_low/* > 0.05", "failures/properties/cmh_p_value/* < 0.00001"],
         severity="watch",
         severe_when={
             "warning": ["failures/properties/difference_low/* > 0.05"],
