@@ -1,6 +1,7 @@
 """Every key that a metric computes has one term, and every term is of some key."""
 
 import inspect
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import lightning_failures as lf
 from lightning_failures import metrics
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.metrics import GroupedMetric, SumMetric
-from lightning_failures.records import find_term
+from lightning_failures.records.term import Term, find_term, find_terms
 
 NAMES = ["dark", "small"]
 
@@ -134,3 +135,22 @@ def test_a_run_is_told_by_few_headlines() -> None:
 def test_no_two_columns_give_the_same_short_name() -> None:
     owners = [(term.short, column.noun) for column in COLUMNS for term in column.terms if term.short]
     assert len({short for short, _ in owners}) == len(set(owners))
+
+
+def literally(terms: Sequence[Term], key: str) -> Term | None:
+    """The term without a star that is the key, or that with the longest part before its star that begins it."""
+    found: Term | None = None
+    for term in terms:
+        if term.key == key:
+            return term
+        if term.matches(key) and (found is None or len(term.key) > len(found.key)):
+            found = term
+    return found
+
+
+def test_many_keys_are_explained_by_the_terms_that_a_literal_search_finds() -> None:
+    terms = [Term(key, "", "", "", "") for key in ("a", "a/*", "a/b*", "a/b/*", "b/c", "b/*", "*")]
+    keys = ["a", "a/", "a/b", "a/bc", "a/b/", "a/b/c", "b/c", "b/", "b/cd", "", "c"]
+    assert find_terms(terms, keys) == {key: literally(terms, key) for key in keys}
+    assert find_terms(terms[:-1], keys) == {key: literally(terms[:-1], key) for key in keys}
+    assert find_terms([], keys) == dict.fromkeys(keys)

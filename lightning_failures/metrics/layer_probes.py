@@ -11,7 +11,7 @@ from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.layer_probes import count_probes, halves, most_lost, probe_statistics
 from lightning_failures.metrics.base import check_rows, check_target
 from lightning_failures.metrics.simplicity import LinearReference, UntappedInformation
-from lightning_failures.records.term import Term, find_term
+from lightning_failures.records.term import Term, find_terms
 
 __all__ = ["FEW", "MOST_TESTED", "LayerProbes"]
 
@@ -154,7 +154,7 @@ class LayerProbes(WrapperMetric):
             with metric.sync_context():
                 counts[name] = metric.sums
         values = probe_statistics(counts)
-        terms = {key: find_term(self.terms, key) for key, value in values.items() if bool(value.isnan())}
+        terms = find_terms(self.terms, (key for key, value in values.items() if bool(value.isnan())))
         self.undefined = {key: term.when_nan for key, term in terms.items() if term is not None}
         self.lost = most_lost(values, list(self.fitted))
         return values

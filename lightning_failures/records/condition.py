@@ -141,7 +141,9 @@ class Condition:
         """What the stars of the key stand for among these values, as it is logged; none without a star."""
         if not self.stars:
             return []
-        return [subject for subject in (match_key(self.key, key) for key in values) if subject is not None]
+        start = self.key.partition("*")[0]
+        possible = (match_key(self.key, key) for key in values if key.startswith(start))
+        return [subject for subject in possible if subject is not None]
 
     def value(self, values: Mapping[str, float], subject: str = "") -> float:
         """The value that is compared; nan where it is missing."""

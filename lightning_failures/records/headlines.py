@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from lightning_failures.records.keys import RESERVED
-from lightning_failures.records.term import Term, find_term
+from lightning_failures.records.term import Term, find_terms
 
 __all__ = ["MOST_NAMES", "curves", "short_term", "told_by", "worst_of"]
 
@@ -91,8 +91,7 @@ def curves(terms: Sequence[Term], keys: Iterable[str]) -> set[str]:
 def _families(terms: Sequence[Term], keys: Iterable[str]) -> dict[str, list[str]]:
     """Key of a term -> the statistics that it explains; of one with a star without those that sum its names up."""
     found: dict[str, list[str]] = {}
-    for key in keys:
-        term = find_term(terms, key)
+    for key, term in find_terms(terms, keys).items():
         if term is not None and not (term.key.endswith("*") and key.split("/")[-1] in RESERVED):
             found.setdefault(term.key, []).append(key)
     return found

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-__all__ = ["Term", "find_term"]
+__all__ = ["Term", "find_term", "find_terms"]
 
 #: Words of a range that are figures alone; "0 to 1 over a share" and "1 to 8; 0 for none" are not.
 _BOUNDS = re.compile(r"(?P<low>-?[\d.]+) (?:upwards|(?:to|or) (?P<high>-?[\d.]+)|to the number of [^;]+)")
@@ -97,10 +97,24 @@ def find_term(terms: Iterable[Term], key: str) -> Term | None:
         >>> find_term(terms, "ratio/worst").name, find_term(terms, "ratio/dark").name, find_term(terms, "other")
         ('The worst', 'A ratio', None)
     """
-    found = None
-    for term in terms:  # some thousand times at each evaluation
-        if term.key == key and key[-1:] != "*":
-            return term
-        if term.matches(key) and (found is None or len(term.key) > len(found.key)):
-            found = term
+    return find_terms(terms, [key])[key]
+
+
+def find_terms(terms: Iterable[Term], keys: Iterable[str]) -> dict[str, Term | None]:
+    """The term that explains each of some hundred keys: key -> what :func:`find_term` gives, in the order of the keys.
+
+    Example:
+        >>> found = find_terms([Term("ratio/*", "A ratio", "", "", "")], ["ratio/dark", "other"])
+        >>> {key: term and term.name for key, term in found.items()}
+        {'ratio/dark': 'A ratio', 'other': None}
+    """
+    exact: dict[str, Term] = {}
+    families: dict[str, Term] = {}  # by what stands before the star
+    for term in terms:
+        (families if term.key.endswith("*") else exact).setdefault(term.key.removesuffix("*"), term)
+    lengths = sorted({len(start) for start in families}, reverse=True)
+    found: dict[str, Term | None] = {}
+    for key in keys:
+        starts = (key[:length] for length in lengths if length < len(key))
+        found[key] = exact.get(key) or next((families[start] for start in starts if start in families), None)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from lightning_failures.records.headlines import short_term
 from lightning_failures.records.run_record import RunRecord
-from lightning_failures.records.term import Term, find_term
+from lightning_failures.records.term import Term, find_terms
 from lightning_failures.reporting.column import Column
 
 __all__ = ["glossary"]
@@ -24,5 +24,5 @@ def glossary(keys: Iterable[str], columns: Sequence[Column], records: Sequence[R
         terms += [term.of(f"failures/{name}/{{}}") for name in names for term in column.terms]
         of = {name: "failures" if name == column.noun else f"failures/{name}" for name in names}
         terms += [short_term(term, of[name]) for name in names for term in column.terms if term.short]
-    used = {find_term(terms, key) for key in keys}
+    used = set(find_terms(terms, keys).values())
     return [term for term in terms if term in used]

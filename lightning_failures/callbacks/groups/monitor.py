@@ -21,7 +21,7 @@ from lightning_failures.observe.group_reader import GroupReader, GroupSource
 from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.finding import Finding
-from lightning_failures.records.term import find_term
+from lightning_failures.records.term import find_terms
 
 __all__ = ["GroupErrorMonitor"]
 
@@ -181,7 +181,7 @@ class GroupErrorMonitor(Monitor):
         found: dict[str, Tensor] = self.metric.compute()
         of_features, why = self._read_features()
         found |= of_features
-        terms = {key: find_term(self.terms, key) for key, value in of_features.items() if bool(value.isnan())}
+        terms = find_terms(self.terms, (key for key, value in of_features.items() if bool(value.isnan())))
         self.undefined = self.metric.undefined | {
             key: why or ("" if term is None else term.when_nan) for key, term in terms.items()
         }
