@@ -360,6 +360,7 @@ def _rule(rule: Rule) -> str:
 
     listed = [f"raised where {all_of(rule.when)}"]
     listed += [f"one evaluation is enough where also {all_of(rule.plain_when)}"] if rule.plain_when else []
+    listed += [f"the last evaluation of a run is enough where also {all_of(rule.last_when)}"] if rule.last_when else []
     listed += [f"cleared where {all_of(rule.clear)}" if rule.clear else "cleared as soon as that no longer holds"]
     severe = [
         f"a {severity} where also {all_of([each] if isinstance(each, str) else each)}"

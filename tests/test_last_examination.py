@@ -10,6 +10,7 @@ from torch import nn
 
 from lightning_failures import ChannelAttributionMonitor, FailureDiagnosis, Rule, SimplicityBiasMonitor
 from lightning_failures.callbacks.findings import RuleStreaks
+from lightning_failures.errors import InputError
 from lightning_failures.records import Evaluation
 from tests.runs import Classifier, fit, hooks_on, loaders
 
@@ -129,9 +130,9 @@ def test_counts_that_were_zero_are_completed_and_what_stands_is_said_with_them()
     assert (finding.latest or finding.message) == f"{pairs:.0f} pairs"
 
 
-def ending(*lows):
+def ending(*lows, **fields):
     """A run whose evaluations logged these, one per epoch after the warm-up, as it ends; and the diagnosis."""
-    rule = Rule(kind="factor_failure", when="low/* > 1", message="{subject} at {low:.1f}", persistence=3)
+    rule = Rule(kind="factor_failure", when="low/* > 1", message="{subject} at {low:.1f}", persistence=3, **fields)
     streaks, history = RuleStreaks(), []
     for epoch, low in enumerate(lows, 2):
         now = Evaluation(epoch, 100 * epoch, {"low/dark": low})
@@ -148,6 +149,16 @@ def test_what_holds_at_the_last_evaluation_and_not_at_enough_is_worth_watching()
     assert ending(2.0, 2.0, 0.0)[1] == []  # held before, and no more
     raised, open_ones = ending(2.0, 2.0, 2.0)
     assert ([finding.severity for finding in raised], open_ones) == (["failure"], [])
+
+
+def test_what_chance_does_not_give_keeps_its_severity_at_the_last_evaluation_and_waits_at_any_before():
+    sure = {"severity": "watch", "severe_when": {"failure": "low/* > 2"}, "last_when": "low/* > 2.5"}
+    assert [finding.severity for finding in ending(0.0, 3.0, **sure)[1]] == ["failure"]
+    assert [finding.severity for finding in ending(0.0, 2.2, **sure)[1]] == ["watch"]
+    history, open_ones = ending(3.0, 0.0, **sure)
+    assert history == open_ones == []
+    with pytest.raises(InputError, match=r"^Rule\(own_rule\).last_when: more stars than in when; given 'b/\* > 1'"):
+        Rule(kind="own_rule", when="a > 1", last_when="b/* > 1", message="")
 
 
 def test_what_has_ended_by_the_last_evaluation_is_cleared_and_what_lies_between_stands():

@@ -8,7 +8,7 @@ from lightning_failures.errors import InputError, UnknownNameError
 STANDARD = {rule.name: rule for rule in standard_rules()}
 FIELDS = (
     "kind, when, message, name, clear, evidence, advice, severity, warmup, persistence, source, action, warmup_steps, "
-    "severe_when, plain_when"
+    "severe_when, plain_when, last_when"
 )
 OWN = {"name": "slow", "kind": "own_rule", "when": "val_loss > 2", "message": "{subject}{val_loss:.1f}"}
 

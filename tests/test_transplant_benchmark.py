@@ -205,3 +205,20 @@ def test_a_run_that_broke_off_is_told_and_counts_nowhere(benchmark):
     assert page.endswith("Broke off: spectra, level (cnn, 3).\n")
     assert "Rank correlation over all 1 runs" in page
     assert "Made by `python benchmarks/transplants.py --data spectra --networks cnn`;" in page
+
+
+def test_what_is_missed_is_said_with_its_networks_and_with_what_became_of_the_pairs(benchmark):
+    transplants = benchmark("transplants")
+    runs = [
+        run("mark", shares={"border": (0.9, 0.05)}),
+        run("mark", network="vit", follows=0.55, shares={"border": (0.2, 0.2)}),
+        run("mark", network="vit", follows=0.7, shares={"border": (0.1, 0.5)}),
+        run("mark", network="resnet10t", follows=0.1, accuracy=0.15, shares={"border": (0.9, 0.05)}),
+    ]
+    page = transplants.page(runs)
+    assert "named: 1 of 3" in page
+    assert (
+        "Of the 2 that are not, 2 are of vit. In 1 of them predictions follow in 50% to 60%, and the exchange leaves a "
+        "median of 50% of the pairs at a third class, neither the donor's nor the receiver's."
+    ) in page
+    assert "nothing is named: 1 of 1" in page  # at chance the rule does not speak

@@ -44,5 +44,5 @@ def rules(rules: str = "standard", json: Path | None = None) -> int:
 
 def _plain(rule: "Rule") -> dict[str, Any]:
     """What was written of a rule; its conditions, endings and keys are read from that."""
-    read = ("conditions", "endings", "plain_conditions", "evidence_keys", "worse")
+    read = ("conditions", "endings", "plain_conditions", "last_conditions", "evidence_keys", "worse")
     return {key: value for key, value in asdict(rule).items() if key not in read}

@@ -70,14 +70,17 @@ class Rule:
         persistence: evaluations in a row.
         plain_when: conditions of a plain case, such as the near end of the figure's interval far beyond the threshold,
             ``"failures/factors/odds_low/* > 4"``; empty: every case takes ``persistence`` evaluations.
+        last_when: conditions of a case that chance does not give, such as a p-value below 0.00001. What holds at the
+            last evaluation of a run alone is worth watching, since no later one confirms it; where these hold too, it
+            has its own severity.
         source: where the thresholds come from.
         action: ``"stop"``: a finding of this rule ends the run.
 
     Raises:
         InputError: a field of another type, an unknown kind, severity or action, no condition, one that cannot be read
-            or can never hold, a star in ``clear``, ``plain_when``, ``severe_when`` or ``evidence`` alone, a severity in
-            ``severe_when`` that is no worse, a message that names what is no evidence or cannot be formatted, a
-            persistence below 1, a warm-up below 0.
+            or can never hold, a star in ``clear``, ``plain_when``, ``last_when``, ``severe_when`` or ``evidence``
+            alone, a severity in ``severe_when`` that is no worse, a message that names what is no evidence or cannot be
+            formatted, a persistence below 1, a warm-up below 0.
 
     Example:
         >>> rule = Rule(kind="own_rule", when="val_loss > 2", message="{val_loss:.1f}", warmup=2, warmup_steps=60)
@@ -100,9 +103,11 @@ class Rule:
     warmup_steps: int = 0
     severe_when: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     plain_when: str | Sequence[str] = ()
+    last_when: str | Sequence[str] = ()
     conditions: tuple[Condition, ...] = field(init=False, repr=False)
     endings: tuple[Condition, ...] = field(init=False, repr=False)
     plain_conditions: tuple[Condition, ...] = field(init=False, repr=False)
+    last_conditions: tuple[Condition, ...] = field(init=False, repr=False)
     evidence_keys: Mapping[str, str] = field(init=False, repr=False)
     worse: Mapping[str, tuple[Condition, ...]] = field(init=False, repr=False)
 
@@ -127,13 +132,18 @@ class Rule:
             ("when", self.when, "conditions"),
             ("clear", self.clear, "endings"),
             ("plain_when", self.plain_when, "plain_conditions"),
+            ("last_when", self.last_when, "last_conditions"),
         ):
             each = (texts,) if isinstance(texts, str) else tuple(texts)
             object.__setattr__(self, given_as, each)
             object.__setattr__(self, to, tuple(Condition.parse(text, f"{where}.{given_as}") for text in each))
         if not self.conditions:
             raise InputError(where, "no condition", "when=[]", "Pass one such as 'failures/factors/low/* > 1.5'.")
-        for given_as, further in (("clear", self.endings), ("plain_when", self.plain_conditions)):
+        for given_as, further in (
+            ("clear", self.endings),
+            ("plain_when", self.plain_conditions),
+            ("last_when", self.last_conditions),
+        ):
             for condition in further:
                 if condition.stars > self.stars:
                     raise InputError(f"{where}.{given_as}", "more stars than in when", f"'{condition}'", _STAR)
@@ -152,7 +162,7 @@ class Rule:
         for text in _TEXTS:
             if not isinstance(given := getattr(self, text), str):
                 raise refuse(text, given, "a text", "Write it in quotes, or leave the field out.")
-        for conditions in ("when", "clear", "plain_when"):
+        for conditions in ("when", "clear", "plain_when", "last_when"):
             if not isinstance(given := getattr(self, conditions), str | list | tuple):
                 raise refuse(conditions, given, "a condition or a list of them", "Write one such as 'val_loss > 2'.")
         if not isinstance(self.evidence, Mapping):
@@ -242,7 +252,7 @@ class Rule:
     def keys(self) -> list[str]:
         """The logged keys that it looks at, with their stars: those of its conditions, then of its evidence."""
         severe = [condition for conditions in self.worse.values() for condition in conditions]
-        every = (*self.conditions, *self.endings, *self.plain_conditions, *severe)
+        every = (*self.conditions, *self.endings, *self.plain_conditions, *self.last_conditions, *severe)
         conditions = [key for condition in every for key in condition.keys("")]
         return list(dict.fromkeys([*conditions, *self.evidence_keys.values()]))
 
@@ -276,6 +286,11 @@ class Rule:
         """Whether the case is so plain that this evaluation is enough."""
         plain = bool(self.plain_conditions) and self.holds(values, subject)
         return plain and all(condition.holds(values, subject) for condition in self.plain_conditions)
+
+    def is_sure_at_the_last(self, values: Mapping[str, float], subject: str) -> bool:
+        """Whether the case needs no confirmation where no later evaluation can give one."""
+        sure = bool(self.last_conditions) and all(each.holds(values, subject) for each in self.last_conditions)
+        return sure or self.is_plain(values, subject)
 
     def needs(self, values: Mapping[str, float], subject: str) -> int:
         """Evaluations in a row that it takes to raise a finding, as the case looks at this one."""

@@ -43,6 +43,9 @@ def print_rules(rules: Iterable[Mapping[str, Any]], console: Console | None = No
             rows.add_row(
                 "plain", Text("one evaluation is enough where these hold too\n").append(_all(rule["plain_when"]))
             )
+        if rule["last_when"]:
+            said = "the last evaluation of a run is enough where these hold too\n"
+            rows.add_row("last", Text(said).append(_all(rule["last_when"])))
         rows.add_row("source", Text(rule["source"] or "none given", style="" if rule["source"] else "dim"))
         out.print(Padding(rows, (0, 0, 1, 2)), width=width)
 

@@ -46,6 +46,7 @@ def rules_under_name(rules: Iterable[Rule], noun: str, name: str) -> tuple[Rule,
                     clear=tuple(map(moved, rule.clear)),
                     severe_when={severity: list(map(moved, each)) for severity, each in rule.severe_when.items()},
                     plain_when=tuple(map(moved, rule.plain_when)),
+                    last_when=tuple(map(moved, rule.last_when)),
                     evidence={word: moved(key) for word, key in rule.evidence.items()},
                     message=rule.message + said,
                 )

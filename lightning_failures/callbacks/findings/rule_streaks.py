@@ -69,6 +69,8 @@ class RuleStreaks:
     def close(self, rules: Iterable[Rule], evaluation: Evaluation, history: Sequence[Finding]) -> list[Finding]:
         """What holds at the last evaluation of a run and would have had to hold at more: it is worth watching.
 
+        A case that chance does not give keeps its severity.
+
         Of the user's own rules none: whoever says how many evaluations wants no fewer.
 
         Args:
@@ -85,7 +87,8 @@ class RuleStreaks:
                 if not known and rule.speaks(evaluation.values, subject):
                     alone: list[Finding] = []
                     RuleStreaks()._apply(once, subject, evaluation, alone)
-                    found += [replace(finding, severity="watch") for finding in alone]
+                    sure = rule.is_sure_at_the_last(evaluation.values, subject)
+                    found += alone if sure else [replace(finding, severity="watch") for finding in alone]
         return found
 
     def end(self, rules: Iterable[Rule], evaluation: Evaluation, history: list[Finding]) -> None:
@@ -125,7 +128,7 @@ class RuleStreaks:
                 if rule.speaks(evaluation.values, subject):
                     alone: list[Finding] = []
                     self._apply(once, subject, evaluation, alone)
-                    sure = not rule.plain_conditions or rule.is_plain(evaluation.values, subject)
+                    sure = not rule.plain_conditions or rule.is_sure_at_the_last(evaluation.values, subject)
                     found += alone if sure else [replace(finding, severity="watch") for finding in alone]
         return found
 

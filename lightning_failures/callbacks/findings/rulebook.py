@@ -25,7 +25,7 @@ def read_rules(rules: RuleSource | None = None, where: str = "FailureDiagnosis")
 
             - ``"standard"``: all standard rules, or the name of one of them;
             - a dict with ``name``: changes the rule of that name, given before or standard, field by field;
-              a ``persistence`` without ``plain_when`` asks for so many evaluations however plain the case is;
+              a ``persistence`` without ``plain_when`` and ``last_when`` asks for so many evaluations in every case;
               ``silence: true`` leaves it out; with a new name and ``kind``, ``when`` and ``message`` it is a new rule;
             - a :class:`.Rule`.
         where: the public name that was called, for errors.
@@ -89,7 +89,7 @@ def _change(where: str, fields: dict[str, Any], book: dict[str, Rule], standard:
             raise InputError(where, f"rule {name!r} has no field {field!r}{meant}", repr(fields[field]), fix)
     if base is not None:
         if "persistence" in fields:  # whoever says how many evaluations wants no fewer
-            fields = {"plain_when": ()} | fields
+            fields = {"plain_when": (), "last_when": ()} | fields
         fields = {field: getattr(base, field) for field in FIELDS} | fields
     missing = [field for field in ("kind", "when", "message") if field not in fields]
     if missing:
