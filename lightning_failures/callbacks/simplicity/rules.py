@@ -52,9 +52,9 @@ def _leans(name: str, learnt: Sequence[str], accuracy: str, evidence: Mapping[st
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on digits and shapes with small networks: where most predictions follow the planted cue, 0.41 "
-            "and more, and 0.26 and more above what stays; in healthy runs that had learnt, less than what stays. "
-            "Named in 34 of 35 planted runs and in none of 90 healthy ones (docs/causes.md). It is a failure where a "
+            "measured on digits with four networks: where more than half of the predictions follow the planted cue, "
+            "88% of the runs have as much, in real images all (docs/transplants.md); in healthy runs that had learnt "
+            "it is less than what stays. It is a failure where a "
             "small model has half of what there is above naming one class on images without the content, and nothing "
             "is said where that model finds nothing"
         ),
@@ -245,7 +245,7 @@ RULES = (
         when=[
             "failures/simplicity/class_reliance/* >= 0.8",
             "failures/simplicity/class_reliance_low/* >= 0.4",
-            "failures/simplicity/transplant/* < 0.4",
+            f"failures/simplicity/transplant/* < {CARRIES}",
             "failures/simplicity/model_accuracy > failures/simplicity/chance + 0.1",
         ],
         clear=["failures/simplicity/class_reliance/* < 0.6"],
