@@ -17,6 +17,7 @@ __all__ = [
     "class_moments",
     "covariance",
     "eigen",
+    "finite_double_rows",
     "finite_images",
     "finite_rows",
     "mean",
@@ -52,6 +53,11 @@ class Moments(NamedTuple):
             torch.zeros(num_features, num_features, dtype=torch.float64),
         )
 
+    @classmethod
+    def of(cls, sums: tuple[Tensor, ...]) -> "Moments":
+        """The moments that other sums begin with, such as :class:`PowerSums`."""
+        return cls(*sums[:3])
+
 
 class PowerSums(NamedTuple):
     """Moments of feature rows up to the fourth power of their length; adds up across batches and across ranks."""
@@ -70,10 +76,10 @@ class PowerSums(NamedTuple):
         vector = torch.zeros(num_features, dtype=torch.float64)
         return cls(*Moments.zero(num_features), scalar, vector, scalar)
 
-    @property
-    def moments(self) -> Moments:
-        """The first and second moments alone."""
-        return Moments(self.count, self.total, self.outer)
+    @classmethod
+    def of(cls, sums: tuple[Tensor, ...]) -> "PowerSums":
+        """The power sums that other sums begin with, such as :class:`.FeatureSums`."""
+        return cls(*sums[:6])
 
 
 class ClassMoments(NamedTuple):
@@ -124,6 +130,25 @@ def numerics(device: torch.device) -> Numerics:
 def finite_rows(features: Tensor) -> Tensor:
     """Whether each row is free of NaN and infinity; (n), bool."""
     return features.isfinite().all(1)
+
+
+def finite_double_rows(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in float64, on the CPU where their device has none, and whether each is free of NaN and infinity.
+
+    Args:
+        features: one row per image; (n d), any float.
+
+    Returns:
+        The rows, those that are not finite as zeros, without a gradient, (n d); and which are finite, (n), bool, where
+        the features are.
+
+    Example:
+        >>> finite_double_rows(torch.tensor([[1.0, torch.nan], [2.0, 3.0]]))
+        (tensor([[0., 0.],
+                [2., 3.]], dtype=torch.float64), tensor([False,  True]))
+    """
+    keep = finite_rows(features)
+    return _double(torch.where(keep[:, None], features.detach(), 0.0)), keep
 
 
 def finite_images(images: Tensor) -> Tensor:
@@ -274,12 +299,15 @@ def principal_directions(covariance: Tensor) -> Tensor:
 
 def _rows(features: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
     """Rows in float64 with those left out at 0, and how many count."""
-    rows = features.detach()
-    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    rows = _double(features.detach())
     if keep is None:
         return rows, torch.full((), len(rows), device=rows.device)  # torch.tensor would stop the device
     keep = keep.to(rows.device)
     return torch.where(keep[:, None], rows, 0.0), keep.sum()
+
+
+def _double(rows: Tensor) -> Tensor:
+    return (rows.cpu() if rows.device.type == "mps" else rows).double()  # MPS has no float64
 
 
 def _on_cpu_if_it_fails(decompose: Callable[[Tensor], tuple[Tensor, ...]], matrix: Tensor) -> tuple[Tensor, ...]:

@@ -14,7 +14,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.clusters import FEWEST_GROUPS, add_by_group
 from lightning_failures.functional.moments import Numerics, numerics
 from lightning_failures.metrics.plot import plot_values
-from lightning_failures.records.term import Term, find_terms
+from lightning_failures.records.term import Term, why_nan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,8 +134,7 @@ class SumMetric(Metric, Generic[S]):
     def undefined(self) -> dict[str, str]:
         """Why each nan of the last ``compute`` is nan: key -> reason."""
         values: dict[str, Tensor] = self._computed or {}
-        found = find_terms(self.terms, (key for key, value in values.items() if bool(value.isnan())))
-        return {key: "" if term is None else term.when_nan for key, term in found.items()}
+        return why_nan(self.terms, values)
 
     def plot(
         self,

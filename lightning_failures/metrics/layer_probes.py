@@ -11,7 +11,7 @@ from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.layer_probes import count_probes, halves, most_lost, probe_statistics
 from lightning_failures.metrics.base import check_rows, check_target
 from lightning_failures.metrics.simplicity import LinearReference, UntappedInformation
-from lightning_failures.records.term import Term, find_terms
+from lightning_failures.records.term import Term, why_nan
 
 __all__ = ["FEW", "MOST_TESTED", "LayerProbes"]
 
@@ -154,8 +154,7 @@ class LayerProbes(WrapperMetric):
             with metric.sync_context():
                 counts[name] = metric.sums
         values = probe_statistics(counts)
-        terms = find_terms(self.terms, (key for key, value in values.items() if bool(value.isnan())))
-        self.undefined = {key: term.when_nan for key, term in terms.items() if term is not None}
+        self.undefined = why_nan(self.terms, values)
         self.lost = most_lost(values, list(self.fitted))
         return values
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.moments import Moments
 from lightning_failures.functional.similarity import (
     RowSums,
     ViewSums,
@@ -75,7 +76,7 @@ class CrossLayerCKA(SumMetric[RowSums]):
     def compute(self) -> dict[str, Tensor]:
         """CKA of each pair of layers."""
         sums, names = self.sums, list(self.layers)
-        alignment = centred_kernel_alignment(sums.moments, list(self.layers.values()))
+        alignment = centred_kernel_alignment(Moments.of(sums), list(self.layers.values()))
         pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
         values = {f"cka/{names[i]}~{names[j]}": alignment[i, j] for i, j in pairs}
         return values | {"images": sums.count, "non_finite": sums.non_finite}
@@ -142,7 +143,7 @@ class SubspaceOverlap(SumMetric[RowSums]):
     def compute(self) -> dict[str, Tensor]:
         """Overlap with the previous evaluation."""
         sums = self.sums
-        overlap, self._current = overlap_since(sums.moments, self.k, self.previous)
+        overlap, self._current = overlap_since(Moments.of(sums), self.k, self.previous)
         self._ended = True
         return {
             "overlap": overlap,

@@ -136,11 +136,11 @@ class FactorErrorMonitor(Monitor):
         """Count the errors of one batch by factor."""
         classes = self.probe.task.kind in ("multiclass", "binary")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor") if classes else None
-        factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        factors = evaluation.read(self.reader, seen, batch_idx)
         self._carried.append(factors)
         groups = None
         if self.groups is not None:
-            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.groups, seen, batch_idx)
         if logits is None:
             self._add_errors(seen, factors, groups)
             return

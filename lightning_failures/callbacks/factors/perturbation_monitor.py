@@ -93,7 +93,7 @@ class PerturbationMonitor(Monitor):
         logits = self.probe.require_logits(seen, _WHERE)
         groups = None
         if self.reader is not None:
-            groups = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.reader, seen, batch_idx)
         if not self.whole:
             self.examining.keep(seen, logits, None, groups)
         elif self.examining.refusal is None and self.examining.turned:

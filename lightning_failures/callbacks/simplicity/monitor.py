@@ -292,7 +292,7 @@ class SimplicityBiasMonitor(Monitor):
         samples = self.reader.read(seen, logits, batch_idx)
         groups = None
         if self.groups is not None:
-            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.groups, seen, batch_idx)
         if self.comparison is not None:
             each = 1 if groups is None else len(samples.target) // max(1, len(groups))  # pixels of an image
             self.comparison.update(samples, None if groups is None else groups.repeat_interleave(each))
