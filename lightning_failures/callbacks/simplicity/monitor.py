@@ -358,7 +358,7 @@ class SimplicityBiasMonitor(Monitor):
         undefined |= {"recent_low": undefined["low"]} if "low" in undefined else {}
         values |= cue_reliance(values, self.reader.own_cues)
         undefined |= why_no_reliance(undefined, self.reader.own_cues)
-        values |= self._whether_more(evaluation, values)
+        values |= self._whether_more(values)
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
 
@@ -368,7 +368,7 @@ class SimplicityBiasMonitor(Monitor):
         self._shortfalls = dict(sorted(known.items())[-RECENT:])
         return torch.full_like(low, torch.nan) if low.isnan() else low.new_tensor(min(self._shortfalls.values()))
 
-    def _whether_more(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _whether_more(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What is left to be had without the contents that carry the decision; every rank must call it."""
         assert self.models is not None
         assert self.examination is not None
