@@ -68,6 +68,9 @@ class LabelMatching(SumMetric[ClassPairs]):
         Args:
             scores: such as logits; (n c), float.
             target: labels, below 0 where there is none: such images do not count; (n), int.
+
+        Raises:
+            InputError: scores and target that are not of the same images, or not of these classes.
         """
         given = describe(scores=scores, target=target)
         if target.ndim != 1 or scores.shape != (len(target), self.num_classes) or not scores.is_floating_point():

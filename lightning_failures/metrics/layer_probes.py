@@ -115,6 +115,10 @@ class LayerProbes(WrapperMetric):
             features: rows (n d) by layer, of which the first n count.
             target: classes, one outside [0, c) is no label; (n), int64.
             places: row of the dataset of each image, on the CPU; (n), int64; None: they are counted.
+
+        Raises:
+            UnknownNameError: a layer without rows.
+            InputError: rows of another width, fewer rows than labels, or a target that is not one class for each.
         """
         where = "LayerProbes.update"
         check_target(where, target, len(target))

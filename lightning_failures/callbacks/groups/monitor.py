@@ -52,6 +52,13 @@ class GroupErrorMonitor(Monitor):
             :class:`.GroupReader`. Of a sequence by row, the groups of training images are not known.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: groups that cannot be read, or that go by id where no ids are named.
+
+    Example:
+        >>> GroupErrorMonitor("scanner").key("difference/old scanner")
+        'failures/groups/difference/old scanner'
     """
 
     noun = "groups"
@@ -119,7 +126,7 @@ class GroupErrorMonitor(Monitor):
             self._in_training = set().union(*(known for _, known in parts)) if all(can for can, _ in parts) else None
 
     def carriers(self, finding: Finding) -> Tensor | None:
-        """The images of the group of a finding."""
+        """Which images are of the group of a finding; (n), bool, as they were evaluated; None where none is known."""
         groups = [group for group, name in self.metric.names.items() if name == finding.subject]
         return torch.cat(self._seen_groups) == groups[0] if groups and self._seen_groups else None
 

@@ -122,6 +122,11 @@ class SimplicityBiasMonitor(Monitor):
 
     Raises:
         InputError: an audit that cannot be read, or that is none; in a run, one of other classes or channels.
+
+    Example:
+        >>> monitor = SimplicityBiasMonitor({"scanner": "scanner_id"}, denormalize=(0.5, 0.25))
+        >>> monitor.key("reliance/scanner"), monitor.key("transplant/border")
+        ('failures/simplicity/reliance/scanner', 'failures/simplicity/transplant/border')
     """
 
     noun = "simplicity"

@@ -64,6 +64,14 @@ class SliceMonitor(Monitor):
         ids: path or callable into the batch that gives each image's id, where factors or groups go by id.
         class_names: of all classes; None: they are told by number.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: a file of factors or groups that cannot be read, or groups that go by id where no ids are named.
+
+    Example:
+        >>> monitor = SliceMonitor(["dark"], class_names=["shirt", "coat"])
+        >>> monitor.key("found"), monitor.watches
+        ('failures/slices/found', 'groups of images with many errors')
     """
 
     noun = "slices"
