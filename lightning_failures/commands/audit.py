@@ -1,4 +1,4 @@
-"""What data invite a network to do, before any is trained."""
+"""The ``audit`` command: what data invite a network to do, before any is trained."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec

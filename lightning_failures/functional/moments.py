@@ -23,10 +23,12 @@ __all__ = [
     "mean",
     "moments",
     "numerics",
+    "offset_ratio",
     "power_sums",
     "principal_directions",
     "rounding",
     "spectrum",
+    "widen_classes",
 ]
 
 #: How sums of products are formed; they are always held in float64.
@@ -225,6 +227,16 @@ def class_moments(
     )
 
 
+def widen_classes(sums: ClassMoments, num_classes: int) -> ClassMoments:
+    """The same sums with room for more classes, which have no rows."""
+    more = num_classes - len(sums.counts)
+    if more <= 0:
+        return sums
+    empty = ClassMoments.zero(more, sums.totals.shape[1])
+    counts, totals, squares = (torch.cat([own, new.to(own)]) for own, new in zip(sums[:3], empty[:3], strict=True))
+    return ClassMoments(counts, totals, squares, sums.outer)
+
+
 def mean(sums: Moments) -> Tensor:
     """Mean of the rows; (d), float64; nan without rows."""
     return sums.total / sums.count
@@ -252,6 +264,25 @@ def rounding(sums: Moments, how: Numerics = "float64") -> Tensor:
     if how.startswith("shifted"):
         size = size + torch.finfo(torch.float32).eps / 8 * covariance(sums).trace()  # about twice the most measured
     return size
+
+
+def offset_ratio(sums: Moments) -> Tensor:
+    """Length of the mean row over the root of the summed variances: how much more all rows share than they differ by.
+
+    Convention:
+        0 for centred rows. Images in [0, 1] without normalisation have about 2; where it is well above, a small change
+        of a first layer's weights moves its outputs by more than they vary, and the running statistics of a batch norm
+        lag behind. ``nan`` for constant rows, and with fewer than two.
+
+    Args:
+        sums: moments of the rows.
+
+    Example:
+        >>> offset_ratio(moments(torch.tensor([[4.0], [6.0]])))
+        tensor(3.5355, dtype=torch.float64)
+    """
+    trace = covariance(sums).trace()
+    return torch.where(trace > 0, mean(sums).norm() / trace.sqrt(), torch.nan)
 
 
 def spectrum(matrix: Tensor, rounding: Tensor | None = None) -> Tensor:
