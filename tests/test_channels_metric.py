@@ -13,13 +13,11 @@ from lightning_failures.functional import (
     centroid,
     chance_floor,
     concentration,
-    density,
     effective_channels,
     entropy_channels,
     gini,
     haufe_pattern,
     signal_moments,
-    widths,
 )
 from lightning_failures.metrics import ChannelDependence, ChannelSignal
 from tests.networks import Bent, batch
@@ -44,19 +42,6 @@ def test_gini_is_its_mean_absolute_difference() -> None:
 
 def test_the_centroid_is_the_mean_position() -> None:
     assert float(centroid(torch.tensor([0.5, 0.5]), torch.tensor([1000.0, 1700.0]))) == 1350
-
-
-def test_density_times_widths_is_one_and_does_not_favour_a_dense_end() -> None:
-    positions = torch.cat([torch.arange(0.0, 10.0, 1.0), torch.arange(10.0, 60.0, 5.0)])
-    flat = widths(positions) / widths(positions).sum()
-    found = density(flat, positions)
-    assert float((found * widths(positions)).sum()) == pytest.approx(1)
-    assert torch.allclose(found, found[0])
-    assert torch.equal(widths(positions.flip(0)), widths(positions).flip(0))
-
-
-def test_a_single_channel_has_no_density() -> None:
-    assert bool(density(torch.tensor([1.0]), torch.tensor([5.0])).isnan())
 
 
 def test_a_blank_profile_has_no_concentration() -> None:

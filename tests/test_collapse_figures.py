@@ -29,7 +29,7 @@ def test_ranks_are_shares_of_the_features_or_of_the_images_where_these_are_fewer
     found = LayerCourse()
     found.add(0, {"effective_rank/a": 3.0, "images/a": 7.0}, {"a": [1.0] * 60})
     found.add(1, {"effective_rank/a": 3.0, "images/a": 700.0}, {"a": [1.0] * 60})
-    assert found.rank_share("a") == [0.5, 0.05]
+    assert found.layers["a"]["share"] == [0.5, 0.05]
 
 
 def test_every_layer_has_its_row_and_its_spectrum_and_the_one_that_loses_information_is_named():
@@ -64,7 +64,7 @@ def test_the_course_survives_a_resume_in_plain_containers():
     again = LayerCourse.from_state(json.loads(json.dumps(found.state_dict(), allow_nan=True)))
     again.add(4, {}, {"stem": [1.0]})
     assert (len(again.epochs), len(found.epochs)) == (5, 4)
-    assert again.rank_share("stem")[:4] == found.rank_share("stem")
+    assert again.layers["stem"]["share"][:4] == found.layers["stem"]["share"]
 
 
 def test_nothing_to_draw_is_an_error():

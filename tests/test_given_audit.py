@@ -66,7 +66,7 @@ def no_experiment(monkeypatch):
     def refuse(*_):
         raise AssertionError("the experiment was made")
 
-    return lambda: monkeypatch.setattr(without_module, "read_without", refuse)
+    return lambda: monkeypatch.setattr(without_module, "Reading", refuse)
 
 
 def test_a_planted_cue_is_the_same_failure_by_the_audit_as_by_the_experiment(planted, no_experiment):

@@ -43,7 +43,7 @@ def test_power_sums_are_what_their_comments_say():
     torch.testing.assert_close(sums.squares.item(), sum(lengths))
     torch.testing.assert_close(sums.cubes, sum(length * row for length, row in zip(lengths, x, strict=True)))
     torch.testing.assert_close(sums.fourths.item(), sum(length**2 for length in lengths))
-    close(sums.moments, m.moments(x))
+    close(m.Moments.of(sums), m.moments(x))
 
 
 def test_class_moments_are_moments_of_each_class():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -75,6 +76,21 @@ def test_the_page_says_the_verdict_first_in_plain_words(two: str) -> None:
         "no image carried the factor",
     ):
         assert sentence in text
+
+
+def test_a_healthy_run_is_said_to_be_so_once(tmp_path: Path) -> None:
+    aside = dataclasses.replace(healthy(), not_watched={"spill-over": "no images were kept"})
+    for record, rest in ((healthy(), ""), (aside, "Not examined: spill-over (no images were kept).")):
+        text = Page(write_report(tmp_path, [record], COLUMNS).read_text(encoding="utf-8")).text
+        assert text.count("No failure was found in 6 evaluations.") == 1
+        assert text.count("Not examined") == bool(rest)
+        assert rest in text
+
+
+def test_a_run_without_an_evaluation_has_no_verdict_and_says_why(tmp_path: Path) -> None:
+    text = Page(write_report(tmp_path, [RunRecord("raw")], COLUMNS).read_text(encoding="utf-8")).text
+    assert "No verdict. Nothing was evaluated, so nothing can be said about this run." in text
+    assert text.count("No verdict") == 1
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_no_script(two: str) -> None:

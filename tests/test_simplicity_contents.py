@@ -9,9 +9,9 @@ from lightning_failures.callbacks.simplicity import without as without_module
 from lightning_failures.callbacks.simplicity.contents import Refinement, cells, neighbours, unexplained
 from lightning_failures.callbacks.simplicity.without import (
     Judged,
+    Reading,
     TrainingSample,
     WithoutContents,
-    read_without,
 )
 from lightning_failures.interventions import exchange_channels, exchanges
 from tests.test_simplicity_monitor import EAGER, nearest, watch
@@ -110,13 +110,20 @@ def labelled(n=600, seed=0):
     return images, labels
 
 
+def read(*given):
+    reading = Reading(*given)
+    while not reading.done:
+        reading.step()
+    return reading.judged
+
+
 def test_without_a_cue_the_rest_is_read_and_without_all_there_is_nothing_is():
     images, labels = labelled()
     last = exchange_channels(torch.tensor([False, False, True]))
-    left = read_without(last, images, labels, 4)
+    left = read(last, images, labels, 4)
     assert left.right > 0.9 * left.images
     both = exchange_channels(torch.tensor([True, False, True]))
-    nothing = read_without(both, images, labels, 4)
+    nothing = read(both, images, labels, 4)
     assert nothing.images == left.images == 200
     assert nothing.right < 0.4 * nothing.images
 
@@ -125,7 +132,7 @@ def test_what_rounding_leaves_of_a_level_is_not_read():
     labels = torch.arange(600) % 4
     images = draw(600, 1, 8, 8) + 1000.0 * labels[:, None, None, None]
     level = exchanges({"level": "level"}, images, None)[0]["level"]
-    left = read_without(level, images, labels, 4)
+    left = read(level, images, labels, 4)
     assert left.right < 0.4 * left.images
 
 
@@ -134,13 +141,13 @@ def test_rows_sequences_and_many_channels_are_read_by_few_features(shape):
     images, labels = draw(96, *shape), torch.arange(96) % 2
     assert without_module._features(images).shape[1] <= 64 + 8 * 8
     keep = exchange_channels(torch.zeros(shape[0], dtype=torch.bool))
-    assert read_without(keep, images, labels, 2).images == 32
+    assert read(keep, images, labels, 2).images == 32
 
 
 def test_too_few_images_of_a_class_tell_nothing():
     images, labels = labelled(40)
     keep = exchange_channels(torch.zeros(3, dtype=torch.bool))
-    assert read_without(keep, images, labels, 4) is None
+    assert read(keep, images, labels, 4) is None
 
 
 class Seen:

@@ -90,7 +90,8 @@ def attribute_channels(
             window around each channel. ``"gradient_x_input"``: to first order. ``"integrated_gradients"``,
             ``"expected_gradients"``: along paths from the baseline, or from other images.
         bands: see :func:`.resolve_bands`; for windows their width, 5 by default.
-        baseline: ``"mean"``: each channel's mean over this batch and its pixels; ``"zero"``, a number, or a tensor.
+        baseline: ``"mean"``: each channel's mean over this batch and its pixels; ``"zero"``; a number; or a tensor of
+            one value per channel (C), of one image, or of the inputs.
         wavelengths: place of each channel on the axis, strictly monotone; (C).
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         output: the score: ``"cross_entropy"`` or the target's ``"logit"``.

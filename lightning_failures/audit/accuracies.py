@@ -8,15 +8,9 @@ from torch import Tensor
 from lightning_failures.audit.contents import without_content
 from lightning_failures.audit.data_sums import DataSums
 from lightning_failures.audit.small_network import BATCH, SmallNetworkRun, image_views, run_small_network
-from lightning_failures.functional.audit import (
-    Estimate,
-    LabelDirections,
-    TrainingSpread,
-    add_sums,
-    training_spread,
-    widen,
-)
 from lightning_failures.functional.discriminant import linear_discriminant
+from lightning_failures.functional.estimate import Estimate, TrainingSpread, add_sums, training_spread, widen
+from lightning_failures.functional.label_directions import LabelDirections
 from lightning_failures.functional.ladder import fit_ladder, project
 from lightning_failures.functional.moments import ClassMoments
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs

@@ -31,16 +31,10 @@ from lightning_failures.audit.inputs import InputDifference, SeenInputs, input_d
 from lightning_failures.audit.labels import label_names
 from lightning_failures.audit.risks import find_risks
 from lightning_failures.errors import InputError
-from lightning_failures.functional.audit import (
-    add_sums,
-    directions_for_variance,
-    half_slowdown,
-    jackknife,
-    label_directions,
-    offset_ratio,
-)
+from lightning_failures.functional.estimate import add_sums, jackknife
+from lightning_failures.functional.label_directions import directions_for_variance, half_slowdown, label_directions
 from lightning_failures.functional.ladder import best_channel
-from lightning_failures.functional.moments import ClassMoments, Moments, covariance, mean, spectrum
+from lightning_failures.functional.moments import ClassMoments, Moments, covariance, mean, offset_ratio, spectrum
 from lightning_failures.functional.spectra import effective_rank, top1_share
 from lightning_failures.interventions.changes import Denormalize
 from lightning_failures.observe.batch_fields import Field

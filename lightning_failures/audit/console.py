@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lightning_failures.audit.data_audit import DataAudit, Risk
 from lightning_failures.audit.sentences import CONTENT, carriers, compare, describe, facts, group_facts, in_digits, rows
-from lightning_failures.functional.audit import Estimate
+from lightning_failures.functional.estimate import Estimate
 
 __all__ = ["print_audits"]
 

@@ -8,7 +8,7 @@ from einops import reduce
 from torch import Tensor
 
 from lightning_failures.audit.sample import Sample
-from lightning_failures.functional.audit import Estimate
+from lightning_failures.functional.estimate import Estimate
 from lightning_failures.functional.image_hashes import ImageSets, find_copies, image_hashes, image_labels
 from lightning_failures.functional.near_copies import find_near_copies, image_sketches
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs

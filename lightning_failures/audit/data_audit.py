@@ -10,8 +10,9 @@ from lightning_failures.audit.copies import DataCopies
 from lightning_failures.audit.groups import GroupAudit
 from lightning_failures.audit.inputs import InputDifference
 from lightning_failures.audit.labels import LabelNames
-from lightning_failures.functional.audit import Estimate, LabelDirections
 from lightning_failures.functional.content_descriptors import CONTENTS
+from lightning_failures.functional.estimate import Estimate
+from lightning_failures.functional.label_directions import LabelDirections
 from lightning_failures.records.strict_json import strict
 from lightning_failures.spectrum.axes import Axis
 

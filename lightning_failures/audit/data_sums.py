@@ -15,9 +15,9 @@ from lightning_failures.audit.groups import GroupRecord, feature_of
 from lightning_failures.audit.inputs import SeenInputs
 from lightning_failures.audit.sample import Sample
 from lightning_failures.errors import InputError
-from lightning_failures.functional.audit import add_sums, widen_classes
+from lightning_failures.functional.estimate import add_sums
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
-from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments
+from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments, widen_classes
 from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows

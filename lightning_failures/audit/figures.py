@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lightning_failures.audit.data_audit import DataAudit
 from lightning_failures.audit.sentences import RUNGS, VIEWS
-from lightning_failures.functional.audit import Estimate
+from lightning_failures.functional.estimate import Estimate
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
 
 if TYPE_CHECKING:

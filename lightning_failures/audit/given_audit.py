@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from lightning_failures.audit.data_audit import ContentReading, DataAudit, without_view
 from lightning_failures.errors import InputError
-from lightning_failures.functional.audit import Estimate
 from lightning_failures.functional.content_descriptors import CONTENTS
+from lightning_failures.functional.estimate import Estimate
 
 __all__ = ["GivenAudit", "read_audit"]
 

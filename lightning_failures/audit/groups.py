@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lightning_failures.audit.sample import Sample
-from lightning_failures.functional.audit import Estimate, add_sums, widen_classes
 from lightning_failures.functional.clusters import add_by_group, clustered_rate
+from lightning_failures.functional.estimate import Estimate, add_sums
 from lightning_failures.functional.leave_one_group_out import leave_out, read_groups
-from lightning_failures.functional.moments import ClassMoments, class_moments
+from lightning_failures.functional.moments import ClassMoments, class_moments, widen_classes
 from lightning_failures.functional.paired_accuracy import accuracy_difference, count_pairs
 from lightning_failures.functional.proportions import wilson
 from lightning_failures.functional.robustness_index import robustness_index, standard_normal_variate

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lightning_failures.functional.audit import Estimate
+from lightning_failures.functional.estimate import Estimate
 from lightning_failures.metrics.label_matching import LabelMatching
 
 __all__ = ["LabelNames", "label_names"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_failures.audit.data_audit import DataAudit, Risk
 from lightning_failures.errors import few
-from lightning_failures.functional.audit import Estimate
+from lightning_failures.functional.estimate import Estimate
 from lightning_failures.functional.proportions import wilson
 
 __all__ = ["ONE_NUMBER", "find_risks"]

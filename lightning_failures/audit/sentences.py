@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, isnan
 
 from lightning_failures.audit.data_audit import ContentReading, DataAudit, without_view
-from lightning_failures.functional.audit import Estimate
+from lightning_failures.functional.estimate import Estimate
 from lightning_failures.records.numbers import number
 
 __all__ = [

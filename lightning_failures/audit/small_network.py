@@ -1,6 +1,6 @@
 """A small network, trained for a fixed number of steps: what a first attempt would reach on these images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,14 +8,11 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SmallNetwork", "SmallNetworkRun", "SmallNetworkTraining", "Views", "image_views", "run_small_network"]
+__all__ = ["SmallNetwork", "SmallNetworkRun", "SmallNetworkTraining", "image_views", "run_small_network"]
 
 BATCH = 64
 WIDTH = 32
 ROUNDING = 1e-5  # of a channel's root mean square; what float32 leaves of a difference, with room
-
-#: Name -> training images and held-out images.
-Views = Mapping[str, tuple[Tensor, Tensor]]
 
 
 class SmallNetwork(nn.Sequential):

@@ -31,5 +31,10 @@ COLUMNS = (
 
 
 def standard_rules() -> tuple[Rule, ...]:
-    """The rules that :class:`.FailureDiagnosis` begins with: those that the columns declare."""
+    """The rules that :class:`.FailureDiagnosis` begins with: those that the columns declare.
+
+    Example:
+        >>> {"class_collapse", "no_learning", "group_shift"} <= {rule.kind for rule in standard_rules()}
+        True
+    """
     return tuple(rule for column in COLUMNS for rule in column.rules)

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.observe.dataset_rows import DatasetRows
+from lightning_failures.observe.factor_reader import FactorReader
+from lightning_failures.observe.group_reader import GroupReader
 from lightning_failures.observe.observation import Observation
 
 __all__ = ["EvaluationContext", "progress"]
@@ -105,6 +107,10 @@ class EvaluationContext:
     def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
         """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""
         return seen.of_batch(self.rows.of(batch_idx).rows[: seen.batch_images]) if self.rows.known else None
+
+    def read(self, reader: FactorReader | GroupReader, seen: Observation, batch_idx: int) -> Tensor:
+        """The factors (n f) or the groups (n) of the images of a batch."""
+        return seen.of_batch(reader.read(seen.batch, seen.batch_images, self.rows, batch_idx))
 
 
 def progress(trainer: Trainer) -> float:

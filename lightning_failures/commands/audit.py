@@ -1,10 +1,11 @@
-"""What data invite a network to do, before any is trained."""
+"""The ``audit`` command: what data invite a network to do, before any is trained."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_failures.commands.options import read_wavelengths
 from lightning_failures.commands.out_folder import make_out_folder
 from lightning_failures.errors import InputError, MissingPackageError
 from lightning_failures.records.strict_json import write_json
@@ -80,7 +81,7 @@ def audit(
     with console.status("Loading"):
         from lightning_failures.audit.console import print_audits
         from lightning_failures.commands.audit_sources import read_source
-    places = _read_wavelengths(wavelengths)
+    places = None if wavelengths is None else read_wavelengths(WHERE, wavelengths)
     audits = []
     for name in data:
         for scaling in dict.fromkeys(preprocessing or ("raw",)):
@@ -114,16 +115,6 @@ def _audit(source: "Source", places: list[float] | None, unit: str | None, steps
         seed=seed,
         name=source.name,
     )
-
-
-def _read_wavelengths(path: Path | None) -> list[float] | None:
-    if path is None:
-        return None
-    try:
-        return [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
-    except (OSError, ValueError) as error:
-        given = f"{path}: {getattr(error, 'strerror', None) or error}"
-        raise InputError(WHERE, "the wavelengths cannot be read", given, "Write one number per channel.") from error
 
 
 def _rename(audits: "list[DataAudit]") -> None:

@@ -163,7 +163,7 @@ def _call(where: str, name: str) -> Source:
 
 def _standardiser(where: str, loader: Iterable[Any], channel_axis: int | None) -> Callable[[Any], Tensor]:
     """A callable that reads the images of a batch, each channel with mean 0 and deviation 1 over the loader's."""
-    from lightning_failures.functional.audit import add_sums
+    from lightning_failures.functional.estimate import add_sums
     from lightning_failures.functional.moments import Moments, covariance, mean, moments
     from lightning_failures.observe.batch_fields import discover_inputs, read_field
     from lightning_failures.observe.input_view import InputView

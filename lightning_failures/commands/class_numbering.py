@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.assignment import best_assignment
-from lightning_failures.functional.label_matching import count_renamed, renaming_bound
-from lightning_failures.functional.mending import Mending, MendingCounts, count_mending, mending
+from lightning_failures.functional.label_matching import assign_labels, count_renamed_apart, renaming_bound
+from lightning_failures.functional.mending import Mending, count_mending, mending
 
 __all__ = ["refuse_other_numbers"]
 
@@ -56,10 +55,9 @@ def refuse_other_numbers(
     pairs = _pairs(predicted, own, len(labels))
     if not len(own) or renaming_bound(pairs.sum(0)) < LEAST_GAIN:
         return
-    halves = [count_renamed(pairs[judged], _assign(pairs[1 - judged])) for judged in (0, 1)]
-    found = mending(MendingCounts(*(one + other for one, other in zip(*halves, strict=True))))
+    found = mending(count_renamed_apart(pairs))
     if _is_other(found, chance):
-        label = _assign(pairs.sum(0))
+        label = assign_labels(pairs.sum(0))
         moved = (label != torch.arange(len(label))) & (pairs.sum((0, 2)) > 0)
         said = [
             f"{_said(labels[place], names)} stands for {_said(labels[label[place]], names)}"
@@ -91,12 +89,6 @@ def _pairs(predicted: Tensor, own: Tensor, classes: int) -> Tensor:
     half = torch.randint(0, 2, own.shape, generator=torch.Generator().manual_seed(0))
     place = (half * classes + predicted) * classes + own
     return place.bincount(minlength=2 * classes * classes).view(2, classes, classes)
-
-
-def _assign(pairs: Tensor) -> Tensor:
-    """The true class of each predicted one, each once, with which most images are right; (c), int64."""
-    same = torch.eye(len(pairs), dtype=torch.float64) / (2 * len(pairs))  # of equals the one that renames fewer
-    return best_assignment(-(pairs.double() + same))
 
 
 def _said(number: Tensor, names: Sequence[str] | None) -> str:

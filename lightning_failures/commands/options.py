@@ -10,7 +10,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["add_options", "call", "example_text", "read_docstring", "read_example"]
+from lightning_failures.errors import InputError
+
+__all__ = ["add_options", "call", "example_text", "read_docstring", "read_example", "read_wavelengths"]
 
 _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 
@@ -118,6 +120,23 @@ def example_text(lines: Sequence[str]) -> str:
         'for example:\n  train a.csv'
     """
     return "\n  ".join(["for example:", *lines])
+
+
+def read_wavelengths(where: str, path: Path) -> list[float]:
+    """The numbers of a file, one per channel, with spaces, commas or line ends between them.
+
+    Args:
+        where: the public name to put into an error.
+        path: the file.
+
+    Raises:
+        InputError: it cannot be read, or holds something else than numbers.
+    """
+    try:
+        return [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
+    except (OSError, ValueError) as error:
+        given = f"{path}: {getattr(error, 'strerror', None) or error}"
+        raise InputError(where, "the wavelengths cannot be read", given, "Write one number per channel.") from error
 
 
 def _fill(paragraph: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from lightning_failures.commands.options import read_wavelengths
 from lightning_failures.commands.out_folder import make_out_folder
 from lightning_failures.commands.user_code import import_named
 from lightning_failures.errors import InputError
@@ -106,7 +107,7 @@ def replay(
     monitors = failure_monitors(
         factors=factors,
         groups=groups,
-        wavelengths=None if wavelengths is None else _numbers(wavelengths),
+        wavelengths=None if wavelengths is None else read_wavelengths(WHERE, wavelengths),
         unit=unit,
         class_names=None if classes is None else _lines(classes),
     )
@@ -243,14 +244,6 @@ def _unsafely(trust: bool) -> dict[str, bool]:
 
     known = "weights_only" in inspect.signature(LightningModule.load_from_checkpoint).parameters
     return {"weights_only": not trust} if known else {}
-
-
-def _numbers(path: Path) -> list[float]:
-    try:
-        return [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
-    except (OSError, ValueError) as error:
-        given = f"{path}: {getattr(error, 'strerror', None) or error}"
-        raise InputError(WHERE, "the wavelengths cannot be read", given, "Write one number per channel.") from error
 
 
 def _lines(path: Path) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 from lightning_failures.functional.adjustment import *
 from lightning_failures.functional.assignment import *
-from lightning_failures.functional.audit import *
 from lightning_failures.functional.calibration import *
 from lightning_failures.functional.channel_faults import *
 from lightning_failures.functional.channel_order import *
@@ -18,6 +17,7 @@ from lightning_failures.functional.discriminant import *
 from lightning_failures.functional.dormant_units import *
 from lightning_failures.functional.duplicate_units import *
 from lightning_failures.functional.empty_batches import *
+from lightning_failures.functional.estimate import *
 from lightning_failures.functional.factors import *
 from lightning_failures.functional.feature_reading import *
 from lightning_failures.functional.generalisation import *
@@ -30,6 +30,7 @@ from lightning_failures.functional.interaction import *
 from lightning_failures.functional.interchange import *
 from lightning_failures.functional.intervals import *
 from lightning_failures.functional.kept import *
+from lightning_failures.functional.label_directions import *
 from lightning_failures.functional.label_matching import *
 from lightning_failures.functional.labels import *
 from lightning_failures.functional.ladder import *

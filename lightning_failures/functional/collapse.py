@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from lightning_failures.functional.moments import (
+    Moments,
     Numerics,
     PowerSums,
     covariance,
-    finite_rows,
+    finite_double_rows,
     mean,
     numerics,
     power_sums,
@@ -61,11 +62,6 @@ class FeatureSums(NamedTuple):
         none = torch.zeros((), dtype=torch.int64)
         return cls(*PowerSums.zero(num_features), none, torch.zeros(num_features, dtype=torch.float64), none)
 
-    @property
-    def powers(self) -> PowerSums:
-        """The power sums alone."""
-        return PowerSums(*self[:6])
-
 
 def feature_sums(features: Tensor, projection: Tensor | None = None, how: Numerics | None = None) -> FeatureSums:
     """Sums of one batch of feature rows; rows that hold NaN or infinity are left out and counted.
@@ -75,9 +71,7 @@ def feature_sums(features: Tensor, projection: Tensor | None = None, how: Numeri
         projection: matrix to multiply the rows by first; (d k), float64.
         how: how products are formed; by default as :func:`.numerics` says.
     """
-    keep = finite_rows(features)
-    rows = torch.where(keep[:, None], features.detach(), 0.0)
-    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    rows, keep = finite_double_rows(features)
     rows = rows if projection is None else rows @ projection
     powers = power_sums(rows, keep, how or numerics(features.device))
     lengths = rows.norm(dim=1, keepdim=True)
@@ -103,7 +97,8 @@ def participation_ratio_unbiased(sums: PowerSums, cov: Tensor | None = None) -> 
         3.0
     """
     n = sums.count.double()
-    mu, cov = mean(sums.moments), covariance(sums.moments) if cov is None else cov
+    moments = Moments.of(sums)
+    mu, cov = mean(moments), covariance(moments) if cov is None else cov
     length = mu @ mu  # |mu|^2
     trace, frobenius = cov.trace(), cov.flatten() @ cov.flatten()
     quartic = (
@@ -166,7 +161,7 @@ def feature_eigenvalues(sums: FeatureSums, how: Numerics = "float64") -> Tensor:
         >>> feature_eigenvalues(feature_sums(torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]])))
         tensor([4., 0.], dtype=torch.float64)
     """
-    moments = sums.powers.moments
+    moments = Moments.of(sums)
     return spectrum(covariance(moments), rounding(moments, how))
 
 
@@ -185,10 +180,10 @@ def feature_statistics(
         how: how products were formed, which tells what rounding explains.
         eigenvalues: what :func:`feature_eigenvalues` gives, where it is known already; (d).
     """
-    powers = sums.powers
-    cov = covariance(powers.moments)
+    powers = PowerSums.of(sums)
+    cov = covariance(Moments.of(powers))
     n = powers.count
-    noise = rounding(powers.moments, how)
+    noise = rounding(Moments.of(powers), how)
     values = spectrum(cov, noise) if eigenvalues is None else eigenvalues
     uncentred = spectrum(powers.outer, noise.nan_to_num() * (n - 1))
     exponent, fit = alpha(values)

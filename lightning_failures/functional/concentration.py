@@ -12,12 +12,10 @@ __all__ = [
     "Concentration",
     "centroid",
     "concentration",
-    "density",
     "effective_channels",
     "entropy_channels",
     "gini",
     "largest_share",
-    "widths",
 ]
 
 
@@ -99,34 +97,3 @@ def centroid(share: Tensor, positions: Tensor) -> Tensor:
         positions: place of each band on the axis; (g), any float.
     """
     return share.double() @ positions.to(share.device).double()
-
-
-def widths(positions: Tensor) -> Tensor:
-    """Length of axis that each position stands for: half the way to either neighbour; (g), float64; nan for one alone.
-
-    Example:
-        >>> widths(torch.tensor([0.0, 1.0, 3.0]))
-        tensor([1.0000, 1.5000, 2.0000], dtype=torch.float64)
-    """
-    steps = positions.double().diff().abs()
-    if not len(steps):
-        return torch.full(positions.shape, torch.nan, dtype=torch.float64, device=positions.device)
-    return (torch.cat([steps[:1], steps]) + torch.cat([steps, steps[-1:]])) / 2
-
-
-def density(share: Tensor, positions: Tensor) -> Tensor:
-    """Share for each unit of the axis, so that an uneven axis does not favour its dense end; (g), float64.
-
-    Convention:
-        Per unit of the axis, at least 0; times :func:`widths` it sums to 1; ``nan`` for a blank profile or a single
-        channel.
-
-    Args:
-        share: share of each channel, in the order of the axis; (g), any float.
-        positions: place of each channel, strictly monotone; (g), any float.
-
-    Example:
-        >>> density(torch.tensor([0.25, 0.25, 0.5]), torch.tensor([0.0, 1.0, 3.0]))
-        tensor([0.2500, 0.1667, 0.2500], dtype=torch.float64)
-    """
-    return share.double() / widths(positions).to(share.device)

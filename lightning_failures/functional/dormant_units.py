@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.functional.moments import finite_rows
+from lightning_failures.functional.moments import finite_double_rows
 
 __all__ = ["ActivationSums", "activation_sums", "dormant_statistics", "dormant_units"]
 
@@ -30,9 +30,7 @@ def activation_sums(features: Tensor) -> ActivationSums:
     Args:
         features: activations, one row per image; (n d), any float.
     """
-    keep = finite_rows(features)
-    rows = torch.where(keep[:, None], features.detach(), 0.0)
-    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    rows, keep = finite_double_rows(features)
     return ActivationSums(keep.sum(), rows.abs().sum(0), (~keep).sum())
 
 

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lightning_failures.functional.collapse import participation_ratio_unbiased
-from lightning_failures.functional.moments import PowerSums, finite_rows
+from lightning_failures.functional.moments import PowerSums, finite_double_rows
 from lightning_failures.functional.projection import unproject_participation_ratio
 
 __all__ = ["GroupSums", "group_dimensions", "group_statistics", "group_sums"]
@@ -45,9 +45,7 @@ def group_sums(features: Tensor, members: Tensor, groups: int) -> GroupSums:
             to each group, (n g), bool or 0 and 1.
         groups: number of groups g.
     """
-    keep = finite_rows(features)
-    rows = torch.where(keep[:, None], features.detach(), 0.0)
-    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    rows, keep = finite_double_rows(features)
     members, counted = members.to(rows.device), keep.to(rows)[:, None]
     lengths = rows.square().sum(1, keepdim=True)
     thin = torch.cat([counted, rows, lengths, lengths * rows, lengths.square()], 1)

@@ -1,7 +1,7 @@
 """Whether predictions and labels agree under other names: labels that are shifted, sorted anew, or of another list.
 
 An assignment of labels to predicted classes is found on one half of the images and judged on the other, and the other
-way round, so that an assignment that fits chance gains nothing; :class:`.LabelMatching` finds it.
+way round, so that an assignment that fits chance gains nothing.
 """
 
 from typing import NamedTuple
@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_failures.functional.assignment import best_assignment
 from lightning_failures.functional.mending import MendingCounts
 
-__all__ = ["ClassPairs", "count_class_pairs", "count_renamed", "renaming_bound"]
+__all__ = ["ClassPairs", "assign_labels", "count_class_pairs", "count_renamed", "count_renamed_apart", "renaming_bound"]
 
 
 class ClassPairs(NamedTuple):
@@ -54,6 +55,22 @@ def count_class_pairs(scores: Tensor, target: Tensor) -> ClassPairs:
     return ClassPairs(counts.view(2, classes, classes), labels.index_add_(0, label, known.long()))
 
 
+def assign_labels(pairs: Tensor) -> Tensor:
+    """The label of each predicted class, each label once, with which most images are right; (c), int64.
+
+    Of equally good assignments it is the one that renames fewest classes.
+
+    Args:
+        pairs: how often each class is predicted for images of each label; (c c), int64.
+
+    Example:
+        >>> assign_labels(torch.tensor([[1, 8], [9, 2]])), assign_labels(torch.zeros(2, 2))
+        (tensor([1, 0]), tensor([0, 1]))
+    """
+    same = torch.eye(len(pairs), dtype=torch.float64) / (2 * len(pairs))
+    return best_assignment(-(pairs.double() + same))
+
+
 def count_renamed(pairs: Tensor, label: Tensor) -> MendingCounts:
     """Who is right as the labels stand, and where each predicted class stands for another label.
 
@@ -74,6 +91,24 @@ def count_renamed(pairs: Tensor, label: Tensor) -> MendingCounts:
     before, after = pairs[names, names], pairs[names, label]
     both, only_after, only_before = before[same].sum(), after[~same].sum(), before[~same].sum()
     return MendingCounts(both, only_after, only_before, pairs.sum() - both - only_after - only_before)
+
+
+def count_renamed_apart(pairs: Tensor) -> MendingCounts:
+    """The counts of :func:`count_renamed`, each half of the images judged by what is assigned on the other.
+
+    Args:
+        pairs: how often each class is predicted for images of each label, in two halves; (2 c c), int64.
+
+    Returns:
+        Counts of one experiment; each ().
+
+    Example:
+        >>> found = count_renamed_apart(torch.tensor([[[1, 8], [9, 2]], [[0, 5], [5, 1]]]))
+        >>> int(found.after), int(found.before)
+        (27, 4)
+    """
+    halves = [count_renamed(pairs[judged], assign_labels(pairs[1 - judged])) for judged in (0, 1)]
+    return MendingCounts(*(one + other for one, other in zip(*halves, strict=True)))
 
 
 def renaming_bound(pairs: Tensor) -> Tensor:

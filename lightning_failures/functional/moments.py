@@ -17,15 +17,18 @@ __all__ = [
     "class_moments",
     "covariance",
     "eigen",
+    "finite_double_rows",
     "finite_images",
     "finite_rows",
     "mean",
     "moments",
     "numerics",
+    "offset_ratio",
     "power_sums",
     "principal_directions",
     "rounding",
     "spectrum",
+    "widen_classes",
 ]
 
 #: How sums of products are formed; they are always held in float64.
@@ -52,6 +55,11 @@ class Moments(NamedTuple):
             torch.zeros(num_features, num_features, dtype=torch.float64),
         )
 
+    @classmethod
+    def of(cls, sums: tuple[Tensor, ...]) -> "Moments":
+        """The moments that other sums begin with, such as :class:`PowerSums`."""
+        return cls(*sums[:3])
+
 
 class PowerSums(NamedTuple):
     """Moments of feature rows up to the fourth power of their length; adds up across batches and across ranks."""
@@ -70,10 +78,10 @@ class PowerSums(NamedTuple):
         vector = torch.zeros(num_features, dtype=torch.float64)
         return cls(*Moments.zero(num_features), scalar, vector, scalar)
 
-    @property
-    def moments(self) -> Moments:
-        """The first and second moments alone."""
-        return Moments(self.count, self.total, self.outer)
+    @classmethod
+    def of(cls, sums: tuple[Tensor, ...]) -> "PowerSums":
+        """The power sums that other sums begin with, such as :class:`.FeatureSums`."""
+        return cls(*sums[:6])
 
 
 class ClassMoments(NamedTuple):
@@ -124,6 +132,25 @@ def numerics(device: torch.device) -> Numerics:
 def finite_rows(features: Tensor) -> Tensor:
     """Whether each row is free of NaN and infinity; (n), bool."""
     return features.isfinite().all(1)
+
+
+def finite_double_rows(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in float64, on the CPU where their device has none, and whether each is free of NaN and infinity.
+
+    Args:
+        features: one row per image; (n d), any float.
+
+    Returns:
+        The rows, those that are not finite as zeros, without a gradient, (n d); and which are finite, (n), bool, where
+        the features are.
+
+    Example:
+        >>> finite_double_rows(torch.tensor([[1.0, torch.nan], [2.0, 3.0]]))
+        (tensor([[0., 0.],
+                [2., 3.]], dtype=torch.float64), tensor([False,  True]))
+    """
+    keep = finite_rows(features)
+    return _double(torch.where(keep[:, None], features.detach(), 0.0)), keep
 
 
 def finite_images(images: Tensor) -> Tensor:
@@ -200,6 +227,16 @@ def class_moments(
     )
 
 
+def widen_classes(sums: ClassMoments, num_classes: int) -> ClassMoments:
+    """The same sums with room for more classes, which have no rows."""
+    more = num_classes - len(sums.counts)
+    if more <= 0:
+        return sums
+    empty = ClassMoments.zero(more, sums.totals.shape[1])
+    counts, totals, squares = (torch.cat([own, new.to(own)]) for own, new in zip(sums[:3], empty[:3], strict=True))
+    return ClassMoments(counts, totals, squares, sums.outer)
+
+
 def mean(sums: Moments) -> Tensor:
     """Mean of the rows; (d), float64; nan without rows."""
     return sums.total / sums.count
@@ -227,6 +264,25 @@ def rounding(sums: Moments, how: Numerics = "float64") -> Tensor:
     if how.startswith("shifted"):
         size = size + torch.finfo(torch.float32).eps / 8 * covariance(sums).trace()  # about twice the most measured
     return size
+
+
+def offset_ratio(sums: Moments) -> Tensor:
+    """Length of the mean row over the root of the summed variances: how much more all rows share than they differ by.
+
+    Convention:
+        0 for centred rows. Images in [0, 1] without normalisation have about 2; where it is well above, a small change
+        of a first layer's weights moves its outputs by more than they vary, and the running statistics of a batch norm
+        lag behind. ``nan`` for constant rows, and with fewer than two.
+
+    Args:
+        sums: moments of the rows.
+
+    Example:
+        >>> offset_ratio(moments(torch.tensor([[4.0], [6.0]])))
+        tensor(3.5355, dtype=torch.float64)
+    """
+    trace = covariance(sums).trace()
+    return torch.where(trace > 0, mean(sums).norm() / trace.sqrt(), torch.nan)
 
 
 def spectrum(matrix: Tensor, rounding: Tensor | None = None) -> Tensor:
@@ -274,12 +330,15 @@ def principal_directions(covariance: Tensor) -> Tensor:
 
 def _rows(features: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
     """Rows in float64 with those left out at 0, and how many count."""
-    rows = features.detach()
-    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
+    rows = _double(features.detach())
     if keep is None:
         return rows, torch.full((), len(rows), device=rows.device)  # torch.tensor would stop the device
     keep = keep.to(rows.device)
     return torch.where(keep[:, None], rows, 0.0), keep.sum()
+
+
+def _double(rows: Tensor) -> Tensor:
+    return (rows.cpu() if rows.device.type == "mps" else rows).double()  # MPS has no float64
 
 
 def _on_cpu_if_it_fails(decompose: Callable[[Tensor], tuple[Tensor, ...]], matrix: Tensor) -> tuple[Tensor, ...]:

@@ -13,10 +13,11 @@ from torch import Tensor
 from lightning_failures.functional.collapse import participation_ratio_unbiased
 from lightning_failures.functional.moments import (
     EPSILON,
+    Moments,
     Numerics,
     PowerSums,
     covariance,
-    finite_rows,
+    finite_double_rows,
     power_sums,
     rounding,
     spectrum,
@@ -61,11 +62,6 @@ class PredictionSums(NamedTuple):
         powers = PowerSums.zero(num_classes)
         return cls(*powers, counts.double(), none.double(), counts, counts, none, none, none)
 
-    @property
-    def powers(self) -> PowerSums:
-        """The power sums of the centred logits alone."""
-        return PowerSums(*self[:6])
-
 
 def prediction_sums(logits: Tensor, target: Tensor | None = None, how: Numerics | None = None) -> PredictionSums:
     """Sums of one batch of logits; rows that hold NaN or infinity are left out and counted.
@@ -76,10 +72,8 @@ def prediction_sums(logits: Tensor, target: Tensor | None = None, how: Numerics 
             int64.
         how: how products are formed; by default as :func:`.numerics` says.
     """
-    keep = finite_rows(logits)
+    rows, keep = finite_double_rows(logits)
     num_classes = logits.shape[1]
-    rows = torch.where(keep[:, None], logits.detach(), 0.0)
-    rows = (rows.cpu() if rows.device.type == "mps" else rows).double()
     powers = power_sums(rows - rows.mean(1, keepdim=True), keep, how)
     keep = keep.to(rows.device)
     log_probabilities = rows.log_softmax(1)
@@ -212,8 +206,8 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         The ranks of the logits are at most c - 1. They are nan for two classes, whose centred logits have rank 1
         whatever the network does.
     """
-    powers = sums.powers
-    values = spectrum(covariance(powers.moments), rounding(powers.moments))
+    powers = PowerSums.of(sums)
+    values = spectrum(covariance(Moments.of(powers)), rounding(Moments.of(powers)))
     unbiased = participation_ratio_unbiased(powers)
     if len(values) == 2:
         values, unbiased = torch.full_like(values, torch.nan), torch.full_like(unbiased, torch.nan)

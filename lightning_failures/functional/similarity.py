@@ -47,11 +47,6 @@ class RowSums(NamedTuple):
         """The sums of no rows."""
         return cls(*Moments.zero(num_features), torch.zeros((), dtype=torch.int64))
 
-    @property
-    def moments(self) -> Moments:
-        """The moments alone."""
-        return Moments(self.count, self.total, self.outer)
-
 
 class ViewSums(NamedTuple):
     """Moments of two views of each image; adds up across batches and across ranks."""

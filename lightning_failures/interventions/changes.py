@@ -163,20 +163,18 @@ def _made(change: Change, images: Tensor) -> str:
 
 def total_absorbance_swap(units: RawUnits) -> Transplant:
     """The cue swap that scales per donor, in raw units, to the receiver's total absorbance."""
-
-    def swap(receivers: Tensor, donors: Tensor) -> Tensor:
-        own, theirs = units.to_raw(receivers), units.to_raw(donors)
-        return units.to_inputs(rescale_to(theirs, total_absorbance(own), total_absorbance(theirs)))
-
-    return swap
+    return _level_swap(units, total_absorbance)
 
 
 def grey_level_swap(units: RawUnits) -> Transplant:
     """The cue swap that scales a donor of three channels, in raw units, to the receiver's grey level."""
+    return _level_swap(units, grey_level)
 
+
+def _level_swap(units: RawUnits, level: Callable[[Tensor], Tensor]) -> Transplant:
     def swap(receivers: Tensor, donors: Tensor) -> Tensor:
         own, theirs = units.to_raw(receivers), units.to_raw(donors)
-        return units.to_inputs(rescale_to(theirs, grey_level(own), grey_level(theirs)))
+        return units.to_inputs(rescale_to(theirs, level(own), level(theirs)))
 
     return swap
 

@@ -14,7 +14,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.clusters import FEWEST_GROUPS, add_by_group
 from lightning_failures.functional.moments import Numerics, numerics
 from lightning_failures.metrics.plot import plot_values
-from lightning_failures.records.term import Term, find_terms
+from lightning_failures.records.term import Term, why_nan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,8 +134,7 @@ class SumMetric(Metric, Generic[S]):
     def undefined(self) -> dict[str, str]:
         """Why each nan of the last ``compute`` is nan: key -> reason."""
         values: dict[str, Tensor] = self._computed or {}
-        found = find_terms(self.terms, (key for key, value in values.items() if bool(value.isnan())))
-        return {key: "" if term is None else term.when_nan for key, term in found.items()}
+        return why_nan(self.terms, values)
 
     def plot(
         self,
@@ -328,7 +327,16 @@ class GroupedMetric(SumMetric[S]):
 
 
 def check_groups(where: str, groups: Tensor | None, length: int) -> None:
-    """Raise an :class:`InputError` where groups are not one whole number for each image."""
+    """Refuse groups that are not one whole number for each image.
+
+    Args:
+        where: the public name that was called.
+        groups: what was given, expected as (n), int. None: none were.
+        length: number of images n.
+
+    Raises:
+        InputError: they are of another shape or another type.
+    """
     if groups is None:
         return
     if groups.shape != (length,) or groups.is_floating_point() or groups.is_complex():
@@ -346,6 +354,10 @@ def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", fin
         width: the width that the metric was made for.
         unit: what a column is.
         finite: whether NaN and infinity are errors, which costs a device synchronisation.
+
+    Raises:
+        InputError: they have other than two axes or another width, are complex, or hold NaN or infinity where that is
+            an error.
     """
     if rows.ndim != 2:
         fix = "Pass one row per image; pool feature maps and tokens, and flatten pixels, before."
@@ -362,7 +374,16 @@ def check_rows(where: str, rows: Tensor, width: int, unit: str = "features", fin
 
 
 def check_target(where: str, target: Tensor, length: int) -> None:
-    """Raise an :class:`InputError` where a target is not one integer class per row."""
+    """Refuse a target that is not one integer class for each row.
+
+    Args:
+        where: the public name that was called.
+        target: what was given, expected as (n), int.
+        length: number of rows n.
+
+    Raises:
+        InputError: it is of another shape or another type.
+    """
     if target.shape != (length,):
         given = f"shape {tuple(target.shape)} for {length} rows"
         raise InputError(where, "the target is not one class per row", given, "Pass class indices; (n), int64.")

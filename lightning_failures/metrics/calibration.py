@@ -151,6 +151,10 @@ class FactorCalibration(GroupedMetric[CalibrationCounts]):
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
             confidence: probability given to the prediction; (n), float. None: the largest softmax of the logits.
             groups: which images belong together; see :meth:`.FactorErrorRatio.update`; (n), int.
+
+        Raises:
+            InputError: what is given is not of the same images or not of these factors; labels come without a
+                confidence; or, on the CPU, a confidence is outside 0 to 1 or a label is out of range.
         """
         where = f"{type(self).__name__}.update"
         mistakes = find_mistakes(where, preds, target)

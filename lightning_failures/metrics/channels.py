@@ -46,6 +46,9 @@ class ChannelDependence(SumMetric[ChannelSums]):
         floor: size of change that means nothing, at least 0; a profile brings its own.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: bands without a name, two of one name, or a number of positions that is not that of the names.
+
     Example:
         >>> metric = ChannelDependence(["Amide I", "Phosphate"])
         >>> metric.update(torch.tensor([[3.0, 1.0], [3.0, 1.0]]))
@@ -186,6 +189,9 @@ class ChannelDependence(SumMetric[ChannelSums]):
         Args:
             profile: of a batch, of the same bands; or the change of the score of each image on replacing each band; (n
                 g), any float; images whose changes are not finite do not count.
+
+        Raises:
+            InputError: other than one column per band.
         """
         changes = profile.changes if isinstance(profile, ChannelProfile) else profile
         if changes.ndim != 2 or changes.shape[1] != len(self.names):
@@ -263,7 +269,13 @@ class ChannelSignal(SumMetric[Moments]):
         self.channels = channels
 
     def update(self, inputs: Tensor, logits: Tensor, axis: int = 1) -> None:
-        """Add images with their logits; see :func:`.signal_moments`."""
+        """Add images with their logits; see :func:`.signal_moments`.
+
+        Args:
+            inputs: images; (n C h w), or with any other axes, images first; any float.
+            logits: class scores of images (n c) or of pixels (n c h w), whose mean counts; any float.
+            axis: axis of the channels.
+        """
         self.add(signal_moments(inputs, logits, axis))
 
     def compute(self) -> dict[str, Tensor]:

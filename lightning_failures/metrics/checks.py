@@ -34,13 +34,21 @@ def describe(**tensors: Tensor) -> str:
 
 
 def check_positive(where: str, name: str, value: int) -> None:
-    """A count of at least one."""
+    """A count of at least one.
+
+    Raises:
+        InputError: it is less.
+    """
     if value < 1:
         raise InputError(where, f"{name} is not positive", str(value), f"Pass {name} of 1 or more.")
 
 
 def check_confidence(where: str, confidence: float) -> None:
-    """A probability strictly inside 0 and 1."""
+    """A probability strictly inside 0 and 1.
+
+    Raises:
+        InputError: it is 0 or less, or 1 or more.
+    """
     if not 0 < confidence < 1:
         raise InputError(where, "confidence is no probability", str(confidence), "Pass a value such as 0.95.")
 
@@ -94,6 +102,10 @@ def find_mistakes(
         num_classes: number of classes c; None: that of the scores, or unknown.
         top_k: how many classes a prediction may name.
         known: which images have a label; the others are neither wrong nor out of range; (n), bool; None: all have one.
+
+    Raises:
+        InputError: predictions, target and ``known`` are not of the same images, are of another type, or name other
+            classes than there are.
     """
     check_labels(where, preds, target)
     if known is not None and (known.dtype != torch.bool or known.shape != target.shape):
@@ -119,7 +131,11 @@ def find_mistakes(
 
 
 def check_stray(where: str, stray: Tensor) -> None:
-    """No label was out of range."""
+    """No label was out of range.
+
+    Raises:
+        InputError: some were.
+    """
     if int(stray):
         raise InputError(
             where,

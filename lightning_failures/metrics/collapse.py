@@ -174,7 +174,15 @@ class FeatureSpectrum(SumMetric[FeatureSums]):
         self._raise = non_finite == "raise"
 
     def update(self, features: Tensor) -> None:
-        """Add a batch of rows; (n d)."""
+        """Add a batch.
+
+        Args:
+            features: one row per image; (n d), any float.
+
+        Raises:
+            InputError: rows of another width, complex ones, or, with ``non_finite="raise"``, ones that hold NaN or
+                infinity.
+        """
         check_rows("FeatureSpectrum.update", features, self.num_features, finite=self._raise)
         projection = self.projection if isinstance(self.projection, Tensor) else None
         self.add(feature_sums(features.to(self.where), projection, self.numerics))

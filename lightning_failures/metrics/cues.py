@@ -42,6 +42,9 @@ class CueExplainedVariance(SumMetric[CueSums]):
         num_classes: number of logits c.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: edges that do not ascend, that are none, or that hold NaN.
+
     Example:
         >>> import torch
         >>> metric = CueExplainedVariance(edges=torch.tensor([0.5]), num_classes=2)
@@ -116,9 +119,15 @@ class CueExplainedVariance(SumMetric[CueSums]):
         self.register_buffer("edges", edges.detach().double(), persistent=False)
 
     def update(self, logits: Tensor, cue: Tensor, target: Tensor | None = None) -> None:
-        """Add logits (n c), a cue (n) and, for ``eta2_within``, labels (n), int64, -1 where unknown.
+        """Add a batch.
 
-        For pixels logits (n c h w), and cue and labels per image (n) or per pixel (n h w).
+        Args:
+            logits: (n c), any float; (n c h w) of pixels.
+            cue: its value in each image, (n), any float; also of each pixel, (n h w), where logits are of pixels.
+            target: labels, for ``eta2_within``; the shape of ``cue``, int64, -1 where unknown. None: there are none.
+
+        Raises:
+            InputError: shapes that do not belong together.
         """
         per_pixel = (len(logits), *logits.shape[2:])
         if logits.ndim < 2 or logits.shape[1] != self.num_classes or cue.shape not in (per_pixel[:1], per_pixel):
@@ -217,7 +226,16 @@ class CueSwap(SumMetric[InterchangeCounts]):
         super().__init__(InterchangeCounts.zero(len(self.cues)), **kwargs)
 
     def update(self, own_preds: Tensor, donor_preds: Tensor, swapped_preds: Tensor) -> None:
-        """Add the predictions of pairs; (n), (n) and (n k), or (n h w), (n h w) and (n h w k) for pixels; int64."""
+        """Add the predictions of pairs of images.
+
+        Args:
+            own_preds: predicted classes of the receivers; (n), or (n h w) of pixels; int64.
+            donor_preds: of the donors; the same shape, int64.
+            swapped_preds: of the donors with the receivers' value of a cue, one column each; (n k) or (n h w k), int64.
+
+        Raises:
+            InputError: shapes that are not of the same pairs and of these cues.
+        """
         if donor_preds.shape != own_preds.shape or swapped_preds.shape != (*own_preds.shape, len(self.cues)):
             raise InputError(
                 "CueSwap.update",
@@ -291,7 +309,13 @@ class CueSwapByClass(SumMetric[ClassInterchangeCounts]):
         super().__init__(ClassInterchangeCounts.zero(len(self.cues), num_classes), **kwargs)
 
     def update(self, own_preds: Tensor, donor_preds: Tensor, swapped_preds: Tensor) -> None:
-        """Add the predictions of pairs; (n), (n) and (n k), or (n h w), (n h w) and (n h w k) for pixels; int64."""
+        """Add the predictions of pairs of images.
+
+        Args:
+            own_preds: predicted classes of the receivers; (n), or (n h w) of pixels; int64.
+            donor_preds: of the donors; the same shape, int64.
+            swapped_preds: of the donors with the receivers' value of a cue, one column each; (n k) or (n h w k), int64.
+        """
         self.add(count_interchange_by_class(own_preds, donor_preds, swapped_preds, self.num_classes))
 
     def compute(self) -> dict[str, Tensor]:

@@ -55,7 +55,14 @@ class DormantUnits(SumMetric[ActivationSums]):
         self.tau = tau
 
     def update(self, features: Tensor) -> None:
-        """Add a batch of activations; (n d)."""
+        """Add a batch.
+
+        Args:
+            features: activations, one row per image; (n d), any float.
+
+        Raises:
+            InputError: rows of another width, or complex ones.
+        """
         check_rows("DormantUnits.update", features, self.num_features)
         self.add(activation_sums(features.to(self.where)))
 

@@ -45,6 +45,9 @@ class GroupErrors(GroupedMetric[ErrorCounts]):
         confidence: probability that all intervals cover.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: a confidence of 0 or less, or of 1 or more.
+
     Example:
         >>> metric = GroupErrors()
         >>> metric.names = {7: "old scanner"}

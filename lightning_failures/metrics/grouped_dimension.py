@@ -32,6 +32,9 @@ class GroupedDimension(SumMetric[GroupSums]):
         seed: another seed gives another projection.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: no names, two groups of one name, or a group called ``all`` or ``smallest``.
+
     Example:
         >>> import torch
         >>> metric = GroupedDimension(["cat", "dog"], num_features=2)
@@ -99,7 +102,16 @@ class GroupedDimension(SumMetric[GroupSums]):
         self.register_buffer("projection", matrix, persistent=False)
 
     def update(self, features: Tensor, members: Tensor) -> None:
-        """Add a batch of rows (n d), and the group of each (n), int64, or whether each belongs to each group (n g)."""
+        """Add a batch.
+
+        Args:
+            features: one row per image; (n d), any float.
+            members: index of the group of each row; (n), int64; or whether each row belongs to each group; (n g), bool
+                or int.
+
+        Raises:
+            InputError: rows of another width, or members that are not of these rows and groups.
+        """
         where, groups = "GroupedDimension.update", len(self.groups)
         check_rows(where, features, self.num_features)
         if members.shape not in {(len(features),), (len(features), groups)} or members.is_floating_point():

@@ -112,7 +112,14 @@ class InputStatistics(SumMetric[InputSums]):
         self.names = tuple(names)
 
     def update(self, images: Tensor) -> None:
-        """Add a batch; (n b ...), any real type."""
+        """Add a batch.
+
+        Args:
+            images: channels on axis 1; (n b ...), any real type.
+
+        Raises:
+            InputError: another number of channels, or complex numbers.
+        """
         if images.ndim < 2 or images.shape[1] != len(self.names) or images.is_complex():
             given = f"shape {tuple(images.shape)}, {images.dtype}, for {len(self.names)} channels"
             fix = "Pass images (n b ...) of real numbers, channels on axis 1."

@@ -6,9 +6,15 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError
-from lightning_failures.functional.assignment import best_assignment
-from lightning_failures.functional.label_matching import ClassPairs, count_class_pairs, count_renamed, renaming_bound
-from lightning_failures.functional.mending import MendingCounts, mending
+from lightning_failures.functional.label_matching import (
+    ClassPairs,
+    assign_labels,
+    count_class_pairs,
+    count_renamed,
+    count_renamed_apart,
+    renaming_bound,
+)
+from lightning_failures.functional.mending import mending
 from lightning_failures.metrics.base import SumMetric
 from lightning_failures.metrics.checks import check_positive, describe
 from lightning_failures.metrics.mending import MENDING_TERMS
@@ -23,7 +29,7 @@ LEAST = 0.1
 class LabelMatching(SumMetric[ClassPairs]):
     """The accuracy as labels stand, and where each predicted class stands for the label that fits it best.
 
-    The assignment of :func:`.best_assignment` is found on one half of the images
+    The assignment of :func:`.assign_labels` is found on one half of the images
     and judged on the other. ``compute`` returns ``before``, ``after`` and ``gain``, each with its interval, as
     :class:`.MendedAccuracy` does of one experiment; :attr:`label` is the assignment, and :attr:`chance`
     the share of the most frequent label. Where no renaming can gain a tenth
@@ -62,6 +68,9 @@ class LabelMatching(SumMetric[ClassPairs]):
         Args:
             scores: such as logits; (n c), float.
             target: labels, below 0 where there is none: such images do not count; (n), int.
+
+        Raises:
+            InputError: scores and target that are not of the same images, or not of these classes.
         """
         given = describe(scores=scores, target=target)
         if target.ndim != 1 or scores.shape != (len(target), self.num_classes) or not scores.is_floating_point():
@@ -89,15 +98,6 @@ class LabelMatching(SumMetric[ClassPairs]):
         pairs, labels = self.sums_on_cpu
         self.chance = labels.max().double() / labels.sum().double()
         worth = bool(renaming_bound(pairs.sum(0)) >= LEAST)
-        self.label = _assign(pairs.sum(0)) if worth else torch.arange(self.num_classes)
-        halves = [
-            count_renamed(pairs[judged], _assign(pairs[1 - judged]) if worth else self.label) for judged in (0, 1)
-        ]
-        counts = MendingCounts(*(one + other for one, other in zip(*halves, strict=True)))
+        self.label = assign_labels(pairs.sum(0)) if worth else torch.arange(self.num_classes)
+        counts = count_renamed_apart(pairs) if worth else count_renamed(pairs.sum(0), self.label)
         return mending(counts)._asdict()
-
-
-def _assign(pairs: Tensor) -> Tensor:
-    """The label of each predicted class, each label once, with which most images are right; (c), int64."""
-    names = torch.eye(len(pairs), dtype=torch.float64) / (2 * len(pairs))  # of equals the one that changes fewer names
-    return best_assignment(-(pairs.double() + names))

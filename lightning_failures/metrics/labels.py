@@ -161,6 +161,9 @@ class LabelErrors(SumMetric[LabelCounts]):
             preds: scores of the labels; (n l), float. One that is NaN counts as a wrong answer.
             target: 1 where an image has the label, else 0; below 0 for an answer that is not known and counts nowhere;
                 (n l), int or bool.
+
+        Raises:
+            InputError: other than one column per label, scores that are no floats, or labels that are floats.
         """
         where = f"{type(self).__name__}.update"
         if preds.shape != target.shape or preds.ndim != 2 or preds.shape[1] != self.num_labels:

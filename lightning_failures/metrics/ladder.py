@@ -24,6 +24,9 @@ class Ladder(LinearReference):
         widths: name -> number of features, in the order of the rungs; one is ``mean_spectrum``.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: ``mean_spectrum`` is not among the rungs.
+
     Example:
         >>> from lightning_failures.functional.ladder import ladder_features
         >>> target = torch.tensor([0, 1]).repeat(20)
@@ -45,7 +48,15 @@ class Ladder(LinearReference):
         super().__init__(num_classes, sum(self.widths.values()), **kwargs)
 
     def update(self, features: Mapping[str, Tensor] | Tensor, target: Tensor) -> None:
-        """Add the features of a batch, name -> (n k), or side by side (n d), and its classes (n), int64."""
+        """Add a batch.
+
+        Args:
+            features: of each rung, name -> (n k), or those of all rungs side by side in their order, (n d); any float.
+            target: classes; (n), int64.
+
+        Raises:
+            InputError: features of other rungs or in another order, or a target that is not one class for each image.
+        """
         if not isinstance(features, Tensor):
             widths = {name: rows.shape[1] for name, rows in features.items()}
             if widths != self.widths or list(widths) != list(self.widths):

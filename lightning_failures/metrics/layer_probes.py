@@ -11,7 +11,7 @@ from lightning_failures.errors import InputError, UnknownNameError
 from lightning_failures.functional.layer_probes import count_probes, halves, most_lost, probe_statistics
 from lightning_failures.metrics.base import check_rows, check_target
 from lightning_failures.metrics.simplicity import LinearReference, UntappedInformation
-from lightning_failures.records.term import Term, find_terms
+from lightning_failures.records.term import Term, why_nan
 
 __all__ = ["FEW", "MOST_TESTED", "LayerProbes"]
 
@@ -115,6 +115,10 @@ class LayerProbes(WrapperMetric):
             features: rows (n d) by layer, of which the first n count.
             target: classes, one outside [0, c) is no label; (n), int64.
             places: row of the dataset of each image, on the CPU; (n), int64; None: they are counted.
+
+        Raises:
+            UnknownNameError: a layer without rows.
+            InputError: rows of another width, fewer rows than labels, or a target that is not one class for each.
         """
         where = "LayerProbes.update"
         check_target(where, target, len(target))
@@ -154,8 +158,7 @@ class LayerProbes(WrapperMetric):
             with metric.sync_context():
                 counts[name] = metric.sums
         values = probe_statistics(counts)
-        terms = find_terms(self.terms, (key for key, value in values.items() if bool(value.isnan())))
-        self.undefined = {key: term.when_nan for key, term in terms.items() if term is not None}
+        self.undefined = why_nan(self.terms, values)
         self.lost = most_lost(values, list(self.fitted))
         return values
 

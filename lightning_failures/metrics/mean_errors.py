@@ -131,6 +131,10 @@ class FactorMeanError(GroupedMetric[MeanErrorSums]):
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
             groups: which images belong together, any number for each group; (n), int. None: images are independent.
                 With every batch or with none.
+
+        Raises:
+            InputError: errors that are not one float for each image, or factors or groups that are not of the same
+                images.
         """
         where = f"{type(self).__name__}.update"
         if errors.ndim != 1 or not errors.is_floating_point():

@@ -139,6 +139,10 @@ class MendedAccuracy(GroupedMetric[MendingCounts]):
             after: predicted classes of the same images with the cause undone; (n), int.
             target: true classes, below 0 where there is none; (n), int.
             groups: which images belong together; (n), int. None: images are independent. With every batch or with none.
+
+        Raises:
+            UnknownNameError: no such experiment.
+            InputError: labels or groups that are not of the same images.
         """
         where = "MendedAccuracy.update"
         check_groups(where, groups, len(target))

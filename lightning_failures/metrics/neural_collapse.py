@@ -117,7 +117,16 @@ class NeuralCollapse(SumMetric[NeuralSums]):
         super().__setattr__(name, value.detach() if name == "head" and isinstance(value, Tensor) else value)
 
     def update(self, features: Tensor, target: Tensor) -> None:
-        """Add a batch of rows (n d) and their classes (n); a class outside [0, c) is no label."""
+        """Add a batch.
+
+        Args:
+            features: one row per image; (n d), any float.
+            target: classes, one outside [0, c) is no label; (n), int64.
+
+        Raises:
+            InputError: rows of another width, a target that is not one class for each, or, with ``non_finite="raise"``,
+                rows that hold NaN or infinity.
+        """
         check_rows("NeuralCollapse.update", features, self.num_features, finite=self._raise)
         check_target("NeuralCollapse.update", target, len(features))
         self.add(neural_sums(features.to(self.where), target, self.num_classes, self.numerics))

@@ -233,12 +233,16 @@ class PairedErrorRatio(GroupedMetric[PairedCounts]):
 
         Args:
             preds: one's own predictions: classes; (n), int, or scores; (n c), float.
-            reference_preds: those of the reference for the same images, in either form.
+            reference_preds: those of the reference for the same images; (n), int, or (n c), float.
             target: the true classes; (n), int.
             factors: which factors each image carries; (n f), bool or int of 0 and 1.
             known: which images have a label; the others count nowhere; (n), bool; None: all have one.
             groups: which images belong together, any number for each group; (n), int. None: images are independent.
                 With every batch or with none.
+
+        Raises:
+            InputError: what is given is not of the same images or not of these factors, or, on the CPU, a label is out
+                of range.
         """
         where = f"{type(self).__name__}.update"
         if len(preds) != len(reference_preds):

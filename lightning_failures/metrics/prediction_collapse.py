@@ -27,6 +27,9 @@ class PredictionCollapse(SumMetric[PredictionSums]):
             ``non_finite``; ``"raise"`` raises at once, at the price of a device synchronisation an update.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: fewer than two classes.
+
     Example:
         >>> import torch
         >>> metric = PredictionCollapse(num_classes=3)
@@ -181,7 +184,16 @@ class PredictionCollapse(SumMetric[PredictionSums]):
         return {key: two.get(key.split("_")[0], why) for key, why in super().undefined.items()}
 
     def update(self, logits: Tensor, target: Tensor | None = None) -> None:
-        """Add a batch of logits (n c) and, where there are any, classes (n); one outside [0, c) is no label."""
+        """Add a batch.
+
+        Args:
+            logits: one score per class; (n c), any float.
+            target: classes, one outside [0, c) is no label; (n), int64. None: there are no labels.
+
+        Raises:
+            InputError: another number of classes, a target that is not one class for each row, or, with
+                ``non_finite="raise"``, logits that hold NaN or infinity.
+        """
         check_rows("PredictionCollapse.update", logits, self.num_classes, "logits", finite=self._raise)
         if target is not None:
             check_target("PredictionCollapse.update", target, len(logits))

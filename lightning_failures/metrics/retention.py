@@ -115,10 +115,19 @@ class Retention(GroupedMetric[RetentionCounts]):
         self.num_classes = num_classes
 
     def update(self, preds: Tensor, changed_preds: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
-        """Add labels predicted before and after; (n), (n k) and (n), or (n h w), (n h w k) and (n h w); int64.
+        """Add the labels that were predicted before and after; a label of -1 leaves the image out.
 
-        A label of -1 leaves the image out; among the changed ones, for that change alone. Groups say which images
-        belong together, (n), int; None: images are independent. With every batch or with none.
+        Among the changed ones it leaves it out for that change alone.
+
+        Args:
+            preds: predicted classes of the images as they are; (n), or (n h w) of pixels; int64.
+            changed_preds: of the images after each change, one column per change; (n k) or (n h w k), int64.
+            target: true classes; the shape of ``preds``, int64.
+            groups: which images belong together, any number for each group; (n), int. None: images are independent.
+                With every batch or with none.
+
+        Raises:
+            InputError: shapes that are not of the same images and of these changes.
         """
         check_groups("Retention.update", groups, len(target))
         if preds.shape != target.shape or changed_preds.shape != (*target.shape, len(self.changes)):

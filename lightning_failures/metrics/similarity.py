@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.functional.moments import Moments
 from lightning_failures.functional.similarity import (
     RowSums,
     ViewSums,
@@ -59,7 +60,15 @@ class CrossLayerCKA(SumMetric[RowSums]):
         self.layers = dict(layers)
 
     def update(self, features: Mapping[str, Tensor]) -> None:
-        """Add a batch: rows (n d) of the same images by layer."""
+        """Add a batch.
+
+        Args:
+            features: by layer, one row per image, of the same images in the same order; (n d) each, any float.
+
+        Raises:
+            UnknownNameError: other layers than those of the metric.
+            InputError: rows of another width, or a number of rows that differs between layers.
+        """
         where = "CrossLayerCKA.update"
         if features.keys() != self.layers.keys():
             fix = f"Pass one entry for each of {', '.join(self.layers)}."
@@ -75,7 +84,7 @@ class CrossLayerCKA(SumMetric[RowSums]):
     def compute(self) -> dict[str, Tensor]:
         """CKA of each pair of layers."""
         sums, names = self.sums, list(self.layers)
-        alignment = centred_kernel_alignment(sums.moments, list(self.layers.values()))
+        alignment = centred_kernel_alignment(Moments.of(sums), list(self.layers.values()))
         pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
         values = {f"cka/{names[i]}~{names[j]}": alignment[i, j] for i, j in pairs}
         return values | {"images": sums.count, "non_finite": sums.non_finite}
@@ -92,6 +101,9 @@ class SubspaceOverlap(SumMetric[RowSums]):
         num_features: number of features d.
         k: dimensions of the subspace.
         kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: k below 1 or above the number of features.
 
     Example:
         >>> metric = SubspaceOverlap(num_features=3, k=1)
@@ -135,14 +147,21 @@ class SubspaceOverlap(SumMetric[RowSums]):
         self._ended = False
 
     def update(self, features: Tensor) -> None:
-        """Add a batch of rows; (n d)."""
+        """Add a batch.
+
+        Args:
+            features: one row per image; (n d), any float.
+
+        Raises:
+            InputError: rows of another width, or complex ones.
+        """
         check_rows("SubspaceOverlap.update", features, self.num_features)
         self.add(row_sums(features.to(self.where), self.numerics))
 
     def compute(self) -> dict[str, Tensor]:
         """Overlap with the previous evaluation."""
         sums = self.sums
-        overlap, self._current = overlap_since(sums.moments, self.k, self.previous)
+        overlap, self._current = overlap_since(Moments.of(sums), self.k, self.previous)
         self._ended = True
         return {
             "overlap": overlap,
@@ -193,7 +212,15 @@ class LiDAR(SumMetric[ViewSums]):
         self.delta = delta
 
     def update(self, first: Tensor, second: Tensor) -> None:
-        """Add a batch of two views of the same images, each (n d)."""
+        """Add a batch of two views of the same images.
+
+        Args:
+            first: features of one view, one row per image; (n d), any float.
+            second: of the other view, in the same order; (n d), any float.
+
+        Raises:
+            InputError: rows of another width, or views that differ in the number of rows.
+        """
         check_rows("LiDAR.update", first, self.num_features)
         check_rows("LiDAR.update", second, self.num_features)
         if len(first) != len(second):

@@ -64,6 +64,9 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
         threshold: share of the pairs that must predict as the receiver.
         kwargs: passed on to :class:`torchmetrics.Metric`.
 
+    Raises:
+        InputError: ranks that do not ascend from 1 or more.
+
     Example:
         >>> metric = DecisionDimension(ranks=(1, 2))
         >>> own, donor = torch.tensor([0, 0, 1]), torch.tensor([1, 2, 1])
@@ -135,7 +138,17 @@ class DecisionDimension(SumMetric[InterchangeCounts]):
         self.threshold = threshold
 
     def update(self, own_preds: Tensor, donor_preds: Tensor, swapped_preds: Tensor) -> None:
-        """Add the predictions of pairs; (n), (n) and (n r), or (n h w), (n h w) and (n h w r) for pixels; int64."""
+        """Add the predictions of pairs of images.
+
+        Args:
+            own_preds: predicted classes of the receivers; (n), or (n h w) of pixels; int64.
+            donor_preds: of the donors; the same shape, int64.
+            swapped_preds: of the donors with the receivers' coordinates on the first directions; one column per
+                rank, (n r) or (n h w r), int64.
+
+        Raises:
+            InputError: shapes that are not of the same pairs and of these ranks.
+        """
         expected = (*own_preds.shape, len(self.ranks))
         if donor_preds.shape != own_preds.shape or swapped_preds.shape != expected:
             raise InputError(
@@ -167,6 +180,9 @@ class ExplainedBySimple(SumMetric[ExplainedCounts]):
         num_classes: number of classes c, at most 256.
         ignore_index: a target that is left out, besides the negative ones.
         kwargs: passed on to :class:`torchmetrics.Metric`.
+
+    Raises:
+        InputError: fewer than 2 or more than 256 classes.
 
     Example:
         >>> metric = ExplainedBySimple(num_classes=2)
@@ -239,7 +255,16 @@ class ExplainedBySimple(SumMetric[ExplainedCounts]):
         self.num_classes, self.ignore_index = num_classes, ignore_index
 
     def update(self, preds: Tensor, simple_preds: Tensor, target: Tensor) -> None:
-        """Add the labels predicted by both for the same images (n), or pixels (n h w); int64."""
+        """Add a batch.
+
+        Args:
+            preds: classes that the model predicts; (n), or (n h w) of pixels; int64.
+            simple_preds: classes that the simple model predicts; the same shape, int64.
+            target: true classes, negative ones are left out; the same shape, int64.
+
+        Raises:
+            InputError: shapes that differ.
+        """
         if not preds.shape == simple_preds.shape == target.shape:
             raise InputError(
                 "ExplainedBySimple.update",
@@ -332,14 +357,17 @@ class UntappedInformation(GroupedMetric[UntappedCounts]):
         self.ignore_index = ignore_index
 
     def update(self, preds: Tensor, reference_preds: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
-        """Add the labels predicted by both for the same images (n), or pixels (n h w); int64.
+        """Add a batch.
 
         Args:
-            preds: by the model.
-            reference_preds: by the simple reference.
-            target: the true ones; negative ones are left out.
+            preds: classes that the model predicts; (n), or (n h w) of pixels; int64.
+            reference_preds: classes that the simple reference predicts; the same shape, int64.
+            target: true classes, negative ones are left out; the same shape, int64.
             groups: which images belong together, any number for each group; (n), int. None: images are independent.
                 With every batch or with none.
+
+        Raises:
+            InputError: shapes that differ, or groups that are not one for each image.
         """
         if not preds.shape == reference_preds.shape == target.shape:
             raise InputError(
@@ -411,7 +439,16 @@ class LinearReference(SumMetric[ClassMoments]):
         self.num_classes, self.num_features = num_classes, num_features
 
     def update(self, features: Tensor, target: Tensor) -> None:
-        """Add a batch of rows (n d) with their classes (n), int64; rows of a negative class are left out."""
+        """Add a batch.
+
+        Args:
+            features: one row per image; (n d), any float.
+            target: classes, rows of a negative one are left out; (n), int64.
+
+        Raises:
+            InputError: rows of another width, a target that is not one class for each, or, on the CPU, a class that
+                does not exist.
+        """
         where = "LinearReference.update"
         check_rows(where, features, self.num_features)
         check_target(where, target, len(features))

@@ -184,6 +184,10 @@ class TransplantShares(GroupedMetric[TransplantCounts]):
             controlled: which answers have a control; the shape of ``own_preds``, bool. None: all.
             groups: which receivers belong together, any number for each group; (n), int. None: they are independent.
                 With every batch or with none.
+
+        Raises:
+            InputError: shapes that are not of the same pairs and of these contents, or groups that are not one for each
+                receiver.
         """
         expected = (*own_preds.shape, len(self.contents))
         control = transplanted_preds if control_preds is None else control_preds

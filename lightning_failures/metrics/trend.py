@@ -173,6 +173,10 @@ class FactorTrend(GroupedMetric[TrendCounts]):
             target: the true classes; (n), int.
             values: value of each factor; (n f), float.
             groups: which images belong together; (n), int. None: images are independent. With every batch or with none.
+
+        Raises:
+            InputError: what is given is not of the same images or not of these factors, or, on the CPU, a label is out
+                of range.
         """
         where = f"{type(self).__name__}.update"
         check_groups(where, groups, len(target))

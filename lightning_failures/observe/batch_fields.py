@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.errors import InputError, UnknownNameError, few
-from lightning_failures.observe.task import Task
+from lightning_failures.observe.task import Task, is_one_hot
 
 __all__ = ["INPUT_NAMES", "TARGET_NAMES", "Field", "discover_inputs", "discover_targets", "read_field", "tensors_of"]
 
@@ -112,7 +112,7 @@ def _could_be_labels(leaf: Tensor, task: Task | None) -> bool:
     if task.one_score:
         return (leaf.ndim == whole or column) and bool(((leaf == 0) | (leaf == 1) | (leaf < 0) | (leaf == 255)).all())
     if leaf.ndim == whole + 1 and leaf.shape[1] == task.classes:
-        return bool(((leaf == 0) | (leaf == 1)).all() & (leaf.sum(1) == 1).all())
+        return is_one_hot(leaf)
     if not (leaf.ndim == whole or column) or not _is_integer(leaf):
         return False
     return task.classes is None or bool(((leaf < task.classes) | (leaf == task.ignore_index) | (leaf == 255)).all())

@@ -14,7 +14,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.observe.batch_fields import Field, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
 
-__all__ = ["GroupReader", "GroupSource"]
+__all__ = ["GroupReader", "GroupSource", "add_up_groups"]
 
 #: A field of the batch, a group for each row of the dataset, one for each id, or the path of a CSV file with either.
 GroupSource = Field | Sequence[Any] | Tensor | Mapping[Any, Any] | Path
@@ -189,3 +189,20 @@ class GroupReader:
 
 
 _FIX = "Give a word or a whole number for each image, such as its patient, slide or scanner."
+
+
+def add_up_groups(parts: Sequence[Mapping[int, tuple[int, str]]]) -> dict[int, tuple[int, str]]:
+    """How many images are of each group over all processes, and its name; the largest first, of equals by name.
+
+    Args:
+        parts: the same of each process.
+
+    Example:
+        >>> add_up_groups([{7: (5, "Ann"), 3: (9, "Bob")}, {7: (6, "Ann")}])
+        {7: (11, 'Ann'), 3: (9, 'Bob')}
+    """
+    total: dict[int, tuple[int, str]] = {}
+    for part in parts:
+        for group, (count, name) in part.items():
+            total[group] = (total.get(group, (0, name))[0] + count, name)
+    return dict(sorted(total.items(), key=lambda item: (-item[1][0], item[1][1])))

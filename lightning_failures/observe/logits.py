@@ -1,4 +1,4 @@
-"""What the logits in an output are: of a model's forward, of a submodule, of a step."""
+"""Which part of an output holds the logits, be it of a model's forward, of a submodule or of a step."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -100,3 +100,17 @@ class Observation:
             take(self.errors),
             None if self.answers is None else LabelAnswers(*(value[rows.to(value.device)] for value in self.answers)),
         )
+
+
+def take_rows(values: Tensor, rows: Tensor) -> Tensor:
+    """Some rows of a tensor, without a gradient and without waiting for its device; (k ...).
+
+    Args:
+        values: one row per image; (n ...).
+        rows: which ones; (k), int64, on the CPU.
+
+    Example:
+        >>> take_rows(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2, 0]))
+        tensor([3., 1.])
+    """
+    return values[rows.to(values.device, non_blocking=True)].detach()

@@ -75,6 +75,18 @@ class Probe:
 
     Raises:
         UnknownNameError: there is no such task.
+
+    Example:
+        >>> images, labels = torch.rand(4, 3, 2, 2), torch.tensor([0, 2, 1, 0])
+        >>> module = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+        >>> probe = Probe()
+        >>> probe.attach(module, user=module)
+        >>> probe.new_batch()
+        >>> loss = nn.functional.cross_entropy(module(images), labels)
+        >>> seen = probe.observe(module, loss, (images, labels))
+        >>> seen.logits.shape, seen.targets.equal(labels), probe.task.words
+        (torch.Size([4, 3]), True, 'classification')
+        >>> probe.detach(module)
     """
 
     def __init__(

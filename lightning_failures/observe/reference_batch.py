@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_failures.errors import InputError
 from lightning_failures.functional.empty_batches import never_empty
 from lightning_failures.functional.moments import finite_images
+from lightning_failures.observe.observation import take_rows
 
 __all__ = ["ReferenceBatch", "donor_rows", "mean_spectra"]
 
@@ -110,10 +111,9 @@ class ReferenceBatch:
             rows = torch.linspace(0, len(inputs) - 1, count).round().long()  # the same ones, wherever each of them is
 
             def taken(values: Tensor | None) -> Tensor | None:
-                return None if values is None else values[rows.to(values.device, non_blocking=True)].detach()
+                return None if values is None else take_rows(values, rows)
 
-            images = inputs[rows.to(inputs.device, non_blocking=True)].detach()
-            self._kept.append((images, taken(logits), taken(targets), taken(factors), taken(groups)))
+            self._kept.append((take_rows(inputs, rows), taken(logits), taken(targets), taken(factors), taken(groups)))
 
     def fix(self) -> bool:
         """Make what was kept the reference batch; whether it was made just now."""

@@ -16,6 +16,7 @@ __all__ = [
     "Task",
     "check_kind",
     "errors_of_answers",
+    "is_one_hot",
     "known_labels",
     "label_answers",
     "logits_of_scores",
@@ -138,7 +139,7 @@ def task_of_shapes(scores: Tensor, labels: Tensor | None, ignore_index: int | No
         return Task("binary", 2, ignore_index, one_score=True)
     flat = scores.ndim == 2 or columns == scores.shape[1]
     if flat:
-        several = labels is not None and labels.shape == scores.shape and not _one_hot(labels)
+        several = labels is not None and labels.shape == scores.shape and not is_one_hot(labels)
         if several and labels is not None:
             of_two = bool(((labels == 0) | (labels == 1)).all())
             return Task("multilabel", scores.shape[1]) if of_two else Task("regression")
@@ -287,6 +288,6 @@ def _pooled(scores: Tensor) -> bool:
     return scores.shape[2:].numel() == 1
 
 
-def _one_hot(labels: Tensor) -> bool:
+def is_one_hot(labels: Tensor) -> bool:
     """Whether each of the rows (n c) holds a single 1 and else 0; looks at values."""
     return bool(((labels == 0) | (labels == 1)).all() & (labels.sum(1) == 1).all())

@@ -1,10 +1,11 @@
 """What one logged figure means: its name in words, unit, range, direction, and when it is nan."""
 
+import math
 import re
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, SupportsFloat
 
-__all__ = ["Term", "find_term", "find_terms"]
+__all__ = ["Term", "find_term", "find_terms", "why_nan"]
 
 #: Words of a range that are figures alone; "0 to 1 over a share" and "1 to 8; 0 for none" are not.
 _BOUNDS = re.compile(r"(?P<low>-?[\d.]+) (?:upwards|(?:to|or) (?P<high>-?[\d.]+)|to the number of [^;]+)")
@@ -118,3 +119,14 @@ def find_terms(terms: Iterable[Term], keys: Iterable[str]) -> dict[str, Term | N
         starts = (key[:length] for length in lengths if length < len(key))
         found[key] = exact.get(key) or next((families[start] for start in starts if start in families), None)
     return found
+
+
+def why_nan(terms: Iterable[Term], values: Mapping[str, SupportsFloat]) -> dict[str, str]:
+    """Why each figure that is nan is nan, as its term says: key -> reason, empty where no term explains the key.
+
+    Example:
+        >>> why_nan([Term("ratio/*", "", "", "", "", when_nan="no errors")], {"ratio/dark": math.nan, "ratio/red": 2.0})
+        {'ratio/dark': 'no errors'}
+    """
+    found = find_terms(terms, (key for key, value in values.items() if math.isnan(value)))
+    return {key: "" if term is None else term.when_nan for key, term in found.items()}

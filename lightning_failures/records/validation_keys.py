@@ -1,4 +1,4 @@
-"""Under which keys per run's validation loss and accuracy stand: the usual names, and what monitors measure."""
+"""Under which keys a run's validation loss and accuracy stand: the usual names, and what monitors measure."""
 
 import re
 from collections.abc import Iterable

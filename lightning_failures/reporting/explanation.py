@@ -8,6 +8,7 @@ from typing import NamedTuple
 from lightning_failures.records.cause import CAUSES, Cause
 from lightning_failures.records.finding import Evidence, Finding
 from lightning_failures.records.kind import OWN_RULE
+from lightning_failures.reporting.intervals import Interval
 
 __all__ = ["Bar", "Experiment", "Passage", "because", "experiment", "in_short", "message", "passages", "why"]
 
@@ -79,18 +80,12 @@ def message(finding: Finding) -> str:
 
 
 class Bar(NamedTuple):
-    """One accuracy of an experiment; ``interval`` says whether its 95% interval is known."""
+    """One accuracy of an experiment, with its 95% interval."""
 
     name: str
     value: float
-    low: float
-    high: float
+    interval: Interval
     tone: str
-
-    @property
-    def interval(self) -> bool:
-        """Whether it has one."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 class Experiment(NamedTuple):
@@ -123,13 +118,13 @@ def experiment(finding: Finding) -> Experiment:
     before, after = CAUSES[finding.cause].compared if finding.cause else Cause("", "", "").compared
     named = ((before, "before", "with"), (after, "after", "without"), ("others", "others", ""))
     bars = [
-        Bar(said, made[key], made.get(f"{key}_low", math.nan), made.get(f"{key}_high", math.nan), tone)
+        Bar(said, made[key], Interval(*(made.get(f"{key}_{end}", math.nan) for end in ("low", "high"))), tone)
         for said, key, tone in named
         if "before" in made and math.isfinite(made.get(key, math.nan))
     ]
     shown = {f"{key}{end}" for key in ("before", "after", "others") for end in ("", "_low", "_high")} | {"share"}
     figures = [(name, value) for name, value in finding.experiment.items() if not bars or name not in shown]
-    caption = "Accuracy, with 95% intervals." if any(bar.interval for bar in bars) else "Accuracy."
+    caption = "Accuracy, with 95% intervals." if any(bar.interval.known for bar in bars) else "Accuracy."
     if math.isfinite(share := made.get("share", math.nan)):
         caption += f" Undoing the cause closes {'all' if share >= 0.995 else f'{share:.0%}'} of the gap."
     return Experiment(caption, bars, figures)

@@ -131,6 +131,7 @@ def _run(record: RunRecord, columns: Sequence[Column], place: int) -> dict[str, 
     return {
         "record": record,
         "says": sentences.verdict(record),
+        "beside": sentences.beside_verdict(record),
         "headline": sentences.headline(record, columns),
         "first": first,
         "proof": _proof(picture_of(record, columns), f"proof{place}") if first is None else first["proof"],

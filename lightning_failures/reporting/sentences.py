@@ -17,6 +17,7 @@ __all__ = [
     "Compared",
     "accuracy_key",
     "alert",
+    "beside_verdict",
     "cost",
     "headline",
     "lead",
@@ -28,6 +29,9 @@ __all__ = [
     "verdict",
     "when",
 ]
+
+#: What is said of a run without an evaluation.
+NO_VERDICT = "No verdict."
 
 #: Characters of a reason for which something was not examined that are said; its first sentence has hardly more.
 MOST_OF_A_REASON = 300
@@ -111,7 +115,7 @@ def verdict(record: RunRecord) -> str:
     found = [finding for finding in record.standing if finding.kind != MONITOR_ERROR]
     if found:
         return in_short(found[0])
-    return f"{_silence(record)}." if record.evaluations else "Nothing was evaluated."
+    return f"{_silence(record)}." if record.evaluations else NO_VERDICT
 
 
 def headline(record: RunRecord, columns: Sequence[Column]) -> str:
@@ -173,23 +177,42 @@ def cost(record: RunRecord) -> str:
 
 def tally(record: RunRecord) -> str:
     """How many findings are open, and what was not examined, in one sentence."""
+    return "; ".join(parts) + "." if (parts := _tally(record)) else NO_VERDICT
+
+
+def beside_verdict(record: RunRecord) -> str:
+    """What :func:`tally` says beyond :func:`verdict`; empty where that is nothing.
+
+    Example:
+        >>> from lightning_failures.records.run_record import Evaluation
+        >>> healthy = RunRecord("run", [Evaluation(0, 10, {"val_acc": 0.9})])
+        >>> verdict(healthy), tally(healthy), beside_verdict(healthy)
+        ('No failure was found in 1 evaluation.', 'No failure was found in 1 evaluation.', '')
+    """
+    found = any(finding.kind != MONITOR_ERROR for finding in record.standing)
+    said = "; ".join(_tally(record)[0 if found else 1 :])
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
+
+
+def _tally(record: RunRecord) -> list[str]:
+    """The parts of a tally, what was found or that nothing was first; none where nothing was evaluated."""
     aside = [f for f in record.standing if f.kind == MONITOR_ERROR]
     found = [f for f in record.standing if f.kind != MONITOR_ERROR]
     cleared = sum(not finding.standing for finding in record.findings)
     if not record.evaluations and not found:
-        return "No verdict."
+        return []
     number = {severity: sum(finding.severity == severity for finding in found) for severity in SEVERITIES}
     counts = [_count(number[noun], f"open {noun}") for noun in ("failure", "warning") if number[noun]]
-    sentence = " and ".join(counts) or _silence(record)
+    parts = [" and ".join(counts) or _silence(record)]
     if number["watch"]:
-        sentence += f"; {_count(number['watch'], 'thing')} {'is' if number['watch'] == 1 else 'are'} worth watching"
+        parts.append(f"{_count(number['watch'], 'thing')} {'is' if number['watch'] == 1 else 'are'} worth watching")
     if cleared:
-        sentence += f"; {_count(cleared, 'finding')} raised earlier {'was' if cleared == 1 else 'were'} cleared"
+        parts.append(f"{_count(cleared, 'finding')} raised earlier {'was' if cleared == 1 else 'were'} cleared")
     if record.not_watched:
-        sentence += f"; not examined: {_not_examined(record.not_watched)}"
+        parts.append(f"not examined: {_not_examined(record.not_watched)}")
     elif aside:
-        sentence += f"; {_count(len(aside), 'monitor')} stepped aside, so not all was watched"
-    return sentence + "."
+        parts.append(f"{_count(len(aside), 'monitor')} stepped aside, so not all was watched")
+    return parts
 
 
 def _silence(record: RunRecord) -> str:

@@ -11,6 +11,7 @@ from lightning_failures.callbacks.causes.experiments import LEAST_GAP
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.functional.input_statistics import InputSums, input_sums, merge_inputs
 from lightning_failures.metrics.mending import MENDING_TERMS, MendedAccuracy
+from lightning_failures.observe.group_reader import add_up_groups
 
 __all__ = ["CONSTANT", "FEWEST_WITH", "TURNED", "InputsByKind", "KindSums", "largest_groups"]
 
@@ -238,13 +239,8 @@ def largest_groups(parts: Sequence[Mapping[int, tuple[int, str]]]) -> dict[int, 
         >>> largest_groups([{7: (5, "Ann"), 3: (2, "Bob")}, {7: (4, "Ann"), 1: (9, "Cid")}])
         {7: 'Ann', 1: 'Cid'}
     """
-    total: dict[int, tuple[int, str]] = {}
-    for part in parts:
-        for group, (count, name) in part.items():
-            total[group] = (total.get(group, (0, name))[0] + count, name)
-    ordered = sorted(total, key=lambda group: (-total[group][0], total[group][1]))
-    largest = [group for group in ordered if total[group][0] >= FEWEST_WITH]
     names: dict[str, int] = {}
-    for group in largest:
-        names.setdefault(total[group][1], group)
+    for group, (count, name) in add_up_groups(parts).items():
+        if count >= FEWEST_WITH:
+            names.setdefault(name, group)
     return {group: name for name, group in list(names.items())[:MOST_GROUPS]}

@@ -105,6 +105,11 @@ class CauseMonitor(Monitor):
 
     Raises:
         InputError: a size, or a cadence that is too small.
+
+    Example:
+        >>> monitor = CauseMonitor(groups="patient", images=128)
+        >>> monitor.key("share/input_scale"), monitor.key("group_channels/Ann")
+        ('failures/causes/share/input_scale', 'failures/causes/group_channels/Ann')
     """
 
     noun = "causes"

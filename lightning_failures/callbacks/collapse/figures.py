@@ -24,7 +24,7 @@ class LayerCourse:
     Example:
         >>> course = LayerCourse()
         >>> course.add(0, {"effective_rank/a": 2.0, "images/a": 50.0}, {"a": [3.0, 1.0, 0.0, 0.0]})
-        >>> course.rank_share("a")
+        >>> course.layers["a"]["share"]
         [0.5]
     """
 
@@ -56,10 +56,6 @@ class LayerCourse:
             course["share"].append(rank / max(1.0, min(len(spectrum), images - 1)))
             course["accuracy"].append(float(values.get(f"probe_accuracy/{name}", math.nan)))
             course["spectrum"].append(_decades(spectrum))
-
-    def rank_share(self, layer: str) -> list[float]:
-        """Effective rank over the most that the features and images allow, by evaluation."""
-        return list(self.layers[layer]["share"])
 
     def state_dict(self) -> dict[str, Any]:
         """Plain containers."""

@@ -83,6 +83,11 @@ class CollapseMonitor(Monitor):
         every_n_steps: also log the spectra of training features, ``failures/collapse/train/<statistic>/<layer>``,
             every so many training batches, from the last 8 of them; None: not.
         options: see :class:`.Monitor`.
+
+    Example:
+        >>> monitor = CollapseMonitor(["net.layer*", "penultimate"], similarity=True)
+        >>> monitor.key("kept/net.layer4"), monitor.key("cka/net.layer3~net.layer4")
+        ('failures/collapse/kept/net.layer4', 'failures/collapse/cka/net.layer3~net.layer4')
     """
 
     noun = "collapse"

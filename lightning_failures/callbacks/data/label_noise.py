@@ -64,6 +64,11 @@ class LabelNoiseMonitor(Monitor):
 
     Raises:
         InputError: fewer than three epochs.
+
+    Example:
+        >>> monitor = LabelNoiseMonitor(ids="file_name", epochs=5)
+        >>> monitor.key("mislabelled")
+        'failures/data/mislabelled'
     """
 
     noun = "data"

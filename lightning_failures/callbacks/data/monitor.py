@@ -48,6 +48,10 @@ class DataMonitor(Monitor):
 
     Args:
         options: see :class:`.Monitor`.
+
+    Example:
+        >>> DataMonitor().key("leakage")
+        'failures/data/leakage'
     """
 
     noun = "data"

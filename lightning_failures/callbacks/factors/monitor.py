@@ -69,6 +69,14 @@ class FactorErrorMonitor(Monitor):
             the batch, or one for each row of the dataset; see :class:`.GroupReader`. Intervals and tests then count
             groups, and not images. None: images are independent.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: a file of factors or groups that cannot be read, or groups that go by id where no ids are named.
+
+    Example:
+        >>> monitor = FactorErrorMonitor(["dark", "occluded"], groups="patient")
+        >>> monitor.key("error_ratio/dark")
+        'failures/factors/error_ratio/dark'
     """
 
     noun = "factors"
@@ -126,7 +134,7 @@ class FactorErrorMonitor(Monitor):
             raise self.probe.no_logits("FactorErrorMonitor")
 
     def carriers(self, finding: Finding) -> Tensor | None:
-        """The images that carry the factor of a finding."""
+        """Which images carry the factor of a finding; (n), bool, as they were evaluated; None where none is known."""
         names = self.reader.names or ()
         if not self._carried or finding.subject not in names:
             return None
@@ -136,11 +144,11 @@ class FactorErrorMonitor(Monitor):
         """Count the errors of one batch by factor."""
         classes = self.probe.task.kind in ("multiclass", "binary")
         logits = self.probe.require_logits(seen, "FactorErrorMonitor") if classes else None
-        factors = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        factors = evaluation.read(self.reader, seen, batch_idx)
         self._carried.append(factors)
         groups = None
         if self.groups is not None:
-            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.groups, seen, batch_idx)
         if logits is None:
             self._add_errors(seen, factors, groups)
             return

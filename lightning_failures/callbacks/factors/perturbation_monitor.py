@@ -45,6 +45,15 @@ class PerturbationMonitor(Monitor):
             see :class:`.GroupReader`. None: images are independent.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: a name that stands twice, a size of the reference batch below 2, or a cadence below 1.
+        UnknownNameError: a name that is none of them.
+
+    Example:
+        >>> monitor = PerturbationMonitor(["darker", "blur"], denormalize=(0.5, 0.25), images=128)
+        >>> monitor.key("perturbed_ratio/darker")
+        'failures/factors/perturbed_ratio/darker'
     """
 
     noun = "factors"
@@ -93,7 +102,7 @@ class PerturbationMonitor(Monitor):
         logits = self.probe.require_logits(seen, _WHERE)
         groups = None
         if self.reader is not None:
-            groups = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.reader, seen, batch_idx)
         if not self.whole:
             self.examining.keep(seen, logits, None, groups)
         elif self.examining.refusal is None and self.examining.turned:

@@ -78,6 +78,13 @@ class FailureDiagnosis(Callback, TheirCallback):
     Raises:
         InputError: rules, an action or a metric that cannot be read, or notify is no address.
         UnknownNameError: no standard rule has the name that was given.
+
+    Example:
+        >>> from lightning_failures.records.rule import Rule
+        >>> slow = Rule(kind="own_rule", when=["val_acc < 0.5"], message="{val_acc:.2f}.", name="slow", warmup=10)
+        >>> diagnosis = FailureDiagnosis([slow], "reports", metric="max val_acc")
+        >>> [rule.name for rule in diagnosis.rules], diagnosis.findings
+        (['slow'], [])
     """
 
     def __init__(

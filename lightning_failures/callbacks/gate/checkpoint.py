@@ -57,6 +57,11 @@ class GatedCheckpoint(ModelCheckpoint, TheirCheckpoint):
         InputError: a constraint cannot be read or contradicts another, or an option would evade the gate:
             ``save_top_k=0``, ``save_last="link"``, ``save_on_exception=True``; in ``setup``, a Trainer of
             ``pytorch_lightning``, which was imported only after the gate was made.
+
+    Example:
+        >>> gate = GatedCheckpoint("failures/factors/error_ratio/worst <= 1.5", monitor="val_acc", mode="max")
+        >>> gate.gate_keys, gate.feasible is None
+        (['failures/factors/error_ratio/worst', 'val_acc'], True)
     """
 
     def __init__(

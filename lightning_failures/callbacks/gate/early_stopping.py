@@ -32,6 +32,11 @@ class GatedEarlyStopping(Callback, TheirCallback):
     Raises:
         InputError: a constraint cannot be read or contradicts another; a patience below 1, a warm-up below 0, or one of
             them that is no whole number.
+
+    Example:
+        >>> stop = GatedEarlyStopping(["failures/accuracy >= 0.3", "val_loss < 5"], patience=2, warmup=4)
+        >>> [str(constraint) for constraint in stop.constraints]
+        ['failures/accuracy >= 0.3', 'val_loss < 5']
     """
 
     def __init__(self, constraints: str | Sequence[str], patience: int = 3, *, warmup: int = 0) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_failures.callbacks.sampled_rows import SampledRows
 from lightning_failures.functional.moments import finite_rows
 from lightning_failures.functional.slices import narrow_features
+from lightning_failures.observe.observation import take_rows
 
 __all__ = ["MOST", "FeatureSample", "SampledFeatures"]
 
@@ -57,11 +58,11 @@ class FeatureSample(SampledRows):
         """
         if not len(kept):
             return
-
-        def taken(values: Tensor) -> Tensor:
-            return values[kept.to(values.device, non_blocking=True)].detach()
-
-        self._parts.append(SampledFeatures(places, narrow_features(taken(features)), taken(target), taken(groups)))
+        self._parts.append(
+            SampledFeatures(
+                places, narrow_features(take_rows(features, kept)), take_rows(target, kept), take_rows(groups, kept)
+            )
+        )
         self.images += len(kept)
 
     def on_cpu(self) -> SampledFeatures | None:

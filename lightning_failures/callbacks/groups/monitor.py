@@ -17,11 +17,11 @@ from lightning_failures.errors import FailuresError
 from lightning_failures.functional.feature_reading import feature_reading
 from lightning_failures.metrics.group_errors import NOT_IN_TRAINING, GroupErrors
 from lightning_failures.observe.batch_fields import Field
-from lightning_failures.observe.group_reader import GroupReader, GroupSource
+from lightning_failures.observe.group_reader import GroupReader, GroupSource, add_up_groups
 from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.finding import Finding
-from lightning_failures.records.term import find_terms
+from lightning_failures.records.term import why_nan
 
 __all__ = ["GroupErrorMonitor"]
 
@@ -52,6 +52,13 @@ class GroupErrorMonitor(Monitor):
             :class:`.GroupReader`. Of a sequence by row, the groups of training images are not known.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: groups that cannot be read, or that go by id where no ids are named.
+
+    Example:
+        >>> GroupErrorMonitor("scanner").key("difference/old scanner")
+        'failures/groups/difference/old scanner'
     """
 
     noun = "groups"
@@ -119,7 +126,7 @@ class GroupErrorMonitor(Monitor):
             self._in_training = set().union(*(known for _, known in parts)) if all(can for can, _ in parts) else None
 
     def carriers(self, finding: Finding) -> Tensor | None:
-        """The images of the group of a finding."""
+        """Which images are of the group of a finding; (n), bool, as they were evaluated; None where none is known."""
         groups = [group for group, name in self.metric.names.items() if name == finding.subject]
         return torch.cat(self._seen_groups) == groups[0] if groups and self._seen_groups else None
 
@@ -127,7 +134,7 @@ class GroupErrorMonitor(Monitor):
         """Count the errors of one batch by group."""
         logits = self.probe.require_logits(seen, type(self).__name__)
         targets = seen.require_targets(type(self).__name__)
-        groups = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+        groups = evaluation.read(self.reader, seen, batch_idx)
         self.metric.to(logits.device).update(logits, targets, groups, targets >= 0)
         self._seen_groups.append(groups)
         if self._told_of is None:
@@ -166,12 +173,8 @@ class GroupErrorMonitor(Monitor):
                     mine[group] = mine.get(group, 0) + count
             self._batches = []
             parts = gather({group: (count, self.reader.name(group)) for group, count in mine.items()})
-            total: dict[int, tuple[int, str]] = {}
-            for part in parts:
-                for group, (count, name) in part.items():
-                    total[group] = (total.get(group, (0, name))[0] + count, name)
-            largest = sorted(total, key=lambda group: (-total[group][0], total[group][1]))[:MOST_NAMED]
-            self._told_of = {group: total[group][1] for group in largest}
+            largest = list(add_up_groups(parts).items())[:MOST_NAMED]
+            self._told_of = {group: name for group, (_, name) in largest}
         known = self._in_training
         self.metric.in_training = known
         self.metric.names = {
@@ -181,10 +184,8 @@ class GroupErrorMonitor(Monitor):
         found: dict[str, Tensor] = self.metric.compute()
         of_features, why = self._read_features()
         found |= of_features
-        terms = find_terms(self.terms, (key for key, value in of_features.items() if bool(value.isnan())))
-        self.undefined = self.metric.undefined | {
-            key: why or ("" if term is None else term.when_nan) for key, term in terms.items()
-        }
+        unread = {key: why or reason for key, reason in why_nan(self.terms, of_features).items()}
+        self.undefined = self.metric.undefined | unread
         return found
 
     def _read_features(self) -> tuple[dict[str, Tensor], str | None]:

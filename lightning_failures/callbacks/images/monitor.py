@@ -72,6 +72,11 @@ class FailingImagesMonitor(Monitor):
     Raises:
         InputError: the class names are no names, or the wavelengths are no axis.
         UnknownNameError: no such unit.
+
+    Example:
+        >>> monitor = FailingImagesMonitor(["cat", "dog"], wavelengths=[500.0, 600.0, 700.0], unit="nm")
+        >>> monitor.class_names, monitor.channel_names
+        (('cat', 'dog'), ['500 nm', '600 nm', '700 nm'])
     """
 
     noun = "images"

@@ -122,6 +122,11 @@ class SimplicityBiasMonitor(Monitor):
 
     Raises:
         InputError: an audit that cannot be read, or that is none; in a run, one of other classes or channels.
+
+    Example:
+        >>> monitor = SimplicityBiasMonitor({"scanner": "scanner_id"}, denormalize=(0.5, 0.25))
+        >>> monitor.key("reliance/scanner"), monitor.key("transplant/border")
+        ('failures/simplicity/reliance/scanner', 'failures/simplicity/transplant/border')
     """
 
     noun = "simplicity"
@@ -292,7 +297,7 @@ class SimplicityBiasMonitor(Monitor):
         samples = self.reader.read(seen, logits, batch_idx)
         groups = None
         if self.groups is not None:
-            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.groups, seen, batch_idx)
         if self.comparison is not None:
             each = 1 if groups is None else len(samples.target) // max(1, len(groups))  # pixels of an image
             self.comparison.update(samples, None if groups is None else groups.repeat_interleave(each))
@@ -358,7 +363,7 @@ class SimplicityBiasMonitor(Monitor):
         undefined |= {"recent_low": undefined["low"]} if "low" in undefined else {}
         values |= cue_reliance(values, self.reader.own_cues)
         undefined |= why_no_reliance(undefined, self.reader.own_cues)
-        values |= self._whether_more(evaluation, values)
+        values |= self._whether_more(values)
         self.undefined = {key: why for key, why in undefined.items() if key in values}
         return values
 
@@ -368,7 +373,7 @@ class SimplicityBiasMonitor(Monitor):
         self._shortfalls = dict(sorted(known.items())[-RECENT:])
         return torch.full_like(low, torch.nan) if low.isnan() else low.new_tensor(min(self._shortfalls.values()))
 
-    def _whether_more(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _whether_more(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What is left to be had without the contents that carry the decision; every rank must call it."""
         assert self.models is not None
         assert self.examination is not None

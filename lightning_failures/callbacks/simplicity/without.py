@@ -23,7 +23,7 @@ from lightning_failures.interventions.transplants import exchanges
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.reference_batch import ReferenceBatch
 
-__all__ = ["Reading", "TrainingSample", "Without", "WithoutContents", "few_pixels", "read_without"]
+__all__ = ["Reading", "TrainingSample", "Without", "WithoutContents", "few_pixels"]
 
 IMAGES = 768  # of training, over all ranks; two thirds to learn from and one to judge by
 SIDE = 16  # larger images are averaged down to between this and twice as many pixels per side
@@ -144,34 +144,17 @@ def few_pixels(images: Tensor) -> Tensor:
     return images if sides == [1, 1] else F.avg_pool2d(images, sides)
 
 
-def read_without(exchange: Transplant, images: Tensor, labels: Tensor, classes: int) -> Judged | None:
+class Reading:
     """How many of a third of the images a small model of the others gets right once all have the content of one image.
 
     First a linear model in closed form, of the pattern of intensities and the mean of each channel; where it is no
-    better than naming one class, a small convolutional network, see :class:`.SmallNetwork`.
-
-    Args:
-        exchange: receivers and donors to receivers with the donors' content.
-        images: of training, on the CPU; validation may hold the same ones, or others than these. (n b h w), (n b t) or
-            (n b).
-        labels: (n).
-        classes: number of classes c.
-
-    Returns:
-        None where there are too few images.
-    """
-    reading = Reading(exchange, images, labels, classes)
-    while not reading.done:
-        reading.step()
-    return reading.judged
-
-
-class Reading:
-    """What :func:`read_without` does, so that it may be done in parts: the linear model at once, then step by step.
+    better than naming one class, a small convolutional network, see :class:`.SmallNetwork`. The linear model is read at
+    once, the network step by step, so that each step can wait for its turn.
 
     Args:
         exchange: from receivers and donors to receivers with the donors' content.
-        images: of training, on the CPU; (n b h w), (n b t) or (n b).
+        images: of training, on the CPU; validation may hold the same ones, or others than these. (n b h w), (n b t) or
+            (n b).
         labels: (n).
         classes: number of classes c.
     """

@@ -64,6 +64,14 @@ class SliceMonitor(Monitor):
         ids: path or callable into the batch that gives each image's id, where factors or groups go by id.
         class_names: of all classes; None: they are told by number.
         options: see :class:`.Monitor`.
+
+    Raises:
+        InputError: a file of factors or groups that cannot be read, or groups that go by id where no ids are named.
+
+    Example:
+        >>> monitor = SliceMonitor(["dark"], class_names=["shirt", "coat"])
+        >>> monitor.key("found"), monitor.watches
+        ('failures/slices/found', 'groups of images with many errors')
     """
 
     noun = "slices"
@@ -130,9 +138,9 @@ class SliceMonitor(Monitor):
         kept, places = self._kept.rows(len(targets), places, drawn_rows(evaluation.rows.size, MOST))
         carried = groups = None
         if self.reader is not None:
-            carried = seen.of_batch(self.reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            carried = evaluation.read(self.reader, seen, batch_idx)
         if self.groups is not None:
-            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.groups, seen, batch_idx)
         images = seen.inputs if seen.inputs is not None and seen.inputs.ndim == 4 else None
         self._kept.add(kept, places, images, features, logits, targets, carried, groups)
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from lightning_failures.callbacks.sampled_rows import SampledRows
 from lightning_failures.functional.image_properties import image_properties
 from lightning_failures.functional.slices import narrow_features
+from lightning_failures.observe.observation import take_rows
 
 __all__ = ["MOST", "SampledImages", "SliceSample", "shown_channels"]
 
@@ -84,21 +85,17 @@ class SliceSample(SampledRows):
         """
         if not len(kept):
             return
-
-        def taken(values: Tensor) -> Tensor:
-            return values[kept.to(values.device, non_blocking=True)].detach()
-
-        scores = taken(logits)
+        scores = take_rows(logits, kept)
         none = torch.zeros(0, dtype=torch.int64)
-        images = None if inputs is None else taken(inputs)
+        images = None if inputs is None else take_rows(inputs, kept)
         self._parts.append(
             SampledImages(
                 places,
-                narrow_features(taken(features)),
+                narrow_features(take_rows(features, kept)),
                 torch.where(scores.amax(1).isfinite(), scores.argmax(1), -1),
-                taken(target),
-                torch.zeros(len(kept), 0, dtype=torch.bool) if carried is None else taken(carried).bool(),
-                none if groups is None else taken(groups),
+                take_rows(target, kept),
+                torch.zeros(len(kept), 0, dtype=torch.bool) if carried is None else take_rows(carried, kept).bool(),
+                none if groups is None else take_rows(groups, kept),
                 {} if images is None else image_properties(images),
             )
         )

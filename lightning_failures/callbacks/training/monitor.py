@@ -417,7 +417,7 @@ class TrainingMonitor(Monitor):
         values["distance/median"] = float(known.median()) if len(known) else math.nan
         rates = [float(group["lr"]) for each in optimizers or () for group in each.param_groups if "lr" in group]
         values["learning_rate"] = max(rates, default=math.nan)
-        values |= self._update_figures(parameters, moved) | self._unit_figures(parameters)
+        values |= self._update_figures(moved) | self._unit_figures(parameters)
         values["gradient_survives"] = self.left_over.share()
         if self._seeks and not bool(now.isfinite().all()):
             place = int((~now.isfinite()).any(1).nonzero()[0])
@@ -454,7 +454,7 @@ class TrainingMonitor(Monitor):
                 values[f"{statistic}/{common_name(names)}"] = float(len(names))
         return values
 
-    def _update_figures(self, parameters: WatchedParameters, moved: Sequence[bool]) -> dict[str, float]:
+    def _update_figures(self, moved: Sequence[bool]) -> dict[str, float]:
         """The update of each weight over the weight, since the evaluation before."""
         values = dict.fromkeys(("update_ratio/median", "update_ratio/smallest", "update_ratio/largest"), math.nan)
         if self._updates is None:
