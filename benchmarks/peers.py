@@ -69,7 +69,7 @@ def named_parts(shares: Mapping[str, float]) -> list[str]:
     """The parts that have more of the attribution than all else together, by the rule for exchanges.
 
     Example:
-        >>> named_parts({"border": 0.7, "channel 0": 0.55, "channel 1": 0.45})
+        >>> named_parts({"border": 0.7, "channel 0": 0.5, "channel 1": 0.45})
         ['border']
     """
     return [part for part, share in shares.items() if leads(share, 1 - share)]

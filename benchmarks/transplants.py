@@ -250,7 +250,7 @@ Before it stands what the answer rests on, as a mean over the seeds.
 - *accuracy*: on validation images, in which the cue is as in training images; in brackets that of the twin whose cue
   goes with no class, and behind it what is left once the cue is drawn anew, which nobody sees. It never says why.
 - *integrated gradients*, *ablation* (captum): share of the attribution of the predicted class that lies on the content,
-  where that is a set of pixels or of channels; by the rule for transplants it is named from 0.6. Level, colour and
+  where that is a set of pixels or of channels; by the rule for transplants it is named from 0.55. Level, colour and
   texture are none. The border is {border}.
 - *error ratio* (ImageNet-X): errors on images whose cue is unlike that of their class, to those on all images; the
   content is named where the 95% interval lies above 1. This needs an annotation of just that cue, such images, and

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import CauseMonitor, FailureDiagnosis
 from lightning_failures.callbacks.causes import Experiments, Preparation
+from lightning_failures.callbacks.causes.orientation import put_back
 from lightning_failures.functional import input_sums
 from tests.quarters import CLASSES, Net, images
 from tests.runs import Classifier, fit, hooks_on
@@ -50,6 +51,95 @@ def test_another_scale_of_validation_is_proven_by_the_mapping_that_mends_it():
     assert float(finding.experiment["share"]) > 0.8
     assert "In 3 channels validation images are on another scale" in finding.why
     assert float(monitor.values["input_scale"]) == pytest.approx(20, rel=0.1)
+
+
+def test_the_negative_of_validation_images_is_proven_by_turning_it_upside_down():
+    inputs, target = images(160, 1)
+    monitor, findings = run(Net(), (3 - inputs, target))
+    (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
+    assert (finding.cause, finding.epoch) == ("input_mismatch", 0)
+    assert "In 3 channels what is large in validation images is small in those of training." in finding.why
+    assert "Turned upside down, with training's mean and deviation, the accuracy" in finding.why
+    assert float(finding.experiment["after"]) > 0.9 > float(monitor.values["after/input_scale"])
+    assert -float(monitor.values["input_scale"]) == pytest.approx(-1, rel=0.1)
+    assert float(monitor.values["input_turned_offset"]) == pytest.approx(3, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("turn", "way"),
+    [
+        (lambda images: images.flip(3), 0),
+        (lambda images: images.flip(2), 1),
+        (lambda images: images.flip(2, 3), 2),
+        (lambda images: images.transpose(2, 3), 3),
+        (lambda images: images.rot90(1, (2, 3)), 4),
+        (lambda images: images.rot90(-1, (2, 3)), 5),
+    ],
+)
+def test_images_that_lie_otherwise_are_put_back_in_the_way_in_which_they_were_turned(turn, way):
+    images = torch.randn(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    weights = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+
+    def model(some):
+        return some.flatten(1) @ weights.T
+
+    target = model(images).argmax(1)
+    before = model(turn(images)).argmax(1)
+    after, ways = put_back(model, turn(images), before, target)
+    assert after.equal(target)
+    assert (ways == target).all(1).nonzero().flatten().tolist() == [way]
+    assert put_back(model, images, target, target)[0].equal(target)  # as they are is best
+    assert put_back(model, images[:, 0], before, target) is None  # no images
+    assert put_back(model, images, before, target[:, None, None].expand(-1, 4, 4)) is None  # maps of labels
+    assert put_back(model, images[:, :, :, :1], before, target) is None
+
+
+def test_of_images_that_are_not_square_only_what_keeps_their_size_is_tried():
+    images = torch.randn(40, 1, 2, 8, generator=torch.Generator().manual_seed(0))
+    target = images.flatten(1).argmax(1)
+    after, ways = put_back(lambda some: some.flatten(1), images.flip(2), images.flip(2).flatten(1).argmax(1), target)
+    assert after.equal(target)
+    assert (ways[3:] == -1).all()
+
+
+def test_the_best_of_several_ways_is_no_better_by_chance():
+    generator = torch.Generator().manual_seed(0)
+    gains = []
+    for _ in range(200):
+        images = torch.randn(40, 1, 4, 4, generator=generator)
+        weights = torch.randn(3, 16, generator=generator)
+        target = torch.randint(3, (40,), generator=generator)
+        before = (images.flatten(1) @ weights.T).argmax(1)
+        after, _ = put_back(lambda some, weights=weights: some.flatten(1) @ weights.T, images, before, target)
+        gains.append(float((after == target).double().mean() - (before == target).double().mean()))
+    assert abs(sum(gains) / 200) < 0.015  # four standard errors; the best way as such gains 0.08
+
+
+def test_mirrored_validation_images_are_proven_once_a_gap_was_seen():
+    generator = torch.Generator().manual_seed(0)
+
+    def halves(n):
+        """Bright on the left, above or below, so that no other names of the labels say what a mirror does."""
+        target = torch.arange(n) % 3
+        images = 0.2 * torch.randn(n, 3, 8, 8, generator=generator)
+        for image, label in zip(images, target.tolist(), strict=True):
+            half = image[:, :, :4] if label == 0 else image[:, :4] if label == 1 else image[:, 4:]
+            half += 1
+        return images, target
+
+    (inputs, target), training = halves(160), halves(320)
+    monitor, findings = run(Net(), (inputs.flip(3), target), training)
+    (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
+    assert (finding.cause, finding.epoch) == ("input_mismatch", 1)
+    assert (
+        "Validation images are mirrored, left to right, beside those of training: put back, the accuracy" in finding.why
+    )
+    assert float(monitor.values["orientation"]) == 0
+    assert float(monitor.values["after/orientation"]) > 0.9
+    healthy, none = run(Net(), (inputs, target), training)
+    assert none == []
+    assert math.isnan(float(healthy.values["orientation"]))
+    assert healthy.undefined["orientation"].startswith("not tried: no gap to training")
 
 
 def test_channels_in_another_order_are_proven_by_putting_them_back():

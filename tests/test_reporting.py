@@ -140,10 +140,19 @@ def test_a_monitor_that_stepped_aside_qualifies_no_failure() -> None:
     error = type(UNTAPPED)(
         kind="monitor_error", subject="CollapseMonitor", epoch=0, step=1, evidence={"cause": "no head"}, message="…"
     )
-    record = RunRecord("raw", [Evaluation(0, 1, {"val_loss": 1.0})], [error])
+    record = RunRecord("raw", [Evaluation(0, 100, {"val_loss": 1.0})], [error])
     assert tally(record) == "No failure was found in 1 evaluation; 1 monitor stepped aside, so not all was watched."
     assert status(record) == "warned"
     assert headline(record, COLUMNS) == "Evaluated after 1 epoch; no accuracy was logged."
+
+
+def test_a_run_that_ends_before_most_rules_begin_says_so() -> None:
+    record = RunRecord("raw", [Evaluation(epoch, 3 + 3 * epoch, {"val_acc": 0.9}) for epoch in range(12)])
+    assert tally(record) == (
+        "No failure was found in 12 evaluations, but most rules wait for 60 training steps, and this run had 36."
+    )
+    tested = RunRecord("raw", [Evaluation(0, 0, {"val_acc": 0.9})], evaluated="test")  # where no rule waits
+    assert tally(tested) == "No failure was found in 1 evaluation."
 
 
 def test_one_failure_stands_in_the_singular() -> None:

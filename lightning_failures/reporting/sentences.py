@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lightning_failures.records.finding import SEVERITIES, Finding
 from lightning_failures.records.kind import KINDS, MONITOR_ERROR, OWN_RULE
+from lightning_failures.records.rule import STEPS_TO_LEARN
 from lightning_failures.records.run_record import RunRecord
 from lightning_failures.records.validation_keys import measured_accuracy, users_accuracy
 from lightning_failures.reporting.column import Column, views
@@ -185,7 +186,7 @@ def beside_verdict(record: RunRecord) -> str:
 
     Example:
         >>> from lightning_failures.records.run_record import Evaluation
-        >>> healthy = RunRecord("run", [Evaluation(0, 10, {"val_acc": 0.9})])
+        >>> healthy = RunRecord("run", [Evaluation(0, 100, {"val_acc": 0.9})])
         >>> verdict(healthy), tally(healthy), beside_verdict(healthy)
         ('No failure was found in 1 evaluation.', 'No failure was found in 1 evaluation.', '')
     """
@@ -219,7 +220,9 @@ def _silence(record: RunRecord) -> str:
     """What is said where no rule found a failure: no good word on an accuracy that falls short."""
     where, short = f"in {_count(len(record.evaluations), 'evaluation')}", shortfall(record)
     if short is None:
-        return f"No failure was found {where}"
+        steps = record.evaluations[-1].step if record.evaluations and not on_which(record) else STEPS_TO_LEARN
+        early = f", but most rules wait for {STEPS_TO_LEARN} training steps, and this run had {steps}"
+        return f"No failure was found {where}{early if steps < STEPS_TO_LEARN else ''}"
     return f"No rule found a failure {where}, but the accuracy is {short.than}"
 
 

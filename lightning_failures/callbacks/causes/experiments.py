@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_failures.callbacks.causes.answers import answers, of_answers
 from lightning_failures.callbacks.causes.case import TOO_MUCH
+from lightning_failures.callbacks.causes.orientation import ORIENTATIONS, put_back
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
@@ -17,7 +18,7 @@ from lightning_failures.observe.batch_statistics import batch_statistics
 __all__ = ["CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
-EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order", "order_and_scale")
+EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order", "order_and_scale", "input_turned", "orientation")
 
 #: From the predictions that pass by.
 LABELS = "labels"
@@ -57,12 +58,13 @@ class Experiments:
         self.mended = MendedAccuracy(EXPERIMENTS)
         # before: in evaluation mode; after: as in training
         self.on_training = MendedAccuracy([TRAINING_IMAGES, CONSTANT_CHANNELS])
+        self.oriented = MendedAccuracy([each.words for each in ORIENTATIONS])
         self.labels = LabelMatching(classes)
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:
         """Forget the evaluation before."""
-        for metric in (self.gap, self.mended, self.on_training, self.labels):
+        for metric in (self.gap, self.mended, self.on_training, self.oriented, self.labels):
             metric.to(device).reset()
 
     def pass_by(self, logits: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
@@ -111,6 +113,8 @@ class Experiments:
         other_mode: AbstractContextManager[object] | None,
         preparation: Preparation | None,
         groups: Tensor | None = None,
+        *,
+        orientation: bool = False,
     ) -> Tensor:
         """Ask the network for validation images, as they are and with one thing undone at a time.
 
@@ -122,6 +126,7 @@ class Experiments:
                 are one.
             preparation: how these inputs differ from those of training; None: not known.
             groups: which of these images belong together; (n), int64; None: not known.
+            orientation: whether images are mirrored, turned and transposed too.
 
         Returns:
             Logits of the images as they are; of the first of them, where a last part of few was left out; (m c ...).
@@ -136,10 +141,15 @@ class Experiments:
         undoings = (
             {}
             if preparation is None or not images.is_floating_point()
-            else preparation.undoings() | preparation.trial()
+            else preparation.undoings() | preparation.trial() | preparation.turning()
         )
         for name, undo in undoings.items():
             self.mended.update(name, before, answers(model(undo(images)), target)[0], labels, of)
+        if orientation and (found := put_back(model, images, before, target)) is not None:
+            after, ways = found
+            self.mended.update("orientation", before, after, labels, of)
+            for each, way in zip(ORIENTATIONS, ways, strict=True):
+                self.oriented.update(each.words, before, way, labels)
         return logits
 
     def forget_groups(self) -> None:
@@ -181,6 +191,7 @@ class Experiments:
         # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
         undecided = not proven and any(not bool(mended[f"gain_high/{name}"] <= PROVEN_GAIN) for name in most)
         shift = self.labels.shift
+        values["orientation"] = self._orientation(mended["after/orientation"])
         values["labels_renamed"] = torch.tensor(float(self.labels.renamed), dtype=torch.float64)
         values["label_shift"] = torch.tensor(torch.nan if shift is None else float(shift), dtype=torch.float64)
         for name, holds in (("proven", proven), ("undecided", undecided)):
@@ -188,6 +199,12 @@ class Experiments:
         self.undefined = self.gap.undefined | self.mended.undefined | self.on_training.undefined
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
+
+    def _orientation(self, after: Tensor) -> Tensor:
+        """Which way of putting images back is best, counted from 0; nan where none was tried."""
+        ways: dict[str, Tensor] = self.oriented.compute()
+        right = torch.stack([ways[f"after/{each.words}"] for each in ORIENTATIONS])
+        return torch.where(after.isnan(), torch.nan, right.nan_to_num(nan=-1).argmax().double())
 
 
 def _reproduced(mended: dict[str, Tensor], validation: Tensor) -> Tensor:

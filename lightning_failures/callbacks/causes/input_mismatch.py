@@ -17,6 +17,7 @@ from lightning_failures.callbacks.causes.case import (
 from lightning_failures.callbacks.causes.experiments import CONSTANT_CHANNELS, LEAST_GAP
 from lightning_failures.callbacks.causes.inputs_by_kind import CONSTANT, TURNED
 from lightning_failures.callbacks.causes.kinds import EVALUATED, OF_ONE_KIND
+from lightning_failures.callbacks.causes.orientation import ORIENTATIONS
 from lightning_failures.metrics.group_errors import NOT_IN_TRAINING
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.keys import escape
@@ -99,7 +100,8 @@ def _of_all(case: Case) -> Tested | None:
     )
     if math.isnan(differ):
         return None
-    found = {"input_scale": differ, "channel_order": moved, "order_and_scale": tried, CONSTANT_CHANNELS: constant}
+    found = {"input_scale": differ, "input_turned": differ, "channel_order": moved, "order_and_scale": tried}
+    found |= {CONSTANT_CHANNELS: constant, "orientation": float(bool(experiment_of(case, "orientation")))}
     made = {name: experiment_of(case, name) for name, channels in found.items() if channels > 0}
     if not all(made.values()):
         return None  # there was no time for an experiment
@@ -130,7 +132,29 @@ def _of_all(case: Case) -> Tested | None:
             "against BGR, or files sorted anew.",
             best,
         )
+    if name == "orientation":
+        words = ORIENTATIONS[int(case.value("causes/orientation"))].words
+        return Tested(
+            True,
+            f"Validation images are {words}, beside those of training: put back, {told}.",
+            "Read both with the same rows and columns: look at how the array is laid out, at the order of its axes, "
+            "and at flips and turns in the transform of validation.",
+            best,
+        )
     channel, shift, ratio = (case.value(f"causes/input_{key}") for key in ("channel", "shift", "ratio"))
+    if name == "input_turned":
+        by, plus = -case.value("causes/input_scale"), case.value("causes/input_turned_offset")
+        return Tested(
+            True,
+            f"In {_channels(differ)} what is large in validation images is small in those of training. Most of all in "
+            f"channel {channel:.0f} (counted from 0): its mean is {abs(shift):.2f} standard deviations of training "
+            f"{'lower' if shift < 0 else 'higher'}, and its own deviation is {ratio:.2f} times as large. Turned upside "
+            f"down, with training's mean and deviation, {told}.",
+            "Read both alike: an image and its negative, ink on paper and light on black, absorbance and "
+            f"transmittance. To bring channel {channel:.0f} of what the validation loader gives to that of training, "
+            f"multiply it by {by:.4g} and add {plus:.4g}.",
+            best,
+        )
     by, plus = case.value("causes/input_scale"), case.value("causes/input_offset")
     return Tested(
         True,

@@ -1,5 +1,6 @@
 """Why a model fails, live: what training and validation images give when one thing is undone at a time."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Unpack
@@ -10,8 +11,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from lightning_failures.callbacks.causes.answers import of_answers
-from lightning_failures.callbacks.causes.experiments import LABELS, Experiments
+from lightning_failures.callbacks.causes.experiments import LABELS, LEAST_GAP, Experiments
 from lightning_failures.callbacks.causes.inputs_by_kind import InputsByKind, KindSums, largest_groups
+from lightning_failures.callbacks.causes.orientation import ORIENTATIONS
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.callbacks.causes.rules import RULES
 from lightning_failures.callbacks.causes.terms import TERMS
@@ -61,6 +63,8 @@ class CauseMonitor(Monitor):
     - ``input_scale``: validation inputs with the mean and the deviation that training's have, channel by channel, where
       these differ beyond chance;
     - ``channel_order``: channels in the order in which they are most like those of training, where that is another;
+    - ``input_turned``: where channels are on another scale, upside down as well: the negative of an image;
+    - ``orientation``: images mirrored, turned or transposed, once a gap to training was seen that nothing else closes;
     - ``constant_channels``: a channel that has one value in validation and varies in training cannot be mended; so that
       value is put into training images: before, with it; after, as they are. The share is 1 where these are then judged
       just as badly as validation images;
@@ -150,6 +154,7 @@ class CauseMonitor(Monitor):
         self._warned: set[str] = set()  # families of which a warning said that they could not be read
         self._norms: list[nn.Module] | None = None  # batch norms that learn running statistics
         self._begun = self._in_training_mode = False
+        self._gap_is_open = False  # whether the evaluation before had a gap to training that nothing else closes
         self._sums: InputSums | None = None  # of all training images that are kept, on all ranks
 
     @property
@@ -267,7 +272,8 @@ class CauseMonitor(Monitor):
         """Undo one thing at a time."""
         batch, modes = self.examining.batch, 1.0 + bool(self._norms)
         trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
-        undone = 0 if self.preparation is None else len(self.preparation.undoings() | self.preparation.trial())
+        undone = 0 if self.preparation is None else self.preparation.passes
+        undone += len(ORIENTATIONS) * self._gap_is_open
         of_kinds = sum(each.passes(self._carried(family)) for family, each in self.by_kind.items())
         spoilt = self.preparation is not None and bool(self.preparation.is_constant.any())
         passes = modes * (1.0 + trained) + undone + of_kinds + spoilt * trained
@@ -293,7 +299,9 @@ class CauseMonitor(Monitor):
             other = undisturbed(evaluation.module, evaluation.device, mode="eval", hooks="own")
         targets = targets.to(inputs.device)
         groups = None if self.group_reader is None else self.examining.groups
-        logits = self.experiments.validate(model, inputs, targets, other, self.preparation, groups)
+        logits = self.experiments.validate(
+            model, inputs, targets, other, self.preparation, groups, orientation=self._gap_is_open
+        )
         n = len(logits)
         for family, each in self.by_kind.items():
             carried = self._carried(family)
@@ -425,6 +433,9 @@ class CauseMonitor(Monitor):
             self._agree()
         for each in self.by_kind.values():
             values |= each.compute()
+        gaps = (float(values.get(key, math.nan)) for key in ("gap_low", "gap_low_of_images"))
+        unproven = float(values["proven"]) == 0 or not bool(values["orientation"].isnan())
+        self._gap_is_open = unproven and any(gap > LEAST_GAP for gap in gaps)
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         if not evaluation.fitting and bool(values["reached"].isnan()):
             values["renaming_gain_low"] = values[f"gain_low/{LABELS}"]

@@ -143,6 +143,11 @@ class Preparation(NamedTuple):
         }
 
     @property
+    def passes(self) -> int:
+        """How often the network is asked for validation inputs with something undone."""
+        return len(self.undoings() | self.turning() | self.trial())
+
+    @property
     def tries(self) -> int:
         """Channels that are put in another place as a trial."""
         return int((self.tried != torch.arange(len(self.tried))).sum())
@@ -165,6 +170,7 @@ class Preparation(NamedTuple):
             "channels_moved": self.moved_channels.double(),
             "channels_tried": torch.tensor(float(len(self.trial()) and self.tries)),
             **self.of_worst(),
+            "input_turned_offset": self.turned_offset[self.channel],
             **self._of_faults(),
         }
 
@@ -203,7 +209,7 @@ class Preparation(NamedTuple):
     @staticmethod
     def unknown() -> dict[str, Tensor]:
         """The same where inputs were not compared."""
-        of_worst = ("input_channel", "input_shift", "input_ratio", "input_scale", "input_offset")
+        of_worst = ("input_channel", "input_shift", "input_ratio", "input_scale", "input_offset", "input_turned_offset")
         keys = (
             "channels_differ",
             "channels_moved",

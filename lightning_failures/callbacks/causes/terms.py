@@ -259,6 +259,16 @@ _TERMS: tuple[Term, ...] = (
         when_nan="no training image was kept yet, or there was no time",
     ),
     Term(
+        "orientation",
+        "How validation images lie",
+        "The way of putting validation images back that is best. 0: they are mirrored left to right; 1: mirrored top "
+        "to bottom; 2: turned by half a turn; 3: transposed; 4: turned by a quarter to the left; 5: to the right. What "
+        "it mends stands under gain/orientation.",
+        "0, 1, 2, 3, 4 or 5",
+        "describes",
+        when_nan="not tried: no gap to training was seen that nothing else closes, or there was no time",
+    ),
+    Term(
         "channels_differ",
         "Channels that differ",
         "Channels whose mean or deviation differs between training and validation by more than half a deviation, "
@@ -367,6 +377,15 @@ _TERMS: tuple[Term, ...] = (
         "With it and the offset, validation gets the mean and the deviation of training.",
         "above 0",
         "1: nothing is to be done",
+        when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
+    ),
+    Term(
+        "input_turned_offset",
+        "What is then to be added, upside down",
+        "With it, and the scale with the other sign, validation turned upside down gets the mean and the deviation of "
+        "training.",
+        "any number",
+        "describes",
         when_nan=f"{_NOT_COMPARED}, or the channel does not vary",
     ),
     Term(
