@@ -181,7 +181,7 @@ def _parse_alike(content: bytes, typical: Sequence[str]) -> tuple[list[str], Ten
 
 def _parse_lines(
     content: bytes, starts: "NDArray[np.int64]", like: re.Match[bytes]
-) -> "tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]] | None":
+) -> "tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]] | None":
     """Names, classes and factors of some lines; None where one is not like the first."""
     import numpy as np
 
@@ -194,7 +194,7 @@ def _parse_lines(
     if (
         not _alike(heads[:, :label], like[0][:label], [(slice(opened, named), 0)])
         or not _alike(factors[:, :-1], like["factors"], [(places, 0xFE)])
-        or not np.isin(factors[:, -1], [*b",}"]).all()
+        or not ((factors[:, -1] == ord(",")) | (factors[:, -1] == ord("}"))).all()
         or not (names >= ord(" ")).all()
         or not (names < _DELETE).all()
         or ((names == ord('"')) | (names == ord("\\"))).any()  # what ends a name, or escapes a letter
@@ -203,7 +203,7 @@ def _parse_lines(
     ):
         return None
     classes = PlainColumn(heads[:, label:-1], lengths).whole_numbers()
-    return None if classes is None else (names, classes, factors[:, places] & np.uint8(1))
+    return None if classes is None else (names, classes, (factors[:, places] & np.uint8(1)).view(bool))
 
 
 def _alike(rows: "NDArray[np.uint8]", line: bytes, masks: Sequence[tuple[slice | list[int], int]]) -> bool:

@@ -5,6 +5,7 @@ the separators say all, and numpy finds them many times faster than a reader of 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class PlainColumn(NamedTuple):
         places = np.searchsorted(hashes, wanted[questions]).clip(max=len(order) - 1)
         found = np.empty(len(asked), dtype=np.int64)
         found[questions] = order[places]
-        return np.where((own[found] == asked).all(1), found, -1)
+        return np.where(reduce(np.logical_and, (own[found] == asked).T), found, -1)
 
     def is_unique(self) -> bool:
         """Whether no cell stands twice; False also where it seems so."""
