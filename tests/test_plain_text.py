@@ -14,6 +14,7 @@ from lightning_failures.data import (
     Predictions,
     imagenet_x,
     plain_column,
+    plain_text,
     predictions,
     read_imagenet_x,
     read_models,
@@ -186,6 +187,8 @@ def annotate(folder: Path, seed: int, edit: str = "") -> None:
 def test_annotations_are_the_same_read_by_their_bytes_and_as_json(
     seed: int, edit: str, prototypes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(imagenet_x, "_AT_ONCE", 70)  # several pieces of lines
+    monkeypatch.setattr(plain_text, "_AT_ONCE", 1000)
     annotate(tmp_path, seed, edit)
     content = (tmp_path / "imagenet_x_val_top_factor.jsonl").read_bytes()
     assert (imagenet_x._parse_alike(content, []) is None) == bool(edit)
