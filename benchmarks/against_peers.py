@@ -95,6 +95,13 @@ SCRIPTS = {
 QUESTIONS = (
     Question("factors", "error ratios by factor of four models, from files", "imagenet-x", "s", of_table("from_files")),
     Question("factors", "the same from joined predictions", "imagenet-x", "s", of_table("from_joined_predictions")),
+    Question(
+        "factors",
+        "with intervals and exact tests here, without them there",
+        "imagenet-x",
+        "s",
+        of_table("with_intervals_and_tests"),
+    ),
     Question("factors", "50,000 images, 16 factors, with intervals", "fairlearn, 200 bootstraps", "s", of_metric),
     Question(
         "channels",

@@ -12,6 +12,7 @@ from lightning_failures import FactorErrorRatio
 from lightning_failures.errors import InputError
 from lightning_failures.functional import (
     FactorCounts,
+    count_errors_of_models,
     count_factor_errors,
     error_difference,
     error_difference_interval,
@@ -315,4 +316,32 @@ def test_top_k_without_enough_scores_is_refused() -> None:
     )
     assert message(metric.update, target, target, factors) == (
         "FactorErrorRatio.update: labels have no top_k=6; given preds (4,) int64. Pass scores (n c)."
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_of_several_models_are_counted_as_of_each_alone(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    wrong = torch.rand(4, 500, generator=generator) < 0.3
+    factors = (torch.rand(500, 6, generator=generator) < 0.2).long()
+    known = torch.rand(500, generator=generator) < 0.9
+    for kept in (None, known):
+        with torch.autocast("cpu", torch.bfloat16):
+            counts = count_errors_of_models(wrong, factors, kept)
+        rows = [row for row in range(500) if kept is None or kept[row]]
+        for own, model in zip(counts, wrong, strict=True):
+            assert own.wrong.tolist() == [sum(int(model[row] & factors[row, f]) for row in rows) for f in range(6)]
+            assert own.seen.tolist() == [sum(int(factors[row, f]) for row in rows) for f in range(6)]
+            assert (int(own.all_wrong), int(own.all_seen)) == (sum(int(model[row]) for row in rows), len(rows))
+            assert {count.dtype for count in own} == {torch.int64}
+            assert all(torch.equal(*pair) for pair in zip(own, count_factor_errors(model, factors, kept), strict=True))
+    assert [int(own.all_seen) for own in count_errors_of_models(wrong[:, :0], factors[:0])] == [0] * 4
+
+
+def test_errors_of_models_on_other_images_are_refused() -> None:
+    with pytest.raises(InputError) as error:
+        count_errors_of_models(torch.zeros(2, 3, dtype=torch.bool), torch.zeros(4, 2))
+    assert str(error.value) == (
+        "count_errors_of_models: wrong and factors do not describe the same images; "
+        "given wrong (2, 3), factors (4, 2). Pass wrong (m n) and factors (n f)."
     )

@@ -98,13 +98,13 @@ def factors(
             read_images,
         )
         from lightning_failures.commands.model_tables import print_hardest, print_models, print_pairs
-        from lightning_failures.data.predictions import read_predictions
+        from lightning_failures.data.predictions import read_models
 
         if plot is not None:
             check_figure(WHERE, plot.suffix, models)
         images = read_images(WHERE, annotations, which, prototypes, read_edges(WHERE, edges or ()), groups)
         names = images.table.names
-        read = [read_predictions(path, images.table, images.num_classes, WHERE, images.true) for path in predictions]
+        read = read_models(predictions, images.table, images.num_classes, WHERE, images.true)
         if not keep_classes:
             for path, model in zip(predictions, read, strict=True):
                 refuse_other_numbers(WHERE, path, model.preds, images.classes, model.class_names)

@@ -10,6 +10,7 @@ from lightning_failures.data.file_names import *
 from lightning_failures.data.imagenet_x import *
 from lightning_failures.data.indian_pines import *
 from lightning_failures.data.packed_file import *
+from lightning_failures.data.plain_text import *
 from lightning_failures.data.planted import *
 from lightning_failures.data.polymers import *
 from lightning_failures.data.predictions import *

@@ -26,6 +26,7 @@ _FILE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
 EMPTY = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None")
 _UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)*")
 _SEPARATOR_LINE = re.compile(r"\s*sep=(.)\r?\n", re.IGNORECASE)  # which Excel reads and writes
+_AROUND = re.compile(r"[^\S\r\n]|[\"']")  # without any of these no cell has white space around it
 _DECIMAL_COMMA = r"[+-]?\d*,\d+"
 
 
@@ -82,7 +83,8 @@ def read_csv(
     except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).split())
         raise InputError(where, f"the file is not a CSV table ({reason})", str(path), "Save it as CSV.") from error
-    for name in frame.columns:
+    spaced = _AROUND.search(content) is not None
+    for name in frame.columns if spaced or separator != "," else ():
         if frame[name].dtype.kind == "O" or pd.api.types.is_string_dtype(frame[name]):
             frame[name] = _words(frame[name], commas=separator != "," and name not in text)
     return frame[[name for name in frame.columns if name in keep or not _is_filling(frame[name])]]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_failures.data.file_names import FileNames
+from lightning_failures.data.plain_text import PlainColumn, plain_column
 from lightning_failures.errors import InputError, UnknownNameError, few
 from lightning_failures.functional.factors import check_factor_names
 
@@ -45,7 +46,6 @@ class FactorTable:
     names: tuple[str, ...]
     values: Tensor
     ids: tuple[str, ...] | None = None
-    _positions: dict[str, int] = field(init=False, repr=False, default_factory=dict)
     _spelt: dict[int, str] = field(init=False, repr=False, default_factory=dict)  # rows that were found so
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class FactorTable:
             given = f"values {tuple(values.shape)} for {len(names)} names: {', '.join(names)}"
             raise InputError(where, "values are not one column per name", given, "Pass values (n f).")
         carried = values.bool()
-        if not bool((carried == values).all()):
+        if carried is not values and not bool((carried == values).all()):
             odd = int((carried != values).sum())
             fix = "Pass booleans; cut continuous columns with FactorTable.from_frame(edges=...)."
             raise InputError(where, "values are neither 0 nor 1", f"{odd} such values", fix)
@@ -174,6 +174,15 @@ class FactorTable:
         return cls(names, values, ids)
 
     @cached_property
+    def plain_ids(self) -> PlainColumn | None:
+        """The ids as a plain column; None without any, or where they are none."""
+        return plain_column(self.ids or ())
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids or ())}
+
+    @cached_property
     def _file_names(self) -> FileNames:
         return FileNames(self.ids or ())
 
@@ -191,12 +200,13 @@ class FactorTable:
         if len(ids) != len(self.values):
             given, fix = f"{len(ids)} ids for {len(self.values)} rows", "Pass one id a row."
             raise InputError("FactorTable", "ids and rows differ in number", given, fix)
-        self._positions.update(zip(ids, range(len(ids)), strict=True))
+        object.__setattr__(self, "ids", ids)
+        if self.plain_ids is not None and self.plain_ids.is_unique():
+            return
         if len(self._positions) < len(ids):
             twice = sorted({name for row, name in enumerate(ids) if self._positions[name] != row})
             given = f"{len(twice)} ids more than once: {shorten(twice)}"
             raise InputError("FactorTable", "ids stand twice", given, "Keep one row per image.")
-        object.__setattr__(self, "ids", ids)
 
 
 def missing_rows(where: str, keys: Sequence[Any] | Tensor, found: Tensor, table: FactorTable) -> InputError:

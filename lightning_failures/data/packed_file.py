@@ -9,7 +9,7 @@ from io import BytesIO
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["PackedFileError", "read_text"]
+__all__ = ["PackedFileError", "read_bytes", "read_text"]
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -32,11 +32,7 @@ def read_text(path: str | PathLike[str]) -> str:
         PackedFileError: the file cannot be unpacked, is no text, or an archive of several files.
         OSError: it cannot be opened.
     """
-    content = Path(path).read_bytes()
-    try:
-        content = _unpacked(content)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
-        raise PackedFileError(" ".join(str(error).split()), "Pack it again, or save it as CSV.") from error
+    content = read_bytes(path)
     try:
         text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -44,6 +40,23 @@ def read_text(path: str | PathLike[str]) -> str:
     if "\x00" in text:
         raise PackedFileError("no text", "Save it as CSV.")
     return text
+
+
+def read_bytes(path: str | PathLike[str]) -> bytes:
+    """What a file holds, unpacked.
+
+    Args:
+        path: the file. Of a zip archive the one file in it; what macOS adds does not count.
+
+    Raises:
+        PackedFileError: the file cannot be unpacked, or is an archive of several files.
+        OSError: it cannot be opened.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return _unpacked(content)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+        raise PackedFileError(" ".join(str(error).split()), "Pack it again, or save it as CSV.") from error
 
 
 def _unpacked(content: bytes) -> bytes:

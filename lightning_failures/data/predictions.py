@@ -1,5 +1,7 @@
 """Predictions in the columns of ImageNet-X: ``file_name``, ``predicted_class``, ``predicted_probability``."""
 
+from collections.abc import Sequence
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,15 +11,17 @@ from torch import Tensor
 
 from lightning_failures.data.class_names import Classes, number_alike
 from lightning_failures.data.column_names import PREDICTED_CLASS, PROBABILITY, find_column, find_file_names
-from lightning_failures.data.csv_file import read_csv
+from lightning_failures.data.csv_file import EMPTY, read_csv
 from lightning_failures.data.factor_table import FactorTable, shorten
 from lightning_failures.data.file_names import FileNames, match_file_names
+from lightning_failures.data.packed_file import PackedFileError, read_bytes
+from lightning_failures.data.plain_text import PlainColumn, read_plainly
 from lightning_failures.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["COLUMNS", "Predictions", "model_name", "read_predictions"]
+__all__ = ["COLUMNS", "Predictions", "model_name", "read_models", "read_predictions"]
 
 COLUMNS = ("file_name", "predicted_class", "predicted_probability")
 
@@ -46,12 +50,58 @@ def model_name(path: str | PathLike[str]) -> str:
     return name.removesuffix(".csv").removesuffix(".tsv")
 
 
+class _Join(NamedTuple):
+    """Where the images of a table stand in a file."""
+
+    names: PlainColumn
+    position: Tensor  # (n) int64
+    unused: int
+
+
+def read_models(
+    paths: Sequence[str | PathLike[str]],
+    table: FactorTable,
+    num_classes: int | None = None,
+    where: str = "read_models",
+    true: Classes | None = None,
+    probabilities: bool = True,
+) -> list[Predictions]:
+    """Read the predictions of several models, one file for each, and join them with a table by file name.
+
+    As :func:`read_predictions` reads each of them, in less time: files that name the same images in the same order, as
+    those of several models mostly do, are joined once.
+
+    Args:
+        paths: the files.
+        table: as there, like all that follows.
+        num_classes: as there.
+        where: as there.
+        true: as there.
+        probabilities: as there.
+
+    Raises:
+        InputError: as there.
+        MissingPackageError: as there.
+    """
+    models: list[Predictions] = []
+    join: _Join | None = None
+    for path in paths:
+        found = _read_plainly(path, table, num_classes, true, probabilities, join)
+        if found is None:
+            models.append(_read(path, table, num_classes, where, true, probabilities))
+        else:
+            model, join = found
+            models.append(model)
+    return models
+
+
 def read_predictions(
     path: str | PathLike[str],
     table: FactorTable,
     num_classes: int | None = None,
     where: str = "read_predictions",
     true: Classes | None = None,
+    probabilities: bool = True,
 ) -> Predictions:
     """Read a file of predictions and join it with a table by file name.
 
@@ -65,13 +115,84 @@ def read_predictions(
         num_classes: number of classes, to check the predicted ones; None: any number.
         where: the public name to put into an error.
         true: the true classes, to know the names of classes by; None: predicted classes are numbers.
+        probabilities: whether they are wanted; False: they are neither read nor checked, and all nan.
 
     Raises:
         InputError: the file cannot be read, lacks a column, holds an image twice or lacks images of the table; a file
             name may be that of several images; classes are empty, no whole numbers or out of range, or names where the
             true ones are numbers; probabilities are not in [0, 1].
-        MissingPackageError: pandas is not installed.
+        MissingPackageError: pandas is not installed, and the file is read with it.
     """
+    return read_models([path], table, num_classes, where, true, probabilities)[0]
+
+
+def _read_plainly(
+    path: str | PathLike[str],
+    table: FactorTable,
+    num_classes: int | None,
+    true: Classes | None,
+    probabilities: bool,
+    join: _Join | None,
+) -> tuple[Predictions, _Join] | None:
+    """A file without anything to interpret or to refuse, and its join; None where :func:`_read` has to look closer."""
+    try:
+        content = read_bytes(path)
+    except (OSError, PackedFileError):
+        return None
+    plain = read_plainly(content)
+    if plain is None or not {*COLUMNS[:2]} <= {*plain.names} <= {*COLUMNS}:
+        return None
+    if true is not None and true.names is not None:  # numbers for names, which takes words
+        return None
+    names, classes = (plain.column(name) for name in COLUMNS[:2])
+    preds = None if classes is None else classes.whole_numbers()
+    if names is None or preds is None or (num_classes is not None and int(preds.max()) >= num_classes):
+        return None
+    if join is None or not names.equals(join.names):
+        join = _join(names, table)
+    if join is None:
+        return None
+    confidence = _unknown(len(table))
+    if probabilities and COLUMNS[2] in plain.names:
+        read = _plain_probabilities(content)
+        if read is None:
+            return None
+        confidence = read[join.position]
+    model = Predictions(model_name(path), torch.from_numpy(preds)[join.position], confidence, join.unused)
+    return model, join
+
+
+def _join(names: PlainColumn, table: FactorTable) -> _Join | None:
+    """Where each image of the table stands; None unless all are there as they are spelt, and no name stands twice."""
+    position = None if table.plain_ids is None else names.find(table.plain_ids)
+    if position is None or bool((position < 0).any()):
+        return None
+    return _Join(names, torch.from_numpy(position), len(names.cells) - len(table))
+
+
+def _plain_probabilities(content: bytes) -> Tensor | None:
+    """The probabilities of a plain file, by the reader of any file; None where they need a closer look."""
+    try:
+        import pandas as pd
+    except ImportError:
+        return None
+    name = COLUMNS[2]
+    frame = pd.read_csv(BytesIO(content), usecols=[name], keep_default_na=False, na_values={name: list(EMPTY)})
+    column = frame[name]
+    if column.dtype.kind not in "fi" or ((column < 0) | (column > 1)).any():
+        return None
+    return torch.tensor(column.to_numpy(dtype="float64"))
+
+
+def _read(
+    path: str | PathLike[str],
+    table: FactorTable,
+    num_classes: int | None,
+    where: str,
+    true: Classes | None,
+    probabilities: bool,
+) -> Predictions:
+    """A file as people and programs write it."""
     frame = read_csv(where, path)
     file_name, predicted = find_file_names(frame), find_column(frame.columns, PREDICTED_CLASS)
     if file_name is None or predicted is None:
@@ -103,7 +224,7 @@ def read_predictions(
         if unused:
             fix = "Predict them too, or leave them out of the annotations; or spell file names alike in both."
         raise InputError(where, f"{missing} of {len(table)} annotated images have no prediction", given, fix)
-    confidence = _probabilities(where, path, frame)
+    confidence = _probabilities(where, path, frame) if probabilities else _unknown(len(frame))
     preds, left_out = classes.numbers[position], int((rows < 0).sum())
     return Predictions(model_name(path), preds, confidence[position], left_out, classes.names, assumed)
 
@@ -113,7 +234,7 @@ def _probabilities(where: str, path: str | PathLike[str], frame: "DataFrame") ->
 
     name = find_column(frame.columns, PROBABILITY)
     if name is None:
-        return torch.full((len(frame),), torch.nan, dtype=torch.float64)
+        return _unknown(len(frame))
     column = frame[name]
     numbers = pd.to_numeric(column, errors="coerce")
     odd = column[((numbers.isna() & column.notna()) | (numbers < 0) | (numbers > 1)).to_numpy()]
@@ -122,3 +243,7 @@ def _probabilities(where: str, path: str | PathLike[str], frame: "DataFrame") ->
         fix = "Write the probability of the predicted class, not its score."
         raise InputError(where, "probabilities are not in 0 to 1", given, fix)
     return torch.tensor(numbers.to_numpy(dtype="float64"))
+
+
+def _unknown(rows: int) -> Tensor:
+    return torch.full((rows,), torch.nan, dtype=torch.float64)

@@ -11,6 +11,7 @@ from lightning_failures.errors import InputError
 __all__ = [
     "FactorCounts",
     "check_factor_names",
+    "count_errors_of_models",
     "count_factor_errors",
     "error_difference",
     "error_rates",
@@ -125,7 +126,48 @@ def count_factor_errors(wrong: Tensor, factors: Tensor, known: Tensor | None = N
             f"wrong {tuple(wrong.shape)}, factors {tuple(factors.shape)}",
             "Pass wrong (n) and factors (n f).",
         )
-    return FactorCounts(*(count.sum(0) for count in factor_errors_of_images(wrong, factors, known)))
+    return count_errors_of_models(wrong[None], factors, known)[0]
+
+
+def count_errors_of_models(wrong: Tensor, factors: Tensor, known: Tensor | None = None) -> list[FactorCounts]:
+    """Count the errors of several models on the same images, in one pass over their factors.
+
+    Args:
+        wrong: which images each model misclassifies; (m n), bool.
+        factors: which factors each image carries; (n f), bool or int of 0 and 1.
+        known: which images have a label; the others count nowhere; (n), bool; None: all have one.
+
+    Returns:
+        What :func:`count_factor_errors` counts of each model.
+
+    Raises:
+        InputError: the shapes do not match.
+
+    Example:
+        >>> dark = torch.tensor([[1], [1], [0]])
+        >>> counts = count_errors_of_models(torch.tensor([[True, False, True], [True, True, True]]), dark)
+        >>> [model.wrong.tolist() for model in counts], counts[0].seen
+        ([[1], [2]], tensor([2]))
+    """
+    if wrong.ndim != 2 or factors.ndim != 2 or wrong.shape[1] != len(factors):
+        raise InputError(
+            "count_errors_of_models",
+            "wrong and factors do not describe the same images",
+            f"wrong {tuple(wrong.shape)}, factors {tuple(factors.shape)}",
+            "Pass wrong (m n) and factors (n f).",
+        )
+    if wrong.device.type != "cpu":  # where float64 is slow, or is not there
+        return [
+            FactorCounts(*(count.sum(0) for count in factor_errors_of_images(own, factors, known))) for own in wrong
+        ]
+    kept = torch.ones(wrong.shape[1], dtype=torch.bool) if known is None else known.bool()
+    rows = torch.cat([wrong.bool() & kept, kept[None]]).double()  # whose sums are whole numbers up to 2**53
+    carried, overall = (rows @ factors.bool().double()).long(), rows.sum(1).long()
+    seen, images = carried[-1], overall[-1]
+    return [
+        FactorCounts(own, seen.clone(), total, images.clone())
+        for own, total in zip(carried[:-1], overall, strict=False)
+    ]
 
 
 def factor_errors_of_images(wrong: Tensor, factors: Tensor, known: Tensor | None = None) -> FactorCounts:
