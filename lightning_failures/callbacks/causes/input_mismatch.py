@@ -100,11 +100,12 @@ def _of_all(case: Case) -> Tested | None:
     )
     if math.isnan(differ):
         return None
-    found = {"input_scale": differ, "input_turned": differ, "channel_order": moved, "order_and_scale": tried}
-    found |= {CONSTANT_CHANNELS: constant, "orientation": float(bool(experiment_of(case, "orientation")))}
+    found = {"input_scale": differ, "channel_order": moved, "order_and_scale": tried, CONSTANT_CHANNELS: constant}
     made = {name: experiment_of(case, name) for name, channels in found.items() if channels > 0}
     if not all(made.values()):
         return None  # there was no time for an experiment
+    trials = {name: experiment_of(case, name) for name in ("input_turned", "orientation")}
+    made |= {name: each for name, each in trials.items() if each}  # which no statistic of the inputs calls for
     if not any(mends(each) for each in made.values()):
         if (differ > 0 or moved > 0) and case.value("causes/gap_low") > LEAST_GAP:
             return None  # inputs differ and so do accuracies, though what was undone does not mend these
