@@ -102,9 +102,9 @@ RULES = (
             "error": "failures/factors/error/*",
         },
         message=(
-            "Images marked {subject} got worse while the network got better on the others. They have {risk:.2f} times "
-            "the errors of epoch {best:.0f}, when they had fewest (McNemar's exact test on the same "
-            "images: p {mcnemar_p:p_value}); the others have {others:.2f} times the errors that they had then."
+            "Images marked {subject} got worse than they were: {risk:.2f} times the errors of epoch {best:.0f}, when "
+            "they had fewest (McNemar's exact test on the same images: p {mcnemar_p:p_value}). The others have "
+            "{others:.2f} times the errors that they had then."
         ),
         advice=(
             "Compare with the checkpoint of that epoch, and look at what changed after it: augmentation, sampling, "
