@@ -10,6 +10,7 @@ FACTORS = {
     "table": {
         "from_files": {"seconds": 2.0, "imagenet_x_seconds": 6.0},
         "from_joined_predictions": {"seconds": 0.01, "imagenet_x_seconds": 0.5},
+        "with_intervals_and_tests": {"seconds": 0.1, "imagenet_x_seconds": 0.5},
     },
     "metric": {"seconds": 0.1, "fairlearn": "not installed"},
 }
@@ -40,6 +41,7 @@ def test_each_row_has_the_median_and_the_spread_of_the_rounds(peers):
     found = {row[0]: row[1:] for row in peers.rows({"factors": [FACTORS, slower], "collapse": [COLLAPSE]})}
     row = found["error ratios by factor of four models, from files"]
     assert row == ["imagenet-x", "2 s", "6 (6 to 8) s", "3 (3 to 4)", "2"]
+    assert found["with intervals and exact tests here, without them there"][1:4] == ["0.1 s", "0.5 s", "5"]
     assert found["RankMe of 25,600 rows, memory"] == ["stable-pretraining's queue", "100 MB", "400 MB", "4", "1"]
 
 
