@@ -48,7 +48,7 @@ def test_a_module_that_cannot_be_run_again_is_said_not_to_be_examined(tmp_path):
     assert "not examined: what decides the predictions" in " ".join(out.getvalue().split())
     page = (tmp_path / "report.html").read_text()
     assert "What was not examined, and why" in page
-    assert "not examined: what decides the predictions" in page
+    assert "Not examined: what decides the predictions" in page
     assert json.loads((tmp_path / "findings.json").read_text())["runs"]["run"]["not_watched"] == record.not_watched
 
 
@@ -103,7 +103,7 @@ def test_a_reason_is_said_to_the_end_of_its_sentence():
 
 def test_a_long_reason_is_cut_in_the_verdict_and_whole_in_the_report(tmp_path):
     why = "TypeError: " + "cannot unpack " * 40
-    record = RunRecord("raw", [Evaluation(0, 1, {"val_loss": 1.0})], not_watched={"errors by factor": why.strip()})
+    record = RunRecord("raw", [Evaluation(0, 100, {"val_loss": 1.0})], not_watched={"errors by factor": why.strip()})
     assert len(tally(record)) < 400
     assert tally(record).endswith("cannot unpack …).")
     assert why.strip() in write_report(tmp_path, [record], COLUMNS).read_text()
