@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from lightning_failures import failure_monitors
 from lightning_failures.callbacks import budget as module
+from tests.processes import strategy
 from tests.runs import Classifier, dataset, hooks_on
 
 EPOCHS = 4
@@ -56,7 +57,7 @@ def test_processes_whose_clocks_differ_watch_and_examine_the_same_evaluations(hu
     run = L.Trainer(
         accelerator="cpu",
         devices=2,
-        strategy="ddp_spawn",
+        strategy=strategy(2),
         max_epochs=EPOCHS,
         callbacks=[*monitors, Kept(tmp_path / "kept")],
         logger=False,

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import CauseMonitor, FactorTable
+from tests.processes import strategy
 from tests.quarters import Net, images
 
 pytestmark = pytest.mark.slow
@@ -55,7 +56,7 @@ def watched(path, devices):
     run = L.Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy="ddp_spawn" if devices > 1 else "auto",
+        strategy=strategy(devices),
         callbacks=[monitor, Outcome(path)],
         logger=False,
         enable_checkpointing=False,

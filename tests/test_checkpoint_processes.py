@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import FailureDiagnosis, GatedCheckpoint, GatedEarlyStopping
 from tests.gates import WORST, Scripted, names, script
+from tests.processes import strategy
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ def on_two(callbacks, folder, epochs):
         max_epochs=epochs,
         accelerator="cpu",
         devices=2,
-        strategy="ddp_spawn",
+        strategy=strategy(2),
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=any(isinstance(callback, GatedCheckpoint) for callback in callbacks),

@@ -13,6 +13,7 @@ from lightning_failures import (
     SimplicityBiasMonitor,
     failure_monitors,
 )
+from tests.processes import strategy
 from tests.runs import Classifier, dataset, table
 
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ def trainer(devices, callbacks, **options):
     return L.Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy="ddp_spawn" if devices > 1 else "auto",
+        strategy=strategy(devices),
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,

@@ -70,6 +70,7 @@ from lightning_failures.observe import (
     rerun,
     rows_of,
 )
+from tests.processes import strategy
 from tests.zero_rows import RefusesZeroRows, ZeroRowsError
 
 N, C, D = 12, 3, 6
@@ -436,7 +437,7 @@ def watched(path, devices, train, val, **options):
     trainer = L.Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy="ddp_spawn" if devices > 1 else "auto",
+        strategy=strategy(devices),
         callbacks=[
             *([Refusing()] if devices > 1 else []),
             *monitors,

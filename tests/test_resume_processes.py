@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
 from lightning_failures import FactorErrorMonitor, FailureDiagnosis, failure_monitors
+from tests.processes import strategy
 from tests.runs import CHANNELS, CLASSES, dataset, table
 
 pytestmark = pytest.mark.slow
@@ -92,7 +93,7 @@ def train(folder, devices, epochs, resume=None):
         max_epochs=epochs,
         accelerator="cpu",
         devices=devices,
-        strategy="ddp_spawn" if devices > 1 else "auto",
+        strategy=strategy(devices),
         callbacks=[FactorErrorMonitor(table(HELD), on_error="raise"), *monitors, diagnosis, Failures(), saving],
         logger=False,
         enable_progress_bar=False,
