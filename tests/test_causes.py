@@ -126,6 +126,24 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
 }
 
 
+def test_outputs_that_get_no_gradient_are_why_classes_are_never_given() -> None:
+    figures = {"training/dead_units": 0.3, "training/dead_outputs": 0.3, "collapse/classes_never_given": 3.0}
+    told = diagnose(found("class_collapse"), record(SOUND | figures))
+    assert told.cause == "dead_units"
+    assert told.why.startswith("30% of the outputs of the last linear layer gave no gradient")
+    whole = figures | {"training/dead_outputs": 0.0}
+    assert "dead_units" in diagnose(found("class_collapse"), record(SOUND | whole)).excluded
+
+
+@pytest.mark.parametrize(("unseen", "cause"), [(2.0, "label_mismatch"), (1.0, None), (0.0, None)])
+def test_classes_that_training_never_showed_are_why_they_are_never_given(unseen: float, cause: str | None) -> None:
+    figures = {"collapse/classes_never_given": 2.0, "data/unseen_classes": unseen, "data/unseen_class_images": 0.1}
+    told = diagnose(found("class_collapse"), record(SOUND | figures))
+    assert told.cause == cause
+    if cause:
+        assert told.why.startswith("Training shows no image of 2 of the classes that validation asks for, which are 10")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_cause_that_explains_is_named_with_its_figures(name: str) -> None:
     kind, figures, words = CASES[name]

@@ -85,3 +85,45 @@ def test_features_on_a_line_or_in_one_direction_or_dead_are_a_collapse(
 def test_a_classifier_of_two_classes_may_put_its_features_on_a_line() -> None:
     values = features(1.05, 0.5, started(20.0, 0.3), label_rank=1.0)
     assert judged("representation_collapse", *[values] * 6).history == []
+
+
+def some_classes_never(given: int) -> dict[str, float]:
+    """Figures of a network that is right on the first classes of ten, 30 images each, and names the first otherwise."""
+    labels = torch.arange(300) % 10
+    metric = PredictionCollapse(10)
+    metric.update(8.0 * torch.nn.functional.one_hot(torch.where(labels < given, labels, 0), 10), labels)
+    return {key: float(value) for key, value in metric.compute().items()}
+
+
+def test_classes_that_no_image_is_put_into_are_told_with_the_largest() -> None:
+    (finding,) = judged("never_given", *[some_classes_never(7)] * 4).findings
+    assert (finding.kind, finding.severity) == ("class_collapse", "warning")
+    assert finding.message == (
+        "No image is put into some of the classes, though each of these is the label of 20 of the 300 images or more. "
+        "In all 3; the one with most images is class 7. The accuracy is 0.700."
+    )
+
+
+def test_a_network_that_gives_every_class_and_one_that_collapsed_altogether_raise_nothing_of_single_classes() -> None:
+    assert judged("never_given", *[some_classes_never(10)] * 6).history == []
+    assert judged("never_given", *[predictions(6.0)] * 6).history == []  # the rule class_collapse speaks
+
+
+@pytest.mark.parametrize(("accuracy", "raised"), [(0.66, True), (0.8, False), (0.1, False)])
+def test_a_head_far_below_a_linear_model_of_its_own_features_leaves_information_untapped(
+    accuracy: float, raised: bool
+) -> None:
+    values = {"accuracy": accuracy, "probe_accuracy/penultimate": 0.95, "chance": 0.1, "images": 500, "non_finite": 0}
+    found = judged("below_its_features", *[values] * 4).findings
+    assert [finding.kind for finding in found] == ["untapped_information"] * raised
+    if found:
+        assert found[0].message == (
+            "The network's last layer makes less of its features than they hold: the accuracy is 0.660 on 500 "
+            "validation images, and a linear model of the same features, fitted on every other image, has 0.950 on the "
+            "rest."
+        )
+
+
+def test_a_head_that_catches_up_within_four_evaluations_is_no_finding() -> None:
+    begins = {"accuracy": 0.3, "probe_accuracy/penultimate": 0.9, "chance": 0.1, "images": 500.0, "non_finite": 0.0}
+    assert judged("below_its_features", begins, begins, begins, begins | {"accuracy": 0.75}).history == []

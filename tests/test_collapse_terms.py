@@ -105,7 +105,7 @@ def test_a_term_says_all_that_a_reader_needs_and_few_figures_are_headlines():
 
 def test_few_figures_are_found_unless_more_is_asked_for_and_fewer_are_curves(runs):
     figures, _, curves = runs["as it comes"]
-    assert len(figures) == 35
+    assert len(figures) == 36
     assert set(curves) == {"effective_rank/penultimate"}  # the others have short names
 
 

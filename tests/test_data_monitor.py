@@ -61,6 +61,8 @@ def test_data_without_copies_are_silent_and_every_figure_is_known() -> None:
     assert {key: float(value) for key, value in monitor.values.items() if key != "leakage_high"} == {
         "leakage": 0,
         "leakage_low": 0,
+        "unseen_classes": 0,
+        "unseen_class_images": 0,
         "leaked": 0,
         "duplicates": 0,
         "contradicting_labels": 0,
@@ -127,6 +129,42 @@ def test_augmentation_makes_it_blind_and_that_is_said() -> None:
     assert monitor.undefined == dict.fromkeys(("leakage", "leakage_low", "leakage_high"), why)
     assert monitor.not_watched == {"images on both sides of the split": why}
     assert findings(diagnosis) == []
+
+
+def without(data: Data, label: int) -> Data:
+    """The images of all other classes."""
+    keep = data[1] != label
+    return data[0][keep], data[1][keep]
+
+
+@pytest.mark.parametrize("module", [Classifier, Augments])
+def test_a_class_that_validation_asks_for_and_training_never_shows_is_named(module: type[Classifier]) -> None:
+    monitor, diagnosis = watched(without(TRAIN, 2), HELD, module())
+    asked = int((HELD[1] == 2).sum())
+    assert findings(diagnosis) == [("unseen_classes", "failure")]
+    assert (monitor.values["unseen_classes"], monitor.values["largest_unseen_class"]) == (1, 2)
+    assert monitor.values["unseen_class_images"] == asked / len(HELD[1])
+    assert diagnosis.findings[0].message == (
+        f"Validation asks for classes that were never shown: {asked / len(HELD[1]):.1%} of its images are of a class "
+        "that no training image of the first epoch has. In all 1; the one with most images is class 2."
+    )
+
+
+def test_a_class_that_only_training_has_is_no_fault() -> None:
+    assert findings(watched(TRAIN, without(HELD, 2))[1]) == []
+
+
+def test_whether_a_class_was_never_shown_is_not_known_before_the_first_epoch_is_over() -> None:
+    in_order = tuple(part[TRAIN[1].argsort()] for part in TRAIN)
+    monitor, diagnosis = DataMonitor(on_error="raise"), FailureDiagnosis()
+    known = []
+    note = L.pytorch.callbacks.LambdaCallback(
+        on_validation_end=lambda trainer, module: known.append(monitor.values.get("unseen_classes", torch.tensor(-1)))
+    )
+    data = (loader(in_order, 30), loader(HELD))
+    fit([monitor, diagnosis, note], data=data, epochs=1, val_check_interval=0.5)
+    assert [float(value) for value in known if value.isfinite()] == [-1, 0]  # the sanity check, and the last one
+    assert diagnosis.history == []
 
 
 def test_blank_images_are_no_leak() -> None:

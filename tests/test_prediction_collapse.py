@@ -126,7 +126,7 @@ def test_without_targets_what_needs_them_is_nan_and_says_why():
     metric = PredictionCollapse(4)
     metric.update(randn(20, 4))
     values = metric.compute()
-    needs = ("label_effective_rank", "label_classes", "dominant_excess", "accuracy", "chance")
+    needs = ("label_effective_rank", "label_classes", "dominant_excess", "classes_never_given", "accuracy", "chance")
     alone = {"class_share": "no row has a label, or all labels are of one class"}
     assert metric.undefined == dict.fromkeys(needs, "no row has a label") | alone
     assert values["unlabelled"] == 20
@@ -189,3 +189,15 @@ def test_wrong_shapes_say_what_to_do():
         "PredictionCollapse.update: the target is not one class per row; given shape (4, 3) for 4 rows. "
         "Pass class indices; (n), int64."
     )
+
+
+def test_a_class_of_twenty_images_that_none_is_put_into_is_counted_and_the_largest_told():
+    labels = torch.arange(4).repeat_interleave(torch.tensor([40, 30, 20, 19]))
+    metric = PredictionCollapse(4)
+    metric.update(torch.nn.functional.one_hot(torch.zeros_like(labels), 4).float(), labels)
+    values = metric.compute()
+    assert (values["classes_never_given"], values["largest_class_never_given"]) == (2, 1)
+    metric.update(torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 0]]), torch.tensor([0, 0]))
+    values = metric.compute()
+    assert values["classes_never_given"] == 0
+    assert "largest_class_never_given" not in values

@@ -121,8 +121,8 @@ def test_when_says_since_or_until() -> None:
 
 def test_the_verdict_of_a_failing_and_of_a_healthy_run() -> None:
     assert (
-        headline(failing(), COLUMNS)
-        == "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images."
+        headline(failing(), COLUMNS) == "The accuracy, 0.52 after 6 epochs, is below the 0.80 "
+        "of a linear model of each channel's mean on the same images."
     )
     assert tally(failing()) == "2 open failures and 1 open warning; 1 finding raised earlier was cleared."
     assert status(failing()) == "failing"
@@ -218,7 +218,10 @@ def test_a_monitor_sees_its_own_figures_under_its_noun_and_no_others() -> None:
 
 def test_a_named_reference_is_what_the_accuracy_is_compared_with() -> None:
     said = headline(named(failing(), "simplicity", "mean"), COLUMNS)
-    assert said == "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images."
+    assert (
+        said == "The accuracy, 0.52 after 6 epochs, is below the 0.80 "
+        "of a linear model of each channel's mean on the same images."
+    )
 
 
 @pytest.mark.parametrize("key", ["valid_acc", "val/accuracy", "validation_accuracy"])

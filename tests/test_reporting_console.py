@@ -32,7 +32,8 @@ def test_the_verdict_says_when_how_why_and_what_to_try() -> None:
     print_verdict([failing(), healthy()], COLUMNS, out, report=Path("demo/report.html"))
     said = " ".join(text(out).split())
     for sentence in (
-        "raw The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images.",
+        "raw The accuracy, 0.52 after 6 epochs, is below the 0.80 "
+        "of a linear model of each channel's mean on the same images.",
         "failure Untapped information: linear reference, since epoch 3 (step 176)",
         UNTAPPED.message,
         f"Try: {UNTAPPED.advice}",

@@ -68,7 +68,8 @@ def test_the_page_says_the_verdict_first_in_plain_words(two: str) -> None:
     text = Page(two).text
     assert text.index("2 open failures and 1 open warning") < text.index("The runs side by side")
     for sentence in (
-        "The accuracy, 0.52 after 6 epochs, is below the 0.80 of a linear model on the same images.",
+        "The accuracy, 0.52 after 6 epochs, is below the 0.80 "
+        "of a linear model of each channel's mean on the same images.",
         UNTAPPED.message,
         UNTAPPED.advice,
         "No failure was found in 6 evaluations.",

@@ -478,6 +478,18 @@ def test_two_optimizers_that_train_against_each_other_are_no_fault():
     assert not findings(Adversarial(), epochs=3)
 
 
+def test_outputs_behind_a_rectifier_that_no_image_gets_past_are_dead():
+    class Rectified(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.Linear(150, 8), nn.ReLU(), nn.Linear(8, 3), nn.ReLU())
+            with torch.no_grad():
+                self.net[3].bias[1] = -1e6
+
+    values, _ = watch(Rectified(), epochs=2)
+    assert values["dead_outputs"] == pytest.approx(1 / 3)
+
+
 def test_units_that_no_image_reaches_are_counted_by_layer():
     class Dies(Classifier):
         def __init__(self):
@@ -492,6 +504,7 @@ def test_units_that_no_image_reaches_are_counted_by_layer():
     values, _ = watch(Dies(), epochs=2)
     assert values["dead_units/net.3"] == values["dead_units"] == pytest.approx(0.8)
     assert "dead_units/net.5" not in values
+    assert values["dead_outputs"] == 0
     history = findings(Dies(), epochs=14)
     dead = [each for each in history if each.rule == "dead_units"]
     assert [(each.subject, each.severity) for each in dead] == [("net.3", "warning")]

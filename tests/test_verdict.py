@@ -148,14 +148,16 @@ def test_chance_is_that_of_the_validation_images_where_it_is_known() -> None:
 def test_an_accuracy_below_the_linear_reference_is_said_in_the_first_sentence() -> None:
     record = run(simplicity__model_accuracy=0.52, simplicity__reference_accuracy=0.8, simplicity__low=0.25)
     assert headline(record, COLUMNS) == (
-        "The accuracy, 0.52 after 12 epochs, is below the 0.80 of a linear model on the same images."
+        "The accuracy, 0.52 after 12 epochs, is below the 0.80 "
+        "of a linear model of each channel's mean on the same images."
     )
     assert tally(record) == (
         "No rule found a failure in 12 evaluations, but the accuracy is below that of a linear model."
     )
     near = run(simplicity__model_accuracy=0.79, simplicity__reference_accuracy=0.8, simplicity__low=-0.01)
     assert (
-        headline(near, COLUMNS) == "Accuracy 0.79 after 12 epochs, against 0.80 of a linear model on the same images."
+        headline(near, COLUMNS)
+        == "Accuracy 0.79 after 12 epochs, against 0.80 of a linear model of each channel's mean on the same images."
     )
     assert status(near) == "clear"
 
@@ -185,7 +187,8 @@ def test_a_verdict_without_a_training_says_on_which_images(tmp_path: Path) -> No
     record = dataclasses.replace(failing(1), evaluated="test")
     record.findings = [UNTAPPED]
     assert headline(record, COLUMNS) == (
-        "The accuracy, 0.52 on the test images, is below the 0.80 of a linear model on the same images."
+        "The accuracy, 0.52 on the test images, is below the 0.80 "
+        "of a linear model of each channel's mean on the same images."
     )
     out = Console(file=StringIO(), width=110, color_system=None)
     print_verdict([record], COLUMNS, out)

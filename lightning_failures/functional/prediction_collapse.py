@@ -31,11 +31,17 @@ __all__ = [
     "class_share",
     "dominant_excess",
     "label_effective_rank",
+    "never_given",
     "perplexity",
     "prediction_statistics",
     "prediction_sums",
     "sharpness",
 ]
+
+
+#: Labelled images of a class, from which it is told that no image is put into it: where one image of five is
+#: recognised, all 20 are missed in one of a hundred cases.
+ENOUGH_IMAGES = 20
 
 
 class PredictionSums(NamedTuple):
@@ -182,6 +188,20 @@ def chance(labels: Tensor) -> Tensor:
     return labels.amax().double() / labels.sum()
 
 
+def never_given(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Classes that no image is put into, though 20 labelled images or more are of them; (c), bool.
+
+    Args:
+        predicted: rows predicted as each class; (c).
+        labels: rows of each class; (c).
+
+    Example:
+        >>> never_given(torch.tensor([60, 0, 0]), torch.tensor([30, 25, 5])).tolist()
+        [False, True, False]
+    """
+    return (predicted == 0) & (labels >= ENOUGH_IMAGES)
+
+
 def label_effective_rank(labels: Tensor) -> Tensor:
     """Effective rank of the covariance of one-hot labels: what predictions equal to the labels would have; ().
 
@@ -204,9 +224,11 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
 
     Convention:
         The ranks of the logits are at most c - 1. They are nan for two classes, whose centred logits have rank 1
-        whatever the network does.
+        whatever the network does. ``largest_class_never_given``, of those of :func:`never_given` the one that most
+        rows have as their label, is there where any is.
     """
     powers = PowerSums.of(sums)
+    missed = never_given(sums.predicted, sums.labels)
     values = spectrum(covariance(Moments.of(powers)), rounding(Moments.of(powers)))
     unbiased = participation_ratio_unbiased(powers)
     if len(values) == 2:
@@ -220,6 +242,7 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         "effective_classes": perplexity(sums.predicted),
         "class_share": class_share(sums.predicted, sums.labels),
         "dominant_excess": dominant_excess(sums.predicted, sums.labels),
+        "classes_never_given": torch.where(sums.labels.sum() > 0, missed.sum().double(), torch.nan),
         "marginal_perplexity": perplexity(sums.probabilities),
         "conditional_perplexity": (sums.entropy / sums.count).exp(),
         "sharpness": sharpness(sums.entropy / sums.count, len(values)),
@@ -228,4 +251,4 @@ def prediction_statistics(sums: PredictionSums) -> dict[str, Tensor]:
         "images": sums.count,
         "unlabelled": sums.unlabelled,
         "non_finite": sums.non_finite,
-    }
+    } | ({"largest_class_never_given": (sums.labels * missed).argmax().double()} if bool(missed.any()) else {})

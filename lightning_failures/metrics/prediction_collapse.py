@@ -112,6 +112,23 @@ class PredictionCollapse(SumMetric[PredictionSums]):
             when_nan=_LABELS,
         ),
         Term(
+            "classes_never_given",
+            "Classes that are never given",
+            "Classes that no image is put into, though 20 images or more have them as their label.",
+            "0 to the number of classes",
+            "0 is good",
+            "classes",
+            _LABELS,
+        ),
+        Term(
+            "largest_class_never_given",
+            "Largest class that is never given",
+            "Of the classes that are never given, the number of the one that most images have as their label. "
+            "Not there where there is none.",
+            "0 to the number of classes, less 1",
+            "describes",
+        ),
+        Term(
             "marginal_perplexity",
             "Marginal perplexity",
             "Exponential of the entropy of the mean predicted probabilities.",

@@ -156,6 +156,7 @@ class Reference(NamedTuple):
 
     statistic: str  # its key behind ``failures/<noun>/``
     name: str  # of what reaches it, in words
+    sees: str = ""  # what it is a model of, to be said behind its name
 
 
 class ProgressNote(NamedTuple):

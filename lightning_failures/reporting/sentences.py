@@ -49,6 +49,7 @@ class Compared(NamedTuple):
 
     name: str
     value: float
+    sees: str = ""  # what the model of that name sees, to be said behind it
 
 
 def title(finding: Finding) -> str:
@@ -135,7 +136,8 @@ def headline(record: RunRecord, columns: Sequence[Column]) -> str:
     best = reference(record, columns)
     if best is None:
         return f"Accuracy {accuracy} {after}."
-    return f"Accuracy {accuracy} {after}, against {best.value:.2f} of a {best.name} on the same images."
+    model = " ".join(filter(None, (best.name, best.sees)))
+    return f"Accuracy {accuracy} {after}, against {best.value:.2f} of a {model} on the same images."
 
 
 def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
@@ -145,7 +147,7 @@ def reference(record: RunRecord, columns: Sequence[Column]) -> Compared | None:
             for _, (view,) in views(column, [record]):
                 value = view.last(f"failures/{column.noun}/{column.reference.statistic}")
                 if not math.isnan(value):
-                    return Compared(column.reference.name, value)
+                    return Compared(column.reference.name, value, column.reference.sees)
     return None
 
 

@@ -98,7 +98,7 @@ def _of_chance(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
 def _of_reference(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
     reference = logged.get("reference_accuracy", math.nan)
     if logged.get("low", math.nan) > 0 and reference > accuracy:
-        return _below(reference, "linear model")
+        return _below(reference, "linear model", " of each channel's mean")
     return None
 
 
@@ -109,5 +109,5 @@ def _of_rungs(accuracy: float, logged: dict[str, float]) -> Shortfall | None:
     return _below(best, "simple model") if best - accuracy > math.hypot(best - low, high - accuracy) else None
 
 
-def _below(accuracy: float, model: str) -> Shortfall:
-    return Shortfall(f"below that of a {model}", f"below the {accuracy:.2f} of a {model} on the same images")
+def _below(accuracy: float, model: str, of: str = "") -> Shortfall:
+    return Shortfall(f"below that of a {model}", f"below the {accuracy:.2f} of a {model}{of} on the same images")

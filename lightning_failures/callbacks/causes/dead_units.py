@@ -18,6 +18,16 @@ def _test(case: Case) -> Tested | None:
         return INAPPLICABLE  # what kills units is that gradients add up
     if math.isnan(most):
         return None
+    outputs = case.value("training/dead_outputs")
+    if 0 < outputs < 1:
+        return Tested(
+            True,
+            f"{outputs:.0%} of the outputs of the last linear layer gave no gradient at any step that was looked at: "
+            "the scores of these classes are the same for every image, and training cannot change them.",
+            "Take away what stands between the last linear layer and the loss, such as a ReLU: the loss wants the "
+            "scores as that layer gives them. If nothing does, lower the learning rate.",
+            {"dead_outputs": outputs},
+        )
     if most < DEAD or not layers:  # layers with few dead units have no figure of their own
         return EXCLUDED
     worst = max(layers, key=lambda name: layers[name])

@@ -16,7 +16,7 @@ from lightning_failures.callbacks.causes.case import (
 from lightning_failures.callbacks.causes.experiments import LABELS
 from lightning_failures.callbacks.causes.kinds import EVALUATED
 from lightning_failures.callbacks.causes.rules import LABELS_RENAMED
-from lightning_failures.records.kind import DATA_FAULT
+from lightning_failures.records.kind import CLASS_COLLAPSE, DATA_FAULT
 
 __all__ = ["LABEL_MISMATCH"]
 
@@ -26,7 +26,16 @@ LEAST_SKILL = 0.1
 
 
 def _test(case: Case) -> Tested | None:
-    loaded = ""
+    loaded, asked = "", case.value("data/unseen_classes")
+    if case.finding.kind == CLASS_COLLAPSE and asked >= case.value("collapse/classes_never_given") > 0:
+        share = case.value("data/unseen_class_images")
+        return Tested(
+            True,
+            f"Training shows no image of {asked:.0f} of the classes that validation asks for, which are {share:.1%} of "
+            "its images.",
+            "Look how the data was split, and for a filter or a table that drops or joins classes.",
+            {"unseen_classes": asked, "unseen_class_images": share},
+        )
     if case.finding.kind == DATA_FAULT:
         if case.finding.rule != LABELS_RENAMED:
             return INAPPLICABLE

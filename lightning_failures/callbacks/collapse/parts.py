@@ -24,7 +24,16 @@ from lightning_failures.records.keys import RESERVED
 __all__ = ["CollapseParts", "Description"]
 
 #: Statistics of predictions that say nothing without labels.
-NEED_LABELS = ("label_effective_rank", "label_classes", "class_share", "dominant_excess", "accuracy", "chance")
+NEED_LABELS = (
+    "label_effective_rank",
+    "label_classes",
+    "class_share",
+    "dominant_excess",
+    "classes_never_given",
+    "largest_class_never_given",
+    "accuracy",
+    "chance",
+)
 
 #: Statistics of predictions that are logged. Left out are the participation ratio of the logits, which have their
 #: effective rank, and the conditional perplexity, which is the sharpness in classes.

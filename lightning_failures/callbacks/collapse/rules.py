@@ -1,6 +1,6 @@
 """What counts as a failure in the figures of collapse; each threshold has its source or its measurement beside it."""
 
-from lightning_failures.records.kind import CLASS_COLLAPSE, REPRESENTATION_COLLAPSE
+from lightning_failures.records.kind import CLASS_COLLAPSE, REPRESENTATION_COLLAPSE, UNTAPPED_INFORMATION
 from lightning_failures.records.rule import STEPS_TO_LEARN, Rule
 
 __all__ = ["RULES"]
@@ -70,5 +70,73 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source="measured on the 8 x 8 digits: collapsed runs 0.00, healthy runs 0.36 and more from the third epoch",
+    ),
+    Rule(
+        kind=CLASS_COLLAPSE,
+        name="never_given",
+        when=[
+            "failures/collapse/classes_never_given >= 1",
+            "failures/collapse/class_share >= 0.2",
+            "failures/collapse/accuracy > failures/collapse/chance + 0.02",
+            "failures/collapse/non_finite < 1",
+        ],
+        clear=["failures/collapse/classes_never_given < 1"],
+        evidence={
+            "classes": "failures/collapse/classes_never_given",
+            "label": "failures/collapse/largest_class_never_given",
+            "accuracy": "failures/collapse/accuracy",
+            "images": "failures/collapse/images",
+        },
+        message=(
+            "No image is put into some of the classes, though each of these is the label of 20 of the {images:.0f} "
+            "images or more. In all {classes:.0f}; the one with most images is class {label:.0f}. The accuracy is "
+            "{accuracy:.3f}."
+        ),
+        advice=(
+            "Look whether training images have these labels, and under the same numbers; whether an activation on the "
+            "logits keeps them from growing; and whether other classes are much more frequent in training."
+        ),
+        severity="warning",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=3,
+        source=(
+            "measured on the digits: an activation on the logits, or a class without training images, gave it at each "
+            "evaluation after 60 steps; healthy runs, seeds 1 to 3, never three times in a row"
+        ),
+    ),
+    Rule(
+        kind=UNTAPPED_INFORMATION,
+        name="below_its_features",
+        when=[
+            "failures/collapse/probe_accuracy/penultimate > failures/collapse/accuracy + 0.2",
+            "failures/collapse/accuracy > failures/collapse/chance + 0.02",
+            "failures/collapse/images >= 100",
+            "failures/collapse/non_finite < 1",
+        ],
+        clear=["failures/collapse/probe_accuracy/penultimate <= failures/collapse/accuracy + 0.1"],
+        evidence={
+            "accuracy": "failures/collapse/accuracy",
+            "probe": "failures/collapse/probe_accuracy/penultimate",
+            "images": "failures/collapse/images",
+        },
+        message=(
+            "The network's last layer makes less of its features than they hold: the accuracy is {accuracy:.3f} on "
+            "{images:.0f} validation images, and a linear model of the same features, fitted on every other image, "
+            "has {probe:.3f} on the rest."
+        ),
+        advice=(
+            "What to change depends on the cause. Where none is named: look at what stands between the features and "
+            "the loss, such as an activation on the logits, much dropout, or a last layer that hardly learns; and "
+            "whether validation images, or how frequent the classes are, differ from training."
+        ),
+        severity="warning",
+        warmup=2,
+        warmup_steps=STEPS_TO_LEARN,
+        persistence=4,
+        source=(
+            "measured on the digits at the evaluations after 60 steps: 0.25 to 0.4 with a ReLU on the logits or with "
+            "dropout of 0.97; in 45 healthy runs, seeds 1 to 3, 0.29 at most, and never above 0.2 twice in a row"
+        ),
     ),
 )

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lightning_failures.callbacks.data.image_record import ImageRecord
 from lightning_failures.callbacks.data.rules import RULES
-from lightning_failures.callbacks.data.terms import NO_IMAGE, NO_LABELS, NO_TRAINING, NOTHING_HELD, TERMS
+from lightning_failures.callbacks.data.terms import NO_IMAGE, NO_LABELS, NO_TRAINING, NOT_ALL, NOTHING_HELD, TERMS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
-from lightning_failures.functional.image_hashes import copies_statistics
+from lightning_failures.functional.image_hashes import ImageSets, copies_statistics
+from lightning_failures.functional.unseen_classes import unseen_class_statistics
 from lightning_failures.observe.observation import Observation
 from lightning_failures.observe.task import Kind
 
@@ -42,6 +43,9 @@ class DataMonitor(Monitor):
     ``recognised`` is how many training images came again in the second epoch as they were; where less than half did
     and nothing leaked, ``leakage`` is nan and the verdict says why. :func:`.audit_data` on loaders without augmentation
     sees what this cannot, near copies included.
+
+    *Labels*: ``unseen_class_images`` is the share of the validation images whose class no training image of the first
+    epoch has. Augmentation does not hide it.
 
     *Blank images*, in which each channel has one value, are counted, ``blank``, and else left out. ``test`` and
     ``validate`` compare their images with what this Trainer trained on before, and nan where it trained on nothing.
@@ -128,7 +132,7 @@ class DataMonitor(Monitor):
         """Shares of images that occur more than once, of all processes."""
         values = self._standing if evaluation.fitting else None
         if values is None:
-            values = self._found()
+            values = self._found() | self._unseen(evaluation)
             if evaluation.fitting and self._first is not None and evaluation.epoch > self._first:
                 self._standing = values
         self.undefined = {key: why for key, why in self._why.items() if math.isnan(values[key])}
@@ -154,5 +158,15 @@ class DataMonitor(Monitor):
             "training_duplicates": NO_TRAINING,
             "recognised": NO_SECOND,
             **dict.fromkeys(("blank", "training_blank"), NO_IMAGE),
+            **dict.fromkeys(("unseen_classes", "unseen_class_images"), NOT_ALL),
         }
         return values
+
+    def _unseen(self, evaluation: EvaluationContext) -> dict[str, float]:
+        """Classes without a training image, once all of these were seen."""
+        sets = self.record.gathered("held")
+        complete = self._first is not None and (evaluation.epoch > self._first or evaluation.trainer.is_last_batch)
+        if not (complete and self.probe.task.classifies and self.record.one_in == 1):
+            sets = ImageSets.zero()
+        found = unseen_class_statistics(sets.train_labels, sets.held_labels)
+        return {key: float(value) for key, value in found.items()}

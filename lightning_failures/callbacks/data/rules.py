@@ -60,6 +60,30 @@ RULES = (
     ),
     Rule(
         kind=DATA_FAULT,
+        name="unseen_classes",
+        when=["failures/data/unseen_class_images >= 0.01"],
+        severe_when={"failure": "failures/data/unseen_class_images >= 0.1"},
+        evidence={
+            "classes": "failures/data/unseen_classes",
+            "label": "failures/data/largest_unseen_class",
+            "share": "failures/data/unseen_class_images",
+        },
+        message=(
+            "Validation asks for classes that were never shown: {share:.1%} of its images are of a class that no "
+            "training image of the first epoch has. In all {classes:.0f}; the one with most images is class "
+            "{label:.0f}."
+        ),
+        advice=(
+            "Look how the data was split, for a filter or a table that drops or joins classes, and whether classes "
+            "have the same numbers on both sides: folders that do not hold the same classes are numbered differently."
+        ),
+        severity="warning",
+        warmup=0,
+        persistence=1,
+        source="as for leakage: a share of 1% moves an accuracy by up to a point",
+    ),
+    Rule(
+        kind=DATA_FAULT,
         name="repeated_validation_images",
         when=["failures/data/duplicates >= 0.05"],
         evidence={"duplicates": "failures/data/duplicates", "images": "failures/data/images"},

@@ -2,12 +2,15 @@
 
 from lightning_failures.records.term import Term
 
-__all__ = ["LABEL_TERMS", "NOTHING_HELD", "NO_IMAGE", "NO_LABELS", "NO_TRAINING", "TERMS"]
+__all__ = ["LABEL_TERMS", "NOTHING_HELD", "NOT_ALL", "NO_IMAGE", "NO_LABELS", "NO_TRAINING", "TERMS"]
 
 NO_TRAINING = "no training image was seen before"
 NOTHING_HELD = "no image of the evaluation is more than one value per channel"
 NO_IMAGE = "no image of more than one value was seen"
 NO_LABELS = "no image that was seen has a label"
+NOT_ALL = (
+    "it takes one class per image on both sides, a first epoch that was seen to its end, and at most 200,000 images"
+)
 
 TERMS = (
     Term(
@@ -120,6 +123,31 @@ TERMS = (
         "0 to 1",
         "lower is better: a blank image teaches nothing",
         when_nan=NO_IMAGE,
+    ),
+    Term(
+        "unseen_classes",
+        "Classes without a training image",
+        "Classes of labelled validation images that no training image of the first epoch has.",
+        "0 to the number of classes",
+        "0 is good: such a class cannot be learnt",
+        "classes",
+        when_nan=NOT_ALL,
+    ),
+    Term(
+        "unseen_class_images",
+        "Validation images of classes without a training image",
+        "Share of the labelled validation images whose class no training image of the first epoch has.",
+        "0 to 1",
+        "0 is good: no network can have these right",
+        when_nan=NOT_ALL,
+    ),
+    Term(
+        "largest_unseen_class",
+        "Largest class without a training image",
+        "Of the classes without a training image the number of the one that most validation images have. Not there "
+        "where each class has one.",
+        "0 to the number of classes, less 1",
+        "describes",
     ),
     Term(
         "one_in",

@@ -126,7 +126,7 @@ SIMPLICITY = Column(
         ("One direction decides", last_figure(_OWN, ".3f")),
         ("The rest decides", last_figure("failures/simplicity/donor/1", ".3f")),
     ),
-    reference=Reference(_REFERENCE, "linear model"),
+    reference=Reference(_REFERENCE, "linear model", "of each channel's mean"),
     media=(
         Medium("accuracy", "picture", "Accuracy of the network and of the linear model, with findings marked"),
         Medium("transplants", "picture", "Images whose prediction moves with one content"),

@@ -49,7 +49,7 @@ OF_STEPS = (
     *("loss", "loss*", "distance/median", "learning_rate", "frozen", "never_moved", "never_moved/*"),
     *("update_ratio/median", "update_ratio/smallest", "update_ratio/largest", "without_gradient"),
     *("without_gradient/*", "not_in_optimizer", "not_in_optimizer/*", "stale_parameters", "gradient_survives"),
-    *("dead_units", "dead_units/*"),
+    *("dead_units", "dead_units/*", "dead_outputs"),
 )
 
 NO_LOOK = "no training step was looked at since the evaluation before"
@@ -74,7 +74,8 @@ class TrainingMonitor(Monitor):
 
     *Units*: ``dead_units/<layer>`` is the share of a layer's units whose bias got a gradient of exactly 0 at every
     step that was looked at, ``duplicate_units/<layer>`` that of the pairs of units whose weights point the same way;
-    without a name it is the largest, and layers with a tenth or more have a figure of their own.
+    without a name it is the largest, and layers with a tenth or more have a figure of their own. ``dead_outputs`` is
+    that share of the outputs of the last linear layer.
 
     *Loss*: its mean, its course over the last third of the run and its scatter, from what the step returned.
 
@@ -482,6 +483,8 @@ class TrainingMonitor(Monitor):
         for statistic, shares in found.items():
             known = {layer: share for layer, share in shares.items() if math.isfinite(share)}
             values[statistic] = max(known.values(), default=math.nan)
+            if statistic == "dead_units":
+                values["dead_outputs"] = known.get(self.probe.head or "", math.nan)
             for layer, share in known.items():
                 key = f"{statistic}/{layer}"
                 if share >= STANDS_OUT or key in self._stood_out:  # one that stood out is followed from then on

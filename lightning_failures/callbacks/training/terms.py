@@ -226,6 +226,15 @@ _GRADIENTS = (
         "lower is better; near 1 the layer learns nothing any more",
     ),
     Term(
+        "dead_outputs",
+        "Dead outputs",
+        "Share of the outputs of the last linear layer, one for each class, whose bias got a gradient of exactly 0 at "
+        "all steps that were looked at since the evaluation before.",
+        "0 to 1",
+        "0 is good; above it: these classes cannot be learnt",
+        when_nan="no last linear layer with a bias was found, or it had no gradient at a step that was looked at",
+    ),
+    Term(
         "duplicate_units",
         "Duplicate units in the worst layer",
         "Share of the pairs of units of a layer whose weights have a cosine above 0.99, from 128 units and 64 of their "
