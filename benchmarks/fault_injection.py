@@ -1,4 +1,4 @@
-"""Twelve training bugs of real life in two networks, and healthy runs: what is found, when, why, and what falsely.
+"""Fourteen training bugs of real life in two networks, and healthy runs: what is found, when, why, and what falsely.
 
     python benchmarks/fault_injection.py --out faults [--seeds 1 2 3 4 5] [--networks cnn resnet10t]
         [--processes 2] [--page docs/fault-injection.md]
@@ -30,7 +30,7 @@ SOURCES: dict[str, Source] = {"digits": four_channels, "spectra": spectra, "shap
 
 INTRODUCTION = """# Faults put into training runs
 
-Twelve training bugs of real life, each put into a run that is healthy without it, and healthy runs of the same
+Fourteen training bugs of real life, each put into a run that is healthy without it, and healthy runs of the same
 networks; every run under `lf.failure_monitors()` as it comes. Made by
 
     python benchmarks/fault_injection.py --out faults

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from digit_runs import Classifier, Labelled, Setup, Statistics
 from judgement import Truth
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["FAULTS", "Fault"]
 
@@ -101,6 +101,17 @@ def copied_images(setup: Setup) -> Setup:
     return replace(setup, valid=Labelled(*(torch.cat([ours[:half], theirs[half:]]) for ours, theirs in both)))
 
 
+def rectified_logits(setup: Setup) -> Setup:
+    """The network ends in a ReLU, as one that was cut off behind an activation does."""
+    return replace(setup, network=nn.Sequential(setup.network, nn.ReLU()))
+
+
+def class_never_shown(setup: Setup) -> Setup:
+    """A table of classes joins two of them in training: images of class 7 are labelled 1."""
+    labels = setup.train.labels
+    return replace(setup, train=Labelled(setup.train.images, torch.where(labels == 7, 1, labels)))
+
+
 #: The bugs by name. Where a kind of finding names the bug, a finding of that kind is right without a cause too.
 FAULTS = {
     "channel order": Fault(channel_order, Truth(("input_mismatch",), least="failure")),
@@ -124,5 +135,7 @@ FAULTS = {
         Truth(("learning_rate_low",), also=("unfinished_training",)),
     ),
     "NaN in one image": Fault(nan_pixel, Truth(("not_finite",), least="failure")),
+    "ReLU on the logits": Fault(rectified_logits, Truth(("dead_units",), ("untapped_information", "class_collapse"))),
+    "class never shown": Fault(class_never_shown, Truth(("label_mismatch",), ("data_fault",))),
     "copied images": Fault(copied_images, Truth(("leakage",), ("data_fault",))),
 }

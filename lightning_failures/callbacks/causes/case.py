@@ -48,11 +48,13 @@ class Case:
 
     def value(self, key: str) -> float:
         """The newest known value behind ``failures/`` among the last evaluations; nan where there is none."""
-        for evaluation in reversed(self.record.evaluations[-BACK:]):
-            value = evaluation.values.get(f"failures/{key}", math.nan)
-            if not math.isnan(value):
-                return value
-        return math.nan
+        return next(iter(self.values(key)), math.nan)
+
+    def values(self, key: str) -> list[float]:
+        """The known values behind ``failures/`` among the last evaluations, the newest first."""
+        last = reversed(self.record.evaluations[-BACK:])
+        values = [evaluation.values.get(f"failures/{key}", math.nan) for evaluation in last]
+        return [value for value in values if not math.isnan(value)]
 
     def logged(self, key: str) -> bool:
         """Whether a key behind ``failures/`` was logged among the last evaluations, be it as nan."""
