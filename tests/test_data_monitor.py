@@ -167,6 +167,21 @@ def test_whether_a_class_was_never_shown_is_not_known_before_the_first_epoch_is_
     assert diagnosis.history == []
 
 
+class Segmenter(Classifier):
+    """Tells a class of each pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Conv2d(6, CLASSES, 1)
+
+
+def test_maps_of_labels_are_no_classes_that_were_never_shown() -> None:
+    train, held = ((inputs, torch.randint(0, CLASSES, (len(inputs), 5, 5))) for inputs, _ in (TRAIN, HELD))
+    monitor, diagnosis = watched(train, held, Segmenter())
+    assert monitor.values["unseen_classes"].isnan()
+    assert findings(diagnosis) == []
+
+
 def test_blank_images_are_no_leak() -> None:
     blank = torch.full((30, *TRAIN[0].shape[1:]), 0.25), torch.arange(30) % CLASSES
     monitor, diagnosis = watched(joined(TRAIN, blank), joined(HELD, blank))

@@ -166,7 +166,8 @@ class DataMonitor(Monitor):
         """Classes without a training image, once all of these were seen."""
         sets = self.record.gathered("held")
         complete = self._first is not None and (evaluation.epoch > self._first or evaluation.trainer.is_last_batch)
-        if not (complete and self.probe.task.classifies and self.record.one_in == 1):
+        task = self.probe.task  # maps of labels have a hash each, which is no class
+        if not (complete and task.classifies and not task.pixels and self.record.one_in == 1):
             sets = ImageSets.zero()
         found = unseen_class_statistics(sets.train_labels, sets.held_labels)
         return {key: float(value) for key, value in found.items()}
