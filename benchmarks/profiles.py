@@ -1,11 +1,12 @@
 """Where the time went, and where it goes: a picture of three costs, before and after their mends.
 
     python benchmarks/profiles.py [--out docs/pictures] [--only monitors cues table] [--predictions FOLDER]
+        [--json FOLDER]
 
 Each piece of work runs in a process of its own on one thread, with the package as it was at the commit before the mend,
 which git lays in a folder beside, and as it is now. A sampling profiler looks a thousand times a second at where the
 program stands; what is not this package's, such as torch, counts for the function of this package that called it.
-Beside each picture lies a JSON file of the same name with the seconds that it shows. Needs pyinstrument; ``table`` also
+``--json`` keeps the seconds that a picture shows. Needs pyinstrument; ``table`` also
 imagenet-x. The longest, ``monitors``, takes some ten minutes.
 """
 
@@ -318,6 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     parser.add_argument("--only", nargs="+", choices=list(COSTS), default=list(COSTS))
     parser.add_argument("--predictions", type=Path, default=PREDICTIONS, help="of two models, for the table")
+    parser.add_argument("--json", type=Path, metavar="FOLDER")
     parser.add_argument("--child", choices=list(COSTS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child is not None:
@@ -330,7 +332,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.only:
         found = both(name, options)
         seconds = {when: span.plain() for when, span in found.items()}
-        (options.out / f"profile-{name}.json").write_text(json.dumps(seconds, indent=1))
+        if options.json is not None:
+            options.json.mkdir(parents=True, exist_ok=True)
+            (options.json / f"profile-{name}.json").write_text(json.dumps(seconds, indent=1))
         (options.out / f"profile-{name}.png").write_bytes(picture(COSTS[name].title, found))
         print(name, ", ".join(f"{span.seconds:.2f} s {when}" for when, span in found.items()))
 
