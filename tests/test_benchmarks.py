@@ -95,7 +95,7 @@ def test_every_truth_names_causes_kinds_and_severities_that_exist(benchmark):
         assert set(truth.causes) | set(truth.also) <= set(CAUSES)
         assert set(truth.kinds) <= set(FINDING_KINDS)
         assert truth.least in SEVERITIES
-    assert len(benchmark("faults").FAULTS) == 12
+    assert len(benchmark("faults").FAULTS) == 14
     claims = benchmark("judgement").CLAIMS
     assert set(claims) <= set(FINDING_KINDS)
     assert set(claims.values()) <= set(CAUSES)
@@ -202,7 +202,7 @@ def test_the_page_of_faults_tells_steps_and_what_the_metric_hides(benchmark):
 def test_there_are_sixty_healthy_runs_and_every_fault_in_every_network_and_seed(benchmark):
     faults = benchmark("fault_injection")
     plan = faults.plan(["cnn", "resnet10t"], [1, 2, 3, 4, 5], [*faults.FAULTS, *faults.HEALTHY_RUNS])
-    assert len(set(plan)) == len(plan) == 12 * 2 * 5 + 60
+    assert len(set(plan)) == len(plan) == 14 * 2 * 5 + 60
     assert sum(planned.case in faults.HEALTHY_RUNS for planned in plan) == 60
 
 

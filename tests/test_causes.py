@@ -78,6 +78,16 @@ CASES: dict[str, tuple[str, dict[str, float], str]] = {
         experiment("evaluation_mode"),
         "Batch norm's running statistics, with which the network is evaluated, are not those of the batches",
     ),
+    "class_imbalance": (
+        "class_collapse",
+        experiment("class_imbalance", gain_low=0.12, share=0.2)
+        | {
+            "causes/uneven_classes": 1.0,
+            "causes/largest_class_share": 0.46,
+            "causes/smallest_class_share": 0.004,
+        },
+        "Of the training images that were kept, 46% are of the most frequent class and 0.4% of the rarest.",
+    ),
     "not_finite": (
         "untapped_information",
         {"training/not_finite": 1.0, "training/not_finite_weight/net.0.weight": 87.0},
@@ -533,6 +543,6 @@ def gaps(*lows: float, gap: float = 0.25) -> list[tuple[str, int, int | None]]:
 
 
 def test_a_gap_that_its_interval_shows_is_named_at_once_and_stays_where_fewer_images_are_looked_at() -> None:
-    assert gaps(-0.1, -0.1, 0.16, -0.2, -0.2) == [("generalisation_gap", 4, None)]
-    assert gaps(-0.1, 0.14, 0.14) == []
-    assert gaps(0.16, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]
+    assert gaps(-0.1, -0.1, 0.2, -0.2, -0.2) == [("generalisation_gap", 4, None)]
+    assert gaps(-0.1, 0.18, 0.18) == []
+    assert gaps(0.2, 0.05, 0.05, gap=0.08) == [("generalisation_gap", 2, 4)]

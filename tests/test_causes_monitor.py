@@ -375,3 +375,41 @@ def test_what_passes_by_is_counted_where_it_is_from_the_first_batch_on():
     experiments = Experiments(3)
     experiments.pass_by(torch.rand(8, 3, device="meta"), torch.zeros(8, dtype=torch.int64, device="meta"))
     assert experiments.gap.where.type == experiments.labels.where.type == "meta"
+
+
+def few_of(data, label, number):
+    """The images of all other classes, and so many of one."""
+    keep = (data[1] != label) | ((data[1] == label).cumsum(0) <= number)
+    return data[0][keep], data[1][keep]
+
+
+def test_scores_that_hold_how_frequent_classes_were_are_proven_by_taking_that_off():
+    experiments = Experiments(3)
+    target = torch.arange(300) % 3
+    counts = torch.tensor([98, 98, 4])
+
+    def model(images):  # right, but for the logarithm of the shares
+        return 2.0 * images + (counts / 200).log()
+
+    inputs, frequent = nn.functional.one_hot(target, 3).float(), target != 2
+    values = {}
+    for uneven in (counts, None):
+        experiments.class_counts = uneven
+        experiments.begin(torch.device("cpu"))
+        experiments.pass_by(model(inputs), target)
+        experiments.train(model, inputs[frequent], target[frequent], [], None)
+        experiments.validate(model, inputs, target, None, None)
+        values[uneven is None] = {key: float(value) for key, value in experiments.compute().items()}
+    made = {key: values[False][f"{key}/class_imbalance"] for key in ("before", "after", "share")}
+    assert made == {"before": pytest.approx(2 / 3), "after": 1, "share": pytest.approx(1)}
+    assert math.isnan(values[True]["after/class_imbalance"])
+
+
+def test_uneven_classes_of_training_are_counted_and_even_ones_tell_nothing():
+    monitor, _ = run(Net(), images(160, 1), few_of(images(320, 0), 2, 6))
+    assert monitor.values["uneven_classes"] == 1
+    assert monitor.values["smallest_class_share"] < 0.05 < 0.3 < monitor.values["largest_class_share"]
+    assert not monitor.values["after/class_imbalance"].isnan()
+    monitor, _ = run(Net(), images(160, 1))
+    assert monitor.values["uneven_classes"] == 0
+    assert monitor.values["after/class_imbalance"].isnan()

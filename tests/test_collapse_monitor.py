@@ -181,7 +181,7 @@ def test_missing_labels_are_said_once(caplog):
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("CollapseMonitor: no")]
     assert said == [
         "CollapseMonitor: no labels of one class per row, so label_effective_rank, label_classes, class_share, "
-        "dominant_excess, accuracy, chance, neural collapse and layer probes are left out."
+        "dominant_excess, classes_never_given, accuracy, chance, neural collapse and layer probes are left out."
     ]
     assert f"{KEY}accuracy" not in run.callback_metrics
     assert f"{KEY}effective_classes" in run.callback_metrics

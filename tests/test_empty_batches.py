@@ -515,6 +515,9 @@ OF_A_RANK = (
     *(f"failures/channels/{name}" for name in ("floor", "share", "spearman", "jensen", "effective")),
     *(f"failures/channels/{name}" for name in ("largest_share", "centroid")),
     *(f"failures/collapse/{name}" for name in ("initial", "dimensions_kept", "spread_kept", "kept")),
+    # halves of the images by the last bit of a score, which a processor may round otherwise in a batch of another size
+    *(f"failures/causes/{name}/labels" for each in ("after", "gain") for name in (each, f"{each}_low", f"{each}_high")),
+    *(f"failures/causes/{name}" for name in ("share/labels", "labels_renamed", "label_shift")),
 )
 
 

@@ -24,6 +24,7 @@ LEFT_OUT = (
         for each in (
             *("loss", "update_ratio/", "distance/", "learning_rate", "frozen", "never_moved", "without_gradient"),
             *("not_in_optimizer", "stale_parameters", "gradient_survives", "dead_units"),
+            "dead_outputs",
         )
     ),
 )

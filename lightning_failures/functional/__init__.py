@@ -36,6 +36,7 @@ from lightning_failures.functional.labels import *
 from lightning_failures.functional.ladder import *
 from lightning_failures.functional.layer_probes import *
 from lightning_failures.functional.leave_one_group_out import *
+from lightning_failures.functional.logit_adjustment import *
 from lightning_failures.functional.margins import *
 from lightning_failures.functional.mean_errors import *
 from lightning_failures.functional.mending import *
@@ -61,3 +62,4 @@ from lightning_failures.functional.spectra import *
 from lightning_failures.functional.straight_line import *
 from lightning_failures.functional.transplants import *
 from lightning_failures.functional.trend import *
+from lightning_failures.functional.unseen_classes import *

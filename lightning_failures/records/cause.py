@@ -50,6 +50,11 @@ CAUSES = {
             "evaluation mode",
         ),
         Cause(
+            "class_imbalance",
+            "Some classes are much more frequent in training than others",
+            "unequally frequent classes",
+        ),
+        Cause(
             "leakage",
             "The same images are in training and in validation",
             "leakage",

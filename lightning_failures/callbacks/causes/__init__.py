@@ -2,6 +2,7 @@
 
 from lightning_failures.callbacks.causes.answers import *
 from lightning_failures.callbacks.causes.case import *
+from lightning_failures.callbacks.causes.class_imbalance import *
 from lightning_failures.callbacks.causes.column import *
 from lightning_failures.callbacks.causes.dead_units import *
 from lightning_failures.callbacks.causes.diagnose import *

@@ -151,12 +151,17 @@ def _of_one_evaluation(
     return {}
 
 
-def mends(experiment: Mapping[str, Evidence]) -> bool:
-    """Whether undoing the cause closes enough of the gap, beyond chance; by images where groups are few."""
+def mends(experiment: Mapping[str, Evidence], enough: float = ENOUGH) -> bool:
+    """Whether undoing the cause closes enough of the gap, beyond chance; by images where groups are few.
+
+    Args:
+        experiment: its figures.
+        enough: share of the gap.
+    """
     gain, share = experiment.get("gain_low", experiment.get("gain_low_of_images")), experiment.get("share")
     if gain is None or share is None:
         return False
-    return float(gain) > LEAST_GAIN and ENOUGH <= float(share) < TOO_MUCH
+    return float(gain) > LEAST_GAIN and enough <= float(share) < TOO_MUCH
 
 
 def figure(experiment: Mapping[str, Evidence], name: str) -> float:

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from lightning_failures.callbacks.causes.case import INAPPLICABLE, Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.class_imbalance import CLASS_IMBALANCE_CAUSE
 from lightning_failures.callbacks.causes.dead_units import DEAD_UNITS
 from lightning_failures.callbacks.causes.evaluation_mode import EVALUATION_MODE
 from lightning_failures.callbacks.causes.frozen_parameters import FROZEN_PARAMETERS
@@ -28,6 +29,7 @@ CAUSE_TESTS: tuple[CauseTest, ...] = (
     INPUT_MISMATCH,
     LABEL_MISMATCH,
     EVALUATION_MODE,
+    CLASS_IMBALANCE_CAUSE,
     LEAKAGE,
     FROZEN_PARAMETERS,
     LEARNING_RATE_HIGH,

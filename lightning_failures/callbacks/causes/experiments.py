@@ -10,15 +10,19 @@ from lightning_failures.callbacks.causes.answers import answers, of_answers
 from lightning_failures.callbacks.causes.case import TOO_MUCH
 from lightning_failures.callbacks.causes.orientation import ORIENTATIONS, put_back
 from lightning_failures.callbacks.causes.preparation import Preparation
+from lightning_failures.functional.logit_adjustment import adjust_logits
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
 from lightning_failures.metrics.mending import MendedAccuracy
 from lightning_failures.observe.batch_statistics import batch_statistics
 
-__all__ = ["CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
+__all__ = ["CLASS_IMBALANCE", "CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
 
 #: On validation images, by running the network again.
 EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order", "order_and_scale", "input_turned", "orientation")
+
+#: On the same answers: scores as they would be if all classes had been equally frequent in training.
+CLASS_IMBALANCE = "class_imbalance"
 
 #: From the predictions that pass by.
 LABELS = "labels"
@@ -55,11 +59,12 @@ class Experiments:
 
     def __init__(self, classes: int) -> None:
         self.gap = GeneralisationGap()
-        self.mended = MendedAccuracy(EXPERIMENTS)
+        self.mended = MendedAccuracy([*EXPERIMENTS, CLASS_IMBALANCE])
         # before: in evaluation mode; after: as in training
         self.on_training = MendedAccuracy([TRAINING_IMAGES, CONSTANT_CHANNELS])
         self.oriented = MendedAccuracy([each.words for each in ORIENTATIONS])
         self.labels = LabelMatching(classes)
+        self.class_counts: Tensor | None = None  #: kept training images of each class, (c); None where these are even
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:
@@ -138,6 +143,9 @@ class Experiments:
         if other_mode is not None:
             with other_mode:
                 self.mended.update("evaluation_mode", before, answers(model(images), target)[0], labels, of)
+        if self.class_counts is not None:
+            balanced = adjust_logits(logits, self.class_counts)
+            self.mended.update(CLASS_IMBALANCE, before, answers(balanced, target)[0], labels, of)
         undoings = (
             {}
             if preparation is None or not images.is_floating_point()
@@ -171,7 +179,7 @@ class Experiments:
         least_gap = values["gap_low"]
         if "gap_low_of_images" in values and bool(least_gap.isnan()):  # of fewer groups than an interval needs
             least_gap = values["gap_low_of_images"]
-        for name in (*EXPERIMENTS, LABELS, TRAINING_IMAGES):
+        for name in (*EXPERIMENTS, CLASS_IMBALANCE, LABELS, TRAINING_IMAGES):
             # what is wrong with validation alone cannot bring more than training images have in the same mode
             of_mode = name in ("evaluation_mode", TRAINING_IMAGES)
             best = reached if of_mode else values["training_accuracy"]

@@ -23,6 +23,7 @@ from lightning_failures.callbacks.ranks import gather
 from lightning_failures.callbacks.reference_examination import FEWEST, ReferenceExamination
 from lightning_failures.errors import FailuresError, FailuresWarning
 from lightning_failures.functional.input_statistics import InputSums, input_sums, merge_inputs
+from lightning_failures.functional.logit_adjustment import are_uneven
 from lightning_failures.observe.batch_fields import Field
 from lightning_failures.observe.batch_statistics import batch_statistics, trained_norms
 from lightning_failures.observe.factor_reader import FactorReader, FactorSource
@@ -48,6 +49,14 @@ class _Kept(NamedTuple):
     by_kind: Mapping[str, Sequence[KindSums]]  # by family
 
 
+class _KeptOfTraining(NamedTuple):
+    """What a rank tells the others of its training images."""
+
+    images: InputSums
+    labels: Tensor  # (n) int64; of maps those of all pixels
+    grouped: bool
+
+
 class CauseMonitor(Monitor):
     """Logs, under ``failures/causes/``, how far training and validation are apart, and what undoing a cause mends.
 
@@ -64,6 +73,8 @@ class CauseMonitor(Monitor):
       these differ beyond chance;
     - ``channel_order``: channels in the order in which they are most like those of training, where that is another;
     - ``input_turned``: where channels are on another scale, upside down as well: the negative of an image;
+    - ``class_imbalance``: where some classes are more frequent in training than others, scores less the logarithm of
+      each class's share;
     - ``orientation``: images mirrored, turned or transposed, once a gap to training was seen that nothing else closes;
     - ``constant_channels``: a channel that has one value in validation and varies in training cannot be mended; so that
       value is put into training images: before, with it; after, as they are. The share is 1 where these are then judged
@@ -156,6 +167,7 @@ class CauseMonitor(Monitor):
         self._begun = self._in_training_mode = False
         self._gap_is_open = False  # whether the evaluation before had a gap to training that nothing else closes
         self._sums: InputSums | None = None  # of all training images that are kept, on all ranks
+        self._labels: Tensor | None = None  # of the same images; (n), int64
 
     @property
     def not_watched(self) -> dict[str, str]:
@@ -209,10 +221,11 @@ class CauseMonitor(Monitor):
             if self.trained.kept >= FEWEST or evaluation.epoch > 0:
                 self.trained.fix()
             images = self.trained.inputs
-            mine = None if images is None or self.failure else (input_sums(images), self.trained.groups is not None)
+            mine = None if images is None or self.failure else self._kept_of_training(images)
             parts = [part for part in gather(mine) if part is not None]
-            self._sums = merge_inputs([sums for sums, _ in parts]) if parts else None
-            if not all(grouped for _, grouped in parts):
+            self._sums = merge_inputs([part.images for part in parts]) if parts else None
+            self._labels = torch.cat([part.labels for part in parts]) if parts else None
+            if not all(part.grouped for part in parts):
                 self.trained.groups = None
         self.examining.begin(evaluation, self.ranks.first)
         if self._compared is not self.examining.batch:  # images of a test are not those of validation
@@ -225,6 +238,12 @@ class CauseMonitor(Monitor):
         for part in (self.experiments, *self.by_kind.values()):
             if part is not None:
                 part.begin(evaluation.device)
+
+    def _kept_of_training(self, images: Tensor) -> "_KeptOfTraining":
+        """What this rank tells the others of its training images."""
+        targets = self.trained.targets
+        labels = torch.zeros(0, dtype=torch.int64) if targets is None else targets[targets >= 0]
+        return _KeptOfTraining(input_sums(images), labels, self.trained.groups is not None)
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Count the answers of one batch, and keep images for the examination."""
@@ -418,10 +437,29 @@ class CauseMonitor(Monitor):
         classes, factors = description
         if self.experiments is None:
             self.experiments = Experiments(classes)
+        if self._labels is not None and self.experiments.class_counts is None:
+            counts = self._class_counts()
+            self.experiments.class_counts = counts if counts is not None and are_uneven(counts) else None
         if factors is None:  # nobody knows of any, or could read none
             self.by_kind.pop("factor", None)
         elif "factor" not in self.by_kind:
             self.by_kind["factor"] = InputsByKind(factors)
+
+    def _class_counts(self) -> Tensor | None:
+        """Kept training images of each class, on all ranks; None where labels are none of the classes."""
+        assert self.experiments is not None
+        classes, labels = self.experiments.labels.num_classes, self._labels
+        if labels is None or not len(labels) or int(labels.max()) >= classes:
+            return None
+        return labels.bincount(minlength=classes)
+
+    def _class_figures(self) -> dict[str, Tensor]:
+        """How frequent the most and the least frequent class are among the kept training images."""
+        counts = self._class_counts()
+        nan = torch.tensor(torch.nan, dtype=torch.float64)
+        share = nan[None] if counts is None else counts.double() / counts.sum()
+        uneven = nan if counts is None else torch.tensor(float(are_uneven(counts)), dtype=torch.float64)
+        return {"uneven_classes": uneven, "largest_class_share": share.amax(), "smallest_class_share": share.amin()}
 
     def compute(self, evaluation: EvaluationContext) -> dict[str, Tensor]:
         """How far both are apart, and what each experiment gave."""
@@ -436,6 +474,7 @@ class CauseMonitor(Monitor):
         gaps = (float(values.get(key, math.nan)) for key in ("gap_low", "gap_low_of_images"))
         unproven = float(values["proven"]) == 0 or not bool(values["orientation"].isnan())
         self._gap_is_open = unproven and any(gap > LEAST_GAP for gap in gaps)
+        values |= self._class_figures()
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))
         if not evaluation.fitting and bool(values["reached"].isnan()):
             values["renaming_gain_low"] = values[f"gain_low/{LABELS}"]

@@ -110,9 +110,9 @@ RULES = (
     ),
     Rule(
         kind=GENERALISATION_GAP,
-        when=["failures/causes/gap_low > 0.15", "failures/causes/proven < 1"],
+        when=["failures/causes/gap_low > 0.19", "failures/causes/proven < 1"],
         clear=["failures/causes/gap <= 0.1"],
-        plain_when=["failures/causes/gap_low > 0.15"],
+        plain_when=["failures/causes/gap_low > 0.19"],
         evidence=_GAP,
         message=(
             "What is learnt does not hold for new images: in evaluation the network is right on "
@@ -125,8 +125,9 @@ RULES = (
         warmup_steps=STEPS_TO_LEARN,
         persistence=2,
         source=(
-            "measured on digits: healthy runs up to .14 at the lower end, 60 images learnt by heart .17 to .31. Its "
-            "interval decides at once, since most evaluations look at few training images and have a wide one"
+            "measured on digits, seeds 1 to 3: healthy runs up to 0.17 at the lower end, in 64 noisy channels, and "
+            "images learnt by heart 0.22 and more at their worst evaluation. The interval decides at once, since most "
+            "evaluations look at few training images and have a wide one"
         ),
     ),
     Rule(
@@ -172,7 +173,7 @@ RULES = (
         when=[
             "failures/causes/validation_low <= failures/causes/chance",
             "failures/causes/validation_accuracy <= failures/causes/chance + 0.2",
-            "failures/causes/gap_low <= 0.15",
+            "failures/causes/gap_low <= 0.19",
             "failures/causes/proven < 1",
         ],
         clear=["failures/causes/validation_low > failures/causes/chance + 0.02"],

@@ -242,6 +242,31 @@ _TERMS: tuple[Term, ...] = (
         when_nan="too few images have labels, or all have the same one",
     ),
     Term(
+        "uneven_classes",
+        "Classes are unequally frequent in training",
+        "1 where the labels of the kept training images are not those of equally frequent classes, by Pearson's "
+        "chi-square test at one in a million.",
+        "0 or 1",
+        "1: the experiment class_imbalance is made",
+        when_nan="no training image was kept yet",
+    ),
+    Term(
+        "largest_class_share",
+        "Share of the most frequent class in training",
+        "Of the kept training images.",
+        "0 to 1",
+        "describes",
+        when_nan="no training image was kept yet",
+    ),
+    Term(
+        "smallest_class_share",
+        "Share of the rarest class in training",
+        "Of the kept training images.",
+        "0 to 1",
+        "describes",
+        when_nan="no training image was kept yet",
+    ),
+    Term(
         "proven",
         "A mismatch is proven",
         "1 where undoing another preparation of the inputs, or other names of the labels, closes half of the gap.",

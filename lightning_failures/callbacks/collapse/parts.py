@@ -30,7 +30,6 @@ NEED_LABELS = (
     "class_share",
     "dominant_excess",
     "classes_never_given",
-    "largest_class_never_given",
     "accuracy",
     "chance",
 )
@@ -39,6 +38,7 @@ NEED_LABELS = (
 #: effective rank, and the conditional perplexity, which is the sharpness in classes.
 PREDICTION_STATISTICS = (
     *NEED_LABELS,
+    "largest_class_never_given",
     "effective_classes",
     "logit_effective_rank",
     "logit_top1_share",

@@ -165,7 +165,8 @@ class DataMonitor(Monitor):
     def _unseen(self, evaluation: EvaluationContext) -> dict[str, float]:
         """Classes without a training image, once all of these were seen."""
         sets = self.record.gathered("held")
-        complete = self._first is not None and (evaluation.epoch > self._first or evaluation.trainer.is_last_batch)
+        over = self.replayed or evaluation.trainer.is_last_batch  # a replay shows an epoch of training as a whole
+        complete = self._first is not None and (over or evaluation.epoch > self._first)
         task = self.probe.task  # maps of labels have a hash each, which is no class
         if not (complete and task.classifies and not task.pixels and self.record.one_in == 1):
             sets = ImageSets.zero()
