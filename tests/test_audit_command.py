@@ -13,11 +13,21 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from lightning_failures import audit_data
-from lightning_failures.audit import DataAudit, audit_figure, compare, facts, print_audits, rows
+from lightning_failures.audit import (
+    DataAudit,
+    audit_figure,
+    audit_panels,
+    compare,
+    facts,
+    print_audits,
+    rows,
+    write_audit,
+)
 from lightning_failures.cli import main
 from lightning_failures.commands.audit_sources import read_source
 from lightning_failures.data.indian_pines import IndianPines, load_indian_pines
 from lightning_failures.errors import FailuresError
+from tests.browser import CHROMIUM, browser
 
 
 def arrays(n: int = 300, channels: int = 5, offset: float = 0.0) -> dict[str, np.ndarray]:
@@ -245,6 +255,30 @@ def test_the_figure_has_three_panels_an_audit(channels: int) -> None:
     assert len(figure.axes) == 6
     reached = figure.axes[2]
     assert len(reached.get_yticklabels()) == len(one(channels=channels).rungs) + len(one(channels=channels).trials)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_letters_of_the_figures_have_eight_pixels_on_a_phone(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    audits = [one("first", channels=40), one("second", channels=3)]
+    page = write_audit(tmp_path, audits)
+    fonts = [
+        text.get_fontsize() for audit in audits for figure in audit_panels(audit).values() for text in texts(figure)
+    ]
+    (tmp_path / "profile").mkdir()
+    with browser(tmp_path / "profile") as opened:
+        opened.open(page, width=360)
+        scale = "each.getBoundingClientRect().width / each.viewBox.baseVal.width"
+        scales = opened.run(f"[...document.querySelectorAll('.panels svg')].map(each => {scale})")
+        assert opened.run("document.documentElement.scrollWidth") <= 360
+    assert len(scales) == 3 * len(audits)
+    assert min(scales) * min(fonts) >= 8  # a unit of the drawing is a point
+
+
+def texts(figure: Any) -> list[Any]:
+    from matplotlib.text import Text
+
+    return [text for text in figure.findobj(Text) if text.get_text().strip()]
 
 
 def test_standardising_is_refused_where_no_images_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
