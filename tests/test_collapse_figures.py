@@ -34,8 +34,8 @@ def test_ranks_are_shares_of_the_features_or_of_the_images_where_these_are_fewer
 
 def test_every_layer_has_its_row_and_its_spectrum_and_the_one_that_loses_information_is_named():
     said = texts(layer_figure(course(accuracy=0.5)))
-    assert {"stem", "body", "penultimate", "effective rank (share)", "probe accuracy, lost at body"} <= said
-    assert "probe accuracy, lost at body" not in texts(layer_figure(course()))
+    assert {"stem", "body", "penultimate", "effective rank (share)", "probe accuracy, drops at body"} <= said
+    assert "probe accuracy, drops at body" not in texts(layer_figure(course()))
 
 
 @pytest.mark.parametrize(("layers", "epochs"), [(1, 1), (2, 1), (9, 3), (30, 40)])

@@ -65,7 +65,7 @@ def test_beneath_each_image_stand_its_row_its_file_and_the_names_of_its_classes(
     said = texts(make())
     names = Named.classes
     given, pred = names[shown.seen.target[place]], names[shown.seen.pred[place]]
-    assert any(f"row {place}\n{place}.png\ngiven {given}\nas {pred}, " in text for text in said)
+    assert any(f"row {place}\n{place}.png\ngiven {given}\nas {pred} " in text for text in said)
     assert "Images of 'dark' that are wrong" in caption
 
 
@@ -87,6 +87,14 @@ def test_the_confusion_matrix_counts_every_image(dark):
     assert int(known.sum()) == len(images)
     said = " ".join(confusion_figure(known, Named.classes)._suptitle.get_text().split())
     assert "of 400 images are predicted as another class" in said
+
+
+def test_of_many_classes_those_are_shown_that_others_are_taken_for_though_their_own_images_are_right():
+    counts = 20 * torch.eye(16, dtype=torch.int64)
+    counts[:, 15] = counts[:, 0] = counts[:, 3] = 0
+    counts[:, 15] = 20  # all are predicted as the last class, whose own images are right
+    ticks = confusion_figure(counts, [f"class {number}" for number in range(16)]).axes[0].get_xticklabels()
+    assert [tick.get_text() for tick in ticks][-2:] == ["class 15", "others"]
 
 
 def test_weights_and_random_states_are_the_same_with_and_without():

@@ -14,7 +14,7 @@ from torch import nn
 from lightning_failures import PerturbationMonitor, failure_monitors
 from tests.runs import Classifier, fit, hooks_on, table
 
-EVALUATIONS, EARLY, LATE = 200, 60, 180
+EVALUATIONS, EARLY, LATE = 150, 60, 140  # before the sixtieth not all parts have been examined
 pytestmark = pytest.mark.slow
 
 
@@ -46,7 +46,7 @@ def _is_held(kind):
     return ours or kind in (list, dict, tuple, float)
 
 
-def test_two_hundred_evaluations_hold_on_to_nothing_but_their_figures(tmp_path, monkeypatch):
+def test_a_hundred_and_fifty_evaluations_hold_on_to_nothing_but_their_figures(tmp_path, monkeypatch):
     monkeypatch.setattr("lightning_failures.callbacks.picture.find_spec", lambda name: None)
     # of an evaluation that is left out one nan stands for all figures, which are as many tensors at the next one
     monkeypatch.setattr("lightning_failures.callbacks.budget.Budget.watches", lambda self, step, last=False: True)

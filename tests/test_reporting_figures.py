@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import random
 import re
@@ -159,6 +160,15 @@ def test_notes_number_the_findings_in_the_order_of_time() -> None:
     notes = figure.get_supxlabel().split("\n")
     assert notes[0] == "1  Class collapse, epoch 1, cleared at epoch 3"
     assert notes[2] == "3  Untapped information (linear reference), epoch 3"
+
+
+@pytest.mark.parametrize("length", range(14, 25))
+def test_no_line_of_a_note_begins_with_the_number_of_an_epoch(length: int) -> None:
+    record = failing()
+    named = [dataclasses.replace(record.findings[0], subject=letter * length) for letter in "ab"]
+    notes = accuracy_figure(dataclasses.replace(record, findings=named)).get_supxlabel().split("\n")
+    assert notes[0].startswith("1  Untapped information (aaa")
+    assert not any(line.strip()[0].isdigit() for line in notes[1:])
 
 
 def test_an_svg_takes_its_colours_from_the_page_and_its_ids_are_its_own() -> None:

@@ -63,6 +63,19 @@ def test_the_scatter_is_of_the_cue_on_which_predictions_rest_most():
     assert sorted(figure.axes[0].lines[0].get_ydata()) == [-0.5, 0.5, 0.75]
 
 
+def test_the_scatter_has_the_names_of_classes_where_they_are_known():
+    found = course()
+    assert {"class 0", "class 1"} <= texts(cue_figure(found))
+    found.class_names = ["oats", "corn"]
+    assert {"oats", "corn"} <= texts(cue_figure(found))
+
+
+def test_of_a_cue_that_hardly_any_prediction_rests_on_there_is_no_picture():
+    found = course()
+    found.latest["reliance/total_absorbance"] = found.latest["reliance/scanner"] = 0.09
+    assert cue_figure(found) is None
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_picture_draws_and_is_nothing_before_there_is_anything(name):
     assert to_png(FIGURES[name](course()), dpi=40).startswith(b"\x89PNG")

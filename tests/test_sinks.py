@@ -7,12 +7,13 @@ import csv
 import json
 import os
 import warnings
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CometLogger, CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 
 from lightning_failures import failure_monitors
 from tests.runs import fit, table
@@ -23,6 +24,46 @@ ALWAYS = {"name": "always", "kind": "own_rule", "when": "val_loss > 0", "message
 TABLES = ("factors/table", "factors/classes", "simplicity/table", "findings/table")
 
 
+class TrackioLogger(Logger):
+    """What a user of Trackio writes, of which Lightning has no logger."""
+
+    name, version = "cells", ""
+
+    def __init__(self, folder: Path) -> None:
+        import trackio
+
+        super().__init__()
+        self.folder = folder
+        self.experiment = trackio.init(self.name, "run", embed=False, auto_log_cpu=False, auto_log_gpu=False)
+
+    @property
+    def save_dir(self) -> str:
+        """Of what is no curve."""
+        return str(self.folder)
+
+    def log_hyperparams(self, *arguments: Any) -> None:
+        """There are none."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """All at one step."""
+        self.experiment.log(dict(metrics), step=step)
+
+
+def comet_offline(folder: Path) -> CometLogger:
+    """One that writes a file, which Lightning's own ``online=False`` does not."""
+    logger = CometLogger(online=False)
+    import comet_ml
+
+    folder.mkdir()
+    quiet = dict.fromkeys(
+        ("log_code", "log_graph", "log_git_metadata", "log_env_details", "auto_output_logging", "auto_metric_logging"),
+        False,
+    )
+    options = comet_ml.ExperimentConfig(offline_directory=str(folder), **quiet)
+    logger._experiment = comet_ml.start(online=False, project_name="cells", experiment_config=options)
+    return logger
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logger]:
     folder = tmp_path_factory.mktemp("sinks")
@@ -30,15 +71,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logger]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the loggers' own
         patch.chdir(folder)
+        patch.setenv("TRACKIO_DIR", str(folder / "trackio"))
+        patch.setenv("COMET_LOGGING_CONSOLE", "ERROR")
         with suppress(ModuleNotFoundError):
             loggers["tensorboard"] = TensorBoardLogger(folder / "tensorboard", name="", version="")
         with suppress(ModuleNotFoundError):
             store = f"sqlite:///{folder / 'runs.db'}"
             loggers["mlflow"] = MLFlowLogger(tracking_uri=store, artifact_location=str(folder / "artifacts"))
+        with suppress(ModuleNotFoundError):
+            loggers["trackio"] = TrackioLogger(folder / "beside")
+        with suppress(ModuleNotFoundError):
+            loggers["comet"] = comet_offline(folder / "comet")
         monitors = failure_monitors(factors=table(), rules=["standard", ALWAYS | {"warmup": 0}], budget=None)
         monitors[-1].announce = "nothing"  # type: ignore[attr-defined]
         fit(monitors, epochs=2, logger=list(loggers.values()), log_every_n_steps=1)  # type: ignore[no-untyped-call]
         warned = [each for each in monitors if getattr(each, "failure", None)]
+        for name, end in (("trackio", "finish"), ("comet", "end")):
+            if name in loggers:
+                getattr(loggers[name].experiment, end)()  # type: ignore[attr-defined]
     assert not warned
     return loggers
 
@@ -137,3 +187,43 @@ def test_mlflow_has_the_same(run: dict[str, Logger]) -> None:
     assert data.tags["failures.verdict"] == summary(run)["failures/verdict"]
     assert "CollapseMonitor" in (folder / "config.json").read_text()
     assert "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR" not in os.environ
+
+
+def test_comet_has_the_same(run: dict[str, Logger]) -> None:
+    needs(run, "comet")
+    (archive,) = (folder_of(run) / "comet").glob("*.zip")
+    with zipfile.ZipFile(archive) as file:
+        told = [json.loads(line) for line in file.read("messages.json").splitlines()]
+    found: dict[str, dict[int, float]] = {}
+    for each in (one["payload"]["metric"] for one in told if one["type"] == "metric_msg"):
+        if each["metricName"].startswith("failures/"):
+            steps = found.setdefault(each["metricName"], {})
+            assert each["step"] not in steps
+            steps[each["step"]] = pytest.approx(each["metricValue"], nan_ok=True)
+    assert found == curves(run)
+    sent = [one["payload"]["additional_params"] for one in told if one["type"] == "file_upload"]
+    assert {(each["figName"], each["step"]) for each in sent if each.get("figName")} == pictures(run)
+    assert {each["fileName"].rpartition("-")[0] for each in sent if each.get("fileName", "").endswith(".csv")} >= {
+        f"failures/{name}" for name in TABLES
+    }
+    others = {one["payload"]["key"]: one["payload"]["value"] for one in told if one["type"] == "log_other"}
+    assert others["failures/verdict"] == summary(run)["failures/verdict"]
+
+
+def test_a_logger_of_ones_own_such_as_one_for_trackio_has_the_curves_and_its_folder_the_rest(
+    run: dict[str, Logger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = needs(run, "trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    found: dict[str, dict[int, float]] = {}
+    for row in SQLiteStorage.get_logs(logger.name, "run"):
+        for key, value in row.items():
+            if key.startswith("failures/"):
+                found.setdefault(key, {})[row["step"]] = pytest.approx(value, nan_ok=True)
+    assert found == curves(run)
+    beside = logger.folder / "failures"
+    assert json.loads((beside / "summary.json").read_text()) == summary(run)
+    assert {str(path.relative_to(beside)) for path in beside.rglob("*.png")} == {
+        f"{name.removeprefix('failures/')}-{step:08d}.png" for name, step in pictures(run)
+    }

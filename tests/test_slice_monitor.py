@@ -4,13 +4,14 @@ import json
 import math
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_failures import FailureDiagnosis, SliceMonitor
-from lightning_failures.callbacks.slices import SliceSample, shown_channels
+from lightning_failures.callbacks.slices import SliceSample
 from tests.runs import dataset, fit, trainer
 from tests.test_distributed import trainer as distributed
 
@@ -216,10 +217,20 @@ def test_the_contact_sheet_shows_wrong_images_of_the_slice_and_stands_in_the_rep
     assert not striped[torch.tensor(shown.others)].any()
     figure = monitor.draw_sheet(hardest.name)
     assert len(figure.axes) == len(shown.wrong) + len(shown.others)
-    assert figure.axes[0].get_xlabel().startswith("given ")
+    row = int(monitor.sample.places[shown.wrong[0]])
+    assert figure.axes[0].get_xlabel().startswith(f"row {row:,}\ngiven ")
     assert monitor.draw_sheet("no such slice") is None
     assert "Images of this group that are wrong" in (tmp_path / "report.html").read_text()
 
 
-def test_of_many_channels_three_are_shown():
-    assert shown_channels(224) == [186, 112, 37]
+def test_of_many_channels_three_are_shown_each_on_its_own_scale_and_the_sheet_says_which():
+    pytest.importorskip("matplotlib")
+    images, labels, _ = scenes(seed=1)
+    bands = torch.linspace(1.0, 0.1, 12)[:, None, None]  # of unlike brightness
+    _, monitor, _ = run(Fixed(), images * bands, labels)
+    figure = monitor.draw_sheet(monitor.slices[0].name)
+    said = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert "red, green and blue are channel 10, channel 6 and channel 2." in said
+    drawn = np.stack([axes.images[0].get_array() for axes in figure.axes])
+    assert drawn.max((0, 1, 2)).tolist() == pytest.approx([1.0] * 3, abs=0.01)
+    assert drawn.min((0, 1, 2)).tolist() == pytest.approx([0.0] * 3, abs=0.01)

@@ -1,6 +1,6 @@
 """Audited data as a figure: what all images share, where their labels can be read, and what is reached."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["audit_figure"]
+__all__ = ["audit_figure", "audit_panels"]
+
+NAMED = 0.16  # inches of height for each accuracy with a name
+
+
+def _height(audits: Sequence[DataAudit]) -> float:
+    """Inches of a row of panels, which has room for all names."""
+    return max(2.3, 0.55 + NAMED * max(len(audit.rungs) + len(audit.trials) for audit in audits))
 
 
 def audit_figure(audits: Sequence[DataAudit]) -> "Figure":
@@ -24,22 +31,31 @@ def audit_figure(audits: Sequence[DataAudit]) -> "Figure":
     in the first so many, and the held-out accuracy of a linear model of these. *Right*: the held-out accuracy of each
     simple model and of a small network on each view, with intervals; hollow: with each batch's own statistics.
     """
-    names = max(len(audit.rungs) + len(audit.trials) for audit in audits)
-    with canvas(9.6, len(audits) * max(2.3, 0.55 + 0.16 * names)) as figure:
+    with canvas(9.6, len(audits) * _height(audits)) as figure:
         parts = figure.subfigures(len(audits), 1, squeeze=False)[:, 0]
         for audit, part in zip(audits, parts, strict=True):
             part.set_facecolor("none")
             part.suptitle(short(audit.name, 60), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-            left, middle, right = part.subplots(1, 3, width_ratios=[1, 1.05, 1])
-            _draw_channels(left, audit)
-            _draw_directions(middle, audit)
-            _draw_accuracies(right, audit)
+            for axes, title in zip(part.subplots(1, 3, width_ratios=[1, 1.05, 1]), PANELS, strict=True):
+                _draw(axes, audit, title)
     return figure
+
+
+def audit_panels(audit: DataAudit) -> "dict[str, Figure]":
+    """The three panels of :func:`audit_figure`, each a figure of its own, so that they may stand below each other.
+
+    Returns:
+        Title -> the figure.
+    """
+    drawn = {}
+    for title in PANELS:
+        with canvas(3.3, _height([audit])) as drawn[title]:
+            _draw(drawn[title].add_subplot(), audit, title)
+    return drawn
 
 
 def _draw_channels(axes: "Axes", audit: DataAudit) -> None:
     """Mean and deviation by channel."""
-    axes.set_title("what all images share", fontsize=8.5, loc="left")
     count = len(audit.channels)
     places = audit.axis.values if audit.axis else audit.mean.new_tensor(range(count))
     order = places.argsort()
@@ -68,7 +84,6 @@ def _draw_channels(axes: "Axes", audit: DataAudit) -> None:
 
 def _draw_directions(axes: "Axes", audit: DataAudit) -> None:
     """Variance and label information collected, and accuracy, by number of directions."""
-    axes.set_title("where the labels can be read", fontsize=8.5, loc="left")
     variance, collected = audit.directions.variance, audit.directions.collected
     numbers = list(range(1, len(variance) + 1))
     held = (variance.cumsum(0) / variance.sum()).tolist()
@@ -100,7 +115,6 @@ def _draw_directions(axes: "Axes", audit: DataAudit) -> None:
 
 def _draw_accuracies(axes: "Axes", audit: DataAudit) -> None:
     """Accuracies with their intervals, simple models above the small network."""
-    axes.set_title("what is reached, held out", fontsize=8.5, loc="left")
     order = [name for name in RUNGS if name in audit.rungs]
     rungs = [(RUNGS.get(name, name), audit.rungs[name]) for name in (*(set(audit.rungs) - set(order)), *order)]
     trials = [(VIEWS[name], audit.trials[name]) for name in VIEWS if name in audit.trials]
@@ -129,6 +143,19 @@ def _draw_accuracies(axes: "Axes", audit: DataAudit) -> None:
     axes.set_xlim(0, 1.03)
     axes.set_xlabel("accuracy")
     axes.tick_params(axis="y", length=0)
+
+
+#: Title of each panel, which says what is seen, and what draws it.
+PANELS: dict[str, Callable[["Axes", DataAudit], None]] = {
+    "what all images share": _draw_channels,
+    "where the labels can be read": _draw_directions,
+    "what is reached, held out": _draw_accuracies,
+}
+
+
+def _draw(axes: "Axes", audit: DataAudit, title: str) -> None:
+    axes.set_title(title, fontsize=8.5, loc="left")
+    PANELS[title](axes, audit)
 
 
 def _arms(estimates: Sequence[Estimate]) -> list[list[float]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lightning_failures.audit import sentences
 from lightning_failures.audit.data_audit import DataAudit
-from lightning_failures.audit.figures import audit_figure
+from lightning_failures.audit.figures import audit_figure, audit_panels
 from lightning_failures.records.written_file import write_file
-from lightning_failures.reporting.figure_style import close, to_png, to_svg
+from lightning_failures.reporting.figure_style import close, share_glyphs, to_png, to_svg
 from lightning_failures.reporting.page import page_template
 
 __all__ = ["write_audit"]
@@ -40,8 +40,6 @@ def write_audit(
 
     figure = audit_figure(audits)
     write_file(where, Path(folder) / "audit.png", to_png(figure))
-    label = " ".join(f"{audit.name}: {len(audit.risks) or 'no'} risks." for audit in audits)
-    drawn = to_svg(figure, "audit", label)
     close(figure)
     page = template.render(
         title=title,
@@ -50,6 +48,15 @@ def write_audit(
         rows=sentences.rows(audits),
         carriers=sentences.carriers(audits),
         comparison=sentences.compare(audits) if len(audits) > 1 else [],
-        figure=Markup(drawn),
+        figures=[(audit.name, [Markup(part) for part in _panels(audit, place)]) for place, audit in enumerate(audits)],
     )
-    return write_file(where, Path(folder) / "audit.html", page)
+    return write_file(where, Path(folder) / "audit.html", share_glyphs(page))
+
+
+def _panels(audit: DataAudit, place: int) -> list[str]:
+    """The figures of one audit, which stand beside each other where there is room."""
+    drawn = []
+    for number, (title, figure) in enumerate(audit_panels(audit).items()):
+        drawn.append(to_svg(figure, f"audit{place}-{number}", f"{audit.name}: {title}"))
+        close(figure)
+    return drawn

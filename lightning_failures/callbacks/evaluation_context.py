@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_failures.callbacks.logged_step import logged_step
+from lightning_failures.data.class_names import class_names_of
 from lightning_failures.observe.dataset_rows import DatasetRows
 from lightning_failures.observe.factor_reader import FactorReader
 from lightning_failures.observe.group_reader import GroupReader
@@ -103,6 +104,11 @@ class EvaluationContext:
     def rows(self) -> DatasetRows:
         """Dataset rows of the loader's batches."""
         return DatasetRows(self.loader)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes that the loader's dataset knows; None where it knows none."""
+        return class_names_of(getattr(self.loader, "dataset", None))
 
     def places(self, seen: Observation, batch_idx: int) -> Tensor | None:
         """Row of the dataset of each image; (n), int64, on the CPU; None where the loader has an order of its own."""

@@ -185,6 +185,7 @@ def failure_monitors(
             audit=audit,
             groups=groups,
             ids=ids,
+            class_names=class_names,
             **options,
         ),
         ChannelAttributionMonitor(wavelengths, unit, bands, **options),

@@ -14,7 +14,7 @@ from lightning_failures.errors import InputError, few
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["Classes", "are_names", "class_names_of", "number_alike", "read_classes"]
+__all__ = ["Classes", "are_names", "check_class_names", "class_names_of", "number_alike", "read_classes"]
 
 
 class Classes(NamedTuple):
@@ -140,6 +140,24 @@ def _refuse_empty(where: str, path: str | PathLike[str], column: "Series[Any]") 
     if empty := int(column.isna().sum()):
         given = f"{path}: {empty} empty cells in {column.name}"
         raise InputError(where, "images have no class", given, "Fill the class in, or leave these rows out.")
+
+
+def check_class_names(where: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of classes that somebody gave; None: nobody did.
+
+    Args:
+        where: the public name to put into an error.
+        names: one for each class, in their order.
+
+    Raises:
+        InputError: they are no names.
+    """
+    if names is None:
+        return None
+    if isinstance(names, str) or not names or not all(isinstance(name, str) for name in names):
+        fix = 'Pass one name for each class, in their order: class_names=["cat", "dog"].'
+        raise InputError(f"{where}(class_names=...)", "no names", repr(names), fix)
+    return tuple(names)
 
 
 def class_names_of(dataset: Any) -> tuple[str, ...] | None:

@@ -55,7 +55,7 @@ def sentences(comparison: Comparison) -> list[tuple[str, str]]:
 
 def between(figure: Figure) -> str:
     """From what to what a figure moved, with its interval."""
-    return f"{number(figure.before)} -> {number(figure.after)} ({span(figure)})"
+    return f"from {number(figure.before)} to {number(figure.after)} ({span(figure)})"
 
 
 def span(figure: Figure) -> str:

@@ -20,6 +20,7 @@ __all__ = ["Places", "Tile", "draw_picture", "sheet_of", "shown_channels", "to_p
 FINEST = 160  # pixels a side that a small picture can show
 EDGE = 0.005  # share of an image's values at either end that may lie beyond the scale
 ACROSS = 4  # pictures side by side on a sheet
+LETTERS = 19  # of a line beneath a picture
 
 
 class Tile(NamedTuple):
@@ -108,6 +109,7 @@ def sheet_of(
     notes: str = "",
     channel_names: Sequence[str] | None = None,
     places: Places | None = None,
+    shown: Sequence[int] | None = None,
 ) -> "Figure | None":
     """Images on one sheet, four side by side, with labels beneath; of more than three channels their spectra too.
 
@@ -121,6 +123,7 @@ def sheet_of(
         notes: what else is to be known; stands beneath.
         channel_names: such as ``"1,200 nm"``, one a channel; None, or another number of them: channels by number.
         places: of the channels, for the axis of the spectra; None, or of another number of channels: by number.
+        shown: which three channels the images hold, where they were cut to these; they have no spectra then.
 
     Returns:
         None without an image of one pixel or more.
@@ -129,9 +132,10 @@ def sheet_of(
         return None
     images = [tile.image.detach().cpu().float() for tile in tiles]
     channels, height, width = images[0].shape
-    shown = shown_channels(channels)
-    false_colour = channels not in (1, 3)
-    pictures = to_pictures([image[shown] for image in images], together=not false_colour)
+    held = shown_channels(channels)
+    false_colour = channels not in (1, 3) or shown is not None
+    pictures = to_pictures([image[held] for image in images], together=not false_colour)
+    shown = held if shown is None else shown
     if false_colour:
         known = channel_names is not None and len(channel_names) == channels
         named = [channel_names[place] if known and channel_names else f"channel {place}" for place in shown]
@@ -157,7 +161,7 @@ def sheet_of(
                 left = 0.08 + column * pitch + (pitch - wide) / 2
                 bottom = total - top - row * down - high
                 axes = figure.add_axes((left / figure_width, bottom / total, wide / figure_width, high / total))
-                label = "\n".join(short(line, 17) for line in tile.lines)
+                label = "\n".join(short(line, LETTERS) for line in tile.lines)
                 draw_picture(axes, pictures[number], label, COLOURS["third" if tile.right else "second"])
                 number += 1
         if spectra:

@@ -119,10 +119,10 @@ def _finding_marks(record: RunRecord) -> tuple[list[str], list[tuple[int, int, b
         where, standing = getattr(found[0], counted), any(f.standing for f in found)
         subjects = [short(subject, 24) for subject in dict.fromkeys(f.subject for f in found) if subject]
         about = f" ({', '.join(subjects[:2])}{f' and {len(subjects) - 2} more' * (len(subjects) > 2)})"
-        end = "" if standing else f", cleared at epoch {max(f.cleared or 0 for f in found)}"
+        end = "" if standing else f", cleared at epoch\u00a0{max(f.cleared or 0 for f in found)}"
         mild = ", worth watching" * all(f.severity == "watch" for f in found)
-        note = f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {counted} {where}{mild}{end}"
-        notes += textwrap.wrap(note, WIDE, subsequent_indent="    ")
+        note = f"{index}  {KINDS[kind].title}{about * bool(subjects)}, {counted}\u00a0{where}{mild}{end}"
+        notes += [line.replace("\u00a0", " ") for line in textwrap.wrap(note, WIDE, subsequent_indent="    ")]
         marks.append((index, where, standing))
     return notes, marks
 

@@ -96,7 +96,7 @@ def layer_figure(course: LayerCourse) -> "Figure":
         shares = [value for name in names for value in course.layers[name]["share"] if math.isfinite(value)]
         _table(tables[0], course, "share", "effective rank (share)", names, max([0.01, *shares]))
         if probed:
-            title = "probe accuracy" + (f", lost at {short(course.lost, 12)}" if course.lost else "")
+            title = "probe accuracy" + (f", drops at {short(course.lost, 12)}" if course.lost else "")
             _table(tables[1], course, "accuracy", title, names)
             tables[1].set_yticks([])
         bottom.suptitle("Eigenvalues of the features, the largest below", x=0.01, ha="left", fontsize=8)

@@ -25,14 +25,15 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
         names: of the classes.
 
     Returns:
-        None without an image. Of more than twelve classes the twelve whose images are most often wrong are drawn; all
-        other predictions are one last column.
+        None without an image. Of more than twelve classes the twelve are drawn that errors begin or end at most often:
+        those whose images are wrong, and those that they are taken for; all other predictions are one last column.
     """
     counts = counts.double()
     total, errors = counts.sum(1), counts.sum(1) - counts.diagonal()
     if not float(total.sum()):
         return None
-    order = errors.sort(descending=True, stable=True).indices[:WHOLE].sort().values.tolist()
+    taken_for = counts.sum(0) - counts.diagonal()
+    order = (errors + taken_for).sort(descending=True, stable=True).indices[:WHOLE].sort().values.tolist()
     some = len(names) > WHOLE
     kept = counts[order][:, order]
     if some:
@@ -43,7 +44,7 @@ def confusion_figure(counts: Tensor, names: Sequence[str]) -> "Figure | None":
     heads = [short(names[place], 14) for place in order]
     wrong = float(errors.sum() / total.sum())
     title = f"{wrong:.0%} of {int(total.sum()):,} images are predicted as another class" + (
-        f"; of {len(names)} classes the {len(order)} with most errors" if some else ""
+        f"; of {len(names)} classes the {len(order)} that are confused most" if some else ""
     )
     size = CELL * (len(order) + some)
     width = max(3.4, size + 1.6)

@@ -14,9 +14,8 @@ from lightning_failures.callbacks.images.confusion import confusion_figure
 from lightning_failures.callbacks.logged_step import logged_step
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
-from lightning_failures.data.class_names import class_names_of
+from lightning_failures.data.class_names import check_class_names
 from lightning_failures.data.factor_dataset import file_name_of
-from lightning_failures.errors import InputError
 from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.module_state import random_state_kept
 from lightning_failures.observe.observation import Observation
@@ -95,13 +94,8 @@ class FailingImagesMonitor(Monitor):
         **options: Unpack[MonitorOptions],
     ) -> None:
         super().__init__(**options)
-        if class_names is not None and (
-            isinstance(class_names, str) or not class_names or not all(isinstance(name, str) for name in class_names)
-        ):
-            fix = 'Pass one name for each class, in their order: class_names=["cat", "dog"].'
-            raise InputError("FailingImagesMonitor(class_names=...)", "no names", repr(class_names), fix)
-        self.class_names = None if class_names is None else tuple(class_names)
         where = "FailingImagesMonitor"
+        self.class_names = check_class_names(where, class_names)
         axis = None if wavelengths is None else spectral_axis(wavelengths, unit, where=where)
         self.places = None if axis is None else Places(axis.values.tolist(), axis_label(axis.unit), axis.descending)
         names = None if axis is None else [name_of_place(place, axis.unit) for place in axis.values.tolist()]
@@ -113,6 +107,7 @@ class FailingImagesMonitor(Monitor):
         self._rows: list[Tensor] = []
         self._images = self._classes = 0
         self._loader: Any = None
+        self._known: tuple[str, ...] = ()  # names of the classes, as far as they are
         self._lost: str | None = None
 
     @property
@@ -130,6 +125,7 @@ class FailingImagesMonitor(Monitor):
         self.seen, self.confusion = None, None
         self._batches, self._rows, self._images = [], [], 0
         self._loader = evaluation.loader
+        self._known = self.class_names or evaluation.class_names or ()
         self._lost = None if evaluation.rows.known else "the loader has an order of its own, so no image is found again"
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
@@ -177,9 +173,8 @@ class FailingImagesMonitor(Monitor):
 
     def names(self) -> tuple[str, ...]:
         """Of the classes: those given, else those of the dataset, else their numbers."""
-        found = self.class_names or class_names_of(getattr(self._loader, "dataset", None)) or ()
-        wanted = max(self._classes if self.seen is not None else 0, len(found))
-        return (*found, *(str(number) for number in range(len(found), wanted)))
+        wanted = max(self._classes if self.seen is not None else 0, len(self._known))
+        return (*self._known, *(str(number) for number in range(len(self._known), wanted)))
 
     def worst(self, carried: Tensor | None = None) -> list[int]:
         """Images of the last evaluation that are wrong, the highest loss first; their places in the order seen.
@@ -257,8 +252,8 @@ class FailingImagesMonitor(Monitor):
         file = self._file(row)
         said = [f"row {row:,}", *([] if file is None else [file])]
         if given == pred:
-            return [*said, f"{names[given]}, {float(self.seen.likely[place]):.0%}"]
-        return [*said, f"given {names[given]}", f"as {names[pred]}, {float(self.seen.likely[place]):.0%}"]
+            return [*said, f"{names[given]} {float(self.seen.likely[place]):.0%}"]
+        return [*said, f"given {names[given]}", f"as {names[pred]} {float(self.seen.likely[place]):.0%}"]
 
     def _file(self, row: int) -> str | None:
         """File of a row, without its folders."""

@@ -130,10 +130,14 @@ SIMPLICITY = Column(
     media=(
         Medium("accuracy", "picture", "Accuracy of the network and of the linear model, with findings marked"),
         Medium("transplants", "picture", "Images whose prediction moves with one content"),
-        Medium("regions", "picture", "Which regions of the image the predictions follow"),
+        Medium(
+            "regions", "picture", "Which regions of the image the predictions follow, where one decides a tenth or more"
+        ),
         Medium("ladder", "picture", "How far simple models explain the predictions"),
         Medium("decision_dimension_figure", "picture", "How many directions decide"),
-        Medium("worst_cue", "picture", "Predictions over the cue that explains most of them"),
+        Medium(
+            "worst_cue", "picture", "Predictions over the cue that explains most of them, where that is a tenth or more"
+        ),
         Medium("table", "table", "Simple models: how far they reach, and what they explain"),
     ),
 )

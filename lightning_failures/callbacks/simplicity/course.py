@@ -24,6 +24,7 @@ class SimplicityCourse:
         self.cues: list[str] = []  #: one number per image each, as the total absorbance is
         self.directions: list[list[float]] = []
         self.points: dict[str, list[Any]] = {}
+        self.class_names: Sequence[str] | None = None  #: where they are known
 
     def add(
         self, epoch: int, values: Mapping[str, float], names: Sequence[str], directions: Sequence[Sequence[float]]

@@ -31,6 +31,8 @@ WORDS = {
     "low_frequencies": "low spatial frequencies",
 }
 SHADES = ("first", "second", "third")
+TELLING = 0.1  # share of the predictions that a cue decides at least, where a picture of it says something
+ENOUGH = 0.9  # share of the pairs, or of the network, from which on a thing decides or explains it
 NEAR = 0.5  # levels of the ladder nearer than this would have their names printed over each other
 
 
@@ -54,7 +56,7 @@ def ladder_figure(course: SimplicityCourse) -> "Figure | None":
         _level(left, chance, "chance in training", ":", line=abs(network - chance) < NEAR)
         explained = [max(course.get(f"explained_adjusted/{name}"), 0.0) for name in names]
         right.barh(places, explained, height=0.62, color=COLOURS["first"], alpha=0.85)
-        _level(right, 0.9, "explains it", "--")
+        _level(right, ENOUGH, "explains it", "--")
         left.set_yticks(places, [short(WORDS.get(name, name), 28) for name in names], fontsize=7.5)
         right.tick_params(axis="y", length=0)
         for axes, values, label in (
@@ -91,7 +93,10 @@ def dimension_figure(course: SimplicityCourse) -> "Figure | None":
             if len(low) == len(high) == len(ranks):
                 left.vlines(range(len(ranks)), low, high, color=COLOURS[colour], linewidth=1.1)
             left.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
-        left.axhline(0.9, linestyle=":", color=COLOURS["soft"], linewidth=1)
+        left.axhline(ENOUGH, linestyle=":", color=COLOURS["soft"], linewidth=1)
+        left.text(
+            1.01, ENOUGH, "decide", transform=left.get_yaxis_transform(), va="center", fontsize=7, color=COLOURS["soft"]
+        )
         left.set(ylim=(0, 1), xlabel="directions exchanged", ylabel="share of pairs")
         left.margins(x=0.08)
         left.set_title("Pairs predicted as the image that gave its main directions", loc="left", fontsize=8.5, pad=20)
@@ -102,6 +107,8 @@ def dimension_figure(course: SimplicityCourse) -> "Figure | None":
 
 
 def _directions(axes: "Axes", course: SimplicityCourse) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     channels = len(course.directions[0]) if course.directions else 0
     known = course.wavelengths is not None and len(course.wavelengths) == channels
     x = course.wavelengths if known and course.wavelengths is not None else list(range(channels))
@@ -112,15 +119,20 @@ def _directions(axes: "Axes", course: SimplicityCourse) -> None:
         axes.plot(x, row, style, color=COLOURS[colour], linewidth=width, label=f"{number}.", zorder=5 - number)
     axes.set(xlabel=axis_label(course.unit) if known else "channel", ylabel="weight")
     axes.set_title("The main directions of the decision", loc="left", fontsize=8.5, pad=20)
+    if not known:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     if known and course.unit == "cm-1":  # as is the custom for wavenumbers
         axes.invert_xaxis()
     axes.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 0.99), ncols=4, borderaxespad=0.1)
 
 
 def cue_figure(course: SimplicityCourse) -> "Figure | None":
-    """The centred logits that vary most over the cue on which predictions rest most; None without points."""
+    """The centred logits that vary most over the cue on which predictions rest most.
+
+    None without points, and where less than a tenth rests on it.
+    """
     cue = course.worst_cue
-    if cue is None or not course.points:
+    if cue is None or not course.points or course.get(f"reliance/{cue}") < TELLING:
         return None
     values, rows = course.points["cue"], course.points["logits"]
     centred = [[z - sum(row) / len(row) for z in row] for row in rows] if len(rows[0]) > 1 else rows
@@ -131,13 +143,18 @@ def cue_figure(course: SimplicityCourse) -> "Figure | None":
         for place, c in enumerate(sorted(widest)):
             axes.plot(
                 values, columns[c], "o", color=COLOURS[SHADES[place]], markersize=2.4, alpha=0.55, markeredgewidth=0,
-                label=f"class {c}",
+                label=_called(course, c),
             )  # fmt: skip
         axes.set_title("\n".join(textwrap.wrap(_of_cue(course, cue), 64)), fontsize=8, loc="left")
         axes.set(xlabel=WORDS.get(cue, cue), ylabel="logit, less the mean of all classes")
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2)
         axes.grid()
     return figure
+
+
+def _called(course: SimplicityCourse, number: int) -> str:
+    names = course.class_names
+    return short(names[number], 16) if names and number < len(names) else f"class {number}"
 
 
 def _of_cue(course: SimplicityCourse, cue: str) -> str:

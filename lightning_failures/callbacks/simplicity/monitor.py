@@ -1,7 +1,7 @@
 """Whether a model leans on a simple cue although more is there to be had, live."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -32,6 +32,7 @@ from lightning_failures.callbacks.simplicity.training_stream import TrainingStre
 from lightning_failures.callbacks.simplicity.transplant_figures import contact_sheet, region_map
 from lightning_failures.callbacks.simplicity.turns import Turns
 from lightning_failures.callbacks.simplicity.without import TrainingSample, WithoutContents
+from lightning_failures.data.class_names import check_class_names
 from lightning_failures.errors import FailuresWarning
 from lightning_failures.functional.discriminant import Discriminant
 from lightning_failures.functional.transplants import leads
@@ -116,12 +117,15 @@ class SimplicityBiasMonitor(Monitor):
             the batch, or one for each row of the dataset; see :class:`.GroupReader`. The intervals of the difference
             from the linear model, and of the transplants, then count groups. None: images are independent.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
+        class_names: of all classes, in their order, for the pictures; None: found in the dataset; without names there
+            are numbers.
         images: size of the reference batch, over all ranks.
         every_n_epochs: cadence of them.
         options: see :class:`.Monitor`.
 
     Raises:
-        InputError: an audit that cannot be read, or that is none; in a run, one of other classes or channels.
+        InputError: an audit that cannot be read, or that is none, or class names that are no names; in a run, an audit
+            of other classes or channels.
 
     Example:
         >>> monitor = SimplicityBiasMonitor({"scanner": "scanner_id"}, denormalize=(0.5, 0.25))
@@ -157,6 +161,7 @@ class SimplicityBiasMonitor(Monitor):
         audit: DataAudit | str | Path | None = None,
         groups: GroupSource | None = None,
         ids: Field | None = None,
+        class_names: Sequence[str] | None = None,
         images: int = 64,
         every_n_epochs: int = 1,
         **options: Unpack[MonitorOptions],
@@ -167,6 +172,7 @@ class SimplicityBiasMonitor(Monitor):
         )
         self.reader = SampleReader(cues, denormalize)
         self.groups = None if groups is None else GroupReader(groups, ids, _WHERE)
+        self.class_names = check_class_names(_WHERE, class_names)
         self.stream = TrainingStream(self.reader)
         self.models: SimpleModels | None = None
         self.comparison: Comparison | None = None
@@ -244,6 +250,7 @@ class SimplicityBiasMonitor(Monitor):
     def begin(self, evaluation: EvaluationContext) -> None:
         """Fix the simple models at the first evaluation that has training sums, and plan the examination."""
         device = home_of(evaluation.device)
+        self.course.class_names = self.class_names or evaluation.class_names
         left_out: dict[str, str] = {}
         if self.models is None:
             shape = self.ranks.first(self.stream.shape)
@@ -464,7 +471,7 @@ class SimplicityBiasMonitor(Monitor):
         one, other, made = (
             each if units is None else units.to_raw(each) for each in (receivers, donors, exchange(receivers, donors))
         )
-        return contact_sheet(one, other, made, moved.own, moved.donor, moved.preds, content)
+        return contact_sheet(one, other, made, moved.own, moved.donor, moved.preds, content, self.course.class_names)
 
     def _regions(self) -> "Callable[[], Figure | None] | None":
         """What draws the map of regions; None where none was exchanged."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "contact_sheet", "region_map"]
 
 MOST, ACROSS = 12, 2  # triples on a sheet, and triples side by side
+TELLING = 0.1  # largest share of a region from which on a map of them says something
 NEARLY = 0.9  # of the largest share, that the region in the title has at least
 
 #: Content -> its words in the title, and in the heads of the columns: "gives its ...", "with ...".
@@ -119,10 +120,10 @@ def region_map(
         mean_image: drawn beneath in grey; (b h w) or (h w).
 
     Returns:
-        None without a region that has a share.
+        None without a region that has a share, and where no region alone decides a tenth of the pairs.
     """
     known = [(bounds, share) for bounds, share in shares if not math.isnan(share)]
-    if not known:
+    if not known or max(share for _, share in known) < TELLING:
         return None
     finest = torch.full((rows, columns), torch.nan)
     for (top, bottom, left, right), share in known:

@@ -15,6 +15,7 @@ from lightning_failures.callbacks.slices.figures import SheetImages, slice_sheet
 from lightning_failures.callbacks.slices.rules import RULES
 from lightning_failures.callbacks.slices.sample import MOST, SampledImages, SliceSample
 from lightning_failures.callbacks.slices.terms import TERMS
+from lightning_failures.data.class_names import check_class_names
 from lightning_failures.functional.image_properties import carries, property_edges
 from lightning_failures.functional.slices import Slice, Slices, find_slices, searched_half
 from lightning_failures.observe.batch_fields import Field
@@ -24,6 +25,7 @@ from lightning_failures.observe.layers import PENULTIMATE
 from lightning_failures.observe.observation import Observation
 from lightning_failures.records.finding import Finding
 from lightning_failures.records.kind import SLICE_FAILURE
+from lightning_failures.reporting.contact_sheet import shown_channels
 from lightning_failures.reporting.loggers import log_table
 
 if TYPE_CHECKING:
@@ -62,11 +64,12 @@ class SliceMonitor(Monitor):
         names: of the columns, where ``factors`` gives a matrix.
         groups: which images belong together; see :class:`.FactorErrorMonitor`. None: images are independent.
         ids: path or callable into the batch that gives each image's id, where factors or groups go by id.
-        class_names: of all classes; None: they are told by number.
+        class_names: of all classes, in their order; None: found in the dataset; without names there are numbers.
         options: see :class:`.Monitor`.
 
     Raises:
-        InputError: a file of factors or groups that cannot be read, or groups that go by id where no ids are named.
+        InputError: a file of factors or groups that cannot be read, groups that go by id where no ids are named, or
+            class names that are no names.
 
     Example:
         >>> monitor = SliceMonitor(["dark"], class_names=["shirt", "coat"])
@@ -95,13 +98,16 @@ class SliceMonitor(Monitor):
         where = type(self).__name__
         self.reader = None if factors is None else FactorReader(factors, names, ids, where)
         self.groups = None if groups is None else GroupReader(groups, ids, where)
-        self.class_names = None if class_names is None else tuple(class_names)
+        self.class_names = check_class_names(where, class_names)
         self.slices: tuple[Slice, ...] = ()  #: those of the last evaluation, the hardest first
         self.sample: SampledImages | None = None  #: in which they were found
         self.tested_on = torch.zeros(0, dtype=torch.bool)  #: which images of the sample they were tested on
         self._kept = SliceSample(0)
         self._names: tuple[str, ...] = ()  # of the user's factors
+        self._classes: tuple[str, ...] | None = None  # their names, where they are known
         self._pictures: dict[int, Tensor] = {}  # by row of the sample
+        self._false_colour: list[int] | None = None  # which three of many channels these hold
+        self._found_again = False  # whether the places of the sample are rows of the dataset
         self._shown: dict[str, SheetImages] = {}
         self._told: dict[str, int] = {}  # slice -> evaluations since it was found
         self._cannot: str | None = None
@@ -120,6 +126,7 @@ class SliceMonitor(Monitor):
         """Forget the images of the evaluation before."""
         self._kept = SliceSample(evaluation.batches, evaluation.world_size, evaluation.trainer.global_rank)
         self.slices, self.sample, self._pictures, self._shown = (), None, {}, {}
+        self._classes = self.class_names or evaluation.class_names
 
     def update(self, evaluation: EvaluationContext, seen: Observation, batch_idx: int) -> None:
         """Keep some images of one batch."""
@@ -135,6 +142,7 @@ class SliceMonitor(Monitor):
             self._cannot = "a step calls the head on several views of an image"
             return
         places = evaluation.places(seen, batch_idx)
+        self._found_again = places is not None
         kept, places = self._kept.rows(len(targets), places, drawn_rows(evaluation.rows.size, MOST))
         carried = groups = None
         if self.reader is not None:
@@ -188,7 +196,7 @@ class SliceMonitor(Monitor):
             carried,
             names,
             groups=sample.groups if len(sample.groups) else None,
-            class_names=self.class_names,
+            class_names=self._classes,
             searched=searched,
             factors_alone=False,
         )
@@ -205,7 +213,10 @@ class SliceMonitor(Monitor):
         self._shown = {one.name: slice_sheet_images(one, sample.preds, sample.target) for one in self.slices}
         rows = sorted({row for shown in self._shown.values() for each in shown for row in each})
         places = sample.places[rows].tolist()
-        here = {place: picture for part in gather(self._kept.pictures(set(places))) for place, picture in part.items()}
+        parts = gather((self._kept.channels, self._kept.pictures(set(places))))
+        here = {place: picture for _, part in parts for place, picture in part.items()}
+        channels = max(count or 0 for count, _ in parts)
+        self._false_colour = None if channels in (1, 3) else shown_channels(channels)
         self._pictures = {row: here[place] for row, place in zip(rows, places, strict=True) if place in here}
 
     def publish(self, evaluation: EvaluationContext, values: Mapping[str, Tensor]) -> None:
@@ -246,7 +257,10 @@ class SliceMonitor(Monitor):
         if one is None or self.sample is None:
             return None
         preds, target = self.sample.preds, self.sample.target
-        return slice_sheet(one, self._shown[name], self._pictures, preds, target, self.class_names)
+        rows = self.sample.places if self._found_again else None
+        return slice_sheet(
+            one, self._shown[name], self._pictures, preds, target, self._classes, rows, self._false_colour
+        )
 
     # -- resume
 

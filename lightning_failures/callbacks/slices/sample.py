@@ -10,8 +10,9 @@ from lightning_failures.callbacks.sampled_rows import SampledRows
 from lightning_failures.functional.image_properties import image_properties
 from lightning_failures.functional.slices import narrow_features
 from lightning_failures.observe.observation import take_rows
+from lightning_failures.reporting.contact_sheet import shown_channels
 
-__all__ = ["MOST", "SampledImages", "SliceSample", "shown_channels"]
+__all__ = ["MOST", "SampledImages", "SliceSample"]
 
 #: Images of the sample, over all ranks, and pixels a side of the small pictures that are kept of them.
 MOST, SIDE = 2048, 32
@@ -57,6 +58,7 @@ class SliceSample(SampledRows):
 
     def __init__(self, batches: float, ranks: int = 1, rank: int = 0) -> None:
         super().__init__(MOST, batches, ranks, rank)
+        self.channels: int | None = None  #: of the images; None before the first
         self._parts: list[SampledImages] = []
         self._pictures: list[Tensor] = []
 
@@ -100,6 +102,7 @@ class SliceSample(SampledRows):
             )
         )
         if images is not None:
+            self.channels = images.shape[1]
             self._pictures.append(_small(images))
         self.images += len(kept)
 
@@ -121,18 +124,6 @@ class SliceSample(SampledRows):
         rows = {place: row for row, place in enumerate(places) if place in wanted}
         chosen = pictures[torch.tensor(list(rows.values()), dtype=torch.int64, device=pictures.device)].cpu()
         return dict(zip(rows, chosen.unbind(), strict=True))
-
-
-def shown_channels(channels: int) -> list[int]:
-    """The channels of a picture: all of one or three, else three that lie apart.
-
-    Example:
-        >>> shown_channels(3), shown_channels(12), shown_channels(2)
-        ([0, 1, 2], [10, 6, 2], [0])
-    """
-    return (
-        list(range(channels)) if channels in (1, 3) else [0] if channels < 3 else [channels * k // 6 for k in (5, 3, 1)]
-    )
 
 
 def _small(images: Tensor) -> Tensor:
