@@ -252,8 +252,7 @@ class CauseMonitor(Monitor):
             if reader is None or (family == "factor" and (batch is None or batch.complete)):
                 continue
             try:
-                read = reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx)
-                found[family] = seen.of_batch(read)
+                found[family] = evaluation.read(reader, seen, batch_idx)
             except FailuresError as error:  # what else is tested needs none of them
                 if self.guard.on_error == "raise":
                     raise
