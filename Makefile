@@ -52,7 +52,7 @@ lowest: .venv/lowest/installed
 .venv/lowest/installed: pyproject.toml tests/lowest.py
 	$(PYTHON) -m venv $(@D)
 	$(PYTHON) tests/lowest.py $(LOWEST_EXTRAS) > $(@D)/constraints.txt
-	$(@D)/bin/pip install -q -c $(@D)/constraints.txt -e ".[$(LOWEST_EXTRAS)]" "pytest>=8" "hypothesis>=6.100" "scikit-learn>=1.5"
+	$(@D)/bin/pip install -q -c $(@D)/constraints.txt -e ".[$(LOWEST_EXTRAS)]" "pytest>=8" "hypothesis>=6.100" "scikit-learn>=1.5" "statsmodels>=0.14"
 	touch $@
 
 # LightningModules of published packages, watched as they are, in an environment of its own above the packages of .venv.

@@ -4,6 +4,7 @@ Callbacks attach to any existing :class:`lightning.Trainer`; the metrics and the
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,8 @@ else:  # not for type checkers, to which every name that does not exist would be
 
     def __getattr__(name: str) -> Any:
         if name not in _HOME:
-            raise AttributeError(f"module 'lightning_failures' has no attribute {name!r}")
+            said = f"module 'lightning_failures' has no attribute {name!r}"
+            raise AttributeError(said, name=name, obj=sys.modules[__name__])  # Python then asks: did you mean ...?
         value = getattr(import_module(f"lightning_failures.{_HOME[name]}"), name)
         globals()[name] = value
         return value

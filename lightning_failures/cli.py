@@ -4,6 +4,7 @@ A command is a function of its own name in ``lightning_failures/commands/`` and 
 signature is its options, its docstring their help. Only the command that is named is imported, so that help is quick.
 """
 
+import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -13,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
-from lightning_failures.commands.options import add_options, call, example_text
-from lightning_failures.errors import FailuresError
+from lightning_failures.commands.options import add_options, call, example_text, flags
+from lightning_failures.errors import FailuresError, meant
 from lightning_failures.version import __version__
 
 __all__ = ["COMMANDS", "main"]
@@ -62,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == [name]:
             commands[name] = getattr(import_module(f"lightning_failures.commands.{name}"), name)
             add_options(subparser, commands[name])
-    options = vars(parser.parse_args(arguments))
+    parsed, unknown = parser.parse_known_args(arguments)
+    options = vars(parsed)
     command = options.pop("command")
+    if unknown:
+        near = meant(unknown[0].partition("=")[0], flags(commands[command]))
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
     try:
         return _run(commands[command], options)
     except FailuresError as error:
@@ -91,9 +96,11 @@ def _say(text: str, code: int) -> int:
 
 
 class _Parser(ArgumentParser):
-    """One line about what is wrong, without the usage above it."""
+    """One line about what is wrong, without the usage above it, and with the choice that may be meant."""
 
     def error(self, message: str) -> NoReturn:
+        if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message):
+            message += meant(choice[1], re.findall(r"[\w-]+", choice[2]))
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 

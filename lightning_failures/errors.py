@@ -1,6 +1,7 @@
 """Errors and warnings that say where, what is wrong, what was given, and what to do."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 __all__ = [
     "DiscoveryError",
@@ -10,6 +11,7 @@ __all__ = [
     "MissingPackageError",
     "UnknownNameError",
     "few",
+    "meant",
 ]
 
 
@@ -77,3 +79,21 @@ def few(names: Iterable[str], most: int = 3, room: int = 60) -> str:
     while len(shown) > 1 and len(", ".join(shown)) > room:
         shown.pop()
     return ", ".join(shown) + (f" and {len(known) - len(shown)} more" if len(known) > len(shown) else "")
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Which name may have been meant by one that does not exist, to be said behind it.
+
+    Args:
+        name: that was given.
+        known: those that exist.
+
+    Returns:
+        Empty where none is near.
+
+    Example:
+        >>> meant("adit", ["audit", "demo"])
+        "; 'audit' may be meant"
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f"; {near[0]!r} may be meant" if near else ""

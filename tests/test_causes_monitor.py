@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_failures import CauseMonitor, FailureDiagnosis
 from lightning_failures.callbacks.causes import Experiments, Preparation
 from lightning_failures.callbacks.causes.orientation import put_back
+from lightning_failures.callbacks.causes.training_content import give_content
 from lightning_failures.functional import input_sums
 from tests.quarters import CLASSES, Net, images
 from tests.runs import Classifier, fit, hooks_on
@@ -24,6 +25,11 @@ class InTrainingMode(Net):
 
     def on_validation_batch_start(self, *_):
         self.train()
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_any_order():
+    torch.manual_seed(0)
 
 
 def run(
@@ -140,6 +146,50 @@ def test_mirrored_validation_images_are_proven_once_a_gap_was_seen():
     assert none == []
     assert math.isnan(float(healthy.values["orientation"]))
     assert healthy.undefined["orientation"].startswith("not tried: no gap to training")
+
+
+def marked(inputs, target):
+    """With a mark, upper left, in the colour of the class."""
+    inputs = inputs.clone()
+    inputs[:, :, :3, :3] = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 2, 2]])[target][:, :, None, None]
+    return inputs, target
+
+
+def test_a_mark_that_tells_the_class_in_training_images_alone_is_proven_by_giving_it_to_validation_images():
+    def faint(n, seed):
+        inputs, target = images(n, seed)
+        return inputs + 2 * torch.randn(inputs.shape, generator=torch.Generator().manual_seed(seed + 9)), target
+
+    monitor, findings = run(Net(), faint(160, 1), marked(*faint(320, 0)), epochs=6)
+    (finding,) = (finding for finding in findings if finding.rule == "proven_mismatch")
+    assert finding.cause == "shortcut"
+    assert finding.why.startswith("Training images hold something that tells their class, and validation images lack")
+    assert "given the upper left quarter of another image of their own class" in finding.why
+    assert "watermark" in finding.advice
+    assert float(monitor.values["training_content"]) == 0
+    assert float(monitor.values["after/training_content"]) > 0.95
+    assert float(monitor.values["before/training_content"]) < 0.7
+
+
+def test_what_all_training_images_share_or_what_only_they_are_is_no_content_that_tells_the_class():
+    def model(some):
+        return some.flatten(1)[:, :CLASSES]
+
+    (inputs, target), (training, labels) = images(64, 1), images(48, 0)
+    assert give_content(model, inputs, target, training, labels) is None
+    logo = training.clone()
+    logo[:, :, :3, :3] += 2
+    *_, with_logo = give_content(model, inputs, target, logo, labels)  # the channels' statistics differ by class
+    *_, with_mark = give_content(model, inputs, target, *marked(training, labels))
+    assert (with_logo[:5] == -1).all()
+    assert (with_mark[0] >= 0).all()
+    assert (with_mark[1:4] == -1).all()
+
+
+@pytest.mark.parametrize("inputs", [torch.rand(8, 3), torch.rand(8, 3, 2, 2), torch.randint(9, (8, 3, 8, 8))])
+def test_inputs_that_have_no_contents_are_given_none(inputs):
+    target = torch.arange(8) % 2
+    assert give_content(lambda some: some.flatten(1), inputs, target, inputs, target) is None
 
 
 def test_channels_in_another_order_are_proven_by_putting_them_back():

@@ -136,7 +136,13 @@ def test_help_and_wrong_arguments_do_not_wait_for_torch(arguments: list[str]) ->
         ),
         (
             ["demo", "scene", "--ep", "6"],
-            "lightning-failures: error: unrecognized arguments: --ep 6 (see lightning-failures --help)",
+            "lightning-failures: error: unrecognized arguments: --ep 6; '--epochs' may be meant "
+            "(see lightning-failures --help)",
+        ),
+        (
+            ["rules", "--jsn=rules.json"],
+            "lightning-failures: error: unrecognized arguments: --jsn=rules.json; '--json' may be meant "
+            "(see lightning-failures --help)",
         ),
     ],
 )
@@ -159,6 +165,14 @@ def test_choices_are_told_where_an_argument_is_none_of_them(capsys: pytest.Captu
     (line,) = capsys.readouterr().err.splitlines()  # Python's own words differ between versions
     assert line.startswith("lightning-failures demo: error: argument --arm: invalid choice: 'cooked' (choose from ")
     assert all(arm in line for arm in ("both", "raw", "standardised"))
+
+
+def test_a_command_that_is_spelt_wrongly_is_told_with_the_one_that_may_be_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert leave(["adit", "images.npz"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; 'audit' may be meant (see lightning-failures --help)")
 
 
 def test_what_a_command_cannot_use_is_one_line_without_a_trace(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,12 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
         _ = lf.Wizard
 
 
+def test_a_name_that_is_spelt_wrongly_is_told_with_the_one_that_may_be_meant():
+    script = "import lightning_failures as lf; lf.failure_monitor"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.rstrip().endswith("Did you mean: 'failure_monitors'?")
+
+
 def test_importing_the_package_loads_nothing_heavy():
     script = f"import sys, lightning_failures; print([name for name in {HEAVY} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"

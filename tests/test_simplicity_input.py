@@ -71,6 +71,15 @@ BAD = {
 }
 
 
+def test_cues_without_names_are_refused():
+    with pytest.raises(InputError) as error:
+        SimplicityBiasMonitor(cues=["scanner"])
+    assert str(error.value) == (
+        "SimplicityBiasMonitor(cues=...): cues have no names; given ['scanner']. "
+        "Pass name -> path or callable into the batch, such as {'scanner': 'meta.scanner'}."
+    )
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_cues_that_do_not_fit_the_batch_are_refused(text):
     with pytest.raises(InputError) as error:

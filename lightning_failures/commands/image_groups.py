@@ -15,7 +15,7 @@ from lightning_failures.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from pandas import Series
 
-__all__ = ["ImageGroups", "number_groups", "read_groups"]
+__all__ = ["ImageGroups", "encode_groups", "read_groups"]
 
 
 class ImageGroups(NamedTuple):
@@ -26,7 +26,7 @@ class ImageGroups(NamedTuple):
     names: tuple[str, ...]
 
 
-def number_groups(where: str, path: str | Path, column: "Series[str]") -> ImageGroups:
+def encode_groups(where: str, path: str | Path, column: "Series[str]") -> ImageGroups:
     """Groups from a column of words or numbers, each a group.
 
     Args:
@@ -39,7 +39,7 @@ def number_groups(where: str, path: str | Path, column: "Series[str]") -> ImageG
 
     Example:
         >>> import pandas
-        >>> number_groups("factors", "own.csv", pandas.Series(["Bob", "Ann", "Bob"], name="patient"))
+        >>> encode_groups("factors", "own.csv", pandas.Series(["Bob", "Ann", "Bob"], name="patient"))
         ImageGroups(column='patient', ids=tensor([1, 0, 1]), names=('Ann', 'Bob'))
     """
     if empty := int(column.isna().sum()):
@@ -94,4 +94,4 @@ def read_groups(where: str, given: str, table: FactorTable, columns: list[str]) 
         fix = "Add a row for each, or spell file names alike in both."
         raise InputError(where, f"{len(absent)} of {len(table)} annotated images have no group", held, fix)
     in_order = frame[column or others[0]].iloc[[place[row] for row in range(len(table))]]
-    return number_groups(where, path, in_order)
+    return encode_groups(where, path, in_order)

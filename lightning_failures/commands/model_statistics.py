@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_failures.commands.image_groups import ImageGroups, number_groups, read_groups
+from lightning_failures.commands.image_groups import ImageGroups, encode_groups, read_groups
 from lightning_failures.data.class_names import Classes, read_classes
 from lightning_failures.data.column_names import CLASS, find_column, find_file_names, row_numbers
 from lightning_failures.data.csv_file import read_csv
@@ -172,7 +172,7 @@ def read_images(
     values = torch.tensor(frame[list(edges)].to_numpy("float64"))
     together = None
     if own is not None:
-        together = number_groups(where, annotations, frame[own])
+        together = encode_groups(where, annotations, frame[own])
     elif groups is not None:
         together = read_groups(where, groups, table, list(map(str, frame.columns)))
     return Images(table, true, None, False, edges, values, together)

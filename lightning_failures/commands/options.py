@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lightning_failures.errors import InputError
 
-__all__ = ["add_options", "call", "example_text", "read_docstring", "read_example", "read_wavelengths"]
+__all__ = ["add_options", "call", "example_text", "flags", "read_docstring", "read_example", "read_wavelengths"]
 
 _METAVARS = {Path: "PATH", str: "NAME", int: "N", float: "X"}
 
@@ -65,8 +65,21 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
             settings |= {"nargs": "?", "const": Path("-")}
         if parameter.default is None and settings.get("nargs") == "+":
             settings["action"] = "extend"  # an option that is given twice must not lose its first values
-        flag = "--" + name.replace("_", "-")
-        parser.add_argument(flag, dest=name, default=parameter.default, help=text, **settings)
+        parser.add_argument(_flag(name), dest=name, default=parameter.default, help=text, **settings)
+
+
+def flags(function: Callable[..., Any]) -> list[str]:
+    """The options that :func:`add_options` makes of a function.
+
+    Example:
+        >>> flags(lambda data, epochs=6, dry_run=False: 0)
+        ['--epochs', '--dry-run']
+    """
+    return [
+        _flag(name)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty and parameter.kind is not inspect.Parameter.POSITIONAL_ONLY
+    ]
 
 
 def call(function: Callable[..., int], options: dict[str, Any]) -> int:
@@ -137,6 +150,10 @@ def read_wavelengths(where: str, path: Path) -> list[float]:
     except (OSError, ValueError) as error:
         given = f"{path}: {getattr(error, 'strerror', None) or error}"
         raise InputError(where, "the wavelengths cannot be read", given, "Write one number per channel.") from error
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _fill(paragraph: str) -> str:

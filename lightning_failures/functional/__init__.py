@@ -6,6 +6,7 @@ from lightning_failures.functional.calibration import *
 from lightning_failures.functional.channel_faults import *
 from lightning_failures.functional.channel_order import *
 from lightning_failures.functional.channels import *
+from lightning_failures.functional.class_shift import *
 from lightning_failures.functional.classes import *
 from lightning_failures.functional.clusters import *
 from lightning_failures.functional.collapse import *

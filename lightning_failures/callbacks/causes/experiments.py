@@ -8,18 +8,35 @@ from torch import Tensor, nn
 
 from lightning_failures.callbacks.causes.answers import answers, of_answers
 from lightning_failures.callbacks.causes.case import TOO_MUCH
-from lightning_failures.callbacks.causes.orientation import ORIENTATIONS, put_back
+from lightning_failures.callbacks.causes.orientation import ORIENTATIONS, Orientation, put_back
 from lightning_failures.callbacks.causes.preparation import Preparation
+from lightning_failures.callbacks.causes.training_content import TRAINING_CONTENTS, TrainingContent, give_content
 from lightning_failures.functional.logit_adjustment import adjust_logits
 from lightning_failures.metrics.generalisation import GeneralisationGap
 from lightning_failures.metrics.label_matching import LabelMatching
 from lightning_failures.metrics.mending import MendedAccuracy
 from lightning_failures.observe.batch_statistics import batch_statistics
 
-__all__ = ["CLASS_IMBALANCE", "CONSTANT_CHANNELS", "EXPERIMENTS", "LABELS", "TRAINING_IMAGES", "Experiments"]
+__all__ = [
+    "CLASS_IMBALANCE",
+    "CONSTANT_CHANNELS",
+    "EXPERIMENTS",
+    "LABELS",
+    "PROVEN_SHARE",
+    "TRAINING_IMAGES",
+    "Experiments",
+]
 
 #: On validation images, by running the network again.
-EXPERIMENTS = ("evaluation_mode", "input_scale", "channel_order", "order_and_scale", "input_turned", "orientation")
+EXPERIMENTS = (
+    "evaluation_mode",
+    "input_scale",
+    "channel_order",
+    "order_and_scale",
+    "input_turned",
+    "orientation",
+    "training_content",
+)
 
 #: On the same answers: scores as they would be if all classes had been equally frequent in training.
 CLASS_IMBALANCE = "class_imbalance"
@@ -63,13 +80,14 @@ class Experiments:
         # before: in evaluation mode; after: as in training
         self.on_training = MendedAccuracy([TRAINING_IMAGES, CONSTANT_CHANNELS])
         self.oriented = MendedAccuracy([each.words for each in ORIENTATIONS])
+        self.given = MendedAccuracy([each.words for each in TRAINING_CONTENTS])
         self.labels = LabelMatching(classes)
         self.class_counts: Tensor | None = None  #: kept training images of each class, (c); None where these are even
         self.undefined: dict[str, str] = {}
 
     def begin(self, device: torch.device) -> None:
         """Forget the evaluation before."""
-        for metric in (self.gap, self.mended, self.on_training, self.oriented, self.labels):
+        for metric in (self.gap, self.mended, self.on_training, self.oriented, self.given, self.labels):
             metric.to(device).reset()
 
     def pass_by(self, logits: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
@@ -119,7 +137,8 @@ class Experiments:
         preparation: Preparation | None,
         groups: Tensor | None = None,
         *,
-        orientation: bool = False,
+        gap_is_open: bool = False,
+        training: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Ask the network for validation images, as they are and with one thing undone at a time.
 
@@ -131,7 +150,9 @@ class Experiments:
                 are one.
             preparation: how these inputs differ from those of training; None: not known.
             groups: which of these images belong together; (n), int64; None: not known.
-            orientation: whether images are mirrored, turned and transposed too.
+            gap_is_open: whether a gap to training was seen that nothing closes yet, so that images are mirrored, turned
+                and transposed too, and given what training images hold.
+            training: images (m b ...) and labels (m) of training; None: not known.
 
         Returns:
             Logits of the images as they are; of the first of them, where a last part of few was left out; (m c ...).
@@ -153,11 +174,16 @@ class Experiments:
         )
         for name, undo in undoings.items():
             self.mended.update(name, before, answers(model(undo(images)), target)[0], labels, of)
-        if orientation and (found := put_back(model, images, before, target)) is not None:
+        if gap_is_open and (found := put_back(model, images, before, target)) is not None:
             after, ways = found
             self.mended.update("orientation", before, after, labels, of)
             for each, way in zip(ORIENTATIONS, ways, strict=True):
                 self.oriented.update(each.words, before, way, labels)
+        if gap_is_open and training is not None and (given := give_content(model, images, target, *training)):
+            rows, own, theirs, with_own, with_theirs = given
+            self.mended.update("training_content", own, theirs, target[rows], None if of is None else of[rows])
+            for content, mine, of_training in zip(TRAINING_CONTENTS, with_own, with_theirs, strict=True):
+                self.given.update(content.words, mine, of_training, target[rows])
         return logits
 
     def forget_groups(self) -> None:
@@ -199,7 +225,8 @@ class Experiments:
         # of few images, as the budget may have it, an interval proves neither a gain nor that there is none
         undecided = not proven and any(not bool(mended[f"gain_high/{name}"] <= PROVEN_GAIN) for name in most)
         shift = self.labels.shift
-        values["orientation"] = self._orientation(mended["after/orientation"])
+        values["orientation"] = _best(self.oriented, ORIENTATIONS, mended["after/orientation"])
+        values["training_content"] = _best(self.given, TRAINING_CONTENTS, mended["after/training_content"])
         values["labels_renamed"] = torch.tensor(float(self.labels.renamed), dtype=torch.float64)
         values["label_shift"] = torch.tensor(torch.nan if shift is None else float(shift), dtype=torch.float64)
         for name, holds in (("proven", proven), ("undecided", undecided)):
@@ -208,11 +235,12 @@ class Experiments:
         self.undefined |= {f"{key}/{LABELS}": why for key, why in self.labels.undefined.items()}
         return values | mended
 
-    def _orientation(self, after: Tensor) -> Tensor:
-        """Which way of putting images back is best, counted from 0; nan where none was tried."""
-        ways: dict[str, Tensor] = self.oriented.compute()
-        right = torch.stack([ways[f"after/{each.words}"] for each in ORIENTATIONS])
-        return torch.where(after.isnan(), torch.nan, right.nan_to_num(nan=-1).argmax().double())
+
+def _best(tried: MendedAccuracy, ways: Sequence[Orientation | TrainingContent], after: Tensor) -> Tensor:
+    """Which of several ways is best, counted from 0; nan where none was tried."""
+    found: dict[str, Tensor] = tried.compute()
+    right = torch.stack([found[f"after/{each.words}"] for each in ways])
+    return torch.where(after.isnan(), torch.nan, right.nan_to_num(nan=-1).argmax().double())
 
 
 def _reproduced(mended: dict[str, Tensor], validation: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from lightning_failures.callbacks.causes.orientation import ORIENTATIONS
 from lightning_failures.callbacks.causes.preparation import Preparation
 from lightning_failures.callbacks.causes.rules import RULES
 from lightning_failures.callbacks.causes.terms import TERMS
+from lightning_failures.callbacks.causes.training_content import MOST, TRAINING_CONTENTS
 from lightning_failures.callbacks.evaluation_context import EvaluationContext
 from lightning_failures.callbacks.monitor import Monitor, MonitorOptions
 from lightning_failures.callbacks.ranks import gather
@@ -76,6 +77,8 @@ class CauseMonitor(Monitor):
     - ``class_imbalance``: where some classes are more frequent in training than others, scores less the logarithm of
       each class's share;
     - ``orientation``: images mirrored, turned or transposed, once a gap to training was seen that nothing else closes;
+    - ``training_content``: likewise, images with one content of another image of their class, such as a quarter of it:
+      before, of another validation image; after, of a training image. So a watermark in training images is found;
     - ``constant_channels``: a channel that has one value in validation and varies in training cannot be mended; so that
       value is put into training images: before, with it; after, as they are. The share is 1 where these are then judged
       just as badly as validation images;
@@ -271,8 +274,7 @@ class CauseMonitor(Monitor):
             if reader is None or (family == "factor" and (batch is None or batch.complete)):
                 continue
             try:
-                read = reader.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx)
-                found[family] = seen.of_batch(read)
+                found[family] = evaluation.read(reader, seen, batch_idx)
             except FailuresError as error:  # what else is tested needs none of them
                 if self.guard.on_error == "raise":
                     raise
@@ -291,8 +293,9 @@ class CauseMonitor(Monitor):
         """Undo one thing at a time."""
         batch, modes = self.examining.batch, 1.0 + bool(self._norms)
         trained = self.trained.kept / batch.kept if batch is not None and batch.kept else 0.0
-        undone = 0 if self.preparation is None else self.preparation.passes
-        undone += len(ORIENTATIONS) * self._gap_is_open
+        undone = 0.0 if self.preparation is None else self.preparation.passes
+        if self._gap_is_open and batch is not None and batch.kept:
+            undone += len(ORIENTATIONS) + 2 * len(TRAINING_CONTENTS) * min(1.0, MOST / batch.kept)
         of_kinds = sum(each.passes(self._carried(family)) for family, each in self.by_kind.items())
         spoilt = self.preparation is not None and bool(self.preparation.is_constant.any())
         passes = modes * (1.0 + trained) + undone + of_kinds + spoilt * trained
@@ -319,7 +322,14 @@ class CauseMonitor(Monitor):
         targets = targets.to(inputs.device)
         groups = None if self.group_reader is None else self.examining.groups
         logits = self.experiments.validate(
-            model, inputs, targets, other, self.preparation, groups, orientation=self._gap_is_open
+            model,
+            inputs,
+            targets,
+            other,
+            self.preparation,
+            groups,
+            gap_is_open=self._gap_is_open,
+            training=self._training_images,
         )
         n = len(logits)
         for family, each in self.by_kind.items():
@@ -337,6 +347,14 @@ class CauseMonitor(Monitor):
                 given, asked = images[rows].to(inputs.device), labels[rows].to(inputs.device)
                 groups = None if self.trained.groups is None else self.trained.groups[rows]
                 self.experiments.train(model, given, asked, norms, self.preparation, groups)
+
+    @property
+    def _training_images(self) -> tuple[Tensor, Tensor] | None:
+        """Finite training images with their labels; None without any."""
+        images, labels, finite = self.trained.inputs, self.trained.targets, self.trained.finite
+        if images is None or labels is None:
+            return None
+        return (images, labels) if finite is None else (images[finite], labels[finite])
 
     def _prepare(self, parts: "Sequence[_Kept | None]") -> None:
         """Compare the inputs, as the ranks hold them; once, since they stay.
@@ -472,7 +490,8 @@ class CauseMonitor(Monitor):
         for each in self.by_kind.values():
             values |= each.compute()
         gaps = (float(values.get(key, math.nan)) for key in ("gap_low", "gap_low_of_images"))
-        unproven = float(values["proven"]) == 0 or not bool(values["orientation"].isnan())
+        tried = not bool(values["orientation"].isnan() & values["training_content"].isnan())
+        unproven = float(values["proven"]) == 0 or tried
         self._gap_is_open = unproven and any(gap > LEAST_GAP for gap in gaps)
         values |= self._class_figures()
         values["in_training_mode"] = torch.tensor(float(self._in_training_mode))

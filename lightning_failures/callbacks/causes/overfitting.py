@@ -29,7 +29,7 @@ def _test(case: Case) -> Tested | None:
     return Tested(
         True,
         f"In evaluation mode the network is right on {training:.1%} of the images that it was trained on and on "
-        f"{validation:.1%} of others that are prepared alike: it knows those by heart.",
+        f"{validation:.1%} of others, and nothing that was tried makes these alike: it knows those by heart.",
         "Add images or augmentation, stop at the best epoch, raise the weight decay, or train a smaller network.",
         {"before": validation, "after": training},
     )

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping
 
-from lightning_failures.callbacks.causes.case import Case, CauseTest, Tested
+from lightning_failures.callbacks.causes.case import Case, CauseTest, Tested, experiment_of, figure, gained, mends
+from lightning_failures.callbacks.causes.experiments import PROVEN_SHARE
 from lightning_failures.callbacks.causes.kinds import LEANS
+from lightning_failures.callbacks.causes.training_content import TRAINING_CONTENTS
 from lightning_failures.records.finding import Evidence
 from lightning_failures.records.kind import FACTOR_FAILURE, GENERALISATION_GAP, ONE_DIMENSIONAL_PREDICTIONS
 
@@ -20,6 +22,9 @@ NO_REASON = ("worst", "low_frequencies")
 def _test(case: Case) -> Tested | None:
     if case.finding.kind in LEANS:
         return _leaning(case)
+    made = experiment_of(case, "training_content") if case.finding.kind == GENERALISATION_GAP else {}
+    if mends(made) and figure(made, "share") > PROVEN_SHARE:
+        return _of_training_alone(TRAINING_CONTENTS[int(case.value("causes/training_content"))].words, made)
     cues = case.named("simplicity/reliance/*")
     cues = {name: share for name, share in cues.items() if name not in NO_REASON}
     if not cues:
@@ -33,6 +38,19 @@ def _test(case: Case) -> Tested | None:
         "the other.",
         f"Take {cue} out of the inputs, or add images in which it does not go with the label, and train again.",
         {"follows": cues[cue]},
+    )
+
+
+def _of_training_alone(content: str, made: Mapping[str, Evidence]) -> Tested:
+    """Training images hold something that tells their class, and validation images lack it."""
+    return Tested(
+        True,
+        f"Training images hold something that tells their class, and validation images lack it. Validation images were "
+        f"given the {content} of another image of their own class: where that is a training image in place of a "
+        f"validation image, the accuracy {gained(made)}.",
+        f"Look at the {content} of training images of several classes: a watermark, a marker, a frame, another device? "
+        "Take it out of them, and train again.",
+        made,
     )
 
 

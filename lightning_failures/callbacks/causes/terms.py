@@ -294,6 +294,17 @@ _TERMS: tuple[Term, ...] = (
         when_nan="not tried: no gap to training was seen that nothing else closes, or there was no time",
     ),
     Term(
+        "training_content",
+        "What training images hold beyond validation images",
+        "The content that, taken from a training image of the same class and not from a validation image, helps "
+        "validation images most. 0: upper left quarter; 1: upper right; 2: lower left; 3: lower right; 4: border; 5: "
+        "mean and deviation of the channels; 6: texture. What it mends stands under gain/training_content.",
+        "0 to 6",
+        "describes",
+        when_nan="not tried: no gap to training was seen that nothing else closes, images of a class differ in none of "
+        "these between both, or there was no time",
+    ),
+    Term(
         "channels_differ",
         "Channels that differ",
         "Channels whose mean or deviation differs between training and validation by more than half a deviation, "

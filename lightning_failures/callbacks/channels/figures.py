@@ -280,7 +280,7 @@ def _map(
     axes.set_facecolor(COLOURS["line"])
     image: Any = axes.pcolormesh(
         edges, [i - 0.5 for i in range(len(rows) + 1)], filled, vmin=limits[0], vmax=limits[1],
-        cmap=LinearSegmentedColormap.from_list("shades", shades),
+        cmap=LinearSegmentedColormap.from_list("shades", list(shades)),
     )  # fmt: skip
     if len(course.names) <= 2 * _MOST_NAMES:
         for edge in sorted({end for extent in course.extents for end in extent}):

@@ -1,13 +1,12 @@
 """Rules from Python, from dictionaries and from YAML files: added, changed, silenced."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_failures.callbacks.columns import standard_rules
-from lightning_failures.errors import InputError, UnknownNameError
+from lightning_failures.errors import InputError, UnknownNameError, meant
 from lightning_failures.records.rule import Rule
 
 __all__ = ["RuleSource", "read_rules"]
@@ -83,18 +82,16 @@ def _change(where: str, fields: dict[str, Any], book: dict[str, Rule], standard:
         return
     for field in fields:
         if field not in FIELDS:
-            near = get_close_matches(str(field), FIELDS, n=1)
-            meant = f"; {near[0]!r} may be meant" if near else ""
             fix = f"Use {', '.join(FIELDS)}, or silence."
-            raise InputError(where, f"rule {name!r} has no field {field!r}{meant}", repr(fields[field]), fix)
+            wrong = f"rule {name!r} has no field {field!r}{meant(str(field), FIELDS)}"
+            raise InputError(where, wrong, repr(fields[field]), fix)
     if base is not None:
         if "persistence" in fields:  # whoever says how many evaluations wants no fewer
             fields = {"plain_when": (), "last_when": ()} | fields
         fields = {field: getattr(base, field) for field in FIELDS} | fields
     missing = [field for field in ("kind", "when", "message") if field not in fields]
     if missing:
-        known = _nearest(name, standard)
-        fix = f"Pass {', '.join(missing)}, or name a standard rule{known}."
+        fix = f"Pass {', '.join(missing)}, or name a standard rule{meant(name, standard)}."
         raise InputError(where, f"a new rule {name!r} without {', '.join(missing)}", ", ".join(fields), fix)
     book[name] = Rule(**fields | {"name": name})
 
@@ -102,13 +99,8 @@ def _change(where: str, fields: dict[str, Any], book: dict[str, Rule], standard:
 def _standard(where: str, name: str, standard: Mapping[str, Rule]) -> Rule:
     if name not in standard:
         fix = f"Use one of {', '.join(standard)}, or 'standard' for all."
-        raise UnknownNameError(where, f"no standard rule has this name{_nearest(name, standard)}", repr(name), fix)
+        raise UnknownNameError(where, f"no standard rule has this name{meant(name, standard)}", repr(name), fix)
     return standard[name]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    return f"; {near[0]!r} may be meant" if near else ""
 
 
 def _read_file(where: str, path: Path) -> Sequence[Any]:

@@ -56,6 +56,11 @@ class PropertyErrorMonitor(Monitor):
         groups: which images belong together; see :class:`.FactorErrorMonitor`. None: images are independent.
         ids: path or callable into the batch that gives each image's id, where groups go by id.
         options: see :class:`.Monitor`.
+
+    Example:
+        >>> monitor = PropertyErrorMonitor(groups="patient")
+        >>> monitor.key("difference/dark")
+        'failures/properties/difference/dark'
     """
 
     noun = "properties"
@@ -182,7 +187,7 @@ class PropertyErrorMonitor(Monitor):
         assert self.metric is not None
         groups = None
         if self.groups is not None:
-            groups = seen.of_batch(self.groups.read(seen.batch, seen.batch_images, evaluation.rows, batch_idx))
+            groups = evaluation.read(self.groups, seen, batch_idx)
         carried = carries(values, edges.factors)
         self._carried.append(carried)
         self.metric.to(logits.device).update(logits, targets, carried, targets >= 0, groups)

@@ -28,9 +28,15 @@ class CueReader:
 
     Args:
         cues: name -> path or callable into the batch.
+
+    Raises:
+        InputError: cues without names, or a name that cannot be one.
     """
 
     def __init__(self, cues: Mapping[str, Field] | None = None) -> None:
+        if not isinstance(cues, Mapping | None):
+            fix = "Pass name -> path or callable into the batch, such as {'scanner': 'meta.scanner'}."
+            raise InputError(_WHERE, "cues have no names", repr(cues), fix)
         self.cues = dict(cues or {})
         for name in self.cues:
             if not name or "/" in name or "*" in name or name in STANDARD_CUES:
