@@ -69,12 +69,17 @@ def watched(path, devices):
     return [torch.load(f"{path}.{rank}") for rank in range(devices)]
 
 
+def shared(values):
+    """What does not hang on which images a process has: contents of training images are given by those of its own."""
+    return {key: value for key, value in values.items() if "training_content" not in key and key != "undecided"}
+
+
 def test_two_processes_compare_and_mend_the_groups_as_one_does(tmp_path):
     ((one, reasons),) = watched(tmp_path / "one", 1)
     for values, undefined in watched(tmp_path / "two", 2):
         assert undefined["factor_channels/rare"] == reasons["factor_channels/rare"]
         assert list(values) == list(one)
-        assert values == pytest.approx(one, rel=1e-6, abs=1e-9, nan_ok=True)
+        assert shared(values) == pytest.approx(shared(one), rel=1e-6, abs=1e-9, nan_ok=True)
     assert one["factor_share/study_b"] > 0.5
     assert one["factor_undone/study_b"] == 0
     assert one["group_share/b"] > 0.5
