@@ -179,9 +179,8 @@ def test_what_all_training_images_share_or_what_only_they_are_is_no_content_that
     assert give_content(model, inputs, target, training, labels) is None
     logo = training.clone()
     logo[:, :, :3, :3] += 2
-    *_, with_logo = give_content(model, inputs, target, logo, labels)  # the channels' statistics differ by class
+    assert give_content(model, inputs, target, logo, labels) is None
     *_, with_mark = give_content(model, inputs, target, *marked(training, labels))
-    assert (with_logo[:5] == -1).all()
     assert (with_mark[0] >= 0).all()
     assert (with_mark[1:4] == -1).all()
 

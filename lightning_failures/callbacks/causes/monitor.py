@@ -78,7 +78,8 @@ class CauseMonitor(Monitor):
       each class's share;
     - ``orientation``: images mirrored, turned or transposed, once a gap to training was seen that nothing else closes;
     - ``training_content``: likewise, images with one content of another image of their class, such as a quarter of it:
-      before, of another validation image; after, of a training image. So a watermark in training images is found;
+      before, of another validation image; after, of a training image. So a watermark in training images is found; tried
+      where channels are prepared alike;
     - ``constant_channels``: a channel that has one value in validation and varies in training cannot be mended; so that
       value is put into training images: before, with it; after, as they are. The share is 1 where these are then judged
       just as badly as validation images;
@@ -350,9 +351,13 @@ class CauseMonitor(Monitor):
 
     @property
     def _training_images(self) -> tuple[Tensor, Tensor] | None:
-        """Finite training images with their labels; None without any."""
+        """Finite training images with their labels; None without any, or while images are not prepared alike."""
         images, labels, finite = self.trained.inputs, self.trained.targets, self.trained.finite
-        if images is None or labels is None:
+        of_kinds = [part for each in self.by_kind.values() for part in (each.preparations or {}).values()]
+        alike = self.preparation is not None and all(
+            each is None or each.alike for each in (self.preparation, *of_kinds)
+        )
+        if images is None or labels is None or not alike:
             return None
         return (images, labels) if finite is None else (images[finite], labels[finite])
 

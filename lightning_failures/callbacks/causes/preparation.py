@@ -113,6 +113,12 @@ class Preparation(NamedTuple):
         """Which channels are on another scale or in another place; (b), bool."""
         return self.differs | (self.order != torch.arange(len(self.order)))
 
+    @property
+    def alike(self) -> bool:
+        """Whether both are prepared alike, as far as channels tell: one scale, one order, and no channel at fault."""
+        faulty = torch.stack([*self.faults, *self.faults_of_training, self.is_constant])
+        return not bool(self.apart.any() or faulty.any())
+
     def undoings(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """What can be undone: name of the experiment -> from validation inputs to those as in training."""
         found: dict[str, Callable[[Tensor], Tensor]] = {}

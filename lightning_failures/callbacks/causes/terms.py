@@ -297,12 +297,12 @@ _TERMS: tuple[Term, ...] = (
         "training_content",
         "What training images hold beyond validation images",
         "The content that, taken from a training image of the same class and not from a validation image, helps "
-        "validation images most. 0: upper left quarter; 1: upper right; 2: lower left; 3: lower right; 4: border; 5: "
-        "mean and deviation of the channels; 6: texture. What it mends stands under gain/training_content.",
-        "0 to 6",
+        "validation images most. 0: upper left quarter; 1: upper right; 2: lower left; 3: lower right; 4: border. "
+        "What it mends stands under gain/training_content.",
+        "0, 1, 2, 3 or 4",
         "describes",
         when_nan="not tried: no gap to training was seen that nothing else closes, images of a class differ in none of "
-        "these between both, or there was no time",
+        "these between both, channels are not prepared alike, or there was no time",
     ),
     Term(
         "channels_differ",

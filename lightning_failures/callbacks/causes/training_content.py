@@ -44,19 +44,13 @@ def _quarter(words: str, row: int, column: int) -> TrainingContent:
     )
 
 
-def _kind(words: str, kind: str) -> TrainingContent:
-    return TrainingContent(words, TRANSPLANTS[kind], lambda images: content_descriptor(images, kind))
-
-
 #: In the order in which they are counted; of several that are as good the first, and most precise, is named.
 TRAINING_CONTENTS = (
     _quarter("upper left quarter", 0, 0),
     _quarter("upper right quarter", 0, 1),
     _quarter("lower left quarter", 1, 0),
     _quarter("lower right quarter", 1, 1),
-    _kind("border", "border"),
-    _kind("mean and deviation of the channels", "channel_statistics"),
-    _kind("texture", "texture"),
+    TrainingContent("border", TRANSPLANTS["border"], lambda images: content_descriptor(images, "border")),
 )
 
 
@@ -80,7 +74,7 @@ def give_content(
     Returns:
         Rows of those images whose class has another validation image and a training image, (p), int64; predicted
         classes with the content of validation, and with that of training, of the content that is best for the other
-        half, each (p); and those with each content, (7 p) each, -1 where it was not tried. None where there is nothing
+        half, each (p); and those with each content, (5 p) each, -1 where it was not tried. None where there is nothing
         to be exchanged: no images, or tiny ones, maps of labels, no such class, or no content that differs.
 
     Example:
