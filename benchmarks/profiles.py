@@ -1,6 +1,6 @@
 """Where the time went, and where it goes: a picture of three costs, before and after their mends.
 
-    python benchmarks/profiles.py [--out docs/pictures] [--only monitors cues table] [--predictions FOLDER]
+    python benchmarks/profiles.py [--out docs/profiles] [--only monitors cues table] [--predictions FOLDER]
         [--json FOLDER]
 
 Each piece of work runs in a process of its own on one thread, with the package as it was at the commit before the mend,
@@ -316,7 +316,7 @@ def draw_boxes(axes: Any, span: Span, shade: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Profile and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "profiles")
     parser.add_argument("--only", nargs="+", choices=list(COSTS), default=list(COSTS))
     parser.add_argument("--predictions", type=Path, default=PREDICTIONS, help="of two models, for the table")
     parser.add_argument("--json", type=Path, metavar="FOLDER")
@@ -334,8 +334,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds = {when: span.plain() for when, span in found.items()}
         if options.json is not None:
             options.json.mkdir(parents=True, exist_ok=True)
-            (options.json / f"profile-{name}.json").write_text(json.dumps(seconds, indent=1))
-        (options.out / f"profile-{name}.png").write_bytes(picture(COSTS[name].title, found))
+            (options.json / f"{name}.json").write_text(json.dumps(seconds, indent=1))
+        (options.out / f"{name}.png").write_bytes(picture(COSTS[name].title, found))
         print(name, ", ".join(f"{span.seconds:.2f} s {when}" for when, span in found.items()))
 
 
