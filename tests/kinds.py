@@ -528,6 +528,33 @@ KINDS: dict[str, Kind] = {
         None,
         penultimate(),
     ),
+    "labels of one class per column, by squares": Kind(
+        lambda: Module(network(), F.mse_loss),
+        lambda index: (image(index), F.one_hot(torch.tensor(index % CLASSES), CLASSES).float()),
+        "multiclass",
+        lambda module, batch: module.net(batch[0]).argmax(1) == batch[1].argmax(1),
+        None,
+        penultimate(),
+    ),
+    "probabilities and one class per column, by squares": Kind(
+        lambda: Module(network(), lambda scores, labels: F.mse_loss(scores.softmax(1), labels)),
+        lambda index: (image(index), F.one_hot(torch.tensor(index % CLASSES), CLASSES).float()),
+        "multiclass",
+        lambda module, batch: module.net(batch[0]).argmax(1) == batch[1].argmax(1),
+        None,
+        penultimate(),
+    ),
+    "a softmax as the last layer, by squares": Kind(
+        lambda: Module(
+            nn.Sequential(*network(), nn.Softmax(1)),
+            lambda likely, labels: F.mse_loss(likely, F.one_hot(labels, CLASSES).float()),
+        ),
+        classified,
+        "multiclass",
+        largest,
+        None,
+        penultimate(lambda module, batch: module.net[:-2](batch[0])),
+    ),
     "labels (n, 1) of int32": Kind(
         lambda: Module(network(), lambda scores, labels: F.cross_entropy(scores, labels.squeeze(1).long())),
         lambda index: (image(index), torch.tensor([index % CLASSES], dtype=torch.int32)),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_failures.observe.hooks import Call
 from lightning_failures.observe.loss_listener import LossCall, LossListener, Step, Trail, same_memory, trace_back
-from lightning_failures.observe.task import Kind, Scale, Task, task_of_shapes
+from lightning_failures.observe.task import Kind, Scale, Task, is_one_hot, task_of_shapes
 
 __all__ = ["LossFacts", "StepTensors", "fits", "loss_facts", "targets_of_losses", "unexplained"]
 
@@ -125,7 +125,8 @@ def _facts(call: LossCall, step: StepTensors) -> LossFacts | None:
         return _without_labels(call, step)
     if len(labels) != step.images:
         return LossFacts(Task(loss=call.function, why="its labels are not one per image"), None)
-    steps: tuple[Step, ...] = (*_TO_SCORES, "softmax") if call.function in _OF_CLASSES else _TO_SCORES
+    of_logits = call.function in _OF_CLASSES or _of_class_columns(call, labels, step)
+    steps: tuple[Step, ...] = (*_TO_SCORES, "softmax") if of_logits else _TO_SCORES
     found: Task | None = None
     for scores in trace_back(call.input, step.passages, steps):
         task = _task(call, scores, labels, step)
@@ -152,8 +153,7 @@ def _task(call: LossCall, scores: Tensor, labels: Tensor, step: StepTensors) -> 
     name, n = call.function, step.images
     if not scores.ndim or len(scores) != n or (scores.ndim == 3 and labels.ndim != 3):
         return None
-    whole = not (labels.is_floating_point() or labels.is_complex())
-    if name in _OF_NUMBERS and not (whole and _made_of_classes(call, step)):
+    if name in _OF_NUMBERS and not _of_class_columns(call, labels, step):
         return Task("regression", loss=name) if scores.numel() == labels.numel() or call.input.ndim == 1 else None
     if name in _OF_NUMBERS or name in _OF_CLASSES or name in _OF_ANSWERS or scores.ndim > 1:
         found = task_of_shapes(scores, labels, call.ignore_index)
@@ -161,7 +161,8 @@ def _task(call: LossCall, scores: Tensor, labels: Tensor, step: StepTensors) -> 
         found = None
     if found is None:
         return None
-    scale: Scale = "probabilities" if name == "binary_cross_entropy" else "logits"
+    likely = name == "binary_cross_entropy" or (name in _OF_NUMBERS and _are_likelihoods(scores, step))
+    scale: Scale = "probabilities" if likely else "logits"
     found = Task(found.kind, found.classes, found.ignore_index, name, found.one_score, scale)
     if found.kind == "multiclass" and name in _OF_CLASSES and scores.shape[1] < 2:
         return None
@@ -229,9 +230,17 @@ def _among(tensor: Tensor | None, origins: Sequence[Tensor]) -> bool:
     return any(same_memory(tensor, origin) for origin in origins)
 
 
-def _made_of_classes(call: LossCall, step: StepTensors) -> bool:
-    """Whether a loss of numbers is given classes as columns."""
-    return any(each.step == "one hot" and same_memory(each.after, call.target) for each in step.passages)
+def _of_class_columns(call: LossCall, labels: Tensor, step: StepTensors) -> bool:
+    """Whether a loss of numbers is given one class per column, of the batch or made in the step; looks at values."""
+    if labels.is_floating_point() or labels.is_complex() or labels.shape == call.input.shape:
+        return labels.shape == call.input.shape and labels.ndim == 2 and labels.shape[1] > 1 and is_one_hot(labels)
+    origins = trace_back(call.target, step.passages, ("cast", "shape"))
+    return any(each.step == "one hot" and _among(each.after, origins) for each in step.passages)
+
+
+def _are_likelihoods(scores: Tensor, step: StepTensors) -> bool:
+    """Whether scores were made by a softmax."""
+    return any(each.step == "softmax" and same_memory(each.after, scores) for each in step.passages)
 
 
 def _are_labels(labels: Tensor, task: Task) -> bool:
