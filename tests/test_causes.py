@@ -397,6 +397,24 @@ def test_a_rate_with_which_training_images_are_learnt_is_not_too_large() -> None
     assert "learning_rate_high" in diagnose(found("class_collapse"), record(learnt, SOUND)).excluded
 
 
+@pytest.mark.parametrize(("gap_low", "cause"), [(0.15, "no_signal"), (0.02, "learning_rate_high")])
+def test_large_steps_that_learn_training_images_by_heart_are_not_why_nothing_holds_on_others(
+    gap_low: float, cause: str
+) -> None:
+    figures = {"training/update_ratio/largest": 0.07, "causes/reached": 0.33, "causes/gap_low": gap_low}
+    figures |= {"causes/validation_accuracy": 0.1, "causes/validation_low": 0.08, "simplicity/best_reach": 0.12}
+    assert diagnose(found("no_learning"), record(SOUND | figures, SOUND | figures)).cause == cause
+
+
+def test_steps_too_small_are_why_a_few_parameters_never_move_and_no_reason_for_other_faults() -> None:
+    small = SOUND | CASES["learning_rate_low"][1] | {"training/never_moved": 0.0004}
+    fault = replace(found("training_fault"), rule="never_moved")
+    assert diagnose(fault, record(small)).cause == "learning_rate_low"
+    other = diagnose(replace(fault, rule="exploding_loss"), record(small))
+    assert other.cause is None
+    assert "learning_rate_low" not in {*other.excluded, *other.untested}
+
+
 def test_an_optimizer_over_other_parameters_comes_before_units_that_are_dead() -> None:
     stale = SOUND | {"training/not_in_optimizer": 1.0, "training/dead_units": 1.0, "training/dead_units/net.2": 1.0}
     assert diagnose(found("training_fault"), record(stale, SOUND)).cause == "frozen_parameters"

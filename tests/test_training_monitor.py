@@ -314,7 +314,14 @@ class Still(Classifier):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-MODULES = {each.__name__: each for each in (HeadOnly, Replaces, HasMore, Still)}
+class StillBiases(Classifier):
+    def configure_optimizers(self):
+        biases = [each for each in self.parameters() if each.ndim == 1]
+        weights = [each for each in self.parameters() if each.ndim > 1]
+        return torch.optim.SGD([{"params": weights}, {"params": biases, "lr": 0.0}], lr=0.1)
+
+
+MODULES = {each.__name__: each for each in (HeadOnly, Replaces, HasMore, Still, StillBiases)}
 
 
 def test_a_frozen_part_is_told_and_no_fault():
@@ -360,6 +367,7 @@ def test_a_learning_rate_of_zero_never_moves_anything():
     values, _ = watch(Still())
     assert values["never_moved"] == 1
     assert values["never_moved/net"] == 6
+    assert values["never_moved_weights"] == 2
     assert values["distance/median"] == 0
     assert math.isnan(values["update_ratio/median"])
 
@@ -533,6 +541,7 @@ def test_units_that_begin_alike_are_counted_by_layer():
         ("Replaces", "stale_optimizer", "net.6", "failure"),
         ("HasMore", "without_gradient", "spare", "watch"),
         ("Still", "never_moved", "net", "failure"),
+        ("StillBiases", "never_moved", "net", "watch"),
     ],
 )
 def test_a_fault_of_the_parameters_is_a_finding_with_its_place(make, rule, subject, severity):

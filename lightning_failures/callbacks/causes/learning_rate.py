@@ -5,6 +5,7 @@ import math
 from lightning_failures.callbacks.causes.case import EXCLUDED, INAPPLICABLE, Case, CauseTest, Tested
 from lightning_failures.callbacks.causes.dead_units import DEAD
 from lightning_failures.callbacks.causes.kinds import LEARNS
+from lightning_failures.callbacks.causes.no_signal import NO_SIGNAL
 from lightning_failures.records.kind import REPRESENTATION_COLLAPSE, TRAINING_FAULT
 
 __all__ = ["LEARNING_RATE_HIGH", "LEARNING_RATE_LOW"]
@@ -20,6 +21,10 @@ NEVER_FELL, ALIVE = 0.9, 0.5
 #: Accuracy on training images, judged as in training, from which steps were not too large to learn.
 LEARNT = 0.8
 
+#: Gap between training and validation images, at the lower end of its interval, from which training images are learnt
+#: one by one where labels have no signal. Steps too large keep a network from both.
+BY_HEART = 0.1
+
 #: Spread of the losses from step to step, below which a loss that falls in a straight line is that of steps too small,
 #: where they are below the usual size: a tenth of the right rate gave 0.002 to 0.005 on digits, the right one 0.1 to
 #: 0.5. With labels that nothing foretells, 0.005 too, in steps of twice the usual size.
@@ -32,7 +37,7 @@ NEAR = 0.05
 def _high(case: Case) -> Tested | None:
     if case.value("training/gradient_survives") > 0.5:
         return INAPPLICABLE  # steps are too large since gradients add up, whatever the rate
-    if case.value("causes/reached") >= LEARNT:
+    if case.value("causes/reached") >= LEARNT or _learns_by_heart(case):
         return EXCLUDED
     largest, noise = case.value("training/update_ratio/largest"), case.value("training/loss_noise")
     if math.isnan(largest):
@@ -49,6 +54,12 @@ def _high(case: Case) -> Tested | None:
         "Lower the learning rate tenfold, or warm it up; clip gradients.",
         {"update_ratio": most},
     )
+
+
+def _learns_by_heart(case: Case) -> bool:
+    """Whether training images are learnt though nothing was found that tells their labels."""
+    signal = NO_SIGNAL.test(case)
+    return signal is not None and signal.holds and case.value("causes/gap_low") > BY_HEART
 
 
 def _killed(case: Case) -> Tested | None:
@@ -71,6 +82,8 @@ def _low(case: Case) -> Tested | None:
     median, distance = case.value("training/update_ratio/median"), case.value("training/distance/median")
     straight, slope_high = case.value("training/loss_straightness"), case.value("training/loss_slope_high")
     noise = case.value("training/loss_noise")
+    if case.finding.kind == TRAINING_FAULT and case.finding.rule != "never_moved":
+        return INAPPLICABLE
     if math.isnan(median):
         return None
     falls = slope_high < 0 and straight > 0.5
@@ -92,4 +105,4 @@ def _low(case: Case) -> Tested | None:
 
 
 LEARNING_RATE_HIGH = CauseTest("learning_rate_high", (*LEARNS, REPRESENTATION_COLLAPSE, TRAINING_FAULT), _high)
-LEARNING_RATE_LOW = CauseTest("learning_rate_low", LEARNS, _low)
+LEARNING_RATE_LOW = CauseTest("learning_rate_low", (*LEARNS, TRAINING_FAULT), _low)

@@ -47,6 +47,7 @@ TRAINING, VALIDATION = "training", "validation"
 #: Figures that come from losses, gradients, updates or the optimizer of training steps.
 OF_STEPS = (
     *("loss", "loss*", "distance/median", "learning_rate", "frozen", "never_moved", "never_moved/*"),
+    "never_moved_weights",
     *("update_ratio/median", "update_ratio/smallest", "update_ratio/largest", "without_gradient"),
     *("without_gradient/*", "not_in_optimizer", "not_in_optimizer/*", "stale_parameters", "gradient_survives"),
     *("dead_units", "dead_units/*", "dead_outputs"),
@@ -434,6 +435,7 @@ class TrainingMonitor(Monitor):
         values = {
             "frozen": parameters.share(set(everything) - trained, everything),
             "never_moved": parameters.share(still, trained),
+            "never_moved_weights": math.nan,
             "without_gradient": math.nan,
             "not_in_optimizer": math.nan,
             "stale_parameters": math.nan,
@@ -442,6 +444,7 @@ class TrainingMonitor(Monitor):
         named: dict[str, Iterable[int]] = {}
         if got:
             named["never_moved"] = [place for place in still if place in got and (held is None or place in held)]
+            values["never_moved_weights"] = float(len({*named["never_moved"]} & {*self._matrices}))
             idle = [place for place in sorted(trained) if place not in got and (held is None or place in held)]
             values["without_gradient"], named["without_gradient"] = parameters.share(idle, trained), idle
         if held is not None:

@@ -147,7 +147,7 @@ RULES = (
         },
         message=(
             "{tensors:.0f} parameters in {subject} get gradients, and an optimizer holds them, yet they are to the "
-            "last digit what they were when the run began; {share:.0%} of the numbers that require a gradient never "
+            "last digit what they were when the run began; {share:.2%} of the numbers that require a gradient never "
             "moved. The largest learning rate is {learning_rate:.2g}."
         ),
         advice=(
@@ -155,9 +155,14 @@ RULES = (
             "optimizer.step() is called. Weights in bfloat16 cannot move by less than a 256th of themselves: keep them "
             "in float32 (precision='bf16-mixed')."
         ),
+        severity="watch",
+        severe_when={"failure": f"{KEY}never_moved_weights >= 1"},
         warmup=0,
         persistence=3,  # a learning rate that rises from 0 may take the first epoch
-        source="exact: the sums over all numbers of each are the same in float64; a step of any size changes them",
+        source=(
+            "exact: the sums over all numbers of each are the same in float64; a step of any size changes them. A bias "
+            "or the scale of a norm alone may have steps below its last digit, and keeps no network from learning"
+        ),
     ),
     Rule(
         kind=TRAINING_FAULT,

@@ -154,6 +154,16 @@ _PARAMETERS = (
         "tensors",
     ),
     Term(
+        "never_moved_weights",
+        "Weights that never moved",
+        "Number of tensors with two dimensions or more, which are weights of layers and no biases or scales, among "
+        "those that never moved since the run began though they got a gradient and an optimizer holds them.",
+        "0 upwards",
+        "0; above it a layer is not trained that was to be",
+        "tensors",
+        when_nan="no gradient was seen yet",
+    ),
+    Term(
         "without_gradient",
         "Share without a gradient",
         "Share of the numbers that require a gradient of those which an optimizer holds and which had none at any step "
