@@ -126,10 +126,10 @@ QUESTIONS = (
     ),
     Question(
         "channels",
-        "the same at about equal error: 8 shifted orders against 25",
+        "the same at equal error: 8 shifted orders against 17 independent ones",
         "captum",
         "forwards",
-        of_forwards("Shapley, 10 bands, 8 orders", "captum Shapley, 10 bands, 25 orders"),
+        of_forwards("Shapley, 10 bands, 8 orders", "captum Shapley, 10 bands, 17 orders"),
     ),
     Question(
         "collapse", "RankMe of 25,600 rows, end of epoch", "stable-pretraining's queue", "s", of_queue("epoch_end_s")
