@@ -1,10 +1,11 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
+import csv
 import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -23,7 +24,7 @@ from lightning_failures.reporting.contact_sheet import shown_channels, to_pictur
 from lightning_failures.reporting.figure_style import close, to_png
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
+    from lightning.pytorch.loggers import CometLogger, LitLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -58,8 +59,9 @@ def log_scalars(loggers: Sequence[Logger], values: Mapping[str, float], step: in
 def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
     """Add rows to the table of a key.
 
-    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet one file per evaluation, any other
-    logger with a folder the file ``failures/<key>.jsonl`` in it; no logger, nothing. On the first rank only.
+    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet and lightning.ai one file per
+    evaluation, any other logger with a folder the file ``failures/<key>.jsonl`` in it; no logger, nothing. On the
+    first rank only.
 
     Args:
         loggers: those of the trainer.
@@ -147,8 +149,9 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
 def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
     """Write values that describe the whole run, such as the verdict on it; on the first rank only.
 
-    They stand in the summary of a W&B run, among the tags of an MLflow run and the others of a Comet experiment, in a
-    text of TensorBoard, and in ``failures/summary.json`` in the folder of any other logger.
+    They stand in the summary of a W&B run, among the tags of an MLflow run, the others of a Comet experiment and the
+    metadata of one on lightning.ai, in a text of TensorBoard, and in ``failures/summary.json`` in the folder of any
+    other logger.
 
     Args:
         loggers: those of the trainer.
@@ -162,7 +165,7 @@ def log_config(loggers: Sequence[Logger], values: Mapping[str, Any]) -> None:
     """Write how a run was watched beside its own options; on the first rank only.
 
     It stands in the config of a W&B run, among the parameters of a Comet experiment, in an artifact of MLflow, in a
-    text of TensorBoard, and in ``failures/config.json`` in the folder of any other logger.
+    text of TensorBoard and of lightning.ai, and in ``failures/config.json`` in the folder of any other logger.
 
     Args:
         loggers: those of the trainer.
@@ -344,6 +347,34 @@ class _Comet:
         self.experiment.log_parameters(dict(values))
 
 
+class _Lit:
+    """Of lightning.ai: each key holds curves, media or one value, and never two of these."""
+
+    def __init__(self, logger: "LitLogger") -> None:
+        import litlogger
+
+        self.media: Any = litlogger
+        self.experiment: Any = logger.experiment
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        self.experiment[key].append(self.media.Text(text.getvalue()), step=step)
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        self.experiment[key].append(self.media.Image(image), step=step)
+
+    def alert(self, title: str, text: str, level: str) -> None:
+        self.experiment[f"failures/alerts/{level}"].append(self.media.Text(f"{title}: {text}"))
+
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        for key, value in values.items():
+            self.experiment[key] = str(value)
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        self.experiment["failures/config"] = self.media.Text(to_text(dict(values), indent=2))
+
+
 class _Folder:
     def __init__(self, logger: Logger) -> None:
         _ = getattr(logger, "experiment", None)  # a CSVLogger warns when its folder is filled before it is made
@@ -388,11 +419,17 @@ class _Folder:
         return path
 
 
+def _lit(logger: "LitLogger") -> _Sink:
+    """Earlier versions of its package hold no media, so that these go to its folder."""
+    return _Lit(logger) if hasattr(logger.experiment, "__setitem__") else _Folder(cast("Logger", logger))
+
+
 _SINKS: dict[str, Callable[[Any], _Sink]] = {
     "WandbLogger": _Wandb,
     "TensorBoardLogger": _TensorBoard,
     "MLFlowLogger": _MLFlow,
     "CometLogger": _Comet,
+    "LitLogger": _lit,
 }
 
 
