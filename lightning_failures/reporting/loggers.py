@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO, StringIO
@@ -128,7 +129,9 @@ def log_figure(loggers: Sequence[Logger], key: str, figure: "Figure", step: int)
 
 
 @rank_zero_only
-def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "warning") -> None:
+def log_alert(
+    loggers: Sequence[Logger], title: str, text: str, level: str = "warning", step: int | None = None
+) -> None:
     """Tell that something happened: an alert in W&B, a text elsewhere; on the first rank only.
 
     Args:
@@ -136,13 +139,14 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
         title: a few words.
         text: plain sentences.
         level: ``"info"``, ``"watch"``, ``"warning"`` or ``"failure"``.
+        step: the global step, for loggers whose texts have one; None: of no step.
 
     Raises:
         InputError: there is no such level.
     """
     if level not in wandb.LEVELS:
         raise InputError("log_alert", "unknown level", repr(level), f"Use one of {', '.join(wandb.LEVELS)}.")
-    _give(loggers, lambda logger: _sink(logger).alert(title, text, level))
+    _give(loggers, lambda logger: _sink(logger).alert(title, text, level, step))
 
 
 @rank_zero_only
@@ -244,7 +248,7 @@ class _Sink(Protocol):
 
     def image(self, key: str, image: Any, step: int) -> None: ...
 
-    def alert(self, title: str, text: str, level: str) -> None: ...
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None: ...
 
     def summary(self, values: Mapping[str, Evidence]) -> None: ...
 
@@ -261,7 +265,7 @@ class _Wandb:
     def image(self, key: str, image: Any, step: int) -> None:
         wandb.log_image(self.logger, key, image, step)
 
-    def alert(self, title: str, text: str, level: str) -> None:
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
         wandb.log_alert(self.logger, title, text, level)
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
@@ -284,8 +288,8 @@ class _TensorBoard:
 
         self.writer.add_image(key, np.asarray(image), step, dataformats="HWC")
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.writer.add_text(f"failures/alerts/{level}", f"**{title}**: {text}")
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        self.writer.add_text(f"failures/alerts/{level}", f"**{title}**: {text}", step)
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         for key, value in values.items():
@@ -316,8 +320,9 @@ class _MLFlow:
     def image(self, key: str, image: Any, step: int) -> None:
         self.client.log_image(self.run, image, f"{key}-{step:08d}.png")
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.client.set_tag(self.run, f"failures.{level}.{title}"[:250], text[:5000])
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        name = re.sub(r"[^\w\-. /]", "_", f"failures.{level}.{title}")  # what MLflow lets a tag be called
+        self.client.set_tag(self.run, name[:250], text[:5000])
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         for key, value in values.items():
@@ -337,8 +342,8 @@ class _Comet:
     def image(self, key: str, image: Any, step: int) -> None:
         self.experiment.log_image(image, name=key, step=step)
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.experiment.log_text(f"{title}: {text}", metadata={"level": level})
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        self.experiment.log_text(f"{title}: {text}", step=step, metadata={"level": level})
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         self.experiment.log_others(dict(values))
@@ -364,8 +369,8 @@ class _Lit:
     def image(self, key: str, image: Any, step: int) -> None:
         self.experiment[key].append(self.media.Image(image), step=step)
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.experiment[f"failures/alerts/{level}"].append(self.media.Text(f"{title}: {text}"))
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        self.experiment[f"failures/alerts/{level}"].append(self.media.Text(f"{title}: {text}"), step=step)
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         for key, value in values.items():
@@ -389,8 +394,9 @@ class _Folder:
         if path is not None:
             image.save(path)
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self._append("alerts.jsonl", [{"level": level, "title": title, "text": text}])
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        at: dict[str, Evidence] = {} if step is None else {"step": step}
+        self._append("alerts.jsonl", [{**at, "level": level, "title": title, "text": text}])
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         self._update("summary.json", values)
