@@ -64,17 +64,25 @@ def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
     if finding.cause is not None and any(_same_cause(finding, other) for other in before):
         title = CAUSES[finding.cause].title
         return [part for part in (raised, Passage("Why", f"As above, {title[0].lower()}{title[1:]}.")) if part.text]
-    alike = next((other for other in before if _as_open(finding, other)), None)
-    if alike is not None:
-        again = Passage("Why, and what to try", f"As for {alike.subject}." if alike.subject else "As above.")
-        return [part for part in (raised, again) if part.text]
-    parts = (
-        raised,
-        Passage("Why", why(finding)),
-        Passage("Tested and excluded", _listed(finding.excluded)),
-        Passage("Still open", _listed(finding.untested if finding.excluded else ())),
-        Passage("Try", finding.advice * finding.standing),
-    )
+    alike = [other for other in before if _as_open(finding, other)]
+    same = next((other for other in alike if other.advice == finding.advice), None)
+    if same is not None:
+        parts = [raised, Passage("Why, and what to try", f"{_as_for(same)}.")]
+    elif alike:
+        said = why(finding)
+        parts = [
+            raised,
+            Passage("Why", f"{_as_for(alike[0])}, {said[0].lower()}{said[1:]}"),
+            Passage("Try", finding.advice),
+        ]
+    else:
+        parts = [
+            raised,
+            Passage("Why", why(finding)),
+            Passage("Tested and excluded", _listed(finding.excluded)),
+            Passage("Still open", _listed(finding.untested if finding.excluded else ())),
+            Passage("Try", finding.advice * finding.standing),
+        ]
     return [part for part in parts if part.text]
 
 
@@ -187,9 +195,14 @@ def _same_cause(one: Finding, other: Finding) -> bool:
 
 
 def _as_open(one: Finding, other: Finding) -> bool:
-    """Whether of two findings that stand no cause is known, after the same tests, and the same is to be tried."""
+    """Whether of two findings that stand no cause is known, after the same tests."""
     unexplained = all(each.cause is None and each.standing and each.excluded for each in (one, other))
-    return unexplained and (one.excluded, one.untested, one.advice) == (other.excluded, other.untested, other.advice)
+    return unexplained and (one.excluded, one.untested) == (other.excluded, other.untested)
+
+
+def _as_for(finding: Finding) -> str:
+    """Where something was told already."""
+    return f"As for {finding.subject}" if finding.subject else "As above"
 
 
 def _listed(causes: Sequence[str]) -> str:
