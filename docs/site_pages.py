@@ -168,7 +168,7 @@ def _box(fence: re.Match[str]) -> str:
 
 _HEAD = re.compile(
     r"(failure|warning|watch) (.*? epoch \d+ \(step [\d,]+\)"
-    r"(?:, cleared at epoch \d+)?(?:, [^.]*? turned)?) (?P<rest>.*)"
+    r"(?:, cleared at epoch \d+)?(?:, [^.]*? got worse)?) (?P<rest>.*)"
 )
 
 

@@ -243,8 +243,8 @@ def test_two_modalities_of_unlike_channels_stand_side_by_side() -> None:
     table = dict(rows(audits)["Simple models, in closed form"])
     assert table["linear in the mean spectrum"] == [audits[0].rungs["mean_spectrum"], audits[1].rungs["mean_color"]]
     assert table["grey level"] == [None, audits[1].rungs["grey_level"]]
-    assert "linear in the mean color" not in table
-    assert "linear in the mean color" in dict(rows(audits[1:])["Simple models, in closed form"])
+    assert "linear in the mean colour" not in table
+    assert "linear in the mean colour" in dict(rows(audits[1:])["Simple models, in closed form"])
     assert "infrared" in text(audits)
 
 

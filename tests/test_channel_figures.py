@@ -86,7 +86,13 @@ def test_the_profile_is_filled_above_the_floor_and_says_where_none_passes():
     shown.profiles[-1].share = [math.nan, math.nan]
     figure = profile_figure(shown)
     assert "None passes the null floor" in figure.axes[0].get_title(loc="left")
+    filled, _ = figure.axes[0].collections[:2]
+    assert not filled.get_paths()
     close(figure)
+
+
+def test_images_of_one_band_have_no_profile_to_draw():
+    assert course_pictures(ChannelCourse(["a"], [[0]], [0.0], profiles=[BandProfile(0, 1, [0.5])])) == {}
 
 
 def test_the_heat_map_has_a_row_an_evaluation_on_both_scales():
@@ -101,7 +107,7 @@ def test_the_heat_map_has_a_row_an_evaluation_on_both_scales():
 def test_bars_under_the_floor_are_hollow():
     figure = band_bars(["a", "b", "c"], [0.5, 0.1, 0.5], [0.1, 0.1, 0.1], floor=[0.2, 0.2, 0.9], total=0.7)
     assert [patch.get_facecolor()[3] for patch in figure.axes[0].patches[:3]] == [1.0, 0.0, 0.0]
-    assert figure.axes[0].get_title(loc="left") == "all bands together 0.7"
+    assert figure.axes[0].get_title(loc="left") == "Without each band alone; without all of them 0.7"
     close(figure)
 
 

@@ -1,5 +1,6 @@
 """Runs before and after a change: what moved, what is gone and new, from records, CSV logs and runs of W&B."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -125,7 +126,29 @@ def test_findings_gone_new_and_still_there_are_named() -> None:
     assert ("untapped_information", "linear reference") in gone
     assert gone == {(each.finding.kind, each.finding.subject) for each in back.found("new")}
     assert "Untapped information" in said(comparison)["Gone"]
-    assert answer(back) in ("It harmed.", "It helped in some ways and harmed in others.")
+    assert answer(back) in ("It harmed.", "It harmed, but not in every way.")
+
+
+def test_findings_of_one_kind_are_named_together() -> None:
+    before = failing()
+    rare = next(f for f in before.findings if f.subject == "rare class")
+    before.findings += [dataclasses.replace(rare, subject=name) for name in ("dark", "small")]
+    comparison = compare([LoggedRun(before, "records")], [LoggedRun(healthy(), "records")], COLUMNS)
+    assert "Failure on one kind of image: small, dark, rare class" in said(comparison)["Gone"]
+
+
+def test_what_became_of_the_accuracy_is_the_answer_where_other_figures_say_otherwise() -> None:
+    def of(right: float, dark: float) -> LoggedRun:
+        factor = {"error_ratio": dark, "low": dark - 0.1, "high": dark + 0.1, "images": 500.0}
+        return run(
+            "a" if right < 0.7 else "b",
+            **{"failures/collapse/accuracy": right, "failures/collapse/images": 2000.0},
+            **{f"failures/factors/{key}/dark": value for key, value in factor.items()},
+        )
+
+    better, worse = of(0.9, 2.0), of(0.5, 1.0)
+    assert answer(compare([worse], [better], COLUMNS)) == "It helped, but not in every way."
+    assert answer(compare([better], [worse], COLUMNS)) == "It harmed, but not in every way."
 
 
 def test_a_finding_on_a_factor_that_the_other_run_has_not_is_not_gone() -> None:

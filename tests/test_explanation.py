@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -68,7 +69,21 @@ def test_a_cause_that_was_told_of_a_finding_above_is_not_told_again():
     ]
     assert passages(again, [dataclasses.replace(EXPLAINED, why="Otherwise.")]) == passages(again)
     assert passages(again, [dataclasses.replace(EXPLAINED, cleared=9)]) == passages(again)
-    assert passages(UNEXPLAINED, [UNEXPLAINED]) == passages(UNEXPLAINED)
+
+
+def test_tests_that_found_no_cause_and_advice_that_were_told_of_a_finding_above_are_not_told_again():
+    dark = dataclasses.replace(UNEXPLAINED, subject="dark", advice="Look at these images.")
+    small = dataclasses.replace(dark, subject="small")
+    assert passages(small, [UNEXPLAINED, dark]) == [("Why, and what to try", "As for dark.")]
+    (above,) = passages(small, [dataclasses.replace(dark, subject="")])
+    assert above.text == "As above."
+    assert passages(small, [dataclasses.replace(dark, advice="Otherwise.")]) == [
+        ("Why", "As for dark, none of the 2 causes that were tested explains it."), ("Try", "Look at these images.")
+    ]  # fmt: skip
+    for other in ({"cleared": 9}, {"excluded": ["not_finite"]}, {"untested": ["shortcut"]}):
+        assert passages(small, [dataclasses.replace(dark, **other)]) == passages(small)
+    untested = dataclasses.replace(small, excluded=[])
+    assert passages(untested, [dataclasses.replace(dark, excluded=[])]) == passages(untested)
 
 
 def test_what_could_not_be_tested_is_said():
@@ -194,6 +209,26 @@ def test_the_page_and_the_json_say_why(tmp_path: Path) -> None:
     assert [each["excluded"] for each in findings] == [["not_finite", "label_mismatch"]] * 2
     assert findings[0]["cause"] == "input_mismatch"
     assert findings[0]["experiment"]["after"] == 0.97
+
+
+def test_the_page_folds_up_what_is_not_the_verdict_and_of_what_is_worth_watching_all_but_the_message(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    mild = dataclasses.replace(UNEXPLAINED, subject="dark", severity="watch", advice="Look at these.")
+    found = [EXPLAINED, dataclasses.replace(UNEXPLAINED, severity="warning", advice="Look at all."), mild]
+    page = write_report(tmp_path, [RunRecord("run", [Evaluation(0, 1, {})], found)], COLUMNS).read_text("utf-8")
+    told = re.search(r"<h3>Also found</h3>(.*?)</section>", page, re.DOTALL)
+    assert told is not None
+    seen = re.sub(r"<details.*?</details>", "", told[1], flags=re.DOTALL)
+    assert seen.count(UNEXPLAINED.message) == 2
+    assert "Look at all." in seen
+    assert "Look at these." not in seen
+    assert "Tested and excluded" not in seen
+    assert told[1].count("Tested and excluded") == 1
+    assert "<summary>What was excluded<" in told[1]
+    assert "<summary>What to try<" in told[1]
 
 
 def test_a_cause_that_is_found_later_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

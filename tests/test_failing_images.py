@@ -69,6 +69,13 @@ def test_beneath_each_image_stand_its_row_its_file_and_the_names_of_its_classes(
     assert "Images of 'dark' that are wrong" in caption
 
 
+def test_beneath_an_image_whose_logits_are_no_numbers_stands_no_probability(dark, monkeypatch):
+    (_, shown), _, _ = dark
+    monkeypatch.setattr(shown, "seen", shown.seen._replace(likely=torch.full_like(shown.seen.likely, torch.nan)))
+    lines = [line for place in range(5) for line in shown._lines(place, place, ["a", "b", "c"])]
+    assert not any("nan" in line or "%" in line for line in lines)
+
+
 def test_images_that_are_right_and_not_spoken_of_stand_beside_them(dark):
     (properties, shown), finding, _ = dark
     carried = properties.carriers(finding)

@@ -56,17 +56,17 @@ def after(losses, raised, **options):
 def test_a_finding_says_how_long_it_came_before_the_validation_metric_turned():
     falling_then_rising = [5, 4, 3, 2, 3, 4]
     early, late = after(falling_then_rising, 1), after(falling_then_rising, 5)
-    assert (early.metric, early.lead, lead(early)) == ("val_loss", 3, "3 epochs before val_loss turned")
-    assert (late.lead, lead(late)) == (-1, "1 epoch after val_loss turned")
-    assert lead(after(falling_then_rising, 4)) == "at the epoch at which val_loss turned"
-    assert when(early, RUN) == "since epoch 1 (step 10), 3 epochs before val_loss turned"
+    assert (early.metric, early.lead, lead(early)) == ("val_loss", 3, "3 epochs before val_loss got worse")
+    assert (late.lead, lead(late)) == (-1, "1 epoch after val_loss got worse")
+    assert lead(after(falling_then_rising, 4)) == "as val_loss got worse"
+    assert when(early, RUN) == "since epoch 1 (step 10), 3 epochs before val_loss got worse"
     still = after([5, 4, 3, 2], 1)
-    assert (still.lead, lead(still)) == (None, "val_loss has not turned")
+    assert (still.lead, lead(still)) == (None, "val_loss has not got worse")
 
 
 def test_a_metric_that_never_gets_worse_than_its_best_has_not_turned():
     perfect = after([0.0] * 8, 6, metric="max acc")
-    assert (perfect.metric, perfect.lead, lead(perfect)) == ("acc", None, "acc has not turned")
+    assert (perfect.metric, perfect.lead, lead(perfect)) == ("acc", None, "acc has not got worse")
 
 
 def test_the_validation_metric_can_be_named():

@@ -32,7 +32,7 @@ def everything(loggers: list[Logger]) -> None:
     log_table(loggers, KEY, COLUMNS, [[1, "dark", 1.25]], 20)
     if pytest.importorskip("matplotlib"):
         log_figure(loggers, "failures/simplicity/accuracy", accuracy_figure(failing()), 20)
-    log_alert(loggers, "untapped information", "The network gets 52%.", "failure")
+    log_alert(loggers, "untapped information", "The network gets 52%.", "failure", 7)
     log_summary(loggers, {"failures/findings": 1})
 
 
@@ -48,7 +48,7 @@ def test_a_logger_with_a_folder_gets_lines_of_json_and_pictures(tmp_path: Path) 
     ]
     assert (folder / "simplicity" / "accuracy-00000020.png").read_bytes().startswith(b"\x89PNG")
     alert = json.loads((folder / "alerts.jsonl").read_text())
-    assert alert == {"level": "failure", "title": "untapped information", "text": "The network gets 52%."}
+    assert alert == {"step": 7, "level": "failure", "title": "untapped information", "text": "The network gets 52%."}
 
 
 def test_tensorboard_gets_a_table_as_text_and_an_image(tmp_path: Path) -> None:
@@ -65,8 +65,9 @@ def test_tensorboard_gets_a_table_as_text_and_an_image(tmp_path: Path) -> None:
     text = tables[0].tensor_proto.string_val[0].decode()
     assert text == "| epoch | factor | error_ratio |\n| --- | --- | --- |\n| 0 | dark | 1.5 |\n| 0 | a\\|b |  |"
     assert [event.step for event in events.Images("failures/simplicity/accuracy")] == [20]
-    alert = events.Tensors("failures/alerts/failure/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert alert == "**untapped information**: The network gets 52%."
+    (alert,) = events.Tensors("failures/alerts/failure/text_summary")
+    assert alert.step == 7
+    assert alert.tensor_proto.string_val[0].decode() == "**untapped information**: The network gets 52%."
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own

@@ -1,6 +1,6 @@
 """Each picture that a logger gets can be read in a narrow panel: letters of six pixels, none over another."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -100,6 +100,15 @@ def test_letters_have_six_pixels_in_a_panel_and_none_stands_over_another(name):
     boxes = [(text.get_text(), text.get_window_extent()) for text in upright]
     over = [(a, b) for (a, one), (b, two) in combinations(boxes, 2) if one.padded(-1).overlaps(two.padded(-1))]
     assert over == []
+
+
+def test_what_stands_beneath_an_image_ends_before_its_neighbour_begins_however_wide_its_letters():
+    tiles = [Tile(torch.rand(1, 9, 9), (f"given {name}", f"as {name} 100%")) for name in ("iiiil" * 9, "WMW" * 9) * 2]
+    texts = [axes.xaxis.label for axes in sheet_of(tiles, "Images").axes]
+    shown_texts(texts[0].figure)
+    places = sorted((text.get_window_extent() for text in texts), key=lambda place: place.x0)
+    assert all(right.x0 - left.x1 >= 3 for left, right in pairwise(places))
+    assert all(text.get_text().endswith("100%") for text in texts)
 
 
 def test_the_spectra_of_a_sheet_stand_over_their_wavelengths():

@@ -1,13 +1,15 @@
 import sys
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from lightning_failures.callbacks.columns import COLUMNS
 from lightning_failures.records import Evaluation, RunRecord
-from lightning_failures.reporting.console import print_finding, print_verdict
+from lightning_failures.reporting.console import print_finding, print_notice, print_verdict
 from tests.records import CLEARED, FACTOR, UNTAPPED, failing, healthy
 
 
@@ -103,3 +105,31 @@ def test_a_terminal_without_such_letters_gets_a_substitute_instead_of_an_error(m
     raw = screen.buffer
     assert isinstance(raw, io.BytesIO)
     assert b"?t?" in raw.getvalue()
+
+
+def test_a_thread_that_draws_richs_bars_waits_until_a_line_is_written() -> None:
+    free: list[bool] = []
+
+    def ask() -> None:
+        free.append(live._lock.acquire(blocking=False))
+        if free[-1]:
+            live._lock.release()
+
+    class Screen(StringIO):
+        def write(self, text: str) -> int:
+            other = Thread(target=ask)
+            other.start()
+            other.join()
+            return super().write(text)
+
+    screen = Screen()
+    live = Live("bar", console=Console(file=screen, force_terminal=True, width=60), auto_refresh=False)
+    with live:
+        free.clear()
+        sys.stdout.write("What others print.\n")
+        assert all(free)
+        free.clear()
+        print_notice(3, "stopped", "The run stops.")
+        assert "The run stops." in screen.getvalue()
+        assert free
+        assert not any(free)

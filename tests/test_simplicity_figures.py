@@ -54,6 +54,12 @@ def test_directions_are_drawn_over_the_wavelengths_where_these_fit():
     assert list(known.axes[0].lines[0].get_ydata()) == pytest.approx([0.85, 0.8, 0.7, 0.5])
 
 
+def test_images_of_one_channel_have_no_picture_of_directions():
+    found = course()
+    found.directions = [[1.0]]
+    assert dimension_figure(found) is None
+
+
 def test_the_scatter_is_of_the_cue_on_which_predictions_rest_most():
     found = course()
     assert found.worst_cue == "total_absorbance"

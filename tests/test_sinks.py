@@ -4,7 +4,9 @@ Lightning's CSV log is the oracle.
 """
 
 import csv
+import inspect
 import json
+import math
 import os
 import warnings
 import zipfile
@@ -16,6 +18,8 @@ import pytest
 from lightning.pytorch.loggers import CometLogger, CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 
 from lightning_failures import failure_monitors
+from lightning_failures.reporting.loggers import log_summary
+from tests import lit
 from tests.runs import fit, table
 
 pytest.importorskip("matplotlib")
@@ -64,6 +68,15 @@ def comet_offline(folder: Path) -> CometLogger:
     return logger
 
 
+def lit_offline(folder: Path, patch: pytest.MonkeyPatch) -> Any:
+    """One that keeps what it would send."""
+    from lightning.pytorch.loggers import LitLogger
+
+    logger = LitLogger(folder, name="cells")
+    logger._experiment = lit.offline(patch)
+    return logger
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logger]:
     folder = tmp_path_factory.mktemp("sinks")
@@ -82,6 +95,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Logger]:
             loggers["trackio"] = TrackioLogger(folder / "beside")
         with suppress(ModuleNotFoundError):
             loggers["comet"] = comet_offline(folder / "comet")
+        with suppress(ImportError):  # Lightning has it since 2.6
+            loggers["litlogger"] = lit_offline(folder / "lit", patch)
         monitors = failure_monitors(factors=table(), rules=["standard", ALWAYS | {"warmup": 0}], budget=None)
         monitors[-1].announce = "nothing"  # type: ignore[attr-defined]
         fit(monitors, epochs=2, logger=list(loggers.values()), log_every_n_steps=1)  # type: ignore[no-untyped-call]
@@ -208,6 +223,65 @@ def test_comet_has_the_same(run: dict[str, Logger]) -> None:
     }
     others = {one["payload"]["key"]: one["payload"]["value"] for one in told if one["type"] == "log_other"}
     assert others["failures/verdict"] == summary(run)["failures/verdict"]
+
+
+def test_lightnings_own_service_has_the_same(run: dict[str, Logger]) -> None:
+    logger = needs(run, "litlogger")
+    sent, logged = logger._experiment.sent, curves(run)
+    found: dict[str, dict[int, float]] = {}
+    for key, step, value in sent:
+        if key.startswith("failures/") and isinstance(value, float):
+            assert step not in found.setdefault(key, {})
+            found[key][step] = value
+    finite = {
+        key: {step: value for step, value in steps.items() if math.isfinite(value)} for key, steps in logged.items()
+    }
+    known = {
+        key: {step: pytest.approx(value) for step, value in steps.items() if math.isfinite(value)}
+        for key, steps in found.items()
+    }
+    assert {key: steps for key, steps in known.items() if steps} == {
+        key: steps for key, steps in finite.items() if steps
+    }
+    assert {(key, step) for key, step, value in sent if type(value).__name__ == "Image"} == pictures(run)
+    texts = [(key, value._content) for key, _, value in sent if type(value).__name__ == "Text"]
+    for name in TABLES:
+        held = [list(csv.reader(text.splitlines()))[1:] for key, text in texts if key == f"failures/{name}"]
+        assert sum(map(len, held)) == len(rows(run, name))
+    assert ("failures/verdict", None, summary(run)["failures/verdict"]) in sent
+    assert any(key == "failures/config" and "CollapseMonitor" in text for key, text in texts)
+    assert not (Path(logger.log_dir) / "failures").exists()
+
+
+def test_the_stand_in_for_lightnings_own_service_takes_what_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = lit.litlogger()
+    if real is None:
+        pytest.skip("litlogger is not installed")
+    for name in ("Text", "Image"):
+        assert list(inspect.signature(getattr(real, name)).parameters) == list(
+            inspect.signature(getattr(lit, name)).parameters
+        )
+    for experiment, package in ((lit.offline(monkeypatch), real), (lit.Experiment(), lit)):
+        experiment["curve"].append(1.0, step=3)
+        experiment["words"].append(package.Text("a"), step=4)
+        experiment["said"] = "b"
+        with pytest.raises((KeyError, TypeError)):
+            experiment["curve"].append(package.Text("a"), step=5)
+        with pytest.raises(KeyError):
+            experiment["said"] = package.Text("a")
+        with pytest.raises(TypeError):
+            experiment["new"] = 1.0
+        assert [(key, step) for key, step, _ in experiment.sent] == [("curve", 3), ("words", 4), ("said", None)]
+
+
+def test_an_earlier_version_of_that_service_without_media_has_them_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lightning.pytorch.loggers.litlogger")
+    logger = lit_offline(tmp_path, monkeypatch)
+    logger._experiment = object()
+    log_summary([logger], {"failures/verdict": "No failure was found."})
+    assert (tmp_path / "cells" / "failures" / "summary.json").exists()
 
 
 def test_a_logger_of_ones_own_such_as_one_for_trackio_has_the_curves_and_its_folder_the_rest(

@@ -18,6 +18,7 @@ from lightning_failures.errors import InputError
 from lightning_failures.functional.estimate import add_sums
 from lightning_failures.functional.ladder import ladder_features, pixel_ladder_features
 from lightning_failures.functional.moments import ClassMoments, Moments, class_moments, moments, widen_classes
+from lightning_failures.functional.spread_places import spread_places
 from lightning_failures.interventions.changes import Denormalize, raw_images
 from lightning_failures.observe.batch_fields import Field, discover_inputs, discover_targets, labels_of, read_field
 from lightning_failures.observe.dataset_rows import DatasetRows
@@ -205,7 +206,7 @@ class DataSums:
     def _pixel_rows(self, images: Tensor, raw: Tensor, cues: dict[str, Tensor], target: Tensor) -> _Rows:
         """Some pixels of each image as rows, always the same ones."""
         n, pixels = len(images), images[0, 0].numel()
-        some = _spread(pixels, PIXELS)
+        some = spread_places(pixels, PIXELS)
         place = rearrange(torch.arange(n)[:, None] * pixels + some, "n p -> (n p)")
         features = {name: rows[place] for name, rows in pixel_ladder_features(images, raw, cues).items()}
         spectra, raws = (rearrange(_some_pixels(part, PIXELS), "n p b -> (n p) b") for part in (images, raw))
@@ -276,15 +277,9 @@ def _some_pixels(images: Tensor, most: int) -> Tensor:
     if images.ndim == 2:
         return rearrange(images, "n b -> n 1 b")
     pixels = rearrange(images, "n b h w -> n b (h w)")
-    return rearrange(pixels[:, :, _spread(pixels.shape[2], most)], "n b p -> n p b")
+    return rearrange(pixels[:, :, spread_places(pixels.shape[2], most)], "n b p -> n p b")
 
 
 def _one_pixel(spectra: Tensor) -> Tensor:
     """Spectra as images of one pixel."""
     return rearrange(spectra, "n b -> n b 1 1")
-
-
-def _spread(pixels: int, most: int) -> Tensor:
-    """Places spread over all pixels."""
-    number = min(pixels, most)
-    return torch.arange(number) * pixels // number

@@ -8,6 +8,7 @@ from lightning_failures.audit.data_audit import DataAudit
 from lightning_failures.audit.sentences import RUNGS, VIEWS
 from lightning_failures.functional.estimate import Estimate
 from lightning_failures.reporting.figure_style import COLOURS, canvas, short
+from lightning_failures.spectrum.axes import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +69,7 @@ def _draw_channels(axes: "Axes", audit: DataAudit) -> None:
         low, high = (centre - spread).tolist(), (centre + spread).tolist()
         axes.fill_between(x, low, high, color=COLOURS["first"], alpha=0.25, linewidth=0)
         axes.plot(x, centre.tolist(), color=COLOURS["first"], linewidth=1.2)
-    unit = audit.axis.unit if audit.axis else None
-    axes.set_xlabel("channel" if unit is None else "wavenumber, per cm" if unit == "cm-1" else f"wavelength, {unit}")
+    axes.set_xlabel(axis_label(audit.axis.unit) if audit.axis else "channel" if count >= 8 else "")
     if audit.axis is not None and audit.axis.descending:
         axes.invert_xaxis()
     offset = audit.figures["offset_ratio"].value
@@ -147,9 +147,9 @@ def _draw_accuracies(axes: "Axes", audit: DataAudit) -> None:
 
 #: Title of each panel, which says what is seen, and what draws it.
 PANELS: dict[str, Callable[["Axes", DataAudit], None]] = {
-    "what all images share": _draw_channels,
-    "where the labels can be read": _draw_directions,
-    "what is reached, held out": _draw_accuracies,
+    "What all images share": _draw_channels,
+    "Where the labels can be read": _draw_directions,
+    "What is reached on held-out images": _draw_accuracies,
 }
 
 

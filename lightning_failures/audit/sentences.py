@@ -39,7 +39,7 @@ RUNGS = {
     "first_component": "first principal component",
     "best_channel": "best channel",
     "mean_spectrum": "linear in the mean spectrum",
-    "mean_color": "linear in the mean color",
+    "mean_color": "linear in the mean colour",
     "mean_intensity": "mean intensity",
     "low_frequencies": "linear in a 2 x 2 grid",
 }
@@ -100,7 +100,7 @@ def rows(audits: Sequence[DataAudit]) -> dict[str, list[tuple[str, list[Estimate
     if trials:
         batch = [audit.batch_trials.get("as_given") for audit in audits]
         trials.insert(1, ("  by each batch's statistics", list(batch)))
-    mixed = len({audit.linear for audit in audits}) > 1  # a mean color beside a mean spectrum
+    mixed = len({audit.linear for audit in audits}) > 1  # a mean colour beside a mean spectrum
 
     def called(audit: DataAudit) -> Mapping[str, Estimate]:
         return {"mean_spectrum" if mixed and name == audit.linear else name: v for name, v in audit.rungs.items()}

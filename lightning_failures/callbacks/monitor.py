@@ -195,7 +195,7 @@ class Monitor(Callback, TheirCallback):
         why = why or (NOT_REPLAYED if self.replayed and NOT_REPLAYED in self.not_replayed.values() else None)
         if why is not None:
             return {self._named(self.watches): why}
-        unfinished = {self._named(f"{self.watches}, {self.unfinished}"): self.budget.why} if self.unfinished else {}
+        unfinished = {self._named(f"{self.watches} {self.unfinished}"): self.budget.why} if self.unfinished else {}
         return unfinished | ({} if self.examining is None else self.examining.left_out)
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_failures.functional.moments import EPSILON
 from lightning_failures.functional.proportions import normal_quantile
+from lightning_failures.functional.spread_places import spread_places
 
 __all__ = [
     "ChannelStatistics",
@@ -97,8 +98,8 @@ class InputComparison(NamedTuple):
 def input_sums(images: Tensor) -> InputSums:
     """Sum up a batch, without a device synchronisation.
 
-    Products of channels are summed at 64 places of each image, evenly spread over its pixels, or at all where it has no
-    more.
+    Products of channels are summed at 64 places of each image, spread over its rows and columns, or at all where it
+    has no more.
 
     Args:
         images: of any number of axes after the channels; (n b ...), any real type.
@@ -127,8 +128,7 @@ def input_sums(images: Tensor) -> InputSums:
     low = torch.cat([torch.where(kept, lowest, torch.inf), infinite]).amin(0)
     high = torch.cat([torch.where(kept, highest, -torch.inf), -infinite]).amax(0)
     whole = kept.all(1)
-    k = min(PLACES, pixels)
-    places = (torch.arange(k, device=values.device) * 2 + 1) * pixels // (2 * k)
+    places = spread_places(pixels, PLACES, values.device)
     rows = rearrange(torch.where(whole[:, None, None], values[..., places], 0.0), "n b k -> (n k) b")
     held = kept.double()
     return InputSums(
@@ -145,8 +145,8 @@ def input_sums(images: Tensor) -> InputSums:
         high,
         ((values == high[:, None]).double().mean(2) * held).sum(0),
         whole.sum(),
-        rows.sum(0) / k,
-        rows.T @ rows / k,
+        rows.sum(0) / len(places),
+        rows.T @ rows / len(places),
     )
 
 

@@ -36,7 +36,7 @@ class Finding:
         rule: name of the rule that raised it.
         criterion: the indicators with their figures and what they were compared with.
         metric: the run's own validation metric, by which a failure would show otherwise; empty where there is none.
-        lead: epochs by which it was raised before that metric turned, negative for after; None: it has not turned.
+        lead: epochs by which it was raised before that metric got worse, negative for after; None: it has not.
         cause: what explains it, one of :data:`.CAUSES`; None: no cause was tested, or none of the tested ones does.
         why: what was tried to test the cause, and what came of it, in plain words with the figures; empty without one.
         excluded: causes that were tested and do not explain it.

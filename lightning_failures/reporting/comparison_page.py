@@ -124,7 +124,8 @@ def write_comparison(folder: str | Path, comparison: Comparison, where: str) -> 
 def _tone(comparison: Comparison) -> str:
     """The class of the verdict's colour."""
     text = answer(comparison)
-    return {"It helped.": "clear", "It harmed.": "failing"}.get(text, "warned" if "harmed" in text else "unknown")
+    tones = {"It helped.": "clear", "It harmed": "failing", "It helped": "warned"}
+    return next((tone for begins, tone in tones.items() if text.startswith(begins)), "unknown")
 
 
 def _signed(figure: Figure) -> str:

@@ -1,6 +1,7 @@
 """A comparison in plain words, for the console, the page and JSON alike."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning_failures.records.numbers import number
@@ -17,7 +18,8 @@ def answer(comparison: Comparison) -> str:
     """Whether the change helped, in one sentence."""
     good, bad = _good(comparison), _bad(comparison)
     if good and bad:
-        return "It helped in some ways and harmed in others."
+        outcomes = {"better": "It helped, but not in every way.", "worse": "It harmed, but not in every way."}
+        return outcomes.get(_first(comparison), "It helped in some ways and harmed in others.")
     if good or bad:
         return "It helped." if good else "It harmed."
     if all(each.outcome == "no interval" for each in comparison.figures):
@@ -45,7 +47,7 @@ def sentences(comparison: Comparison) -> list[tuple[str, str]]:
     for word, outcome in (("Better", "better"), ("Worse", "worse"), ("Changed", "changed")):
         figures = comparison.of(outcome)  # type: ignore[arg-type]
         if figures:
-            shown = "; ".join(f"{each.name} {between(each)}" for each in figures[:_MOST])
+            shown = _gathered([(*each.name.partition(": ")[::2], f" {between(each)}") for each in figures[:_MOST]])
             more = f"; and {len(figures) - _MOST} more" if len(figures) > _MOST else ""
             said.append((word, f"{shown}{more}."))
         elif outcome != "changed":
@@ -133,8 +135,22 @@ def _listed(found: Sequence[FindingChange], counted: Comparison | None) -> str:
             asides.append(f"cause before: {_causes(each.causes_before)}, now: {_causes(each.causes_after)}")
         if all(each.severities) and each.severities[0] != each.severities[1]:
             asides.append(f"a {each.severities[0]} before, a {each.severities[1]} now")
-        names.append(title(each.finding) + (f" ({'; '.join(asides)})" if asides else ""))
-    return f"{len(found)} finding{'s' * (len(found) != 1)}: {'; '.join(names)}."
+        kind = title(replace(each.finding, subject=""))
+        names.append((kind, each.finding.subject, f" ({'; '.join(asides)})" if asides else ""))
+    return f"{len(found)} finding{'s' * (len(found) != 1)}: {_gathered(names)}."
+
+
+def _gathered(told: Sequence[tuple[str, str, str]]) -> str:
+    """What is told of several things: each kind of thing once, behind it its subjects with what is told of them.
+
+    Example:
+        >>> _gathered([("Ratio", "dark", " rose"), ("Accuracy", "", " fell"), ("Ratio", "small", " rose")])
+        'Ratio: dark rose, small rose; Accuracy fell'
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, subject, text in told:
+        kinds.setdefault(f"{kind}: " if subject else kind, []).append(subject + text)
+    return "; ".join(kind + ", ".join(parts) for kind, parts in kinds.items())
 
 
 def _causes(names: Sequence[str]) -> str:

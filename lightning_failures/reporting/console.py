@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,26 @@ def _terminal(console: Console | None) -> Iterator[Console]:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     text = buffer.getvalue().encode(encoding, "replace").decode(encoding)
     bars = sys.modules.get("tqdm")
-    if bars is None:
-        sys.stdout.write(text)
-    else:  # clears the bars, writes, and draws them again
-        bars.tqdm.write(text, file=sys.stdout, end="")
+    with _bars_of_rich_held():
+        if bars is None:
+            sys.stdout.write(text)
+        else:  # clears the bars, writes, and draws them again
+            bars.tqdm.write(text, file=sys.stdout, end="")
+
+
+@contextmanager
+def _bars_of_rich_held() -> Iterator[None]:
+    """No thread draws a bar of rich's meanwhile.
+
+    One that does so between the time at which rich has counted the lines of the bar and that at which it has written
+    over them leaves a bar behind, or takes the last line above it away. Lightning's own thread takes the same lock.
+    """
+    console = getattr(sys.stdout, "_FileProxy__console", None)  # rich stands in for it while it draws bars
+    shown = [*getattr(console, "_live_stack", ()), getattr(console, "_live", None)]  # by version of rich
+    with ExitStack() as held:
+        for lock in filter(None, (getattr(live, "_lock", None) for live in shown)):
+            held.enter_context(lock)
+        yield
 
 
 def _entry(finding: Finding, record: RunRecord, before: Sequence[Finding]) -> Table:

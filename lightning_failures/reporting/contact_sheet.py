@@ -20,7 +20,8 @@ __all__ = ["Places", "Tile", "draw_picture", "sheet_of", "shown_channels", "to_p
 FINEST = 160  # pixels a side that a small picture can show
 EDGE = 0.005  # share of an image's values at either end that may lie beyond the scale
 ACROSS = 4  # pictures side by side on a sheet
-LETTERS = 19  # of a line beneath a picture
+PITCH = 1.12  # inches from one of them to the next
+SMALL = 7.2  # points of the letters beneath
 
 
 class Tile(NamedTuple):
@@ -100,7 +101,7 @@ def draw_picture(axes: "Axes", picture: Tensor, label: str, colour: str) -> None
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set(visible=True, color=colour, linewidth=1.2)
-    axes.set_xlabel(label, fontsize=7.2, color=colour, labelpad=2)
+    axes.set_xlabel(label, fontsize=SMALL, color=colour, labelpad=2)
 
 
 def sheet_of(
@@ -144,9 +145,9 @@ def sheet_of(
     high, wide = (1.0, 1.0 / ratio) if ratio > 1 else (ratio, 1.0)
     lines = max(len(tile.lines) for tile in tiles)
     rows = [part[first : first + ACROSS] for part in _parts(tiles) for first in range(0, len(part), ACROSS)]
-    down, pitch = high + 0.13 * lines + 0.14, 1.12
+    down = high + 0.13 * lines + 0.14
     spectra = 1.75 if channels > 3 else 0.0
-    figure_width = 0.16 + ACROSS * pitch
+    figure_width = 0.16 + ACROSS * PITCH
     head = textwrap.wrap(title, int(figure_width / 0.074))
     foot = textwrap.wrap(notes, int(figure_width / 0.054))
     top, below = 0.14 + 0.17 * len(head), 0.06 + 0.14 * len(foot)
@@ -158,10 +159,10 @@ def sheet_of(
         number = 0
         for row, part in enumerate(rows):
             for column, tile in enumerate(part):
-                left = 0.08 + column * pitch + (pitch - wide) / 2
+                left = 0.08 + column * PITCH + (PITCH - wide) / 2
                 bottom = total - top - row * down - high
                 axes = figure.add_axes((left / figure_width, bottom / total, wide / figure_width, high / total))
-                label = "\n".join(short(line, LETTERS) for line in tile.lines)
+                label = "\n".join(_fitting(line) for line in tile.lines)
                 draw_picture(axes, pictures[number], label, COLOURS["third" if tile.right else "second"])
                 number += 1
         if spectra:
@@ -170,6 +171,16 @@ def sheet_of(
         if foot:
             figure.text(edge, 0.06 / total, "\n".join(foot), fontsize=7, va="bottom", color=COLOURS["soft"])
     return figure
+
+
+def _fitting(line: str) -> str:
+    """A line that ends before its neighbour begins, with its middle left out where it is too long."""
+    from matplotlib.textpath import TextPath
+
+    fitting = short(line, 40)
+    while len(fitting) > 3 and TextPath((0, 0), fitting, size=SMALL).get_extents().width > 72 * (PITCH - 0.08):
+        fitting = short(line, len(fitting) - 1)
+    return fitting
 
 
 def _parts(tiles: Sequence[Tile]) -> list[list[Tile]]:

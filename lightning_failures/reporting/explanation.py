@@ -34,7 +34,7 @@ def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
     """What is said of a finding below :func:`message`, those parts that there are.
 
     They are: what held when it was raised, where its figures have moved since; why; what was excluded, and what could
-    not be tested; and, while it stands, what to try. Where the same cause was told of a finding before, that is said in
+    not be tested; and, while it stands, what to try. Where all this was told of a finding before, that one is named in
     place of the last ones.
 
     Args:
@@ -64,13 +64,25 @@ def passages(finding: Finding, before: Sequence[Finding] = ()) -> list[Passage]:
     if finding.cause is not None and any(_same_cause(finding, other) for other in before):
         title = CAUSES[finding.cause].title
         return [part for part in (raised, Passage("Why", f"As above, {title[0].lower()}{title[1:]}.")) if part.text]
-    parts = (
-        raised,
-        Passage("Why", why(finding)),
-        Passage("Tested and excluded", _listed(finding.excluded)),
-        Passage("Still open", _listed(finding.untested if finding.excluded else ())),
-        Passage("Try", finding.advice * finding.standing),
-    )
+    alike = [other for other in before if _as_open(finding, other)]
+    same = next((other for other in alike if other.advice == finding.advice), None)
+    if same is not None:
+        parts = [raised, Passage("Why, and what to try", f"{_as_for(same)}.")]
+    elif alike:
+        said = why(finding)
+        parts = [
+            raised,
+            Passage("Why", f"{_as_for(alike[0])}, {said[0].lower()}{said[1:]}"),
+            Passage("Try", finding.advice),
+        ]
+    else:
+        parts = [
+            raised,
+            Passage("Why", why(finding)),
+            Passage("Tested and excluded", _listed(finding.excluded)),
+            Passage("Still open", _listed(finding.untested if finding.excluded else ())),
+            Passage("Try", finding.advice * finding.standing),
+        ]
     return [part for part in parts if part.text]
 
 
@@ -180,6 +192,17 @@ def _title(name: str, finding: Finding) -> str:
 def _same_cause(one: Finding, other: Finding) -> bool:
     """Whether two findings that stand are explained alike."""
     return other.standing and (one.cause, one.why, one.advice) == (other.cause, other.why, other.advice)
+
+
+def _as_open(one: Finding, other: Finding) -> bool:
+    """Whether of two findings that stand no cause is known, after the same tests."""
+    unexplained = all(each.cause is None and each.standing and each.excluded for each in (one, other))
+    return unexplained and (one.excluded, one.untested) == (other.excluded, other.untested)
+
+
+def _as_for(finding: Finding) -> str:
+    """Where something was told already."""
+    return f"As for {finding.subject}" if finding.subject else "As above"
 
 
 def _listed(causes: Sequence[str]) -> str:

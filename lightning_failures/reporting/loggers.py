@@ -1,10 +1,12 @@
 """Tables, figures and alerts for whatever logger the user has; scalars go through Lightning's own ``log``."""
 
+import csv
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -23,7 +25,7 @@ from lightning_failures.reporting.contact_sheet import shown_channels, to_pictur
 from lightning_failures.reporting.figure_style import close, to_png
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
+    from lightning.pytorch.loggers import CometLogger, LitLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -58,8 +60,9 @@ def log_scalars(loggers: Sequence[Logger], values: Mapping[str, float], step: in
 def log_table(loggers: Sequence[Logger], key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
     """Add rows to the table of a key.
 
-    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet one file per evaluation, any other
-    logger with a folder the file ``failures/<key>.jsonl`` in it; no logger, nothing. On the first rank only.
+    W&B and MLflow get one table that grows over the run, TensorBoard a text, Comet and lightning.ai one file per
+    evaluation, any other logger with a folder the file ``failures/<key>.jsonl`` in it; no logger, nothing. On the
+    first rank only.
 
     Args:
         loggers: those of the trainer.
@@ -126,7 +129,9 @@ def log_figure(loggers: Sequence[Logger], key: str, figure: "Figure", step: int)
 
 
 @rank_zero_only
-def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "warning") -> None:
+def log_alert(
+    loggers: Sequence[Logger], title: str, text: str, level: str = "warning", step: int | None = None
+) -> None:
     """Tell that something happened: an alert in W&B, a text elsewhere; on the first rank only.
 
     Args:
@@ -134,21 +139,23 @@ def log_alert(loggers: Sequence[Logger], title: str, text: str, level: str = "wa
         title: a few words.
         text: plain sentences.
         level: ``"info"``, ``"watch"``, ``"warning"`` or ``"failure"``.
+        step: the global step, for loggers whose texts have one; None: of no step.
 
     Raises:
         InputError: there is no such level.
     """
     if level not in wandb.LEVELS:
         raise InputError("log_alert", "unknown level", repr(level), f"Use one of {', '.join(wandb.LEVELS)}.")
-    _give(loggers, lambda logger: _sink(logger).alert(title, text, level))
+    _give(loggers, lambda logger: _sink(logger).alert(title, text, level, step))
 
 
 @rank_zero_only
 def log_summary(loggers: Sequence[Logger], values: dict[str, Evidence]) -> None:
     """Write values that describe the whole run, such as the verdict on it; on the first rank only.
 
-    They stand in the summary of a W&B run, among the tags of an MLflow run and the others of a Comet experiment, in a
-    text of TensorBoard, and in ``failures/summary.json`` in the folder of any other logger.
+    They stand in the summary of a W&B run, among the tags of an MLflow run, the others of a Comet experiment and the
+    metadata of one on lightning.ai, in a text of TensorBoard, and in ``failures/summary.json`` in the folder of any
+    other logger.
 
     Args:
         loggers: those of the trainer.
@@ -162,7 +169,7 @@ def log_config(loggers: Sequence[Logger], values: Mapping[str, Any]) -> None:
     """Write how a run was watched beside its own options; on the first rank only.
 
     It stands in the config of a W&B run, among the parameters of a Comet experiment, in an artifact of MLflow, in a
-    text of TensorBoard, and in ``failures/config.json`` in the folder of any other logger.
+    text of TensorBoard and of lightning.ai, and in ``failures/config.json`` in the folder of any other logger.
 
     Args:
         loggers: those of the trainer.
@@ -241,7 +248,7 @@ class _Sink(Protocol):
 
     def image(self, key: str, image: Any, step: int) -> None: ...
 
-    def alert(self, title: str, text: str, level: str) -> None: ...
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None: ...
 
     def summary(self, values: Mapping[str, Evidence]) -> None: ...
 
@@ -258,7 +265,7 @@ class _Wandb:
     def image(self, key: str, image: Any, step: int) -> None:
         wandb.log_image(self.logger, key, image, step)
 
-    def alert(self, title: str, text: str, level: str) -> None:
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
         wandb.log_alert(self.logger, title, text, level)
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
@@ -281,8 +288,8 @@ class _TensorBoard:
 
         self.writer.add_image(key, np.asarray(image), step, dataformats="HWC")
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.writer.add_text(f"failures/alerts/{level}", f"**{title}**: {text}")
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        self.writer.add_text(f"failures/alerts/{level}", f"**{title}**: {text}", step)
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         for key, value in values.items():
@@ -313,8 +320,9 @@ class _MLFlow:
     def image(self, key: str, image: Any, step: int) -> None:
         self.client.log_image(self.run, image, f"{key}-{step:08d}.png")
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.client.set_tag(self.run, f"failures.{level}.{title}"[:250], text[:5000])
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        name = re.sub(r"[^\w\-. /]", "_", f"failures.{level}.{title}")  # what MLflow lets a tag be called
+        self.client.set_tag(self.run, name[:250], text[:5000])
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         for key, value in values.items():
@@ -334,14 +342,42 @@ class _Comet:
     def image(self, key: str, image: Any, step: int) -> None:
         self.experiment.log_image(image, name=key, step=step)
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self.experiment.log_text(f"{title}: {text}", metadata={"level": level})
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        self.experiment.log_text(f"{title}: {text}", step=step, metadata={"level": level})
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         self.experiment.log_others(dict(values))
 
     def config(self, values: Mapping[str, Any]) -> None:
         self.experiment.log_parameters(dict(values))
+
+
+class _Lit:
+    """Of lightning.ai: each key holds curves, media or one value, and never two of these."""
+
+    def __init__(self, logger: "LitLogger") -> None:
+        import litlogger
+
+        self.media: Any = litlogger
+        self.experiment: Any = logger.experiment
+
+    def table(self, key: str, columns: list[str], rows: Rows, step: int) -> None:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        self.experiment[key].append(self.media.Text(text.getvalue()), step=step)
+
+    def image(self, key: str, image: Any, step: int) -> None:
+        self.experiment[key].append(self.media.Image(image), step=step)
+
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        self.experiment[f"failures/alerts/{level}"].append(self.media.Text(f"{title}: {text}"), step=step)
+
+    def summary(self, values: Mapping[str, Evidence]) -> None:
+        for key, value in values.items():
+            self.experiment[key] = str(value)
+
+    def config(self, values: Mapping[str, Any]) -> None:
+        self.experiment["failures/config"] = self.media.Text(to_text(dict(values), indent=2))
 
 
 class _Folder:
@@ -358,8 +394,9 @@ class _Folder:
         if path is not None:
             image.save(path)
 
-    def alert(self, title: str, text: str, level: str) -> None:
-        self._append("alerts.jsonl", [{"level": level, "title": title, "text": text}])
+    def alert(self, title: str, text: str, level: str, step: int | None) -> None:
+        at: dict[str, Evidence] = {} if step is None else {"step": step}
+        self._append("alerts.jsonl", [{**at, "level": level, "title": title, "text": text}])
 
     def summary(self, values: Mapping[str, Evidence]) -> None:
         self._update("summary.json", values)
@@ -388,11 +425,17 @@ class _Folder:
         return path
 
 
+def _lit(logger: "LitLogger") -> _Sink:
+    """Earlier versions of its package hold no media, so that these go to its folder."""
+    return _Lit(logger) if hasattr(logger.experiment, "__setitem__") else _Folder(cast("Logger", logger))
+
+
 _SINKS: dict[str, Callable[[Any], _Sink]] = {
     "WandbLogger": _Wandb,
     "TensorBoardLogger": _TensorBoard,
     "MLFlowLogger": _MLFlow,
     "CometLogger": _Comet,
+    "LitLogger": _lit,
 }
 
 

@@ -128,6 +128,7 @@ def _run(record: RunRecord, columns: Sequence[Column], place: int) -> dict[str, 
         reasons.setdefault(why, []).append(key)
     for number, each in enumerate(told):
         each["proof"] = _proof(proof_of(each["finding"], record, columns), f"proof{place}-{number}")
+        each["folded"] = _folded(each)
     return {
         "record": record,
         "says": sentences.verdict(record),
@@ -151,10 +152,23 @@ def _told(finding: Finding, before: Sequence[Finding] = ()) -> dict[str, Any]:
     return {
         "finding": finding,
         "message": explanation.message(finding),
+        "mild": finding.severity == "watch" and finding.cause is None,
         "passages": passages,
         "raised": "".join(part.text for part in parts if part not in passages),
         "experiment": explanation.experiment(replace(finding, experiment={}) if again else finding),
     }
+
+
+def _folded(told: dict[str, Any]) -> str:
+    """What of a finding that is not the first one is folded up; of one that is worth watching all but the message."""
+    excluded = any(part.aside for part in told["passages"])
+    parts = {
+        "what to try": told["mild"] and told["passages"],
+        "the picture that proves it": told["proof"],
+        "what was excluded": excluded and not told["mild"],
+    }
+    said = ", and ".join(part for part, there in parts.items() if there)
+    return said[:1].upper() + said[1:]
 
 
 def _proof(shown: Shown | None, name: str) -> dict[str, Any]:

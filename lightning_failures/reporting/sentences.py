@@ -69,7 +69,7 @@ def on_which(record: RunRecord) -> str:
 
 
 def when(finding: Finding, record: RunRecord) -> str:
-    """When a finding of a run was raised, whether it still stands, and how long before the validation metric turned.
+    """When a finding of a run was raised, whether it still stands, and how long before the validation metric got worse.
 
     Without a training, on which images it was found.
     """
@@ -81,15 +81,15 @@ def when(finding: Finding, record: RunRecord) -> str:
 
 
 def lead(finding: Finding) -> str:
-    """How long it was raised before the run's own validation metric turned; empty where there is no such metric."""
+    """How long it was raised before the run's own validation metric got worse; empty where there is no such metric."""
     if not finding.metric:
         return ""
     if finding.lead is None:
-        return f"{finding.metric} has not turned"
+        return f"{finding.metric} has not got worse"
     epochs = _count(abs(finding.lead), "epoch")
     if finding.lead == 0:
-        return f"at the epoch at which {finding.metric} turned"
-    return f"{epochs} {'before' if finding.lead > 0 else 'after'} {finding.metric} turned"
+        return f"as {finding.metric} got worse"
+    return f"{epochs} {'before' if finding.lead > 0 else 'after'} {finding.metric} got worse"
 
 
 def alert(finding: Finding) -> str:

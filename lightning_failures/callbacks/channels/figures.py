@@ -118,7 +118,7 @@ def band_bars(
     if not names:
         raise InputError("band_bars", "there is nothing to draw", "no band", "Pass one or more.")
     places, floors = range(len(names)), [floor] * len(names) if isinstance(floor, float) else floor
-    with canvas(4.7, 0.75 + 0.17 * len(names) + 0.2 * (not math.isnan(total))) as figure:
+    with canvas(4.7, 0.95 + 0.17 * len(names)) as figure:
         axes = figure.add_subplot()
         for hollow in (False, True):
             those = [i for i in places if (not abs(change[i]) > floors[i]) == hollow]
@@ -138,8 +138,8 @@ def band_bars(
         axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        if not math.isnan(total):
-            axes.set_title(f"all bands together {total:.3g}", loc="left", fontsize=8)
+        together = "" if math.isnan(total) else f"; without all of them {total:.3g}"
+        axes.set_title(f"Without each band alone{together}", loc="left", fontsize=8.5)
     return figure
 
 
@@ -158,13 +158,19 @@ def record_bars(record: RunRecord) -> "Figure":
 
 
 def course_pictures(course: ChannelCourse) -> "dict[str, Callable[[], Figure]]":
-    """The pictures of a course that has an evaluation: last word of the logged key -> what draws it."""
+    """The pictures of a course that has an evaluation: last word of the logged key -> what draws it.
+
+    None of an image of one band, which has no profile.
+    """
+    if len(course.names) == 1:
+        return {}
     pictures: dict[str, Callable[[], Figure]] = {"profile": lambda: profile_figure(course)}
     if len(course.profiles) > 1:
         pictures["course"] = lambda: course_figure(course)
     if course.method == "shapley":
         last = course.profiles[-1]
-        pictures["shapley"] = lambda: band_bars(course.names, last.change, last.error, last.floors, last.total)
+        floors = [math.inf] * len(course.names) if last.blank else last.floors
+        pictures["shapley"] = lambda: band_bars(course.names, last.change, last.error, floors, last.total)
     return pictures
 
 
@@ -186,7 +192,10 @@ def _profile(axes: "Axes", course: ChannelCourse, profile: BandProfile) -> None:
     for low, high, passes in ((0.0, 1.0, True), (-1.0, 1.0, None)):  # the profile, and its error
         top = [value + high * width if passes is None else value for value, width in zip(change, error, strict=True)]
         base = [value + low * width if passes is None else 0.0 for value, width in zip(change, error, strict=True)]
-        where = [passes is None or abs(value) > floor for value, floor in zip(change, floors, strict=True)]
+        where = [
+            passes is None or (abs(value) > floor and not profile.blank)
+            for value, floor in zip(change, floors, strict=True)
+        ]
         axes.fill_between(edges, base, top, where=where, color=colour, alpha=0.32, linewidth=0, zorder=2)
     axes.plot(edges, change, color=colour, linewidth=1.3, zorder=3, label="last evaluation ± standard error")
 

@@ -48,7 +48,8 @@ def factor_figure(*arms: RunRecord | Sequence[FactorRow], names: Sequence[str] =
     order = list(dict.fromkeys(row.name for row in sorted(rows, key=lambda r: (math.isnan(r.ratio), -r.ratio, r.name))))
     low, high = _ratio_limits(rows)
     band = 0.24 + 0.09 * (len(tables) - 1)
-    with canvas(5.2, 0.85 + 0.2 * (len(tables) > 1) + band * len(order)) as figure:
+    with canvas(5.2, 1.05 + 0.2 * (len(tables) > 1) + band * len(order)) as figure:
+        figure.suptitle("How often each kind of image is wrong", x=0.01, ha="left", fontsize=8.5)
         axes = figure.add_subplot()
         axes.set_xscale("log")
         axes.set(xlim=(low, high), ylim=(len(order) - 0.4, -0.6))

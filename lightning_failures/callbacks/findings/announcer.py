@@ -85,20 +85,20 @@ class Announcer:
         if self.announce != "nothing":
             print_finding(finding)
         if finding.standing:
-            log_alert(trainer.loggers, _name(finding), alert(finding), _level(finding))
+            log_alert(trainer.loggers, title(finding), alert(finding), _level(finding), logged_step(trainer))
 
     def _tell_severity(self, trainer: Trainer, finding: Finding, before: str) -> None:
         """Tell of a finding that is more severe than before."""
         if self.announce != "nothing":
             text = f"{title(finding)}, before a {before}. {finding.latest or finding.message}"
             print_notice(trainer.current_epoch, finding.severity, text)
-        log_alert(trainer.loggers, _name(finding), alert(finding), _level(finding))
+        log_alert(trainer.loggers, title(finding), alert(finding), _level(finding), logged_step(trainer))
 
     def _tell_cause(self, trainer: Trainer, finding: Finding) -> None:
         """Tell of the cause of a finding that was raised before."""
         if self.announce != "nothing":
             print_notice(trainer.current_epoch, "explained", f"{title(finding)}. {why(finding)}")
-        log_alert(trainer.loggers, _name(finding), alert(finding), "info")
+        log_alert(trainer.loggers, title(finding), alert(finding), "info", logged_step(trainer))
 
     def tell_stop(self, trainer: Trainer, record: RunRecord) -> None:
         """Say why the run stops."""
@@ -121,10 +121,6 @@ class Announcer:
         """Say the verdict, and where the report lies."""
         if self.announce == "verdict":
             print_verdict([record], COLUMNS, report=report)
-
-
-def _name(finding: Finding) -> str:
-    return f"{finding.kind} {finding.subject}".strip()
 
 
 def _level(finding: Finding) -> str:

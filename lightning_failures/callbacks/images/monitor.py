@@ -1,5 +1,6 @@
 """Shows the images that a finding speaks of, with row, file and names of classes, and which classes are confused."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
@@ -251,9 +252,11 @@ class FailingImagesMonitor(Monitor):
         given, pred = int(self.seen.target[place]), int(self.seen.pred[place])
         file = self._file(row)
         said = [f"row {row:,}", *([] if file is None else [file])]
+        likely = float(self.seen.likely[place])
+        sure = "" if math.isnan(likely) else f" {likely:.0%}"
         if given == pred:
-            return [*said, f"{names[given]} {float(self.seen.likely[place]):.0%}"]
-        return [*said, f"given {names[given]}", f"as {names[pred]} {float(self.seen.likely[place]):.0%}"]
+            return [*said, f"{names[given]}{sure}"]
+        return [*said, f"given {names[given]}", f"as {names[pred]}{sure}"]
 
     def _file(self, row: int) -> str | None:
         """File of a row, without its folders."""

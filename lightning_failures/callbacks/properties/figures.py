@@ -52,7 +52,8 @@ def property_figure(*runs: RunRecord) -> "Figure":
     if not order or len(tables) > len(_ARMS):
         given = f"{len(tables)} runs with {len(order)} properties"
         raise InputError("property_figure", "nothing that can be drawn", given, "Pass one or two runs with properties.")
-    with canvas(5.2, 0.8 + 0.2 * (len(tables) > 1) + 0.26 * len(order)) as figure:
+    with canvas(5.2, 1.0 + 0.2 * (len(tables) > 1) + 0.26 * len(order)) as figure:
+        figure.suptitle("How often images of each property are wrong", x=0.01, ha="left", fontsize=8.5)
         axes = figure.add_subplot()
         axes.axvline(0, color=COLOURS["soft"], linewidth=1, zorder=1)
         for arm, (run, table) in enumerate(zip(runs, tables, strict=True)):

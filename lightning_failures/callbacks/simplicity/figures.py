@@ -74,10 +74,10 @@ def ladder_figure(course: SimplicityCourse) -> "Figure | None":
 def dimension_figure(course: SimplicityCourse) -> "Figure | None":
     """Share of pairs decided by the first r principal directions, and these directions over the channels.
 
-    None before any interchange.
+    None before any interchange, and of images of one channel, which have one direction.
     """
     ranks, own = course.by_rank("own")
-    if not ranks:
+    if not ranks or (course.directions and len(course.directions[0]) == 1):
         return None
     with canvas(4.8, 5.0) as figure:
         left, right = figure.subplots(2, 1)

@@ -207,7 +207,8 @@ class SimplicityBiasMonitor(Monitor):
     @property
     def not_watched(self) -> dict[str, str]:
         """What could not be watched so far, and why."""
-        without = {self._named(f"what is to be had without {name}"): self.budget.why for name in self.without.open}
+        names = [name.replace("_", " ") for name in self.without.open]
+        without = {self._named(f"whether the labels can be told without the {name}"): self.budget.why for name in names}
         return super().not_watched | without
 
     @property
