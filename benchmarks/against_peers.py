@@ -119,17 +119,17 @@ QUESTIONS = (
     ),
     Question(
         "channels",
-        "Shapley values of 10 bands, 25 orders each",
+        "Shapley values of 10 bands from about 230 sets each",
         "captum",
         "forwards",
-        of_forwards("Shapley, 10 bands, 25 orders", "captum Shapley, 10 bands, 25 orders"),
+        of_forwards("Shapley, 10 bands, 25 draws", "captum Shapley, 10 bands, 25 orders"),
     ),
     Question(
         "channels",
-        "the same at equal error: 8 shifted orders against 17 independent ones",
+        "the same at equal error: 74 sets in pairs against 43 orders",
         "captum",
         "forwards",
-        of_forwards("Shapley, 10 bands, 8 orders", "captum Shapley, 10 bands, 17 orders"),
+        of_forwards("Shapley, 10 bands, 8 draws", "captum Shapley, 10 bands, 43 orders"),
     ),
     Question(
         "collapse", "RankMe of 25,600 rows, end of epoch", "stable-pretraining's queue", "s", of_queue("epoch_end_s")

@@ -73,7 +73,7 @@ def test_expected_gradients_of_a_linear_model_are_its_weights_times_the_distance
     assert float(profile.gap) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("bands", "kind"), [([[0, 1], [2], [3, 4, 5]], "all sets"), (None, "8 orders")])
+@pytest.mark.parametrize(("bands", "kind"), [([[0, 1], [2], [3, 4, 5]], "all sets"), (None, "58 sets")])
 def test_shapley_values_sum_to_what_is_lost_with_all_bands_replaced(bands: Any, kind: str) -> None:
     inputs, targets = batch(channels=6 if bands else 8)
     model = Bent(6 if bands else 8).eval()

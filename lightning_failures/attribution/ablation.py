@@ -41,7 +41,7 @@ def shapley(task: Task) -> Changes:
     own, *null = rearrange(scores, "s (n k) -> k s n", k=1 + task.null_heads)
     values, sampling = shapley_values(plan, own)
     every = int(plan.replaced.all(1).nonzero()[0])
-    kind = "all sets of bands" if plan.exact else f"{len(plan.orders)} orders of bands"
+    kind = "all sets of bands" if plan.exact else f"{len(plan.replaced)} sets of bands"
     floors = [shapley_values(plan, other)[0].nanmean(0) for other in null]
     return Changes(values, sampling, own[0] - own[every], f"{way}; {kind}", torch.stack(floors) if floors else None)
 

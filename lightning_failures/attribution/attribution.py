@@ -95,8 +95,8 @@ def attribute_channels(
         wavelengths: place of each channel on the axis, strictly monotone; (C).
         unit: ``"nm"``, ``"um"`` or ``"cm-1"``.
         output: the score: ``"cross_entropy"`` or the target's ``"logit"``.
-        draws: random orders (8), shuffles (1), paths to other images (64), or points of the path from the baseline: by
-            default from 8 up, until what they miss is below a thousandth.
+        draws: random sets of bands, over the number of bands less one (8); shuffles (1); paths to other images (64); or
+            points of the path from the baseline: by default from 8 up, until what they miss is below a thousandth.
         null: what becomes the profile's floor, which is otherwise what rounding gives. ``"images"``: the rise that
             chance gives some band, see :func:`.chance_floor`, and at least 0.05 nats; it costs no forward. Or the
             largest rise of a model or inputs that know nothing: ``"head"``: the last layer's weights shuffled, at next

@@ -78,7 +78,7 @@ class ChannelProfile(NamedTuple):
     names: tuple[str, ...]  # bands, in the order of the axis (g)
     changes: Tensor  # (n g) float64, the change of each image
     members: Tensor  # (g C) bool, the channels of each band
-    sampling: Tensor  # (g) float64, variance of the values by random orders or shuffles; 0 for exact methods
+    sampling: Tensor  # (g) float64, variance of the values by random sets or shuffles; 0 for exact methods
     positions: Tensor | None  # (g) float64, centre of each band on the axis
     total: Tensor  # () float64, the change with all bands replaced; nan where the method does not give it
     least: Tensor  # () float64, the least floor: the largest rise of a null model, what matters at all, or rounding
@@ -249,7 +249,7 @@ def chance_floor(sums: ChannelSums, confidence: float = 0.95) -> Tensor:
 
     Such a model's cross-entropy rises by nothing on the whole, or falls: what it shows on these images is their chance.
     Student's quantile, one-sided, for as many bands as there are (Bonferroni), times the band's standard error, which
-    random orders or shuffles widen as well: more draws bring it down.
+    random sets or shuffles widen as well: more draws bring it down.
 
     Args:
         sums: changes of the score by band.
