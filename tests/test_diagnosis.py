@@ -247,7 +247,8 @@ def redrawn(text):
     return drawn
 
 
-def test_the_tqdm_bar_shows_the_worst_factor_and_the_newest_finding_at_every_redraw(tmp_path, capsys):
+def test_the_tqdm_bar_shows_the_worst_factor_and_the_newest_finding_at_every_redraw(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     bar = TQDMProgressBar(refresh_rate=1)
     run(tmp_path, [FACTORS | {"a": value} for value in (2.0, 2.0, 2.0)], diagnosis(), bar, enable_progress_bar=True)
     drawn = redrawn(capsys.readouterr().out)
@@ -257,9 +258,18 @@ def test_the_tqdm_bar_shows_the_worst_factor_and_the_newest_finding_at_every_red
     assert "get_metrics" not in vars(bar)
 
 
+def test_a_narrow_terminal_keeps_its_bar_and_shows_the_finding(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run(tmp_path, [FACTORS | {"a": 2.0}] * 3, diagnosis(), TQDMProgressBar(refresh_rate=1), enable_progress_bar=True)
+    drawn = redrawn(capsys.readouterr().out)
+    assert any("finding=high" in line for line in drawn)
+    assert not any("worst" in line for line in drawn)
+
+
 def test_the_rich_bar_shows_them_too(tmp_path, monkeypatch):
     import rich
 
+    monkeypatch.setenv("COLUMNS", "160")
     screen = StringIO()
     monkeypatch.setattr(rich, "_console", None)
     try:

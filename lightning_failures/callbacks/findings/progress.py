@@ -1,5 +1,7 @@
 """What the columns say of an evaluation, and the newest finding, in whatever progress bar the Trainer has."""
 
+import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,6 +14,10 @@ from lightning_failures.records.run_record import RunRecord
 __all__ = ["ProgressNotes"]
 
 WIDTH = 14  # Lightning's rich bar breaks the line after each item that does not fit beside the bar
+BAR, NUMBER = 60, 8  # columns of a bar with its epoch, count and times; of a number with what parts it from the next
+UNKNOWN = 160  # columns where no terminal says how many it has, as in a notebook
+
+FINDING, WATCH = "finding", "watch"
 
 
 class ProgressNotes:
@@ -33,7 +39,8 @@ class ProgressNotes:
         ask = self._bar.get_metrics
 
         def get_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-            return {**ask(trainer, pl_module), **self.items}
+            theirs = ask(trainer, pl_module)
+            return {**theirs, **self._fitting(theirs)}
 
         self._bar.get_metrics = get_metrics
 
@@ -42,6 +49,16 @@ class ProgressNotes:
         if self._bar is not None:
             vars(self._bar).pop("get_metrics", None)
         self._bar = None
+
+    def _fitting(self, theirs: Iterable[str]) -> dict[str, str]:
+        """What fits beside the bar and the user's own items: the finding in any case, then one item after the other."""
+        room = shutil.get_terminal_size((UNKNOWN, 24)).columns - BAR - sum(len(name) + NUMBER for name in theirs)
+        shown = set()
+        for name in sorted(self.items, key=lambda name: name not in (FINDING, WATCH)):
+            room -= len(name) + len(self.items[name]) + 3
+            if room >= 0 or name == FINDING:
+                shown.add(name)
+        return {name: text for name, text in self.items.items() if name in shown}
 
     def update(self, record: RunRecord) -> None:
         """Say what holds after an evaluation."""
@@ -54,10 +71,10 @@ class ProgressNotes:
                     self.items[item] = f"{_short(note.subject)} {note.value}"
         standing = [finding for finding in record.findings if finding.standing]
         wrong = [finding for finding in standing if finding.severity != "watch"]
-        self.items["finding"] = _short(_word(wrong[-1])) if wrong else "none"
-        self.items.pop("watch", None)
+        self.items[FINDING] = _short(_word(wrong[-1])) if wrong else "none"
+        self.items.pop(WATCH, None)
         if len(standing) > len(wrong):
-            self.items["watch"] = _short(_word([f for f in standing if f.severity == "watch"][-1]))
+            self.items[WATCH] = _short(_word([f for f in standing if f.severity == "watch"][-1]))
 
 
 def _word(finding: Finding) -> str:
