@@ -126,10 +126,10 @@ QUESTIONS = (
     ),
     Question(
         "channels",
-        "the same at equal error: 74 sets in pairs against 43 orders",
+        "the same at equal error: 74 sets in pairs against 49 orders",
         "captum",
         "forwards",
-        of_forwards("Shapley, 10 bands, 8 draws", "captum Shapley, 10 bands, 43 orders"),
+        of_forwards("Shapley, 10 bands, 8 draws", "captum Shapley, 10 bands, 49 orders"),
     ),
     Question(
         "collapse", "RankMe of 25,600 rows, end of epoch", "stable-pretraining's queue", "s", of_queue("epoch_end_s")
