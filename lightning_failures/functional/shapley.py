@@ -29,9 +29,7 @@ class ShapleyPlan(NamedTuple):
     """Sets of bands to replace, each once, and how to read Shapley values off their scores."""
 
     replaced: Tensor  # (s g) bool, the bands replaced in each set; the first is empty, in an order of small steps
-    pairs: (
-        Tensor  # (p 2) int64, sets that hold no band in common and all together; empty (0 2) where all sets are there
-    )
+    pairs: Tensor  # (p 2) int64, sets of which one holds what the other does not; empty (0 2) where all are there
     weights: Tensor  # (p) float64, of each pair in the regression
     unseen: Tensor  # (p) float64, share of the pairs of its sizes that were not drawn
 
@@ -50,8 +48,7 @@ def shapley_plan(num_bands: int, draws: int, generator: torch.Generator | None =
 
     Args:
         num_bands: number of bands g.
-        draws: random sets over g - 1, both ends not counted: as many as that many random orders of the bands have. No
-            fewer are drawn than two for each band.
+        draws: g - 1 sets each, as a random order of the bands has between its ends; in all at least two for each band.
         generator: source of the random sets.
 
     Example:
