@@ -353,7 +353,8 @@ def test_the_record_remembers_which_noun_a_named_monitor_has():
     assert callback.record.columns == {"light": "factors"}
 
 
-def test_the_bar_calls_a_named_monitor_by_its_name(tmp_path, capsys):
+def test_the_bar_calls_a_named_monitor_by_its_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     logged = {"failures/light/error_ratio/dark": 1.25, "a": 0.0}
     callback = diagnosis()
     callback.record.columns = {"light": "factors"}
