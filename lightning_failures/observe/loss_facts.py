@@ -232,8 +232,10 @@ def _among(tensor: Tensor | None, origins: Sequence[Tensor]) -> bool:
 
 def _of_class_columns(call: LossCall, labels: Tensor, step: StepTensors) -> bool:
     """Whether a loss of numbers is given one class per column, of the batch or made in the step; looks at values."""
-    if labels.is_floating_point() or labels.is_complex() or labels.shape == call.input.shape:
-        return labels.shape == call.input.shape and labels.ndim == 2 and labels.shape[1] > 1 and is_one_hot(labels)
+    if labels.shape == call.input.shape:
+        return labels.ndim == 2 and labels.shape[1] > 1 and len(labels) > 0 and is_one_hot(labels)
+    if labels.is_floating_point() or labels.is_complex():
+        return False
     origins = trace_back(call.target, step.passages, ("cast", "shape"))
     return any(each.step == "one hot" and _among(each.after, origins) for each in step.passages)
 
